@@ -1,0 +1,69 @@
+"""What a command prints: results on standard output, progress and errors on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from platform_lib.errors import PlatformError
+
+OUT = Console(soft_wrap=True)
+ERR = Console(stderr=True, soft_wrap=True)
+
+
+def print_json(document: Mapping[str, Any]) -> None:
+    """Print one JSON document; values JSON does not know (paths, times) are written as text."""
+    sys.stdout.write(json.dumps(document, indent=2, default=str, allow_nan=False) + "\n")
+
+
+def print_error(error: PlatformError, *, as_json: bool) -> None:
+    """Print an error for people on standard error, or for machines as ``{"error": ...}`` on standard output."""
+    if as_json:
+        kind = type(error).__name__
+        print_json({"error": {"kind": kind, "what": error.what, "where": error.where, "remedy": error.remedy}})
+        return
+    ERR.print(f"[bold red]error[/] {error.what}", highlight=False)
+    if error.where is not None:
+        ERR.print("  where:  ", error.where, markup=False, highlight=False, sep="")
+    if error.remedy is not None:
+        ERR.print("  remedy: ", error.remedy, markup=False, highlight=False, sep="")
+
+
+class Task:
+    """One line of progress; `advance` may also change what the line says."""
+
+    def __init__(self, progress: Progress, number: Any) -> None:
+        self._progress = progress
+        self._number = number
+
+    def advance(self, steps: float = 1, *, note: str | None = None) -> None:
+        """Move on by `steps`; `note` replaces the text after the counter."""
+        if note is not None:
+            self._progress.update(self._number, note=note)
+        self._progress.update(self._number, advance=steps)
+
+
+@contextmanager
+def progress(title: str, total: float | None) -> Iterator[Task]:
+    """Show a progress bar on standard error; where that is no terminal, nothing but a closing line.
+
+    Args:
+        title: What is being done, in two or three words.
+        total: How many steps there are, if it is known.
+    """
+    columns = (
+        TextColumn("  {task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(compact=True),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=ERR, transient=False) as bar:
+        yield Task(bar, bar.add_task(title, total=total, note=""))

@@ -1,0 +1,67 @@
+"""The errors people meet: each says what happened, where, and what to do about it."""
+
+from __future__ import annotations
+
+
+class PlatformError(Exception):
+    """Root of every error this platform raises on purpose.
+
+    Args:
+        what: What went wrong, in one clause.
+        where: The file, row, key or resource it concerns.
+        remedy: The next step that mends it.
+    """
+
+    def __init__(self, what: str, *, where: object | None = None, remedy: str | None = None) -> None:
+        self.what = what
+        self.where = None if where is None else str(where)
+        self.remedy = remedy
+        super().__init__(self.what, self.where, self.remedy)
+
+    def __str__(self) -> str:
+        text = self.what if self.where is None else f"{self.where}: {self.what}"
+        return text if self.remedy is None else f"{text}. Remedy: {self.remedy}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Keyword-only arguments do not survive the default pickling, and errors cross Ray's process boundary.
+        return (_rebuild, (type(self), self.what, self.where, self.remedy))
+
+
+def _rebuild(kind: type[PlatformError], what: str, where: str | None, remedy: str | None) -> PlatformError:
+    return kind(what, where=where, remedy=remedy)
+
+
+class CorruptLog(PlatformError):  # noqa: N818 - a stable public name
+    """A drive log whose bytes contradict its format: cut short, flipped, or never a log."""
+
+
+class UnsupportedLog(PlatformError):  # noqa: N818 - a stable public name
+    """A sound log that holds something this reader does not decode, and says so instead of guessing."""
+
+
+class ConfigError(PlatformError):
+    """Configuration that cannot mean what it says: a misspelt key, a value out of range, a contradiction."""
+
+
+class HomeError(PlatformError):
+    """The home folder is missing, of another layout version, or not writable."""
+
+
+class HomeBusyError(HomeError):
+    """Another command holds the lock that this one needs."""
+
+
+class MissingPartError(PlatformError):
+    """An optional part is not installed, or an earlier step has not run."""
+
+
+class IntegrityError(PlatformError):
+    """Bytes differ from what their manifest, digest or signature says."""
+
+
+class ContractError(PlatformError):
+    """Data that breaks the contract between two steps: a missing column, a drive in two splits."""
+
+
+class CompileError(PlatformError):
+    """The compiler refused the model, crashed, ran over its limits, or produced something other than asked."""

@@ -1,0 +1,199 @@
+"""The home folder: where everything one machine makes is kept, and the locks that guard it."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from platform_lib.errors import HomeBusyError, HomeError
+from platform_lib.storage import publish_bytes
+
+HOME_NAME = ".drivetrain"
+LAYOUT_VERSION = 1
+_MARKER = "home.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Paths inside one home folder; see `docs/reference/home.md` for what each holds.
+
+    Attributes:
+        root: The absolute path of the home folder.
+    """
+
+    root: Path
+
+    @property
+    def drives(self) -> Path:
+        """Raw logs written by the built-in simulator, one folder a drive set."""
+        return self.root / "drives"
+
+    @property
+    def postgres(self) -> Path:
+        """The embedded PostgreSQL's data folder."""
+        return self.root / "postgres"
+
+    @property
+    def lake(self) -> Path:
+        """Iceberg warehouse and Lance sample store."""
+        return self.root / "lake"
+
+    @property
+    def datasets(self) -> Path:
+        """Training datasets, one folder each."""
+        return self.root / "datasets"
+
+    @property
+    def runs(self) -> Path:
+        """Training and evaluation runs, one folder each."""
+        return self.root / "runs"
+
+    @property
+    def compiled(self) -> Path:
+        """Compiled models, one folder a model and target."""
+        return self.root / "compiled"
+
+    @property
+    def bundles(self) -> Path:
+        """Signed bundles."""
+        return self.root / "bundles"
+
+    @property
+    def mlflow(self) -> Path:
+        """MLflow's artefacts; its database is in the embedded PostgreSQL."""
+        return self.root / "mlflow"
+
+    @property
+    def keys(self) -> Path:
+        """Local signing keys, readable by their owner only."""
+        return self.root / "keys"
+
+    @property
+    def reports(self) -> Path:
+        """Pages made for people."""
+        return self.root / "reports"
+
+    @property
+    def logs(self) -> Path:
+        """What the parts wrote about themselves."""
+        return self.root / "logs"
+
+    @property
+    def scratch(self) -> Path:
+        """Unfinished work; whatever lies here may be deleted when no command runs."""
+        return self.root / "scratch"
+
+    @property
+    def short(self) -> Path:
+        """A short per-home folder for sockets, made on use (Ray and PostgreSQL refuse socket paths over 107 bytes)."""
+        digest = hashlib.sha256(str(self.root).encode()).hexdigest()[:10]
+        folder = Path(tempfile.gettempdir()) / f"drivetrain-{os.getuid()}-{digest}"
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.stat().st_uid != os.getuid():
+            raise HomeError(
+                "the socket folder belongs to another user", where=folder, remedy="remove it, or set TMPDIR"
+            )
+        return folder
+
+    @contextmanager
+    def lock(self, name: str, *, wait_s: float = 0.0) -> Iterator[None]:
+        """Hold the named lock of this home; the kernel releases it when the process dies, however it dies.
+
+        The descriptor is not inherited by child programs, so an orphaned server cannot keep it.
+
+        Args:
+            name: What is guarded, for example ``"demo"``.
+            wait_s: How long to wait for another holder before giving up.
+
+        Raises:
+            HomeBusyError: Another process still holds it after `wait_s`.
+        """
+        folder = self.root / "locks"
+        folder.mkdir(exist_ok=True)
+        path = folder / f"{name}.lock"
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            _acquire(descriptor, path, name=name, deadline=time.monotonic() + wait_s)
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            yield
+        finally:
+            os.close(descriptor)
+
+
+def _acquire(descriptor: int, path: Path, *, name: str, deadline: float) -> None:
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= deadline:
+                holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
+                raise HomeBusyError(
+                    f"another command (process {holder}) is running '{name}' on this home",
+                    where=path,
+                    remedy="wait for it to end, or use another --home",
+                ) from None
+            time.sleep(0.1)
+        else:
+            return
+
+
+def find_home(explicit: Path | None = None, *, start: Path | None = None) -> Path:
+    """Say where the home is, without making it.
+
+    Order: `explicit` (``--home``), ``DRIVETRAIN_HOME``, the nearest ``.drivetrain/`` from `start` upward, and
+    else ``.drivetrain/`` in `start` (the current folder by default).
+    """
+    if explicit is not None:
+        return explicit.expanduser().resolve()
+    from_environment = os.environ.get("DRIVETRAIN_HOME")
+    if from_environment:
+        return Path(from_environment).expanduser().resolve()
+    here = (start or Path.cwd()).resolve()
+    for folder in (here, *here.parents):
+        if (folder / HOME_NAME).is_dir():
+            return folder / HOME_NAME
+    return here / HOME_NAME
+
+
+def open_home(explicit: Path | None = None, *, start: Path | None = None) -> Home:
+    """Open the home folder, making it on first use.
+
+    Raises:
+        HomeError: It has a layout version this release does not know, or is a folder of something else.
+    """
+    root = find_home(explicit, start=start)
+    marker = root / _MARKER
+    if not marker.exists():
+        _make(root, marker)
+    try:
+        version = int(json.loads(marker.read_text())["layout_version"])
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise HomeError(
+            "the home marker cannot be read", where=marker, remedy="restore it, or move the folder away and start anew"
+        ) from error
+    if version != LAYOUT_VERSION:
+        raise HomeError(
+            f"this home has layout version {version}, this release works with {LAYOUT_VERSION}",
+            where=root,
+            remedy="use the release that made it, or another --home",
+        )
+    return Home(root=root)
+
+
+def _make(root: Path, marker: Path) -> None:
+    if root.is_dir() and any(child.name != "locks" and not child.name.startswith(".tmp-") for child in root.iterdir()):
+        raise HomeError("not empty and not a drivetrain home", where=root, remedy="name an empty or new folder")
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        publish_bytes(marker, json.dumps({"layout_version": LAYOUT_VERSION}).encode())
+    except OSError as error:
+        raise HomeError(f"cannot be made ({error.strerror})", where=root, remedy="name a writable --home") from error
