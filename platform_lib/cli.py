@@ -48,16 +48,26 @@ COMMANDS: dict[str, Entry] = {
     ),
     "log": Entry("platform_lib.logs.commands", "app", "Look into one drive log: info, head, export.", _DATA, "data"),
     "ingest": Entry(
-        "ray_jobs.commands", "ingest", "Read a folder of drive logs into the lake, each file once.", _DATA, "data"
+        "ray_jobs.commands.ingest",
+        "ingest",
+        "Read a folder of drive logs into the lake, each file once.",
+        _DATA,
+        "data",
     ),
     "drives": Entry("platform_lib.catalog.commands", "drives", "List the drives in the catalogue.", _DATA, "data"),
     "query": Entry("platform_lib.lake.commands", "query", "Run SQL over the lake's tables.", _DATA, "data"),
     "dataset": Entry(
-        "ray_jobs.commands", "dataset", "Align, join and split ingested drives into training samples.", _MODEL, "data"
+        "ray_jobs.commands.dataset",
+        "dataset",
+        "Align, join and split ingested drives into training samples.",
+        _MODEL,
+        "data",
     ),
-    "train": Entry("ray_jobs.commands", "train", "Train a planner; resumes from its last checkpoint.", _MODEL, "train"),
+    "train": Entry(
+        "ray_jobs.commands.train", "train", "Train a planner; resumes from its last checkpoint.", _MODEL, "train"
+    ),
     "evaluate": Entry(
-        "ray_jobs.commands", "evaluate", "Score a planner by slice, open and closed loop.", _MODEL, "train"
+        "ray_jobs.commands.evaluate", "evaluate", "Score a planner by slice, open and closed loop.", _MODEL, "train"
     ),
     "compile": Entry(
         "edge_compile.commands",
@@ -66,9 +76,13 @@ COMMANDS: dict[str, Entry] = {
         _EDGE,
         "edge",
     ),
-    "gate": Entry("edge_compile.commands", "gate", "Judge the evidence against written thresholds.", _EDGE),
+    "gate": Entry("edge_compile.commands.gate", "gate", "Judge the evidence against written thresholds.", _EDGE),
     "bundle": Entry(
-        "edge_compile.commands", "bundle", "Pack and sign artefacts, evidence and bill of materials.", _EDGE, "edge"
+        "edge_compile.commands.bundle",
+        "bundle",
+        "Pack and sign artefacts, evidence and bill of materials.",
+        _EDGE,
+        "edge",
     ),
     "verify": Entry(
         "platform_lib.handoff.commands", "verify", "Verify a bundle offline: every byte, signature, evidence.", _EDGE

@@ -1,0 +1,1 @@
+"""The thin commands over the edge compiler, one file each."""

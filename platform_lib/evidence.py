@@ -1,0 +1,234 @@
+"""The evidence files that steps exchange: evaluation, compile report, gate report.
+
+Rooms never import each other; what one writes and another reads is typed here. Every model refuses unknown keys,
+and what was not measured is ``None`` with a reason, or ``not_run`` with a reason, never 0.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from platform_lib.errors import IntegrityError, MissingPartError
+from platform_lib.storage import publish_bytes
+
+Status = Literal["pass", "fail", "not_run"]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Interval(_Strict):
+    """A measured value with its 95 % confidence interval; the ends are None where one sample allows none."""
+
+    value: float
+    low: float | None
+    high: float | None
+
+
+class MetricsRow(_Strict):
+    """Scores of one planner on one slice.
+
+    Attributes:
+        planner: ``camera``, ``ego_only``, ``constant_velocity``, or the name of a compressed artefact.
+        slice: ``all``, a weather (``clear``, ``night``, ``rain``), or what happens (``pedestrian``, ``cut_in``, ...).
+        n: Samples (open loop) or episodes (closed loop) scored.
+        drives: Distinct drives they come from: the unit that the intervals resample.
+        metrics: Name with unit suffix (``ade_m``, ``fde_m``, ``collision_rate``, ...) -> value.
+    """
+
+    planner: str
+    slice: str
+    n: int
+    drives: int
+    metrics: dict[str, Interval]
+
+
+class EvaluationReport(_Strict):
+    """What `evaluate` found: ``evaluation.json``."""
+
+    schema_version: Literal[1] = 1
+    model_name: str
+    weights_sha256: str
+    dataset_sha256: str
+    split: str
+    scorer_version: str
+    scorer_sha256: str
+    seeds: tuple[int, ...]
+    open_loop: tuple[MetricsRow, ...]
+    closed_loop: tuple[MetricsRow, ...]
+    findings: tuple[str, ...] = ()
+
+    def row(self, planner: str, slice_name: str) -> MetricsRow | None:
+        """Return the open-loop row of a planner on a slice, if it was scored."""
+        return next((row for row in self.open_loop if (row.planner, row.slice) == (planner, slice_name)), None)
+
+
+class ParityRung(_Strict):
+    """One comparison of the ladder: the same frozen inputs through two engines.
+
+    Attributes:
+        name: For example ``torch->onnx`` or ``qdq->target``.
+        precision: ``fp32``, ``w8a16``, ``w8a8``.
+        samples: Frozen inputs compared.
+        sqnr_db: Worst output's signal-to-quantization-noise ratio, reference first; None when bit-identical or not run.
+        max_abs_error: Largest absolute difference in the output's unit.
+        cosine: Smallest cosine similarity.
+        threshold_db: The SQNR this rung has to reach.
+        reason: Why it failed, or why it was not run.
+    """
+
+    name: str
+    precision: str
+    status: Status
+    samples: int
+    sqnr_db: float | None
+    max_abs_error: float | None
+    cosine: float | None
+    threshold_db: float | None
+    reason: str | None = None
+
+    @model_validator(mode="after")
+    def _explained(self) -> Self:
+        if self.status != "pass" and not self.reason:
+            raise ValueError(f"rung {self.name} is {self.status} and gives no reason")
+        return self
+
+
+class Performance(_Strict):
+    """The vendor's own estimate for one artefact; never a measurement on a device.
+
+    Attributes:
+        latency_us: Simulated inference time with bounds; None where the vendor gives none, with the reason.
+        ddr_read_bytes: Bytes filled from memory per inference.
+        ddr_write_bytes: Bytes spilled to memory per inference.
+    """
+
+    measured_on: Literal["device", "simulator", "not_run"]
+    latency_us: Interval | None
+    ddr_read_bytes: int | None
+    ddr_write_bytes: int | None
+    reason: str | None = None
+
+
+class GraphSummary(_Strict):
+    """Where the nodes of the compiled graph run, and in which data types.
+
+    Attributes:
+        npu_nodes: Nodes inside the context binary.
+        cpu_nodes: Nodes left outside it.
+        dtypes: QNN data type -> number of node outputs.
+        float_nodes: Nodes that compute in float although the model is quantized.
+        unsupported: Node -> the compiler's reason.
+    """
+
+    npu_nodes: int
+    cpu_nodes: int
+    dtypes: dict[str, int]
+    float_nodes: tuple[str, ...]
+    unsupported: dict[str, str]
+
+
+class Check(_Strict):
+    """One named check against a known silent failure of the toolchain."""
+
+    name: str
+    status: Status
+    detail: str
+
+
+class CompiledPrecision(_Strict):
+    """One precision of one model on one target; paths are relative to the report."""
+
+    precision: str
+    qdq: str | None
+    encodings: str | None
+    context: tuple[str, ...]
+    context_bytes: int
+    graph: GraphSummary | None
+    performance: Performance
+    checks: tuple[Check, ...]
+
+
+class CompileReport(_Strict):
+    """What `compile` made and proved: ``report.json`` beside the artefacts.
+
+    Attributes:
+        chosen: The precision that goes into a bundle; None when none passed.
+        precisions: ``fp16`` (the float reference on the same target) and each quantized precision.
+        digests: Relative path -> sha256 of each artefact, to be checked before every load.
+    """
+
+    schema_version: Literal[1] = 1
+    model_name: str
+    onnx_sha256: str
+    target: str
+    soc_model: int
+    architecture: str
+    id_confirmed: bool
+    tools: dict[str, str]
+    chosen: str | None
+    precisions: tuple[CompiledPrecision, ...]
+    parity: tuple[ParityRung, ...]
+    digests: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+    def precision(self, name: str) -> CompiledPrecision | None:
+        """Return one precision's results, if it was compiled."""
+        return next((item for item in self.precisions if item.precision == name), None)
+
+
+class GateResult(_Strict):
+    """One gate's judgement; `evidence` names the file and the figures it rests on."""
+
+    gate: str
+    title: str
+    status: Status
+    reason: str
+    evidence: tuple[str, ...]
+
+
+class GateReport(_Strict):
+    """What `gate` decided: ``gates.json``.
+
+    Attributes:
+        state: ``rejected`` when a gate fails, ``candidate`` while one is not run, ``approved`` when all pass.
+        blocking: The gates that keep it from approval.
+    """
+
+    schema_version: Literal[1] = 1
+    state: Literal["rejected", "candidate", "approved"]
+    target: str
+    gates: tuple[GateResult, ...]
+    blocking: tuple[str, ...]
+
+
+_Evidence = TypeVar("_Evidence", EvaluationReport, CompileReport, GateReport)
+
+
+def read_evidence(kind: type[_Evidence], path: Path) -> _Evidence:
+    """Read one evidence file.
+
+    Raises:
+        MissingPartError: The file does not exist.
+        IntegrityError: It is not evidence of that kind and schema version.
+    """
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except FileNotFoundError as error:
+        raise MissingPartError(
+            f"no {kind.__name__}", where=path, remedy="run the step that writes it, see `drivetrain --help`"
+        ) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise IntegrityError(
+            f"not a valid {kind.__name__}: {'.'.join(map(str, first['loc']))}: {first['msg']}", where=path
+        ) from error
+
+
+def write_evidence(path: Path, evidence: EvaluationReport | CompileReport | GateReport) -> None:
+    """Publish one evidence file atomically."""
+    publish_bytes(path, (evidence.model_dump_json(indent=2) + "\n").encode())

@@ -1,0 +1,1 @@
+"""The thin commands over the Ray jobs, one file each."""
