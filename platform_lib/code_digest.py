@@ -17,7 +17,13 @@ def code_sha256(*modules: str) -> str:
 
     Args:
         modules: Dotted names, for example ``"ray_jobs.train"``; a package stands for its ``__init__`` only.
+
+    Raises:
+        ValueError: A named module is none of ours or does not exist; its digest would cover nothing.
     """
+    for name in modules:
+        if _source(name) is None:
+            raise ValueError(f"{name} is no module of {', '.join(OWN_PACKAGES)}")
     digest = hashlib.sha256()
     for path in sorted(_closure(modules)):
         digest.update(hashlib.sha256(path.read_bytes()).digest())
@@ -44,13 +50,16 @@ def _closure(modules: tuple[str, ...]) -> set[Path]:
 
 @cache
 def _source(name: str) -> Path | None:
-    if name.partition(".")[0] not in OWN_PACKAGES:
-        return None
-    try:
-        spec = find_spec(name)
-    except ModuleNotFoundError:
-        return None  # `from package.module import name`: the name is no module
-    return Path(spec.origin) if spec is not None and spec.origin is not None else None
+    """Find a module's file by name alone: importing it to ask would load what it imports, and may need an extra."""
+    package, *parts = name.split(".")
+    spec = find_spec(package) if package in OWN_PACKAGES else None
+    for root in (spec.submodule_search_locations or ()) if spec is not None else ():
+        place = Path(root, *parts)
+        candidates = [place / "__init__.py", *([place.with_suffix(".py")] if parts else [])]
+        found = next((item for item in candidates if item.is_file()), None)
+        if found is not None:
+            return found
+    return None  # `from package.module import name`: the name is no module
 
 
 @cache

@@ -9,12 +9,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from platform_lib.errors import PlatformError
 
-OUT = Console(soft_wrap=True)
-ERR = Console(stderr=True, soft_wrap=True)
+OUT = Console(soft_wrap=True, emoji=False)
+ERR = Console(stderr=True, soft_wrap=True, emoji=False)
 
 
 def print_json(document: Mapping[str, Any]) -> None:
@@ -28,7 +29,8 @@ def print_error(error: PlatformError, *, as_json: bool) -> None:
         kind = type(error).__name__
         print_json({"error": {"kind": kind, "what": error.what, "where": error.where, "remedy": error.remedy}})
         return
-    ERR.print(f"[bold red]error[/] {error.what}", highlight=False)
+    # What was found in files and names is printed as it is: a bracket in it is no markup.
+    ERR.print(f"[bold red]error[/] {escape(error.what)}", highlight=False)
     if error.where is not None:
         ERR.print("  where:  ", error.where, markup=False, highlight=False, sep="")
     if error.remedy is not None:

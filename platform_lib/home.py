@@ -6,10 +6,11 @@ import fcntl
 import hashlib
 import json
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +20,17 @@ from platform_lib.storage import publish_bytes
 HOME_NAME = ".drivetrain"
 LAYOUT_VERSION = 1
 _MARKER = "home.json"
+_HELD: set[int] = set()
+
+
+def _let_go_in_child() -> None:
+    # A forked worker (a pool, a data loader) shares the lock's open file and would keep it after a killed parent.
+    for descriptor in _HELD:
+        os.close(descriptor)
+    _HELD.clear()
+
+
+os.register_at_fork(after_in_child=_let_go_in_child)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +108,14 @@ class Home:
         """A short per-home folder for sockets, made on use (Ray and PostgreSQL refuse socket paths over 107 bytes)."""
         digest = hashlib.sha256(str(self.root).encode()).hexdigest()[:10]
         folder = Path(tempfile.gettempdir()) / f"drivetrain-{os.getuid()}-{digest}"
-        folder.mkdir(mode=0o700, exist_ok=True)
-        if folder.stat().st_uid != os.getuid():
+        with suppress(FileExistsError):
+            folder.mkdir(mode=0o700)
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
             raise HomeError(
-                "the socket folder belongs to another user", where=folder, remedy="remove it, or set TMPDIR"
+                "the socket folder is not a folder that this user alone may enter",
+                where=folder,
+                remedy="remove it, or set TMPDIR",
             )
         return folder
 
@@ -107,7 +123,7 @@ class Home:
     def lock(self, name: str, *, wait_s: float = 0.0) -> Iterator[None]:
         """Hold the named lock of this home; the kernel releases it when the process dies, however it dies.
 
-        The descriptor is not inherited by child programs, so an orphaned server cannot keep it.
+        Children, started programs and forked workers alike, do not inherit it, so an orphan cannot keep it.
 
         Args:
             name: What is guarded, for example ``"demo"``.
@@ -115,18 +131,26 @@ class Home:
 
         Raises:
             HomeBusyError: Another process still holds it after `wait_s`.
+            HomeError: The home cannot be written to.
         """
-        folder = self.root / "locks"
-        folder.mkdir(exist_ok=True)
-        path = folder / f"{name}.lock"
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        path = self.root / "locks" / f"{name}.lock"
+        try:
+            path.parent.mkdir(exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise HomeError(
+                f"cannot be locked ({error.strerror})", where=path, remedy="name a writable --home"
+            ) from error
+        _HELD.add(descriptor)
         try:
             _acquire(descriptor, path, name=name, deadline=time.monotonic() + wait_s)
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
             yield
         finally:
-            os.close(descriptor)
+            if descriptor in _HELD:  # not in a forked child, where the number may be another file's by now
+                _HELD.remove(descriptor)
+                os.close(descriptor)
 
 
 def _acquire(descriptor: int, path: Path, *, name: str, deadline: float) -> None:
@@ -172,14 +196,9 @@ def open_home(explicit: Path | None = None, *, start: Path | None = None) -> Hom
     """
     root = find_home(explicit, start=start)
     marker = root / _MARKER
-    if not marker.exists():
+    if not os.path.lexists(marker):
         _make(root, marker)
-    try:
-        version = int(json.loads(marker.read_text())["layout_version"])
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise HomeError(
-            "the home marker cannot be read", where=marker, remedy="restore it, or move the folder away and start anew"
-        ) from error
+    version = layout_version(root)
     if version != LAYOUT_VERSION:
         raise HomeError(
             f"this home has layout version {version}, this release works with {LAYOUT_VERSION}",
@@ -189,10 +208,28 @@ def open_home(explicit: Path | None = None, *, start: Path | None = None) -> Hom
     return Home(root=root)
 
 
-def _make(root: Path, marker: Path) -> None:
-    if root.is_dir() and any(child.name != "locks" and not child.name.startswith(".tmp-") for child in root.iterdir()):
-        raise HomeError("not empty and not a drivetrain home", where=root, remedy="name an empty or new folder")
+def layout_version(root: Path) -> int:
+    """Return the layout version that the home at `root` carries.
+
+    Raises:
+        HomeError: Its marker is missing or is not what a home's marker is.
+    """
+    marker = root / _MARKER
     try:
+        version = json.loads(marker.read_bytes())["layout_version"]
+        if type(version) is not int:
+            raise TypeError(f"layout_version is {version!r}")
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        raise HomeError(
+            "the home marker cannot be read", where=marker, remedy="restore it, or move the folder away and start anew"
+        ) from error
+    return version
+
+
+def _make(root: Path, marker: Path) -> None:
+    try:
+        if root.is_dir() and any(item.name != "locks" and not item.name.startswith(".tmp-") for item in root.iterdir()):
+            raise HomeError("not empty and not a drivetrain home", where=root, remedy="name an empty or new folder")
         root.mkdir(parents=True, exist_ok=True)
         publish_bytes(marker, json.dumps({"layout_version": LAYOUT_VERSION}).encode())
     except OSError as error:

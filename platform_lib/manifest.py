@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import cache
 from importlib import metadata
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator
 
 from platform_lib.code_digest import code_sha256
 from platform_lib.errors import IntegrityError
@@ -47,6 +47,14 @@ class Output(_Strict):
     path: str
     sha256: str
     bytes: int
+
+    @field_validator("path")
+    @classmethod
+    def _inside(cls, value: str) -> str:
+        path = PurePosixPath(value)
+        if path.is_absolute() or ".." in path.parts or "\0" in value:
+            raise ValueError("an output lies beside its manifest or below it")
+        return value
 
 
 class Code(_Strict):
@@ -208,7 +216,8 @@ def git_state() -> tuple[str | None, bool | None]:
 
 
 def _git(root: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(root), *arguments]
+    # Without the option `status` takes the index lock, and a commit at that moment would fail.
+    command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=20).stdout  # noqa: S603
 
 

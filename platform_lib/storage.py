@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import hashlib
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -11,6 +14,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _CHUNK_BYTES = 1 << 20
+_ASIDE = re.compile(r"\.tmp-old-[0-9a-f]{12}-(?P<name>.+)")
+_AT_FDCWD = -100  # Source: linux/fcntl.h
+_RENAME_EXCHANGE = 2  # Source: linux/fs.h
 
 
 def sha256_file(path: Path) -> str:
@@ -26,7 +32,8 @@ def sha256_tree(folder: Path) -> str:
     """Return one digest over every file below `folder`: relative POSIX name and content, in name order."""
     digest = hashlib.sha256()
     for path in sorted(walk_files(folder), key=lambda item: item.relative_to(folder).as_posix()):
-        digest.update(f"{path.relative_to(folder).as_posix()}\0{sha256_file(path)}\n".encode())
+        # A NUL cannot be in a name and a digest has one length, so no two trees give the same bytes.
+        digest.update(os.fsencode(path.relative_to(folder).as_posix()) + f"\0{sha256_file(path)}\n".encode())
     return digest.hexdigest()
 
 
@@ -56,47 +63,95 @@ def publish_file(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _fsync(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        _remove(temporary)
 
 
 @contextmanager
 def publish_folder(path: Path) -> Iterator[Path]:
     """Give an empty temporary folder beside `path`; when the block ends well it takes the place of `path`.
 
-    An older folder of that name is moved aside first and deleted last, so a kill leaves the old one, the new one, or
-    (between two renames) neither, never a mixture.
+    An older folder of that name is exchanged for the new one in a single step, so a kill leaves the old one or the
+    new one, never neither and never a mixture. Where the file system has no such step, the old one is moved aside
+    first; `sweep_unfinished` brings it back if a kill falls between the two renames.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     token = uuid.uuid4().hex[:12]
     temporary = path.with_name(f".tmp-{token}-{path.name}")
-    aside = path.with_name(f".tmp-{token}-old-{path.name}")
     temporary.mkdir()
     try:
         yield temporary
-        for item in walk_files(temporary):
-            _fsync(item)
-        _fsync(temporary)
-        if path.exists():
-            path.rename(aside)
-        temporary.rename(path)
+        _fsync_tree(temporary)
+        _put_in_place(temporary, path, aside=path.with_name(f".tmp-old-{token}-{path.name}"))
         _fsync(path.parent)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(aside, ignore_errors=True)
+        _remove(temporary)
 
 
 def sweep_unfinished(folder: Path) -> int:
-    """Delete what killed commands left under temporary names directly in `folder`; return how many there were.
+    """Clear what killed commands left under temporary names directly in `folder`; return how many there were.
 
-    Only for the holder of the lock that guards `folder`.
+    What was moved aside and never replaced goes back to its name; the rest is deleted. Only for the holder of the
+    lock that guards `folder`: a living command's work is not to be told from a dead one's.
     """
-    leftovers = list(folder.glob(".tmp-*")) if folder.is_dir() else []
+    leftovers = sorted(folder.glob(".tmp-*")) if folder.is_dir() else []
     for path in leftovers:
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
+        aside = _ASIDE.fullmatch(path.name)
+        home = path.with_name(aside["name"]) if aside else None
+        if home is not None and not home.exists():
+            path.rename(home)
         else:
-            path.unlink(missing_ok=True)
+            _remove(path)
     return len(leftovers)
+
+
+def _put_in_place(temporary: Path, path: Path, *, aside: Path) -> None:
+    """Make `temporary` the new `path`; what was there ends under the name `temporary`, or nowhere."""
+    if not os.path.lexists(path):
+        try:
+            temporary.rename(path)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise  # those three: another command published the same name in this moment
+        else:
+            return
+    if _exchange(temporary, path):
+        return
+    path.rename(aside)
+    try:
+        temporary.rename(path)
+    except BaseException:
+        aside.rename(path)
+        raise
+    _remove(aside)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Swap two names in one step; False where the system or file system cannot (Linux 3.15 and glibc 2.28 can)."""
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is None:
+        return False
+    if renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0:
+        return True
+    code = ctypes.get_errno()
+    if code in (errno.EINVAL, errno.ENOSYS):
+        return False
+    raise OSError(code, os.strerror(code), str(one), None, str(other))
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _fsync_tree(folder: Path) -> None:
+    for root, _, names in os.walk(folder):
+        for name in names:
+            path = Path(root) / name
+            if path.is_file() and not path.is_symlink():
+                _fsync(path)
+        _fsync(Path(root))
 
 
 def _fsync(path: Path) -> None:
