@@ -5,18 +5,21 @@ This is the only place of `platform_lib` that knows rooms beside it, and it know
 
 from __future__ import annotations
 
+import errno
 import importlib
 import logging
-import os
 import sys
+import traceback
 from dataclasses import dataclass
+from importlib import metadata
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command as typer_command
 
-from platform_lib.console import print_error
+from platform_lib.code_digest import OWN_PACKAGES
+from platform_lib.console import OUT, print_error
 from platform_lib.errors import MissingPartError, PlatformError
 
 
@@ -30,6 +33,17 @@ class Entry:
     panel: str
     extra: str | None = None
 
+
+_OS_REMEDIES = {
+    errno.ENOSPC: "free some disk space and run the command again; what was finished is kept",
+    errno.EDQUOT: "free some of the disk quota and run the command again; what was finished is kept",
+    errno.EROFS: "name a writable place with --home or --out",
+    errno.EACCES: "name a place this user may use, or change its permissions",
+    errno.EPERM: "name a place this user may use, or change its permissions",
+    errno.ENOENT: "check the name",
+    errno.ENOTDIR: "check the name: a part of it is a file",
+    errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
+}
 
 _START, _DATA, _MODEL, _EDGE = "Start here", "Logs and data", "Training", "Vehicle"
 COMMANDS: dict[str, Entry] = {
@@ -93,21 +107,25 @@ COMMANDS: dict[str, Entry] = {
 class _LazyGroup(TyperGroup):
     """Lists commands from the table; imports a command's module only to run it, or to show its own help."""
 
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        for name, entry in COMMANDS.items():
+            self.commands[name] = TyperCommand(
+                name, help=entry.help, short_help=entry.help, rich_help_panel=entry.panel
+            )
+
     def list_commands(self, ctx: Any) -> list[str]:
         del ctx
         return list(COMMANDS)
 
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        del ctx
-        entry = COMMANDS.get(cmd_name)
-        if entry is None:
-            return None
-        return TyperCommand(cmd_name, help=entry.help, short_help=entry.help, rich_help_panel=entry.panel)
-
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         name, command, rest = super().resolve_command(ctx, args)
         if name in COMMANDS:
-            command = _load(name, COMMANDS[name])
+            try:
+                command = _load(name, COMMANDS[name])
+            except MissingPartError:
+                if not ctx.resilient_parsing:  # completing a line: stay silent
+                    raise
         return name, command, rest
 
 
@@ -115,14 +133,7 @@ def _load(name: str, entry: Entry) -> Any:
     try:
         target = getattr(importlib.import_module(entry.module), entry.attribute)
     except ModuleNotFoundError as error:
-        if error.name is not None and error.name.partition(".")[0] in ("platform_lib", "ray_jobs", "edge_compile"):
-            raise
-        extra = entry.extra or "data"
-        raise MissingPartError(
-            f"the Python package '{error.name}' is not installed",
-            where=f"drivetrain {name}",
-            remedy=f"pip install -c constraints.txt 'drivetrain[{extra}]'; `drivetrain doctor` shows all that is missing",
-        ) from error
+        raise _missing_package(error, name) from error
     if isinstance(target, typer.Typer):
         app = target
     else:
@@ -131,6 +142,19 @@ def _load(name: str, entry: Entry) -> Any:
     command = typer_command(app)
     command.name = name
     return command
+
+
+def _missing_package(error: ModuleNotFoundError, command: str) -> Exception:
+    """Turn a missing third-party package into its remedy; a missing module of our own stays the defect it is."""
+    if error.name is None or error.name.partition(".")[0] in OWN_PACKAGES:
+        return error
+    extra = COMMANDS[command].extra if command in COMMANDS else None
+    return MissingPartError(
+        f"the Python package '{error.name}' is not installed",
+        where=f"drivetrain {command}",
+        remedy=f"in the checkout: pip install -c constraints.txt -e '.[{extra or 'data'}]'; "
+        "`drivetrain doctor` shows all that is missing",
+    )
 
 
 app = typer.Typer(
@@ -144,14 +168,23 @@ app = typer.Typer(
 )
 
 
+def _print_version(wanted: bool) -> None:  # noqa: FBT001 - the shape Typer calls
+    if wanted:
+        OUT.print(f"drivetrain {metadata.version('drivetrain')}", highlight=False)
+        raise typer.Exit
+
+
 @app.callback()
 def _root(
     ctx: typer.Context,
     *,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens, ids first, on stderr.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
 ) -> None:
     """[bold]Drivetrain[/]: raw drive logs in, a signed, parity-proven vehicle bundle out."""
-    del ctx
+    del ctx, version
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )
@@ -159,15 +192,30 @@ def _root(
 
 def main() -> None:
     """Run the command line; a refusal ends with status 1 and one clear message, never a traceback."""
+    arguments = sys.argv[1:]
+    command = next((item for item in arguments if item in COMMANDS), "")
     try:
         app(prog_name="drivetrain")
-    except PlatformError as error:
-        print_error(error, as_json="--json" in sys.argv)
+    except Exception as error:  # the one broad catch: every error ends here, said in one form
+        if not {"-v", "--verbose"}.isdisjoint(arguments):
+            traceback.print_exc()
+        print_error(_explain(error, command), as_json="--json" in arguments)
         raise SystemExit(1) from error
-    except BrokenPipeError:
-        # The reader of a pipe went away (`drivetrain ... | head`): not an error worth a traceback.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(141) from None
+
+
+def _explain(error: Exception, command: str) -> PlatformError:
+    where = f"drivetrain {command}"
+    if isinstance(error, ModuleNotFoundError):
+        error = _missing_package(error, command)
+    if isinstance(error, PlatformError):
+        return error
+    if isinstance(error, OSError) and error.strerror is not None:
+        return PlatformError(error.strerror, where=error.filename or where, remedy=_OS_REMEDIES.get(error.errno or 0))
+    return PlatformError(
+        f"a defect of drivetrain itself: {type(error).__name__}: {error}",
+        where=where,
+        remedy="run `drivetrain --verbose ...` for the traceback, and report it",
+    )
 
 
 if __name__ == "__main__":
