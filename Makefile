@@ -9,6 +9,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 HOME_FLAG := $(if $(DRIVETRAIN_HOME),,--home .drivetrain)
+# Real drive logs to ingest beside the synthetic ones; LOGS= for none.
+LOGS ?= $(wildcard ../shared/data/logs)
 
 .PHONY: help
 help: ## Show what can be made
@@ -28,7 +30,7 @@ install: $(STAMP) ## Make .venv with every extra
 
 .PHONY: demo
 demo: $(STAMP) ## From raw drive logs to a verified, signed bundle
-	$(BIN)/drivetrain demo $(HOME_FLAG)
+	$(BIN)/drivetrain demo $(HOME_FLAG) $(addprefix --logs ,$(LOGS))
 
 .PHONY: lint
 lint: $(STAMP) ## Style, types, import contracts, dependencies

@@ -1,0 +1,125 @@
+"""Run the stages one after another, each as its own process, and say what each did."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from pydantic import JsonValue
+
+from platform_lib.console import ERR
+from platform_lib.demo.stages import Stage
+from platform_lib.errors import PlatformError
+from platform_lib.processes import end_with_parent
+
+# A stage that takes this long on the demo's small data hangs; the whole demo is meant to take six minutes.
+STAGE_LIMIT_S = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class StageOutcome:
+    """What one stage did.
+
+    Attributes:
+        title: The stage.
+        command: The command line a person would type for it.
+        seconds: Wall time.
+        skipped: An artefact of the same inputs, configuration and code was there.
+        path: What it wrote.
+        result: The command's own JSON document.
+    """
+
+    title: str
+    command: str
+    seconds: float
+    skipped: bool
+    path: str
+    result: dict[str, JsonValue]
+
+    def as_json(self) -> dict[str, JsonValue]:
+        """Return the fields as JSON values."""
+        return asdict(self)
+
+
+class StageError(PlatformError):
+    """A stage refused or crashed; the stages before it are kept and will be skipped next time."""
+
+
+def run_stage(stage: Stage, *, number: int, total: int) -> StageOutcome:
+    """Run one stage and return what it did.
+
+    Raises:
+        StageError: The command did not end with status 0, took over half an hour, or printed no JSON document.
+    """
+    command = shlex.join(("drivetrain", *stage.argv))
+    ERR.print(f"\n[bold cyan]{number:>2}/{total}[/] [bold]{stage.title}[/]", highlight=False)
+    ERR.print(f"      [dim]{stage.why}[/]", highlight=False)
+    started = time.monotonic()
+    result = _run(stage, command)
+    seconds = time.monotonic() - started
+    skipped = bool(result.get("skipped", False))
+    verb = "[yellow]up to date, skipped[/]" if skipped else "[green]done[/]"
+    ERR.print(f"      {verb} in {seconds:.1f} s  ->  ", end="", highlight=False)
+    ERR.print(str(stage.writes), markup=False, highlight=False)
+    return StageOutcome(stage.title, command, round(seconds, 2), skipped, str(stage.writes), result)
+
+
+def _run(stage: Stage, command: str) -> dict[str, JsonValue]:
+    process = subprocess.Popen(  # noqa: S603 - our own command line, no shell
+        [sys.executable, "-m", "platform_lib.cli", *stage.argv, "--json"],
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=_end_with_demo,
+    )
+    try:
+        output, _ = process.communicate(timeout=STAGE_LIMIT_S)
+    except subprocess.TimeoutExpired as error:
+        raise StageError(f"no end after {STAGE_LIMIT_S:.0f} s", where=command, remedy="run it alone with -v") from error
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            _wait_or_kill(process)
+    try:
+        result = json.loads(output)
+    except ValueError:
+        result = None
+    if process.returncode != 0:
+        raise _refused(result, command, process.returncode)
+    if not isinstance(result, dict):
+        raise StageError("printed no JSON document", where=command, remedy="run it alone to see what it prints")
+    return result
+
+
+def _end_with_demo() -> None:
+    # SIGTERM, not SIGKILL: a stage whose demo was killed gets the chance to stop its Ray and PostgreSQL.
+    end_with_parent(sent=signal.SIGTERM)
+
+
+def _wait_or_kill(process: subprocess.Popen[str]) -> None:
+    try:
+        process.wait(timeout=20)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _refused(result: object, command: str, status: int) -> StageError:
+    said = result.get("error") if isinstance(result, dict) else None
+    if isinstance(said, dict):
+        where = f"{command}\n          {said.get('where')}" if said.get("where") else command
+        return StageError(str(said.get("what")), where=where, remedy=said.get("remedy"))
+    how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+    return StageError(
+        f"the stage {how}", where=command, remedy="run that command alone with -v, then run the demo again"
+    )
+
+
+def relative(path: Path, root: Path) -> str:
+    """Show a path below `root` in its short form."""
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)

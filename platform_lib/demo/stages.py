@@ -1,0 +1,179 @@
+"""The stages of the demo, in order, as the very commands a person would type. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from platform_lib.home import Home
+
+NAME = "demo"
+TARGET = "sa8255p"
+PRECISION = "w8a16"
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """One stage.
+
+    Attributes:
+        title: What it does, for people.
+        argv: The command's arguments after ``drivetrain``.
+        writes: The artefact it leaves.
+        why: One line that says why the step exists.
+    """
+
+    title: str
+    argv: tuple[str, ...]
+    writes: Path
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the demo's artefacts lie in a home."""
+
+    drives: Path
+    dataset: Path
+    planner: Path
+    baseline: Path
+    evaluation: Path
+    compiled: Path
+    compressed_evaluation: Path
+    gates: Path
+    bundle: Path
+    report: Path
+
+
+def places(home: Home) -> Places:
+    """Say where everything goes."""
+    reports = home.reports / NAME
+    return Places(
+        drives=home.drives / NAME,
+        dataset=home.datasets / NAME,
+        planner=home.runs / f"{NAME}-planner",
+        baseline=home.runs / f"{NAME}-ego-only",
+        evaluation=home.runs / f"{NAME}-planner" / "evaluation" / "evaluation.json",
+        compiled=home.compiled / f"{NAME}-{TARGET}",
+        compressed_evaluation=reports / "compressed" / "evaluation.json",
+        gates=reports / "gates.json",
+        bundle=home.bundles / f"{NAME}-{TARGET}",
+        report=reports / "index.html",
+    )
+
+
+def demo_stages(home: Home, *, drives: int, seed: int, logs: tuple[Path, ...]) -> tuple[Stage, ...]:
+    """List the stages from raw logs to a verified bundle.
+
+    Args:
+        home: The home everything is written to.
+        drives: How many synthetic drives to simulate.
+        seed: Seed of the fleet, the split and the training.
+        logs: Further folders of real drive logs, ingested beside the synthetic ones.
+    """
+    at = places(home)
+    return (
+        *_data_stages(home, at, drives=drives, seed=seed, logs=logs),
+        *_model_stages(home, at),
+        *_edge_stages(home, at),
+    )
+
+
+def _data_stages(home: Home, at: Places, *, drives: int, seed: int, logs: tuple[Path, ...]) -> tuple[Stage, ...]:
+    root = str(home.root)
+    return (
+        Stage(
+            title="Drive: synthetic logs as a car would write them",
+            argv=("simulate", "--out", str(at.drives), "--drives", str(drives), "--seed", str(seed), "--broken"),
+            writes=at.drives,
+            why="MDF4 and MCAP with clock offsets, drift, jitter and dropouts; some logs are broken on purpose",
+        ),
+        Stage(
+            title="Ingest: every log once, broken ones quarantined",
+            argv=("ingest", str(at.drives), *map(str, logs), "--dbc", str(at.drives / "vehicle.dbc"), "--home", root),
+            writes=home.lake,
+            why="Iceberg signals and Lance samples, made visible by one PostgreSQL row a file",
+        ),
+        Stage(
+            title="Dataset: one timeline, split by drive",
+            argv=("dataset", NAME, "--seed", str(seed), "--home", root),
+            writes=at.dataset,
+            why="recorder clocks aligned; camera joined with ego history and driven future; no drive in two splits",
+        ),
+    )
+
+
+def _model_stages(home: Home, at: Places) -> tuple[Stage, ...]:
+    root = str(home.root)
+    return (
+        Stage(
+            title="Train: camera planner",
+            argv=("train", "planner_tiny", "--dataset", NAME, "--run", at.planner.name, "--home", root),
+            writes=at.planner,
+            why="camera, ego history and route command to three seconds of waypoints, on Ray Train",
+        ),
+        Stage(
+            title="Train: ego-only baseline",
+            argv=("train", "ego_only_tiny", "--dataset", NAME, "--run", at.baseline.name, "--home", root),
+            writes=at.baseline,
+            why="the row that shows whether the camera matters",
+        ),
+        Stage(
+            title="Evaluate: by slice, open and closed loop",
+            argv=(
+                *("evaluate", "--run", at.planner.name, "--baseline", at.baseline.name),
+                *("--dataset", NAME, "--home", root),
+            ),
+            writes=at.evaluation,
+            why="confidence intervals over drives, beside constant velocity and ego-only",
+        ),
+    )
+
+
+def _edge_stages(home: Home, at: Places) -> tuple[Stage, ...]:
+    root, run = str(home.root), at.planner
+    return (
+        Stage(
+            title=f"Compile: quantize and build for {TARGET}",
+            argv=(
+                *("compile", str(run / "model.onnx"), "--target", TARGET, "--out", str(at.compiled)),
+                *("--calibration", str(run / "calibration.npz"), "--frozen", str(run / "frozen.npz")),
+            ),
+            writes=at.compiled,
+            why="AIMET, then a QNN context binary, compared rung by rung on the same frozen frames",
+        ),
+        Stage(
+            title="Evaluate: the compressed planner, by the same scorer",
+            argv=(
+                *("evaluate", "--onnx", str(at.compiled / f"{PRECISION}.qdq.onnx"), "--name", PRECISION),
+                *("--dataset", NAME, "--out", str(at.compressed_evaluation.parent), "--home", root),
+            ),
+            writes=at.compressed_evaluation,
+            why="what quantization costs on each slice",
+        ),
+        Stage(
+            title="Gate: evidence against written thresholds",
+            argv=(
+                *("gate", "--evaluation", str(at.evaluation), "--compressed-evaluation", str(at.compressed_evaluation)),
+                *("--compile", str(at.compiled), "--dataset", str(at.dataset), "--out", str(at.gates)),
+            ),
+            writes=at.gates,
+            why="pass, fail or not run: only pass passes",
+        ),
+        Stage(
+            title="Bundle: artefacts, evidence, bill of materials, signature",
+            argv=(
+                *("bundle", "--run", str(run), "--dataset", str(at.dataset), "--compile", str(at.compiled)),
+                *("--evaluation", str(at.evaluation), "--compressed-evaluation", str(at.compressed_evaluation)),
+                *("--gates", str(at.gates), "--out", str(at.bundle), "--home", root),
+            ),
+            writes=at.bundle,
+            why="signed with a local key; signed is not approved",
+        ),
+        Stage(
+            title="Verify: every byte, offline",
+            argv=("verify", str(at.bundle), "--home", root),
+            writes=at.bundle,
+            why="what the integrator runs with only the bundle and the public key",
+        ),
+    )
