@@ -42,11 +42,15 @@ lint: $(STAMP) ## Style, types, import contracts, dependencies
 
 .PHONY: test
 test: lint ## Everything: lint, types, import contracts, every test
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not soak"
 
 .PHONY: test-fast
 test-fast: $(STAMP) ## The tests that need no server, no training and no compiler
-	$(BIN)/pytest -n 2 -m "not slow"
+	$(BIN)/pytest -n 2 -m "not slow and not soak"
+
+.PHONY: soak
+soak: $(STAMP) ## The long series of faults: kills at random moments, compared with undisturbed runs
+	$(BIN)/pytest -m soak
 
 .PHONY: constraints
 constraints: ## Write constraints.txt from what .venv holds

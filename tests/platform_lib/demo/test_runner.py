@@ -1,0 +1,70 @@
+"""A stage's refusal, crash or kill reaches the person with the command to run alone; nothing is swallowed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from platform_lib.demo.runner import StageError, run_stage
+from platform_lib.demo.stages import Stage
+
+
+def stage(*argv: str, tmp_path: Path) -> Stage:
+    return Stage(title="a stage", argv=argv, writes=tmp_path / "out", why="to see")
+
+
+def test_a_refusal_keeps_what_where_and_remedy(tmp_path):
+    with pytest.raises(StageError) as caught:
+        run_stage(stage("verify", str(tmp_path / "no-bundle"), tmp_path=tmp_path), number=1, total=1)
+    assert "drivetrain verify" in str(caught.value.where)
+    assert str(tmp_path / "no-bundle") in str(caught.value.where)
+
+
+def test_a_usage_error_says_which_command_to_run_alone(tmp_path):
+    with pytest.raises(StageError, match="ended with status 2"):
+        run_stage(stage("verify", "--no-such-option", tmp_path=tmp_path), number=1, total=1)
+
+
+def test_the_outcome_carries_the_commands_document(tmp_path):
+    outcome = run_stage(stage("doctor", tmp_path=tmp_path), number=1, total=1)
+    assert outcome.command == "drivetrain doctor"
+    assert outcome.result
+    assert outcome.seconds > 0
+
+
+PARENT = """
+import sys, time
+from pathlib import Path
+from platform_lib.demo import runner
+from platform_lib.demo.stages import Stage
+real = runner.subprocess.Popen
+def popen(argv, **options):
+    # Same start as a stage, with a body that would run on for long.
+    child = real([sys.executable, "-c", "import os,time; print(os.getpid(), flush=True); time.sleep(120)"],
+                 **{**options, "stdout": open(sys.argv[1], "w")})
+    return child
+runner.subprocess.Popen = popen
+runner.run_stage(Stage("t", ("doctor",), Path("x"), "w"), number=1, total=1)
+"""
+
+
+def test_a_stage_ends_when_the_demo_is_killed(tmp_path):
+    pid_file = tmp_path / "pid"
+    demo = subprocess.Popen([sys.executable, "-c", PARENT, str(pid_file)], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 30
+    while not (pid_file.exists() and pid_file.read_text().strip()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    child = int(pid_file.read_text())
+    demo.send_signal(signal.SIGKILL)
+    demo.wait()
+    while Path(f"/proc/{child}").exists() and "Z" not in Path(f"/proc/{child}/stat").read_text().split()[2]:
+        assert time.monotonic() < deadline, "the stage outlived its demo"
+        time.sleep(0.05)
+    assert os.path.isdir("/proc")  # noqa: PTH112 - the check above means something only where /proc is

@@ -1,0 +1,45 @@
+"""The demo's stages are commands that exist, in an order in which each finds what it needs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from platform_lib.cli import COMMANDS
+from platform_lib.demo.stages import demo_stages, places
+from platform_lib.home import Home
+
+HOME = Home(root=Path("/somewhere/.drivetrain"))
+
+
+def stages(**changes):
+    return demo_stages(HOME, **{"drives": 24, "seed": 7, "logs": (), **changes})
+
+
+def test_every_stage_is_a_command_of_the_table():
+    assert {stage.argv[0] for stage in stages()} <= set(COMMANDS)
+
+
+def test_a_stage_reads_only_what_an_earlier_one_wrote():
+    written: list[str] = []
+    for stage in stages():
+        for word in stage.argv[1:]:
+            inside = word.startswith(str(HOME.root)) and word != str(HOME.root)
+            own = word.startswith(str(stage.writes)) or str(stage.writes).startswith(word)
+            assert not inside or own or any(word.startswith(path) for path in written), (stage.title, word)
+        written += [str(stage.writes)]
+
+
+def test_everything_is_written_inside_the_home():
+    at = places(HOME)
+    for name in at.__slots__:
+        assert getattr(at, name).is_relative_to(HOME.root), name
+
+
+def test_extra_logs_are_ingested_beside_the_synthetic_ones():
+    ingest = next(stage for stage in stages(logs=(Path("/logs/a"), Path("/logs/b"))) if stage.argv[0] == "ingest")
+    assert ingest.argv[2:4] == ("/logs/a", "/logs/b")
+
+
+def test_the_seed_reaches_the_drives_and_the_split():
+    seeded = [stage.argv[stage.argv.index("--seed") + 1] for stage in stages(seed=11) if "--seed" in stage.argv]
+    assert seeded == ["11", "11"]
