@@ -104,10 +104,15 @@ class Home:
         return self.root / "scratch"
 
     @property
+    def short_path(self) -> Path:
+        """A short per-home folder for sockets (Ray and PostgreSQL refuse socket paths over 107 bytes)."""
+        digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:10]
+        return Path(tempfile.gettempdir()) / f"drivetrain-{os.getuid()}-{digest}"
+
+    @property
     def short(self) -> Path:
-        """A short per-home folder for sockets, made on use (Ray and PostgreSQL refuse socket paths over 107 bytes)."""
-        digest = hashlib.sha256(str(self.root).encode()).hexdigest()[:10]
-        folder = Path(tempfile.gettempdir()) / f"drivetrain-{os.getuid()}-{digest}"
+        """The folder of `short_path`, made on use and entered by this user alone."""
+        folder = self.short_path
         with suppress(FileExistsError):
             folder.mkdir(mode=0o700)
         found = folder.lstat()
