@@ -1,0 +1,81 @@
+"""Checkpoints that are whole or absent, and are believed only after their digest was checked."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import logging
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from platform_lib.storage import publish_folder, sha256_file
+
+_LOG = logging.getLogger(__name__)
+_STATE, _LABEL = "state.pt", "checkpoint.json"
+KEPT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A checkpoint that was found whole: the epochs it has behind it, and the state `save` was given."""
+
+    epochs: int
+    state: dict[str, Any]
+
+
+def torch_bytes(value: object) -> bytes:
+    """Serialise with torch; equal values give equal bytes (a file name would otherwise get into the archive)."""
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    return buffer.getvalue()
+
+
+def save(folder: Path, *, epochs: int, identity: str, state: dict[str, Any]) -> Path:
+    """Publish the state after `epochs` epochs as ``folder/epoch-0003/`` and delete all but the newest two.
+
+    Args:
+        folder: The run's checkpoint folder.
+        epochs: Epochs behind this state.
+        identity: Digest of the step; a checkpoint of another step is never resumed.
+        state: Tensors and plain values.
+    """
+    target = folder / f"epoch-{epochs:04d}"
+    data = torch_bytes(state)
+    with publish_folder(target) as temporary:
+        (temporary / _STATE).write_bytes(data)
+        label = {"epochs": epochs, "identity": identity, "sha256": hashlib.sha256(data).hexdigest()}
+        (temporary / _LABEL).write_text(json.dumps(label) + "\n")
+    for old in _newest_first(folder)[KEPT:]:
+        shutil.rmtree(old, ignore_errors=True)
+    return target
+
+
+def load_newest(folder: Path, *, identity: str) -> Loaded | None:
+    """Return the newest checkpoint of this very step that is whole; a broken one is named in the log and passed over."""
+    for path in _newest_first(folder):
+        problem = _problem(path, identity)
+        if problem is None:
+            state = torch.load(path / _STATE, map_location="cpu", weights_only=True)
+            return Loaded(epochs=int(path.name.partition("-")[2]), state=cast("dict[str, Any]", state))
+        _LOG.warning("checkpoint=%s not resumed: %s", path, problem)
+    return None
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    return sorted(folder.glob("epoch-[0-9]*"), reverse=True)
+
+
+def _problem(path: Path, identity: str) -> str | None:
+    try:
+        label = json.loads((path / _LABEL).read_text())
+        sha256 = sha256_file(path / _STATE)
+    except (OSError, ValueError) as error:
+        return f"cannot be read ({error})"
+    if not isinstance(label, dict) or label.get("identity") != identity:
+        return "it belongs to another configuration, dataset or code"
+    return None if label.get("sha256") == sha256 else "its bytes differ from its digest"

@@ -1,0 +1,159 @@
+"""The learned planners: small networks of operators that the Hexagon tensor processor runs in integers.
+
+Only Conv, BatchNorm, ReLU, pooling, Linear and elementwise arithmetic are used, and normalisation constants live
+inside the graph, so the exported model takes the sensor's own units and cannot be fed wrongly scaled data.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from platform_lib.models.interface import (
+    COMMANDS,
+    EGO_CHANNELS,
+    EGO_STEPS,
+    IMAGE_HEIGHT,
+    IMAGE_WIDTH,
+    PLAN_STEPS,
+    PLAN_TIMES_S,
+    Float,
+    PlannerInput,
+    network_inputs,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Normalisation:
+    """Constants baked into the graph, taken from the training split alone.
+
+    Attributes:
+        image_mean: Per RGB channel, of pixels in 0..1.
+        image_std: The same, never 0.
+        ego_mean: Per ego channel (m/s, rad/s, m/s^2).
+        ego_std: The same, never 0.
+        residual_std_m: (6, 2) spread of the driven path around the constant-velocity path, in metres.
+    """
+
+    image_mean: tuple[float, ...]
+    image_std: tuple[float, ...]
+    ego_mean: tuple[float, ...]
+    ego_std: tuple[float, ...]
+    residual_std_m: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannerConfig:
+    """The shape of a network.
+
+    Attributes:
+        kind: ``camera`` looks at the image; ``ego_only`` has the same interface and does not.
+        channels: Output channels of the stride-2 convolutions.
+        squeeze: Channels of the last feature map, which is flattened so that *where* something is seen is kept.
+        hidden: Width of the two hidden layers of the head.
+        ego_hidden: Width of the ego encoder.
+        dropout: Probability of dropping a hidden unit of the head while training.
+    """
+
+    kind: Literal["camera", "ego_only"]
+    channels: tuple[int, ...]
+    squeeze: int
+    hidden: int
+    ego_hidden: int
+    dropout: float
+
+
+class PlannerNet(nn.Module):
+    """Plan = constant-velocity path + residual_std * head(features); one forward for both kinds."""
+
+    image_mean: Tensor
+    image_scale: Tensor
+    ego_mean: Tensor
+    ego_scale: Tensor
+    residual_scale: Tensor
+    reach_s: Tensor
+
+    def __init__(self, config: PlannerConfig, normalisation: Normalisation) -> None:
+        super().__init__()
+        self.config = config
+        self._constant("image_mean", np.reshape(normalisation.image_mean, (1, 3, 1, 1)))
+        self._constant("image_scale", 1.0 / np.reshape(normalisation.image_std, (1, 3, 1, 1)))
+        self._constant("ego_mean", np.reshape(normalisation.ego_mean, (1, 1, EGO_CHANNELS)))
+        self._constant("ego_scale", 1.0 / np.reshape(normalisation.ego_std, (1, 1, EGO_CHANNELS)))
+        self._constant("residual_scale", np.reshape(normalisation.residual_std_m, (1, PLAN_STEPS * 2)))
+        self._constant("reach_s", np.stack([PLAN_TIMES_S, np.zeros_like(PLAN_TIMES_S)], axis=1).reshape(1, -1))
+        features = config.ego_hidden
+        if config.kind == "camera":
+            self.backbone = _backbone(config)
+            down = 2 ** len(config.channels)
+            features += config.squeeze * (IMAGE_HEIGHT // down) * (IMAGE_WIDTH // down)
+        self.ego = nn.Sequential(
+            nn.Linear(EGO_STEPS * EGO_CHANNELS + len(COMMANDS), config.ego_hidden),
+            nn.ReLU(),
+        )
+        self.head = nn.Sequential(
+            nn.Linear(features, config.hidden),
+            nn.ReLU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(config.hidden, config.hidden),
+            nn.ReLU(),
+            nn.Linear(config.hidden, PLAN_STEPS * 2),
+        )
+
+    def _constant(self, name: str, value: object) -> None:
+        self.register_buffer(name, torch.as_tensor(np.asarray(value), dtype=torch.float32))
+
+    def forward(self, image: Tensor, ego_history: Tensor, command: Tensor) -> Tensor:
+        """Plan from (N, 3, 96, 192) in 0..1, (N, 10, 3) in SI units and (N, 3) one-hot; gives (N, 6, 2) metres."""
+        history = ((ego_history - self.ego_mean) * self.ego_scale).flatten(1)
+        features = self.ego(torch.cat([history, command], dim=1))
+        if self.config.kind == "camera":
+            seen = self.backbone((image - self.image_mean) * self.image_scale)
+            features = torch.cat([seen.flatten(1), features], dim=1)
+        # The last step's first channel is the present speed.
+        speed_mps = ego_history.flatten(1)[:, -EGO_CHANNELS : -EGO_CHANNELS + 1]
+        path = speed_mps * self.reach_s + self.head(features) * self.residual_scale
+        return cast("Tensor", path.reshape(-1, PLAN_STEPS, 2))
+
+
+def _backbone(config: PlannerConfig) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for number, (wide_in, wide_out) in enumerate(pairwise((3, *config.channels))):
+        kernel = 5 if number == 0 else 3
+        layers += [
+            nn.Conv2d(wide_in, wide_out, kernel, stride=2, padding=kernel // 2, bias=False),
+            nn.BatchNorm2d(wide_out),
+            nn.ReLU(),
+        ]
+    layers += [nn.Conv2d(config.channels[-1], config.squeeze, 1), nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+class TorchPlanner:
+    """A network in evaluation mode behind the planner interface."""
+
+    def __init__(self, name: str, network: PlannerNet, *, batch: int = 64) -> None:
+        self._name = name
+        self._network = network.eval()
+        self._batch = batch
+
+    @property
+    def name(self) -> str:
+        """Return the name that stands in reports."""
+        return self._name
+
+    def plan(self, inputs: PlannerInput) -> Float:
+        """Return (N, 6, 2) metres."""
+        plans = [np.zeros((0, PLAN_STEPS, 2), dtype=np.float32)]
+        with torch.inference_mode():
+            for start in range(0, len(inputs), self._batch):
+                rows = np.arange(start, min(start + self._batch, len(inputs)))
+                arrays = network_inputs(inputs.take(rows))
+                tensors = [torch.from_numpy(arrays[name]) for name in ("image", "ego_history", "command")]
+                plans.append(self._network(*tensors).numpy())
+        return np.concatenate(plans)
