@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from platform_lib.evaluation.frames import TIMES_S
 from platform_lib.evaluation.geometry import Doubles
+from platform_lib.scenario.model import WHEELBASE_M, Control
 
-WHEELBASE_M = 2.8
 LOOKAHEAD_S = 1.0
 MIN_LOOKAHEAD_M = 3.0
 MAX_STEER_RAD = 0.5
@@ -19,16 +17,8 @@ STAND_M = 0.4
 _FIT_STEPS = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
-    """What the controller asks of the car: acceleration along the path and steering angle of the front wheels."""
-
-    accel_mps2: float
-    steer_rad: float
-
-
-def follow(plan_m: Doubles, speed_mps: float) -> Command:
-    """Return the command that follows a (6, 2) plan from the present speed.
+def follow(plan_m: Doubles, speed_mps: float) -> Control:
+    """Return the control that follows a (6, 2) plan from the present speed.
 
     Across: steer = atan(2 L y / d^2) towards the point of the path one look-ahead away.
     Source: Coulter, Implementation of the Pure Pursuit Path Tracking Algorithm (CMU-RI-TR-92-01, 1992).
@@ -37,7 +27,7 @@ def follow(plan_m: Doubles, speed_mps: float) -> Command:
     points = np.vstack([np.zeros((1, 2)), plan_m])
     reach = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
     if reach[-1] < STAND_M:
-        return Command(accel_mps2=-min(MAX_BRAKE_MPS2, 2.0 + speed_mps), steer_rad=0.0)
+        return Control(accel_mps2=-min(MAX_BRAKE_MPS2, 2.0 + speed_mps), steer_rad=0.0)
     times = TIMES_S[:_FIT_STEPS]
     half_squares = times**2 / 2
     wanted = float(half_squares @ (reach[1 : _FIT_STEPS + 1] - speed_mps * times) / (half_squares @ half_squares))
@@ -45,7 +35,7 @@ def follow(plan_m: Doubles, speed_mps: float) -> Command:
     x = float(np.interp(lookahead, reach, points[:, 0]))
     y = float(np.interp(lookahead, reach, points[:, 1]))
     steer = float(np.arctan2(2 * WHEELBASE_M * y, max(x * x + y * y, 1.0)))
-    return Command(
+    return Control(
         accel_mps2=float(np.clip(wanted, -MAX_BRAKE_MPS2, MAX_ACCEL_MPS2)),
         steer_rad=float(np.clip(steer, -MAX_STEER_RAD, MAX_STEER_RAD)),
     )

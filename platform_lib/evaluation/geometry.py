@@ -1,4 +1,8 @@
-"""Oriented boxes on the ground plane, and whether a moving one meets another between its samples."""
+"""Oriented boxes on the ground plane.
+
+The reference point of every ego path is the ground under the rear axle (the kinematic bicycle's); the middle of the
+ego's box, 4.6 x 1.9 m, lies 1.4 m ahead of it.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from platform_lib.scenario.model import EGO_CENTRE_AHEAD_M, EGO_LENGTH_M, EGO_WIDTH_M
+
 Doubles = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
-# A mid-size passenger car. The reference point of every path is the ground under the rear axle (the kinematic
-# bicycle's), so the middle of the box lies ahead of it: half the length less the rear overhang.
-EGO_LENGTH_M, EGO_WIDTH_M = 4.6, 1.9
-EGO_REAR_OVERHANG_M = 0.95
-EGO_CENTRE_AHEAD_M = EGO_LENGTH_M / 2 - EGO_REAR_OVERHANG_M
 # Below this the direction of a step is noise, and the car keeps its heading.
 MIN_HEADING_STEP_M = 0.2
 

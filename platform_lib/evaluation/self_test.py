@@ -15,8 +15,9 @@ import numpy as np
 from platform_lib.errors import ContractError
 from platform_lib.evaluation.bootstrap import cluster_interval
 from platform_lib.evaluation.frames import NO_AGENTS, STEPS, TIMES_S, Agents, Frames
-from platform_lib.evaluation.geometry import EGO_CENTRE_AHEAD_M, EGO_LENGTH_M, EGO_WIDTH_M, Boxes, Doubles
+from platform_lib.evaluation.geometry import Boxes, Doubles
 from platform_lib.evaluation.open_loop import MISS_M, Scorer, Scores, score_frames
+from platform_lib.scenario.model import EGO_CENTRE_AHEAD_M, EGO_LENGTH_M, EGO_WIDTH_M
 
 SPEED_MPS = 8.0
 _TOLERANCE = 1e-9

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -192,9 +193,11 @@ class Fit:
     def _augmented(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         light, history = self._config.augmentation, self._history[rows].clone()
         size = len(rows)
-        image = self._image[rows].float().div_(255.0)
+        looks = self.planner_config.kind == "camera"
+        image = self._image[rows if looks else rows[:0]].float().div_(255.0)
         gain = self._generator.uniform(1 - light.brightness, 1 + light.brightness, size).astype(np.float32)
-        image.mul_(torch.from_numpy(gain)[:, None, None, None])
+        if looks:
+            image.mul_(torch.from_numpy(gain)[:, None, None, None])
         if light.noise:
             image.add_(torch.randn_like(image), alpha=light.noise)
         dark = torch.from_numpy(self._generator.random(size) < light.ego_blackout)
@@ -210,13 +213,12 @@ class Fit:
         return float(self._config.learning_rate * 0.5 * (1 + np.cos(np.pi * (step - warmup) / max(1, total - warmup))))
 
     def _state(self) -> dict[str, Any]:
-        generator = self._generator.bit_generator.state["state"]
         return {
             "network": self.network.state_dict(),
             "optimiser": self._optimiser.state_dict(),
             "torch_rng": torch.get_rng_state(),
-            # 128-bit integers: torch's safe loader takes text.
-            "numpy_rng": {name: str(value) for name, value in generator.items()},
+            # As text: the state is 128-bit integers, which torch's safe loader does not take.
+            "numpy_rng": json.dumps(self._generator.bit_generator.state),
             "records": [asdict(record) for record in self.records],
         }
 
@@ -227,7 +229,5 @@ class Fit:
         self.network.load_state_dict(found.state["network"])
         self._optimiser.load_state_dict(found.state["optimiser"])
         torch.set_rng_state(found.state["torch_rng"])
-        state = self._generator.bit_generator.state
-        state["state"] = {name: int(value) for name, value in found.state["numpy_rng"].items()}
-        self._generator.bit_generator.state = state
+        self._generator.bit_generator.state = json.loads(found.state["numpy_rng"])
         self.records = [EpochRecord(**record) for record in found.state["records"]]

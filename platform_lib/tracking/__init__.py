@@ -1,0 +1,1 @@
+"""Experiment tracking: MLflow on the platform's own PostgreSQL, never over a network."""

@@ -1,0 +1,126 @@
+"""Training runs in MLflow, written so that a run killed at any moment goes on as the same MLflow run.
+
+The run folder holds the MLflow run's id; the curve in the run folder is the truth, and what MLflow lacks of it is
+added on the next visit. So a half-written store is completed, never doubled.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Before the import: MLflow would otherwise report its use over the network.
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.tracking import MlflowClient
+
+from platform_lib.storage import publish_bytes
+
+_LOG = logging.getLogger(__name__)
+EXPERIMENT = "planners"
+# MLflow refuses longer parameter values.
+_PARAM_BYTES = 6000
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One logged step of the curve; `time_ms` is the UTC epoch."""
+
+    step: int
+    time_ms: int
+    metrics: Mapping[str, float]
+
+
+class TrackedRun:
+    """One training run in MLflow.
+
+    Args:
+        uri: SQLAlchemy URI of the tracking database.
+        artefacts: Folder for artefacts.
+        name: The run's name, for people.
+        id_file: Where the MLflow run id is kept; removed together with the run folder when a run starts anew.
+        tags: Digests and names, set on every visit.
+        params: Flat configuration.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        *,
+        artefacts: Path,
+        name: str,
+        id_file: Path,
+        tags: Mapping[str, str],
+        params: Mapping[str, str],
+    ) -> None:
+        _quiet()
+        self._client = MlflowClient(tracking_uri=uri)
+        experiment = self._experiment(artefacts)
+        self.run_id = self._known(id_file) or self._create(experiment, name, id_file)
+        self._client.log_batch(
+            self.run_id,
+            params=[Param(key, value[:_PARAM_BYTES]) for key, value in params.items()],
+            tags=[RunTag(key, value) for key, value in tags.items()],
+        )
+        self._client.update_run(self.run_id, status="RUNNING")
+
+    def log(self, points: list[Point]) -> int:
+        """Add the points whose step MLflow does not have yet; return how many were added."""
+        new = [point for point in points if point.step > self._last_step(point)]
+        for point in new:
+            metrics = [Metric(key, value, point.time_ms, point.step) for key, value in point.metrics.items()]
+            self._client.log_batch(self.run_id, metrics=metrics)
+        return len(new)
+
+    def finish(self, *, tags: Mapping[str, str], files: tuple[Path, ...]) -> None:
+        """Attach the files, set the final tags and close the run."""
+        for path in files:
+            self._client.log_artifact(self.run_id, str(path))
+        self._client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
+        self._client.set_terminated(self.run_id, "FINISHED")
+
+    def fail(self) -> None:
+        """Mark the run as failed; a later visit sets it running again."""
+        self._client.set_terminated(self.run_id, "FAILED")
+
+    def _last_step(self, point: Point) -> int:
+        history: list[Any] = self._client.get_metric_history(self.run_id, next(iter(point.metrics)))
+        return max((int(metric.step) for metric in history), default=-1)
+
+    def _experiment(self, artefacts: Path) -> str:
+        found = self._client.get_experiment_by_name(EXPERIMENT)
+        if found is not None:
+            return str(found.experiment_id)
+        artefacts.mkdir(parents=True, exist_ok=True)
+        try:
+            return str(self._client.create_experiment(EXPERIMENT, artifact_location=artefacts.as_uri()))
+        except MlflowException:
+            # Another command made it between the two calls.
+            return str(self._client.get_experiment_by_name(EXPERIMENT).experiment_id)
+
+    def _known(self, id_file: Path) -> str | None:
+        try:
+            run_id = id_file.read_text().strip()
+            return str(self._client.get_run(run_id).info.run_id)
+        except FileNotFoundError:
+            return None
+        except MlflowException as error:
+            _LOG.warning("run=%s is not in the tracking store, a new one is made (%s)", run_id, error.error_code)
+            return None
+
+    def _create(self, experiment: str, name: str, id_file: Path) -> str:
+        run_id = str(self._client.create_run(experiment, run_name=name).info.run_id)
+        publish_bytes(id_file, f"{run_id}\n".encode())
+        return run_id
+
+
+def _quiet() -> None:
+    """Keep MLflow's and alembic's start-up notes out of the terminal; warnings and errors still show."""
+    for name in ("mlflow", "alembic"):
+        logging.getLogger(name).setLevel(logging.WARNING)
