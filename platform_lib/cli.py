@@ -199,7 +199,11 @@ def main() -> None:
     except Exception as error:  # the one broad catch: every error ends here, said in one form
         if not {"-v", "--verbose"}.isdisjoint(arguments):
             traceback.print_exc()
-        print_error(_explain(error, command), as_json="--json" in arguments)
+        explained = _explain(error, command)
+        try:
+            print_error(explained, as_json="--json" in arguments)
+        except OSError:  # standard output itself is what fails
+            print_error(explained, as_json=False)
         raise SystemExit(1) from error
 
 
