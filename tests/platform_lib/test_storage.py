@@ -44,6 +44,11 @@ def _kill_a_publisher(root: Path, way: str, after_s: float) -> None:
     assert process.returncode == -signal.SIGKILL
 
 
+def _write_half(path: Path) -> None:
+    path.write_text("half")
+    raise RuntimeError
+
+
 def _versions(paths: list[Path]) -> set[str]:
     return {line for path in paths for line in path.read_text().splitlines()}
 
@@ -99,8 +104,7 @@ def test_a_failing_block_leaves_the_old_folder_and_no_trace(
     with publish_folder(target) as folder:
         (folder / "a").write_text("old")
     with pytest.raises(RuntimeError), publish_folder(target) as folder:
-        (folder / "a").write_text("half")
-        raise RuntimeError
+        _write_half(folder / "a")
     assert (target / "a").read_text() == "old"
     with publish_folder(target) as folder:
         (folder / "b").write_text("new")
@@ -141,8 +145,7 @@ def test_a_failing_block_leaves_the_old_file(tmp_path: Path) -> None:
     target = tmp_path / "deep" / "file"
     publish_bytes(target, b"old")
     with pytest.raises(RuntimeError), publish_file(target) as file:
-        file.write_bytes(b"half")
-        raise RuntimeError
+        _write_half(file)
     assert target.read_bytes() == b"old"
     assert [path.name for path in target.parent.iterdir()] == ["file"]
 

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from platform_lib import console
+from platform_lib.console import print_error, print_json, progress
+from platform_lib.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def _plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "ERR", Console(stderr=True, soft_wrap=True, emoji=False, no_color=True))
+
+
+def test_an_error_for_people_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    print_error(ConfigError("misspelt", where="a.yaml", remedy="mend it"), as_json=False)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err == "error misspelt\n  where:  a.yaml\n  remedy: mend it\n"
+
+
+def test_what_stands_in_names_is_no_markup(capsys: pytest.CaptureFixture[str]) -> None:
+    print_error(ConfigError("[/red] in [bold]x[/] :key:", where="[/a]/:smile:", remedy="'.[data]'"), as_json=False)
+    err = capsys.readouterr().err
+    assert "[/red] in [bold]x[/] :key:" in err
+    assert "[/a]/:smile:" in err
+    assert "'.[data]'" in err
+
+
+def test_an_error_for_machines_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
+    print_error(ConfigError("misspelt", where="a.yaml"), as_json=True)
+    captured = capsys.readouterr()
+    assert captured.err == ""
+    expected = {"kind": "ConfigError", "what": "misspelt", "where": "a.yaml", "remedy": None}
+    assert json.loads(captured.out) == {"error": expected}
+
+
+def test_json_takes_paths_and_refuses_what_is_no_number(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"path": Path("a"), "name": "caf\udce9"})
+    assert json.loads(capsys.readouterr().out) == {"path": "a", "name": "caf\udce9"}
+    with pytest.raises(ValueError, match="JSON compliant"):
+        print_json({"loss": float("nan")})
+
+
+def test_progress_goes_to_standard_error_and_counts(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("reading logs", 2) as task:
+        task.advance(note="first")
+        task.advance()
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "reading logs" in captured.err
+    assert "2/2" in captured.err
