@@ -1,0 +1,254 @@
+"""`open_log`: tells a log's format by its first bytes, opens it with that format's reader, and guards the result."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from platform_lib.errors import ConfigError, CorruptLog, UnsupportedLog
+from platform_lib.logs.model import TIMESTAMP, Report, Source, Stream, Window
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+READER_VERSION = "1"
+"""Changes whenever the same bytes would give other rows; part of what the lake knows a file by."""
+
+LOG_SUFFIXES = (".mf4", ".mdf", ".dat", ".mcap", ".db3", ".bag")
+"""Suffixes by which `find_logs` finds loose files; what a file is, its content says."""
+
+_MCAP_MAGIC = b"\x89MCAP0\r\n"
+_SQLITE_MAGIC = b"SQLite format 3\x00"
+_BAG1_MAGIC = b"#ROSBAG V"
+_MDF_MAGICS = (b"MDF     ", b"UnFinMF ")
+_BAG_METADATA = "metadata.yaml"
+
+
+class Log:
+    """An open drive log. Use it as a context manager.
+
+    Attributes:
+        path: The file or bag folder.
+        streams: What it holds, in file order.
+        metadata: What the recorder wrote about the drive (vehicle, session, pii_state, ...), as text.
+        report: How sound it is, and how each stream is read.
+    """
+
+    def __init__(self, path: Path, source: Source) -> None:
+        self.path = path
+        self.streams: tuple[Stream, ...] = source.streams
+        self.metadata: Mapping[str, str] = source.metadata
+        self.report: Report = source.report
+        self._source = source
+        self._by_name = {stream.name: stream for stream in source.streams}
+        self._closed = False
+
+    def stream(self, name: str) -> Stream:
+        """Return one stream.
+
+        Raises:
+            UnsupportedLog: The log holds that stream but it is not decoded, and why.
+            ConfigError: The log has no stream of that name.
+        """
+        if name in self._by_name:
+            return self._by_name[name]
+        if name in self.report.unsupported:
+            raise UnsupportedLog(
+                f"stream '{name}' is not readable: {self.report.unsupported[name]}",
+                where=self.path,
+                remedy="read the other streams; this one needs another tool",
+            )
+        known = ", ".join(repr(stream.name) for stream in self.streams[:8]) or "none"
+        raise ConfigError(
+            f"no stream '{name}'", where=self.path, remedy=f"`drivetrain log info` lists them; the first are: {known}"
+        )
+
+    def read(
+        self,
+        name: str,
+        columns: Sequence[str] | None = None,
+        start_ns: int | None = None,
+        stop_ns: int | None = None,
+        decode: bool = True,  # noqa: FBT001, FBT002 - a stable public signature
+    ) -> Iterator[pa.RecordBatch]:
+        """Read one stream in bounded batches.
+
+        Args:
+            name: The stream.
+            columns: Which columns, in this order; ``timestamp_ns`` always comes first. All by default.
+            start_ns: Earliest timestamp, inclusive, UTC nanoseconds.
+            stop_ns: Latest timestamp, exclusive.
+            decode: For topics: ``False`` gives ``timestamp_ns``, ``publish_ns`` (null where the format has none)
+                and the payload ``data`` (binary_view); ``True`` gives the message's fields in place of ``data``.
+
+        Returns:
+            Record batches of one schema, of at most 65,536 rows. Topics in time order (rows of equal time in file
+            order), MDF groups and bus messages in recorded order. A stream without rows gives no batch.
+
+        Raises:
+            CorruptLog: The bytes contradict the format (also while iterating); what came before it is not to be kept.
+            UnsupportedLog: The stream is not decoded.
+            ConfigError: No such stream or column.
+        """
+        if self._closed:
+            raise ConfigError("the log is closed", where=self.path, remedy="read inside `with open_log(...)`")
+        stream = self.stream(name)
+        wanted = None if columns is None else list(dict.fromkeys((TIMESTAMP, *columns)))
+        batches = self._source.read(stream, Window(start_ns, stop_ns), decode=decode)
+        return batches if wanted is None else self._project(stream, batches, wanted, decode=decode)
+
+    def _project(
+        self, stream: Stream, batches: Iterator[pa.RecordBatch], wanted: list[str], *, decode: bool
+    ) -> Iterator[pa.RecordBatch]:
+        known = [*stream.schema.names] if decode or stream.kind != "message" else [TIMESTAMP, "publish_ns", "data"]
+        missing = [column for column in wanted if column not in known]
+        if missing:
+            raise ConfigError(
+                f"stream '{stream.name}' has no column {missing[0]!r}",
+                where=self.path,
+                remedy=f"it has: {', '.join(known[:20])}",
+            )
+        return (batch.select(wanted) for batch in batches)
+
+    def close(self) -> None:
+        """Release the file; batches already read stay valid."""
+        self._closed = True
+        self._source.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_log(
+    path: str | Path,
+    dbc: Iterable[str | Path] = (),
+    arxml: Iterable[str | Path] = (),
+    recover: bool = False,  # noqa: FBT001, FBT002 - a stable public signature
+    *,
+    timezone: str | None = None,
+) -> Log:
+    """Open a drive log of any known format; its content is checked as far as the format has checksums.
+
+    Clock: topics carry the recorder's log time. MDF rows are the header's start time plus the group's time channel,
+    in UTC nanoseconds, rounded half to even. MDF 3 files without a zone are refused unless `timezone` is given.
+    An MDF 4 header that says "local time, no zone" is taken as UTC unless `timezone` is given; the report says so.
+
+    Args:
+        path: A file, or a ROS 2 bag folder with ``metadata.yaml``.
+        dbc: CAN databases. Frames recorded by an MDF bus logger become streams ``CAN<bus>/<message>``, beside the
+            raw ones. ``"CAN2=body.dbc"`` ties a database to one bus; without it, it is used for every bus.
+        arxml: The same as AUTOSAR system descriptions.
+        recover: Return what is whole of a damaged log and say in `Log.report` what was lost. Otherwise damage raises.
+        timezone: IANA name or ``+HH:MM`` for MDF headers that carry local time only.
+
+    Raises:
+        CorruptLog: The content contradicts its format; with `recover`, nothing at all is readable.
+        UnsupportedLog: A format, version or encoding that is not read.
+        ConfigError: No such file, a database that cannot be parsed, an unknown zone.
+    """
+    path = Path(path)
+    source = _open_source(path, tuple(map(str, dbc)), tuple(map(str, arxml)), recover=recover, timezone=timezone)
+    return Log(path, source)
+
+
+def _open_source(
+    path: Path, dbc: tuple[str, ...], arxml: tuple[str, ...], *, recover: bool, timezone: str | None
+) -> Source:
+    if path.is_dir():
+        from platform_lib.logs.rosbag import open_bag_folder
+
+        return open_bag_folder(path, recover=recover)
+    magic = _first_bytes(path)
+    if magic.startswith(_MCAP_MAGIC[:5]):
+        from platform_lib.logs.mcap_file import open_mcap
+
+        return open_mcap(path, recover=recover)
+    if magic.startswith(_MDF_MAGICS):
+        from platform_lib.logs.mdf import open_mdf
+
+        return open_mdf(path, dbc=dbc, arxml=arxml, recover=recover, timezone=timezone)
+    if magic.startswith(_SQLITE_MAGIC):
+        from platform_lib.logs.rosbag import open_sqlite_bag
+
+        return open_sqlite_bag(path, recover=recover)
+    if magic.startswith(_BAG1_MAGIC):
+        from platform_lib.logs.rosbag1 import open_bag1
+
+        return open_bag1(path, recover=recover)
+    raise CorruptLog(
+        f"not a drive log: it starts with {magic[:8]!r}, which no known format does",
+        where=path,
+        remedy="MDF 3/4, MCAP, ROS 2 .db3 and ROS 1 .bag are read; fetch the file again if it should be one of them",
+    )
+
+
+def _first_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            magic = stream.read(16)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot be opened ({error.strerror})", where=path, remedy="check the path and its permissions"
+        ) from error
+    if not magic:
+        raise CorruptLog("an empty file", where=path, remedy="fetch it again from its source")
+    return magic
+
+
+def find_logs(paths: Iterable[str | Path]) -> list[Path]:
+    """Return the logs under `paths`, sorted: files with a `LOG_SUFFIXES` suffix, and ROS 2 bag folders as one each.
+
+    A path that is named itself is taken whatever its suffix. Hidden files and folders are skipped.
+
+    Raises:
+        ConfigError: A path does not exist.
+    """
+    found: set[Path] = set()
+    for item in map(Path, paths):
+        if item.is_dir():
+            found.update(_walk(item))
+        elif item.exists():
+            found.add(item)
+        else:
+            raise ConfigError("no such file or folder", where=item, remedy="name drive logs or folders that hold them")
+    return sorted(found)
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    if (folder / _BAG_METADATA).is_file():
+        yield folder
+        return
+    for item in sorted(folder.iterdir()):
+        if item.name.startswith("."):
+            continue
+        if item.is_dir() and not item.is_symlink():
+            yield from _walk(item)
+        elif item.is_file() and item.suffix.lower() in LOG_SUFFIXES:
+            yield item
+
+
+def decode_cdr(message_type: str, schema_text: str, payloads: Iterable[bytes]) -> pa.RecordBatch:
+    """Decode stored CDR payloads of one ROS 2 message type, one row a payload.
+
+    Args:
+        message_type: For example ``sensor_msgs/msg/Imu``.
+        schema_text: The ros2msg definition with its dependencies, as `Stream.schema_text` has it.
+        payloads: Serialised messages, each with its 4-byte encapsulation header.
+
+    Returns:
+        One column a field: nested messages are structs, fixed arrays and sequences are lists, bytes are binary.
+
+    Raises:
+        CorruptLog: A payload does not fit the definition.
+        UnsupportedLog: The definition holds a type that is not decoded (wstring, a missing definition).
+    """
+    from platform_lib.logs.cdr import decode_payloads
+
+    return decode_payloads(message_type, schema_text, payloads)

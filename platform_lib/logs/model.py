@@ -1,0 +1,119 @@
+"""The nouns of a drive log: stream, report, window, and what every format's reader offers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Kind = Literal["signal", "message", "can"]
+Reader = Literal["fast", "reference"]
+
+TIMESTAMP = "timestamp_ns"
+PUBLISH = "publish_ns"
+DATA = "data"
+BATCH_ROWS = 65_536
+BATCH_BYTES = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """One sequence of timestamped rows of a log.
+
+    Attributes:
+        name: Unique in its log: MDF ``"<index>:<acquisition name>"``, a topic's own name, ``"CAN1/<message>"``.
+        kind: ``signal`` (a channel group, a decoded bus message), ``message`` (a topic), ``can`` (raw frames).
+        schema: The Arrow schema of ``read(name)``; its first column is ``timestamp_ns`` (int64). A unit is in
+            the field metadata ``unit``.
+        rows: How many rows there are, exactly.
+        message_type: ``sensor_msgs/msg/Imu`` and the like, where the log names one.
+        schema_text: The message definition that the log carries, for `decode_cdr`.
+        start_ns: The earliest timestamp, ``None`` without rows.
+        stop_ns: One past the latest timestamp (windows are half-open), ``None`` without rows.
+    """
+
+    name: str
+    kind: Kind
+    schema: pa.Schema
+    rows: int
+    message_type: str | None = None
+    schema_text: str | None = None
+    start_ns: int | None = None
+    stop_ns: int | None = None
+
+
+@dataclass(slots=True)
+class Report:
+    """How sound a log is and how it was read. Complete once the log is open.
+
+    Attributes:
+        format: ``mcap``, ``mdf3``, ``mdf4``, ``rosbag1``, ``rosbag2-sqlite3``, ...
+        readers: Stream name -> ``fast`` (this package's own reader) or ``reference`` (the format's library).
+        recovered: Whether damage was found and skipped (only with ``recover=True``).
+        bytes_lost: File bytes that hold no row that could be returned, because of damage.
+        problems: What is wrong or missing, one sentence each; empty for a sound log read in full.
+        unsupported: Stream name -> why it is not decoded (its raw payload may still be readable).
+        unverified: What no checksum of the file covers, so that a flipped bit there could not be noticed.
+    """
+
+    format: str
+    readers: dict[str, Reader] = field(default_factory=dict)
+    recovered: bool = False
+    bytes_lost: int = 0
+    problems: list[str] = field(default_factory=list)
+    unsupported: dict[str, str] = field(default_factory=dict)
+    unverified: list[str] = field(default_factory=list)
+
+    def lose(self, count_bytes: int, problem: str) -> None:
+        """Note damage that was skipped."""
+        self.recovered = True
+        self.bytes_lost += count_bytes
+        self.problems.append(problem)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Half-open time range ``[start_ns, stop_ns)``; ``None`` is open-ended."""
+
+    start_ns: int | None = None
+    stop_ns: int | None = None
+
+    @property
+    def everything(self) -> bool:
+        """Whether nothing is left out."""
+        return self.start_ns is None and self.stop_ns is None
+
+
+class Source(Protocol):
+    """What a format's reader offers to the door. Everything it raises is a `PlatformError`."""
+
+    streams: tuple[Stream, ...]
+    metadata: Mapping[str, str]
+    report: Report
+
+    def read(self, stream: Stream, window: Window, *, decode: bool) -> Iterator[pa.RecordBatch]:
+        """Yield the stream's rows in batches of at most `BATCH_ROWS`, all columns."""
+
+    def close(self) -> None:
+        """Release the file."""
+
+
+def unique(names: list[str], taken: tuple[str, ...] = ()) -> list[str]:
+    """Make names unique: the second ``x`` becomes ``x#2``, the third ``x#3``, and so on, in order.
+
+    Args:
+        names: Names in file order.
+        taken: Names that none of the results may have.
+    """
+    seen = set(taken)
+    result: list[str] = []
+    for name in names:
+        candidate, number = name, 2
+        while candidate in seen:
+            candidate, number = f"{name}#{number}", number + 1
+        seen.add(candidate)
+        result.append(candidate)
+    return result
