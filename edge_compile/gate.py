@@ -1,0 +1,463 @@
+"""The gate: evidence judged against written thresholds. Pure: values in, a `GateReport` out.
+
+Only ``pass`` passes. Evidence that is missing, too thin or of another artefact never is one. Every comparison is
+written so that a number that is not finite fails it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import combinations
+
+from edge_compile.gate_dataset import DatasetFacts, dataset_facts
+from platform_lib.evidence import (
+    CompiledPrecision,
+    CompileReport,
+    EvaluationReport,
+    GateReport,
+    GateResult,
+    Interval,
+    MetricsRow,
+    ParityRung,
+    Status,
+)
+from platform_lib.handoff.gates import GATES, blocking, state_of, worst
+from platform_lib.handoff.thresholds import RungFloor, Thresholds
+from platform_lib.manifest import Manifest
+
+__all__ = ["Thresholds", "judge"]
+
+BASELINES = frozenset({"camera", "ego_only", "constant_velocity"})
+# What an evaluation says of its scorer's self-test starts so: "self-test <agent>: pass|fail ...".
+SELF_TEST = "self-test "
+SELF_TEST_AGENTS = ("oracle", "constant_velocity", "crash", "nan")
+
+
+@dataclass(frozen=True, slots=True)
+class _Verdict:
+    """One finding of a gate: its status and, in words with the figures, why."""
+
+    status: Status
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Case:
+    """All that is judged."""
+
+    evaluation: EvaluationReport
+    compressed: EvaluationReport | None
+    compiled: CompileReport
+    dataset: Manifest
+    facts: DatasetFacts
+    thresholds: Thresholds
+
+    @property
+    def chosen(self) -> CompiledPrecision | None:
+        """The compiled precision that ships."""
+        return None if self.compiled.chosen is None else self.compiled.precision(self.compiled.chosen)
+
+
+def judge(
+    evaluation: EvaluationReport,
+    compressed: EvaluationReport | None,
+    compiled: CompileReport,
+    dataset: Manifest,
+    thresholds: Thresholds,
+) -> GateReport:
+    """Judge every gate of `GATES`.
+
+    Args:
+        evaluation: Of the float model.
+        compressed: Of the compressed model, by the same scorer on the same frames; None if it was not evaluated.
+        compiled: What was compiled and compared.
+        dataset: The manifest of the dataset both evaluations name.
+        thresholds: What has to be reached.
+    """
+    case = _Case(evaluation, compressed, compiled, dataset, dataset_facts(dataset), thresholds)
+    results = tuple(_result(gate, _JUDGES[gate](case)) for gate in GATES)
+    return GateReport(state=state_of(results), target=compiled.target, gates=results, blocking=blocking(results))
+
+
+def _result(gate: str, verdicts: list[_Verdict]) -> GateResult:
+    status = worst(verdict.status for verdict in verdicts)
+    deciding = [verdict.text for verdict in verdicts if verdict.status == status] or ["no evidence"]
+    evidence = tuple(f"{verdict.status}: {verdict.text}" for verdict in verdicts)
+    shown = deciding if status != "pass" or len(deciding) == 1 else [f"all {len(deciding)} parts pass"]
+    return GateResult(gate=gate, title=GATES[gate], status=status, reason="; ".join(shown), evidence=evidence)
+
+
+def _passes(condition: bool, text: str) -> _Verdict:  # noqa: FBT001 - the condition is the sentence
+    return _Verdict("pass" if condition else "fail", text)
+
+
+def _open(text: str) -> list[_Verdict]:
+    return [_Verdict("not_run", text)]
+
+
+def _figures(interval: Interval) -> str:
+    if interval.low is None or interval.high is None:
+        return f"{interval.value:.3f} (no interval)"
+    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
+
+
+# G0: evidence, PII, contract
+
+
+def _judge_evidence(case: _Case) -> list[_Verdict]:
+    known = case.facts.digests
+    found = [
+        _passes(
+            case.evaluation.dataset_sha256 in known,
+            f"evaluation.dataset_sha256 {case.evaluation.dataset_sha256[:12]} is the dataset's"
+            if case.evaluation.dataset_sha256 in known
+            else f"the evaluation is of another dataset ({case.evaluation.dataset_sha256[:12]})",
+        ),
+        _passes(case.evaluation.split == "test", f"evaluated on the split '{case.evaluation.split}'"),
+    ]
+    if case.compressed is None:
+        return [*found, *_open("the compressed model was not evaluated")]
+    pairs = (
+        ("dataset", case.evaluation.dataset_sha256, case.compressed.dataset_sha256),
+        ("split", case.evaluation.split, case.compressed.split),
+        ("scorer version", case.evaluation.scorer_version, case.compressed.scorer_version),
+        ("scorer", case.evaluation.scorer_sha256, case.compressed.scorer_sha256),
+        ("seeds", str(case.evaluation.seeds), str(case.compressed.seeds)),
+    )
+    found += [_passes(one == other, f"{name}: float {one[:12]}, compressed {other[:12]}") for name, one, other in pairs]
+    return [*found, _same_artefact(case, case.compressed)]
+
+
+def _same_artefact(case: _Case, compressed: EvaluationReport) -> _Verdict:
+    qdq = None if case.chosen is None else case.chosen.qdq
+    expected = None if qdq is None else case.compiled.digests.get(qdq)
+    if expected is None:
+        return _Verdict("not_run", "the compile report names no digest of the compressed model")
+    said = f"compressed evaluation scored {compressed.weights_sha256[:12]}, the compile report ships {expected[:12]}"
+    return _passes(compressed.weights_sha256 == expected, said)
+
+
+def _judge_pii(case: _Case) -> list[_Verdict]:
+    states, proof = case.facts.pii_states, case.facts.proof
+    if not states or proof is None:
+        return _open("the dataset's manifest counts no pii_state")
+    said = "samples by pii_state: " + ", ".join(f"{state} {count}" for state, count in sorted(states.items()))
+    if not states.keys() <= {"none_present", "blurred"}:
+        return [_Verdict("fail", said)]
+    if sum(states.values()) != sum(proof.samples.values()):
+        return [_Verdict("fail", f"{said}; but {sum(proof.samples.values())} samples in all")]
+    if states.get("blurred"):
+        return _open(f"{said}; the recall of the blur was not measured")
+    return _open("the dataset has no samples") if not sum(states.values()) else [_Verdict("pass", said)]
+
+
+def _judge_contract(case: _Case) -> list[_Verdict]:
+    del case
+    return _open("no data contract has been evaluated for this dataset")
+
+
+# G1, G2: splits and scorer
+
+
+def _judge_drives(case: _Case) -> list[_Verdict]:
+    proof = case.facts.proof
+    if proof is None:
+        return _open("the dataset's manifest carries no split proof that can be read")
+    members = {split: set(drives) for split, drives in proof.drives.items()}
+    said = "drives by split: " + ", ".join(f"{split} {len(drives)}" for split, drives in sorted(members.items()))
+    empty = [split for split in ("train", "val", "test") if not proof.drives.get(split)]
+    shared = {drive for one, other in combinations(members, 2) for drive in members[one] & members[other]}
+    files = {split: {file for held in of.values() for file in held} for split, of in proof.files.items()}
+    shared |= {file for one, other in combinations(files, 2) for file in files[one] & files[other]}
+    counted = {**proof.shared_drives, **proof.shared_content}
+    if shared or any(count != 0 for count in counted.values()):
+        return [_Verdict("fail", f"{said}; in two splits: {', '.join(sorted(shared)[:5]) or counted}")]
+    if empty:
+        return _open(f"{said}; {', '.join(empty)} is empty")
+    return [_Verdict("pass", f"{said}; no drive, log file or image is in two")]
+
+
+def _judge_near_duplicates(case: _Case) -> list[_Verdict]:
+    del case
+    return _open("no search for near-duplicate frames across splits was run")
+
+
+def _judge_places(case: _Case) -> list[_Verdict]:
+    del case
+    return _open("the split does not look at where drives were driven")
+
+
+def _judge_scorer(case: _Case) -> list[_Verdict]:
+    said = [finding for finding in case.evaluation.findings if finding.lower().startswith(SELF_TEST)]
+    if not said:
+        return _open(f"the evaluation carries no self-test of scorer {case.evaluation.scorer_sha256[:12]}")
+    found = []
+    for agent in SELF_TEST_AGENTS:
+        lines = [line for line in said if line.lower().startswith(f"{SELF_TEST}{agent}:")]
+        if not lines:
+            found.append(_Verdict("not_run", f"no self-test of the {agent} agent"))
+        found += [_passes(line.lower().startswith(f"{SELF_TEST}{agent}: pass"), line) for line in lines]
+    return found
+
+
+# G3: the float model
+
+
+def _judge_limits(case: _Case) -> list[_Verdict]:
+    asked, found = case.thresholds.float_model, []
+    for name, limits in asked.slices.items():
+        row = case.evaluation.row(asked.planner, name)
+        for metric, limit in (("ade_m", limits.ade_m), ("fde_m", limits.fde_m)):
+            found.append(_within(row, asked.planner, name, metric, limit, min_drives=asked.min_drives))
+    return found
+
+
+def _within(row: MetricsRow | None, planner: str, name: str, metric: str, limit: float, *, min_drives: int) -> _Verdict:
+    where = f"{planner}/{name} {metric}"
+    if row is None or metric not in row.metrics:
+        return _Verdict("not_run", f"{where} was not scored")
+    interval = row.metrics[metric]
+    said = f"{where} {_figures(interval)}, limit {limit:g}, n {row.n}, {row.drives} drives"
+    if interval.high is None or not row.n > 0 or not row.drives >= min_drives:
+        # A mean beyond the limit needs no interval to fail.
+        thin = f"{said}: too few drives for an interval (at least {min_drives})"
+        return _Verdict("not_run", thin) if interval.value <= limit else _Verdict("fail", said)
+    return _passes(max(interval.value, interval.high) <= limit, said)
+
+
+def _judge_camera(case: _Case) -> list[_Verdict]:
+    asked, seen, missing = case.thresholds.float_model, [], []
+    for name in asked.scene_slices:
+        one, other = case.evaluation.row(asked.planner, name), case.evaluation.row(asked.baseline, name)
+        if one is None or other is None or "ade_m" not in one.metrics or "ade_m" not in other.metrics:
+            missing.append(name)
+        elif (one.n, one.drives) != (other.n, other.drives) or not one.n > 0:
+            return [_Verdict("fail", f"{name}: {one.n} samples of {asked.planner}, {other.n} of {asked.baseline}")]
+        else:
+            seen.append((one.n, one.metrics["ade_m"].value, other.metrics["ade_m"].value))
+    found = [_Verdict("not_run", f"{asked.planner} and {asked.baseline} not both scored on: {', '.join(missing)}")]
+    if not seen:
+        return found
+    samples = sum(n for n, _, _ in seen)
+    camera = sum(n * value for n, value, _ in seen) / samples
+    baseline = sum(n * value for n, _, value in seen) / samples
+    said = (
+        f"pooled ade_m over {samples} samples of {len(seen)} slices: {asked.planner} {camera:.3f}, "
+        f"{asked.baseline} {baseline:.3f} (means; the evaluation gives no paired interval)"
+    )
+    return [*(found if missing else []), _passes(camera < baseline, said)]
+
+
+def _judge_closed_loop(case: _Case) -> list[_Verdict]:
+    asked = case.thresholds.float_model
+    limit = asked.closed_loop_max_collision_rate
+    rows = [r for r in case.evaluation.closed_loop if (r.planner, r.slice) == (asked.planner, "all")]
+    if len(rows) != 1 or "collision_rate" not in rows[0].metrics or not rows[0].n > 0:
+        return _open(f"{asked.planner} was not driven in closed loop")
+    rate = rows[0].metrics["collision_rate"]
+    high = wilson_high(rate.value, rows[0].n)
+    said = (
+        f"{asked.planner} collision_rate {rate.value:.3f} in {rows[0].n} episodes, "
+        f"95 % upper bound {high:.3f}, limit {limit:g}"
+    )
+    if not rate.value <= limit:
+        return [_Verdict("fail", said)]
+    return [_Verdict("pass", said) if high <= limit else _Verdict("not_run", f"{said}: too few episodes to show it")]
+
+
+def wilson_high(rate: float, n: int, z: float = 1.96) -> float:
+    """Return the upper end of the 95 % Wilson score interval of a rate seen in `n` trials.
+
+    A resampled interval of a rate of 0 has no width, however few the trials; this one has.
+    Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927), 209-212.
+    """
+    centre = rate + z * z / (2 * n)
+    spread = z * ((rate * (1 - rate) + z * z / (4 * n)) / n) ** 0.5
+    return float((centre + spread) / (1 + z * z / n))
+
+
+def _judge_champion(case: _Case) -> list[_Verdict]:
+    del case
+    return _open("there is no champion to compare with")
+
+
+# G4: compression
+
+
+def _judge_margins(case: _Case) -> list[_Verdict]:
+    if case.compressed is None:
+        return _open("the compressed model was not evaluated")
+    planner = compressed_planner(case.compressed)
+    if planner is None:
+        return _open("the compressed evaluation does not name one compressed planner")
+    asked = case.thresholds.compression
+    margins = {"ade_m": asked.max_ade_increase_m, "fde_m": asked.max_fde_increase_m}
+    found = []
+    for name in case.thresholds.float_model.slices:
+        one = case.evaluation.row(case.thresholds.float_model.planner, name)
+        other = case.compressed.row(planner, name)
+        found += [_grown(one, other, f"{planner}/{name} {metric}", metric, limit) for metric, limit in margins.items()]
+    return found
+
+
+def compressed_planner(report: EvaluationReport) -> str | None:
+    """Name the planner a compressed evaluation is about: the one that is no baseline, else the camera planner."""
+    names = {row.planner for row in report.open_loop}
+    artefacts = names - BASELINES
+    if len(artefacts) == 1:
+        return artefacts.pop()
+    return "camera" if not artefacts and "camera" in names else None
+
+
+def _grown(one: MetricsRow | None, other: MetricsRow | None, where: str, metric: str, margin: float) -> _Verdict:
+    if one is None or other is None or metric not in one.metrics or metric not in other.metrics:
+        return _Verdict("not_run", f"{where} was not scored on both")
+    if (one.n, one.drives) != (other.n, other.drives) or not one.n > 0:
+        return _Verdict("fail", f"{where}: float on {one.n} samples, compressed on {other.n}: not the same frames")
+    change = other.metrics[metric].value - one.metrics[metric].value
+    return _passes(change <= margin, f"{where} {change:+.3f} on the same {one.n} frames, margin {margin:g}")
+
+
+def _judge_npu(case: _Case) -> list[_Verdict]:
+    graph = None if case.chosen is None else case.chosen.graph
+    if case.chosen is None or graph is None:
+        return _open("the compile report has no graph of a chosen precision")
+    name = case.chosen.precision
+    found = [
+        _passes(graph.npu_nodes > 0, f"{name}: {graph.npu_nodes} nodes on the NPU"),
+        _passes(graph.cpu_nodes == 0, f"{name}: {graph.cpu_nodes} nodes on the CPU"),
+        _passes(not graph.float_nodes, f"{name}: {len(graph.float_nodes)} nodes compute in float"),
+        _passes(not graph.unsupported, f"{name}: {len(graph.unsupported)} nodes refused by the compiler"),
+    ]
+    return found
+
+
+def _judge_latency(case: _Case) -> list[_Verdict]:
+    name = case.thresholds.compression.reference_precision
+    reference = case.compiled.precision(name)
+    if case.chosen is None or reference is None:
+        return _open(f"no latency of both the chosen precision and {name}")
+    ours, theirs = case.chosen.performance, reference.performance
+    for item, performance in ((case.chosen.precision, ours), (name, theirs)):
+        if performance.measured_on == "not_run" or performance.latency_us is None:
+            return _open(f"{item} has no latency: {performance.reason or 'no reason given'}")
+    if ours.latency_us is None or theirs.latency_us is None or ours.measured_on != theirs.measured_on:
+        return _open(f"{case.chosen.precision} on {ours.measured_on}, {name} on {theirs.measured_on}: not comparable")
+    said = f"{case.chosen.precision} {_figures(ours.latency_us)} us, {name} {_figures(theirs.latency_us)} us, " + (
+        "vendor simulated, not measured" if ours.measured_on == "simulator" else "measured on the device"
+    )
+    return [_faster(ours.latency_us, theirs.latency_us, said)]
+
+
+def _faster(ours: Interval, theirs: Interval, said: str) -> _Verdict:
+    low = ours.value if ours.low is None else ours.low
+    high = ours.value if ours.high is None else ours.high
+    their_low = theirs.value if theirs.low is None else theirs.low
+    their_high = theirs.value if theirs.high is None else theirs.high
+    if high < their_low:
+        return _Verdict("pass", said)
+    if low <= their_high and ours.value < theirs.value:
+        return _Verdict("not_run", f"{said}: the bounds overlap and decide nothing; measure it on the device")
+    return _Verdict("fail", f"{said}: not faster")
+
+
+def _judge_toolchain(case: _Case) -> list[_Verdict]:
+    if case.chosen is None:
+        return _open("no precision was chosen")
+    checks = case.chosen.checks
+    missing = set(case.thresholds.compression.required_checks) - {check.name for check in checks}
+    found = [_Verdict(check.status, f"{check.name}: {check.detail}") for check in checks]
+    return found + [_Verdict("not_run", f"no check '{name}' in the compile report") for name in sorted(missing)]
+
+
+# G5: parity
+
+
+def _judge_ladder(case: _Case) -> list[_Verdict]:
+    if case.compiled.chosen is None:
+        return _open("no precision was chosen")
+    asked = case.thresholds.parity
+    found = [_rung(case, floor) for floor in asked.rungs]
+    named = {floor.name for floor in (*asked.rungs, asked.device_rung)}
+    extra = [r for r in case.compiled.parity if r.precision == case.compiled.chosen and r.name not in named]
+    return found + [_Verdict(rung.status, f"{rung.name}: {_db(rung)}") for rung in extra]
+
+
+def _judge_device(case: _Case) -> list[_Verdict]:
+    if case.compiled.chosen is None:
+        return _open("no precision was chosen")
+    return [_rung(case, case.thresholds.parity.device_rung)]
+
+
+def _rung(case: _Case, floor: RungFloor) -> _Verdict:
+    precision = "fp32" if "fp32" in floor.min_db else str(case.compiled.chosen)
+    where = f"{floor.name} ({precision})"
+    if precision not in floor.min_db:
+        return _Verdict("not_run", f"{where}: no floor is written for this precision")
+    rungs = [rung for rung in case.compiled.parity if (rung.name, rung.precision) == (floor.name, precision)]
+    if not rungs:
+        return _Verdict("not_run", f"{where}: was not run")
+    if len(rungs) > 1:
+        return _Verdict("fail", f"{where}: {len(rungs)} results contradict each other")
+    return _rung_verdict(rungs[0], where, floor.min_db[precision], floor.min_samples)
+
+
+def _rung_verdict(rung: ParityRung, where: str, floor_db: float, min_samples: int) -> _Verdict:
+    if rung.status != "pass":
+        return _Verdict(rung.status, f"{where}: {rung.reason}")
+    needed_db = floor_db if rung.threshold_db is None else max(floor_db, rung.threshold_db)
+    said = f"{where}: {_db(rung)}, needs {needed_db:g} dB, {rung.samples} samples"
+    if not rung.samples >= min_samples:
+        return _Verdict("not_run", f"{said}: at least {min_samples} needed")
+    if rung.sqnr_db is None:
+        return _passes(rung.max_abs_error == 0.0, f"{said}, max_abs_error {rung.max_abs_error}")
+    return _passes(rung.sqnr_db >= needed_db, said)
+
+
+def _db(rung: ParityRung) -> str:
+    if rung.sqnr_db is not None:
+        return f"{rung.sqnr_db:.1f} dB"
+    return "bit-identical" if rung.status == "pass" and rung.max_abs_error == 0.0 else "no SQNR"
+
+
+# G6 to G8
+
+
+def _judge_reproduce(case: _Case) -> list[_Verdict]:
+    del case
+    return _open("no second build was compared")
+
+
+def _judge_approval(case: _Case) -> list[_Verdict]:
+    del case
+    return _open("no person has approved; two have to")
+
+
+def _judge_deployment(case: _Case) -> list[_Verdict]:
+    del case
+    return _open("nothing has been deployed")
+
+
+_JUDGES: dict[str, Callable[[_Case], list[_Verdict]]] = {
+    "G0 evidence": _judge_evidence,
+    "G0 PII": _judge_pii,
+    "G0 contract": _judge_contract,
+    "G1 drives": _judge_drives,
+    "G1 near-duplicates": _judge_near_duplicates,
+    "G1 places": _judge_places,
+    "G2 scorer": _judge_scorer,
+    "G3 limits": _judge_limits,
+    "G3 camera": _judge_camera,
+    "G3 closed loop": _judge_closed_loop,
+    "G3 champion": _judge_champion,
+    "G4 margins": _judge_margins,
+    "G4 NPU": _judge_npu,
+    "G4 latency": _judge_latency,
+    "G4 toolchain": _judge_toolchain,
+    "G5 ladder": _judge_ladder,
+    "G5 device": _judge_device,
+    "G6 reproduce": _judge_reproduce,
+    "G7 approval": _judge_approval,
+    "G8 deployment": _judge_deployment,
+}

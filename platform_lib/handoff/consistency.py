@@ -1,0 +1,168 @@
+"""Whether a package's manifest says what its files say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from platform_lib.evidence import CompileReport, EvaluationReport, GateReport
+from platform_lib.handoff.contents import read_plain, shown
+from platform_lib.handoff.derive import COMPILED_FOLDER, evaluation_entries, gates, rungs, step_record, target
+from platform_lib.handoff.envelope import SignedList
+from platform_lib.handoff.gates import blocking, state_of
+from platform_lib.handoff.keys import canonical_public_pem, key_id
+from platform_lib.handoff.model import (
+    BOM_NAME,
+    COMPILE_REPORT,
+    COMPRESSED_EVALUATION,
+    EVALUATION,
+    GATES_REPORT,
+    MANIFEST_NAME,
+    MODEL_ONNX,
+    PUBLIC_KEY_NAME,
+    THRESHOLDS,
+    FileEntry,
+    HandoffManifest,
+)
+from platform_lib.handoff.thresholds import Thresholds
+from platform_lib.manifest import Manifest
+
+_MAX_JSON_BYTES = 64 << 20
+_Kind = TypeVar("_Kind", bound=BaseModel)
+
+
+class _BomHash(BaseModel):
+    content: str
+
+
+class _BomComponent(BaseModel):
+    type: str
+    hashes: tuple[_BomHash, ...] = ()
+
+
+class _Bom(BaseModel):
+    """The few fields of the bill of materials that are compared; its schema was checked when it was made."""
+
+    components: tuple[_BomComponent, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The evidence files of a package, read."""
+
+    evaluation: EvaluationReport
+    compressed: EvaluationReport | None
+    compiled: CompileReport
+    gates: GateReport
+    thresholds: Thresholds
+
+
+def contradictions(root: Path, manifest: HandoffManifest, signed: SignedList) -> list[str]:
+    """Name what the manifest says and the files do not.
+
+    Args:
+        root: The package; nothing in it is a link.
+        manifest: Its manifest.
+        signed: What its signature covers.
+    """
+    found = _list_problems(manifest, signed)
+    try:
+        evidence = read_package_evidence(root)
+        found += _evidence_problems(manifest, evidence)
+        found += _step_problems(root, manifest)
+        public = root / PUBLIC_KEY_NAME
+        if key_id(canonical_public_pem(read_plain(public, 16384), public)) != signed.key_id:
+            found.append(f"{PUBLIC_KEY_NAME} is not the key that signed")
+        found += _bom_problems(manifest, read_plain(root / BOM_NAME, _MAX_JSON_BYTES))
+    except (OSError, ValueError, KeyError) as error:
+        found.append(f"the evidence cannot be read: {shown(str(error))}")
+    return found
+
+
+def read_package_evidence(root: Path) -> Evidence:
+    """Read the evidence of a package.
+
+    Raises:
+        OSError: A file is missing or no plain file.
+        ValueError: A file is not the evidence its name says.
+    """
+    return Evidence(
+        evaluation=_read(EvaluationReport, root, EVALUATION),
+        compressed=_read(EvaluationReport, root, COMPRESSED_EVALUATION),
+        compiled=_read(CompileReport, root, COMPILE_REPORT),
+        gates=_read(GateReport, root, GATES_REPORT),
+        thresholds=_read(Thresholds, root, THRESHOLDS),
+    )
+
+
+def _list_problems(manifest: HandoffManifest, signed: SignedList) -> list[str]:
+    listed = {entry.path: entry.sha256 for entry in manifest.files}
+    covered = {path: digest for path, digest in signed.sha256.items() if path != MANIFEST_NAME}
+    found = [
+        f"{MANIFEST_NAME} and the signature disagree about {shown(path)}"
+        for path in sorted(listed.keys() | covered.keys())
+        if listed.get(path) != covered.get(path)
+    ]
+    if manifest.header.package_id != signed.package_id:
+        found.append(f"the signature is of package {shown(signed.package_id)}, not {manifest.header.package_id}")
+    if manifest.signature.key_id != signed.key_id:
+        found.append(f"{MANIFEST_NAME} names another signing key than the signature")
+    return found
+
+
+def _evidence_problems(manifest: HandoffManifest, evidence: Evidence) -> list[str]:
+    compiled, listed = evidence.compiled, {entry.path: entry for entry in manifest.files}
+    chosen = None if compiled.chosen is None else compiled.precision(compiled.chosen)
+    state = state_of(evidence.gates.gates)
+    statements: dict[str, Callable[[], bool]] = {
+        "the state is the gates'": lambda: manifest.header.state == evidence.gates.state == state,
+        "what blocks approval is the gates'": lambda: (
+            manifest.header.blocking == evidence.gates.blocking == blocking(evidence.gates.gates)
+        ),
+        "the gates' results": lambda: manifest.gates == gates(evidence.gates),
+        "the evaluation's figures": lambda: (
+            manifest.evaluation == evaluation_entries(evidence.evaluation, evidence.compressed, evidence.thresholds)
+        ),
+        "the parity ladder": lambda: manifest.parity == rungs(compiled),
+        "the target": lambda: chosen is not None and manifest.targets == (target(compiled, chosen, listed),),
+        "the model's weights": lambda: manifest.model.weights_sha256 == evidence.evaluation.weights_sha256,
+        "the model compiled": lambda: manifest.model.onnx_sha256 == compiled.onnx_sha256 == listed[MODEL_ONNX].sha256,
+        "the compiled files": lambda: _compiled_as_reported(listed, compiled),
+    }
+    return [f"{MANIFEST_NAME} contradicts the evidence: {what}" for what, holds in statements.items() if not holds()]
+
+
+def _compiled_as_reported(listed: dict[str, FileEntry], compiled: CompileReport) -> bool:
+    prefix = f"{COMPILED_FOLDER}/"
+    ours = {path.removeprefix(prefix): entry.sha256 for path, entry in listed.items() if path.startswith(prefix)}
+    return bool(ours) and all(compiled.digests.get(path) == digest for path, digest in ours.items())
+
+
+def _step_problems(root: Path, manifest: HandoffManifest) -> list[str]:
+    return [
+        f"{MANIFEST_NAME} contradicts {record.manifest.path}"
+        for record in manifest.provenance.steps
+        if record != step_record(_read(Manifest, root, record.manifest.path), record.manifest)
+    ]
+
+
+def _bom_problems(manifest: HandoffManifest, data: bytes) -> list[str]:
+    try:
+        components = _Bom.model_validate_json(data).components
+    except ValidationError as error:
+        raise ValueError(f"{BOM_NAME}: {error.errors()[0]['msg']}") from error
+    models = [item for item in components if item.type == "machine-learning-model"]
+    digests = [entry.content for item in models for entry in item.hashes]
+    return [] if digests == [manifest.model.onnx_sha256] else [f"{BOM_NAME} is of another model"]
+
+
+def _read(kind: type[_Kind], root: Path, name: str) -> _Kind:
+    try:
+        return kind.model_validate_json(read_plain(root / name, _MAX_JSON_BYTES))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ValueError(f"{name}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error

@@ -1,0 +1,88 @@
+"""The written thresholds that evidence is judged against; pure."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+PositiveMetres = Annotated[float, Field(gt=0.0)]
+Rate = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class SliceLimits(_Strict):
+    """Open-loop limits of one slice; the upper end of the 95 % interval has to lie at or under them."""
+
+    ade_m: PositiveMetres
+    fde_m: PositiveMetres
+
+
+class FloatModel(_Strict):
+    """What the float model has to reach.
+
+    Attributes:
+        planner: The planner judged, as the evaluation names it.
+        baseline: The planner that sees nothing, to be beaten where the scene matters.
+        min_drives: Distinct drives a slice needs before its interval is believed.
+        slices: Slice -> limits.
+        scene_slices: The slices on which the scene decides, pooled by their samples for the comparison.
+        closed_loop_max_collision_rate: Collisions per closed-loop episode.
+    """
+
+    planner: str
+    baseline: str
+    min_drives: int = Field(ge=2)
+    slices: dict[str, SliceLimits] = Field(min_length=1)
+    scene_slices: tuple[str, ...] = Field(min_length=1)
+    closed_loop_max_collision_rate: Rate
+
+
+class Compression(_Strict):
+    """What compression may cost.
+
+    Attributes:
+        max_ade_increase_m: Largest growth of a slice's ADE against the float model, on the same frames.
+        max_fde_increase_m: The same for the FDE.
+        reference_precision: The float build on the same target that the compressed one has to outrun.
+        required_checks: Toolchain checks that have to be in the compile report, and pass.
+    """
+
+    max_ade_increase_m: PositiveMetres
+    max_fde_increase_m: PositiveMetres
+    reference_precision: str
+    required_checks: tuple[str, ...] = Field(min_length=1)
+
+
+class RungFloor(_Strict):
+    """One rung the parity ladder must hold.
+
+    Attributes:
+        name: As the compile report names it.
+        min_db: Precision -> the lowest SQNR a compile may ask of this rung; a laxer tolerance does not count. A rung
+            with ``fp32`` is that of the float model, any other is that of the precision that ships.
+        min_samples: Frozen inputs compared at least.
+    """
+
+    name: str
+    min_db: dict[str, float] = Field(min_length=1)
+    min_samples: int = Field(ge=1)
+
+
+class Parity(_Strict):
+    """The rungs that must be there, and the one that runs on the device."""
+
+    rungs: tuple[RungFloor, ...] = Field(min_length=1)
+    device_rung: RungFloor
+
+
+class Thresholds(_Strict):
+    """All written thresholds of one product: ``thresholds.yaml``."""
+
+    schema_version: Literal[1]
+    float_model: FloatModel
+    compression: Compression
+    parity: Parity
