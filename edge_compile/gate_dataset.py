@@ -1,0 +1,44 @@
+"""What a dataset's manifest proves, read for the gate. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from platform_lib.datasets.splits import SplitProof
+from platform_lib.manifest import Manifest
+
+PROOF = "split_proof"
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetFacts:
+    """What a dataset's manifest says.
+
+    Attributes:
+        digests: Every digest by which evidence may name the dataset: its step's and its outputs'.
+        proof: The split proof; None if the manifest carries none that can be read.
+    """
+
+    digests: frozenset[str]
+    proof: SplitProof | None
+
+    @property
+    def pii_states(self) -> dict[str, int]:
+        """State -> samples over all splits."""
+        counts: dict[str, int] = {}
+        for states in () if self.proof is None else self.proof.pii_states.values():
+            for state, count in states.items():
+                counts[state] = counts.get(state, 0) + count
+        return counts
+
+
+def dataset_facts(manifest: Manifest) -> DatasetFacts:
+    """Read what a dataset's manifest proves; what is not there, or of another shape, proves nothing."""
+    digests = frozenset({manifest.step_sha256, *(output.sha256 for output in manifest.outputs.values())})
+    try:
+        proof = SplitProof.model_validate(manifest.metrics[PROOF]) if PROOF in manifest.metrics else None
+    except ValidationError:
+        proof = None
+    return DatasetFacts(digests=digests, proof=proof)
