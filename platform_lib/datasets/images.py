@@ -1,0 +1,52 @@
+"""Camera frames from JPEG bytes to the arrays a planner is trained on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from platform_lib.errors import IntegrityError
+
+IMAGE_HEIGHT, IMAGE_WIDTH = 96, 192
+_BLOCK = 32
+
+
+def decode_images(jpegs: Sequence[bytes], names: Sequence[str]) -> npt.NDArray[np.uint8]:
+    """Decode and shrink JPEGs, in parallel (OpenCV releases the interpreter lock).
+
+    Args:
+        jpegs: N images of any size.
+        names: N names, for the error.
+
+    Returns:
+        uint8 (N, 96, 192, 3), RGB, shrunk by averaging (`cv2.INTER_AREA`; on whole multiples of the size this is the
+        mean of blocks of pixels, rounded half up).
+
+    Raises:
+        IntegrityError: One cannot be decoded.
+    """
+    out = np.empty((len(jpegs), IMAGE_HEIGHT, IMAGE_WIDTH, 3), dtype=np.uint8)
+
+    def block(start: int) -> None:
+        for row in range(start, min(start + _BLOCK, len(jpegs))):
+            out[row] = _decode(jpegs[row], names[row])
+
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        for done in [pool.submit(block, start) for start in range(0, len(jpegs), _BLOCK)]:
+            done.result()
+    return out
+
+
+def _decode(jpeg: bytes, name: str) -> npt.NDArray[np.uint8]:
+    encoded = np.frombuffer(jpeg, dtype=np.uint8)
+    frame = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if len(encoded) else None
+    if frame is None:
+        raise IntegrityError("an image cannot be decoded", where=name, remedy="build the dataset again")
+    if frame.shape[:2] != (IMAGE_HEIGHT, IMAGE_WIDTH):
+        frame = cv2.resize(frame, (IMAGE_WIDTH, IMAGE_HEIGHT), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), dtype=np.uint8)
