@@ -136,7 +136,11 @@ def decide(state: VehicleState, movers: tuple[Mover, ...], ego: Mover, scene: Sc
     """Choose the acceleration and sideways motion for the next step; scripts only ever add braking.
 
     Args:
+        state: The vehicle now.
         movers: Everyone else in road coordinates, the ego included.
+        ego: The ego, which a vehicle about to cut in keeps pace with.
+        scene: Road, people and light.
+        time_s: Time since the drive began.
     """
     spec, cut = state.vehicle, state.vehicle.cut_in
     wanted = spec.cruise_mps

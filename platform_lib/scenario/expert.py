@@ -27,8 +27,10 @@ def expert_control(ego: EgoState, me: Mover, movers: tuple[Mover, ...], scene: S
     """Return what a careful driver does now.
 
     Args:
-        me: The ego in road coordinates.
+        ego: The ego in the world frame.
+        me: The same in road coordinates.
         movers: Everyone else.
+        scene: Road, people, light and route.
     """
     accel = wanted_accel_mps2(me, scene.cruise_mps, movers, scene, ego.time_s)
     return Control(accel, pure_pursuit_rad(ego, me, scene))

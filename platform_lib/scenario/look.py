@@ -134,7 +134,11 @@ def _clouds_or_stars(sky: Image, look: Look, rng: np.random.Generator) -> None:
     for _ in range(60):
         centre = (int(rng.integers(columns)), int(rng.integers(2, rows - 22)))
         size = (int(rng.integers(14, 52)), int(rng.integers(2, 7)))
-        cv2.ellipse(cover, centre, size, 0, 0, 360, float(rng.uniform(0.35, 0.8)), -1)
-    cover = cv2.GaussianBlur(cover, (0, 0), sigmaX=7, sigmaY=2)[..., None]
+        weight = float(rng.uniform(0.35, 0.8))
+        for turn in (-columns, 0, columns):
+            cv2.ellipse(cover, (centre[0] + turn, centre[1]), size, 0, 0, 360, weight, -1)
+    # Blur three turns and keep the middle one, so that the sky has no seam.
+    blurred = cv2.GaussianBlur(np.tile(cover, (1, 3)), (0, 0), sigmaX=7, sigmaY=2)
+    cover = blurred[:, columns : 2 * columns, None]
     white = np.array((250, 251, 253) if not look.wet else (196, 200, 205), dtype=np.float32)
     sky[:] = (sky * (1.0 - cover) + white * cover).astype(np.uint8)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import cv2
 import numpy as np
@@ -92,23 +93,23 @@ class Renderer:
         """List everything that stands on the ground with its distance ahead."""
         things: list[tuple[float, Callable[[], None]]] = []
         for number in self._in_sight(self._tree_s_m):
-            things.append(self._placed(self._tree_at_m[number], lambda x, y, n=number: self._tree(x, y, n)))
+            things.append(self._placed(self._tree_at_m[number], partial(self._tree, number=number)))
         for number in self._in_sight(self._post_s_m):
             things.append(self._placed(self._post_at_m[number], self._street_lamp))
         road = self._scene.road
         for state in vehicles:
             px, py, yaw = state.pose(road)
             things.append(
-                self._placed((px, py), lambda x, y, item=state, turn=yaw: self._vehicle(x, y, turn, item)),
+                self._placed((px, py), partial(self._vehicle, yaw_rad=yaw, state=state)),
             )
         for person in self._scene.pedestrians:
             d, rate = person.at(self._ego.time_s)
             at = road.pose(person.s_m, d)[:2]
-            things.append(self._placed(at, lambda x, y, item=person, v=rate: self._pedestrian(x, y, item, v)))
+            things.append(self._placed(at, partial(self._pedestrian, person=person, rate_mps=rate)))
         light = self._scene.light
         if light is not None:
             at = road.pose(light.s_m + CROSSING_DEPTH_M, -HALF_WIDTH_M - 0.8)[:2]
-            things.append(self._placed(at, lambda x, y, item=light: self._light(x, y, item)))
+            things.append(self._placed(at, partial(self._light, light=light)))
         return [thing for thing in things if -4.0 < thing[0] < _SEE_M]
 
     def _in_sight(self, s_m: Points) -> NDArray[np.int64]:
@@ -327,9 +328,9 @@ class Renderer:
         if len(polygon) < 3:
             return
         if face.glow:
-            colour = shade(self._look, face.colour, at[0], at[1], 1.0 + 3.0 * face.glow)
+            colour = shade(self._look, face.colour, at[0], at[1], 1.0 + 3.0 * max(face.glow - 0.5, 0.0))
             self._fill(self._camera.to_pixels(polygon), colour)
-            if face.glow > 0.6 or self._look.lamps_lit:
+            if face.glow > 0.6:
                 x, y, z = placed.mean(axis=0)
                 self._glow(float(x), float(y), float(z), 0.55, face.colour, 0.7 * face.glow)
         else:

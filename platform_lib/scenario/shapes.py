@@ -39,6 +39,8 @@ def vehicle_faces(
 
     Args:
         size_m: Length, width, height.
+        colour: The paint.
+        lamps: What is lit.
         seen_from_m: The camera in the vehicle's frame (origin on the ground below the centre).
     """
     length, width, height = size_m
@@ -93,7 +95,7 @@ def _lamp_faces(a: float, b: float, height: float, lamps: Lamps, seen_from_m: tu
     found = []
     for side in (1.0, -1.0):
         if rear:
-            colour, glow = ((255, 26, 20), 1.0) if lamps.brake else ((120, 8, 14), 0.5 if lamps.tail else 0.0)
+            colour, glow = ((255, 26, 20), 1.0) if lamps.brake else ((150, 10, 16), 0.5 if lamps.tail else 0.0)
         else:
             colour, glow = (255, 250, 225), 0.9 if lamps.tail else 0.0
         found.append(_plate(x, side * (b - 0.28), 0.24, 0.72, 0.13, colour, glow))
