@@ -51,7 +51,7 @@ class Series:
         samples = np.asarray(values, dtype=np.float64)
         if len(times) != len(samples):
             raise ContractError(f"{len(times)} timestamps and {len(samples)} values", where="timeline.Series")
-        finite = np.isfinite(samples).reshape(len(samples), -1).all(axis=1)
+        finite = np.isfinite(samples) if samples.ndim == 1 else np.isfinite(samples).all(axis=1)
         times, samples = times[finite], samples[finite]
         order = np.argsort(times, kind="stable")
         times, samples = times[order], samples[order]
