@@ -25,7 +25,8 @@ def check_parts() -> Iterator[Finding]:
     yield _ray()
     yield _qnn()
     yield _git()
-    yield _terraform()
+    yield _program("terraform", "the infrastructure of a later release: plan, apply, drift", "terraform 1.11")
+    yield _program("node", "the typed AWS constructs of a later release", "Node.js 22")
     yield _checkov()
 
 
@@ -96,12 +97,12 @@ def _git() -> Finding:
     return Finding("parts", "git", "ok", said.removeprefix("git version "))
 
 
-def _terraform() -> Finding:
-    found = shutil.which("terraform")
+def _program(name: str, later: str, release: str) -> Finding:
+    found = shutil.which(name)
     if found is None:
-        disables = "nothing yet; the infrastructure of a later release: plan, apply, drift"
-        return Finding("parts", "terraform", "missing", "not on PATH", disables, "install terraform 1.11 or newer")
-    return Finding("parts", "terraform", "ok", found)
+        remedy = f"install {release} or newer"
+        return Finding("parts", name, "missing", "not on PATH", f"nothing yet; {later}", remedy)
+    return Finding("parts", name, "ok", found)
 
 
 def _checkov() -> Finding:

@@ -12,14 +12,15 @@ from pathlib import Path
 
 
 def _postgres() -> str:
-    from sqlalchemy import create_engine, text
+    from sqlalchemy import NullPool, create_engine, text
 
     from platform_lib.catalog.postgres import embedded_postgres
     from platform_lib.home import open_home
 
     with tempfile.TemporaryDirectory(prefix="drivetrain-doctor-") as folder:
         home = open_home(Path(folder) / "home")
-        with embedded_postgres(home) as uri, create_engine(uri).connect() as connection:
+        # A pooled connection would outlive its use, and the server wait for it while stopping.
+        with embedded_postgres(home) as uri, create_engine(uri, poolclass=NullPool).connect() as connection:
             version = connection.execute(text("show server_version")).scalar_one()
     return f"PostgreSQL {version} started, answered and stopped"
 

@@ -39,6 +39,7 @@ def test_nothing_installed_is_said_part_by_part(monkeypatch: pytest.MonkeyPatch,
     assert {name: finding.status for name, finding in found.items() if not finding.demo} == {
         "git": "warning",
         "terraform": "missing",
+        "node": "missing",
         "checkov": "missing",
     }
 
