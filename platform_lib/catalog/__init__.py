@@ -1,0 +1,1 @@
+"""PostgreSQL metadata: drives, files, ingests, quarantine, artefacts and the edges between them."""

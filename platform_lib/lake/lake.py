@@ -1,0 +1,156 @@
+"""Reading the lake: what committed ingests hold, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from platform_lib.catalog.catalog import Catalog
+from platform_lib.catalog.model import Drive, LakeView
+from platform_lib.catalog.postgres import embedded_postgres
+from platform_lib.errors import ConfigError
+from platform_lib.home import Home
+from platform_lib.lake.query import QueryResult, run_query
+from platform_lib.lake.store import Store
+from platform_lib.lake.tables import SAMPLES_RESULT, SIGNAL_SCHEMA, SIGNALS_RESULT
+
+
+@dataclass(frozen=True, slots=True)
+class LakeVersion:
+    """What the lake holds, told by content.
+
+    Attributes:
+        sha256: Over the sorted keys of the committed files: the same logs read by the same reader give the same
+            digest on any machine, in any order of arrival.
+        iceberg_snapshot_id: The signal table's snapshot; None before the first.
+        lance_version: The sample store's version; None before the first.
+    """
+
+    sha256: str
+    iceberg_snapshot_id: int | None
+    lance_version: int | None
+
+
+class Lake:
+    """The lake of one home, joined to its catalogue. Get one from `Lake.open`."""
+
+    def __init__(self, catalog: Catalog, store: Store) -> None:
+        self.catalog = catalog
+        self.store = store
+
+    @classmethod
+    @contextmanager
+    def open(cls, home: Home) -> Iterator[Lake]:
+        """Open the lake; PostgreSQL runs for as long as the block does."""
+        with embedded_postgres(home) as uri, Catalog(uri) as catalog:
+            store = Store(home, uri)
+            try:
+                yield cls(catalog, store)
+            finally:
+                store.close()
+
+    def drives(self) -> list[Drive]:
+        """Return the drives that have a committed file, in order of their ids."""
+        return self.catalog.drives()
+
+    def version(self) -> LakeVersion:
+        """Return what is visible now, as one digest and the stores' own versions."""
+        view = self.catalog.view()
+        keys = sorted(
+            f"{item.key.file_sha256} {item.key.reader_version} {item.key.schema_version} {item.key.options_sha256}"
+            f" {'recovered' if item.recovered else 'whole'}\n"
+            for item in view.ingests
+        )
+        digest = hashlib.sha256("".join(keys).encode()).hexdigest()
+        if view.head is None:
+            return LakeVersion(digest, None, None)
+        return LakeVersion(digest, view.head.iceberg_snapshot_id, view.head.lance_version)
+
+    def signals(self, drive_id: str, *, stream: str | None = None, signals: Sequence[str] | None = None) -> pa.Table:
+        """Read signal rows of a drive, sorted by stream, signal and time.
+
+        Args:
+            drive_id: Whose.
+            stream: One stream as `open_log` names it; all by default.
+            signals: Names to keep; all by default.
+
+        Returns:
+            Columns stream, signal, unit, timestamp_ns (int64), value (double), text. No row where the drive has none
+            of that stream or name.
+
+        Raises:
+            ConfigError: No such drive.
+        """
+        view = self.catalog.view()
+        ids = _ingests_of(view, drive_id)
+        if view.head is None:
+            return SIGNALS_RESULT.empty_table()
+        condition = ds.field("ingest_id").isin(ids)
+        if stream is not None:
+            condition &= ds.field("stream") == stream
+        if signals is not None:
+            condition &= ds.field("signal").isin(list(signals))
+        files = self.store.signal_files(view.head, ids)
+        source = ds.dataset(files, schema=SIGNAL_SCHEMA, format="parquet")
+        table = source.to_table(columns=SIGNALS_RESULT.names, filter=condition)
+        return table.sort_by([("stream", "ascending"), ("signal", "ascending"), ("timestamp_ns", "ascending")])
+
+    def samples(self, drive_id: str, stream: str) -> pa.Table:
+        """Read the samples of one stream of a drive, sorted by time.
+
+        Returns:
+            Columns timestamp_ns, publish_ns, encoding, message_type, schema_text, pii_state, data (large_binary).
+            ``encoding`` is ``jpeg``, ``png`` or ``webp`` (image bytes), ``cdr`` (a ROS 2 message payload, for
+            `platform_lib.logs.decode_cdr`) or ``raw`` (a payload that no reader of ours decodes).
+
+        Raises:
+            ConfigError: No such drive.
+        """
+        view = self.catalog.view()
+        ids = _ingests_of(view, drive_id)
+        if view.head is None:
+            return SAMPLES_RESULT.empty_table()
+        quoted = stream.replace("'", "''")
+        table = self.store.samples(view.head).to_table(
+            columns=["ingest_id", "timestamp_ns", "publish_ns", "encoding", "pii_state", "data"],
+            filter=f"ingest_id IN ({', '.join(map(str, ids))}) AND stream = '{quoted}'",
+        )
+        told = {
+            ingest_id: next((item for item in items if item.stream == stream), None)
+            for ingest_id, items in self.catalog.streams(ids).items()
+        }
+        types = {key: None if item is None else item.message_type for key, item in told.items()}
+        texts = {key: None if item is None else item.schema_text for key, item in told.items()}
+        table = table.append_column("message_type", _lookup(table["ingest_id"], types))
+        table = table.append_column("schema_text", _lookup(table["ingest_id"], texts))
+        return table.select(SAMPLES_RESULT.names).sort_by("timestamp_ns").cast(SAMPLES_RESULT)
+
+    def query(self, sql: str, *, limit: int | None = None) -> QueryResult:
+        """Run one SELECT over the views signals, samples (without data), drives, files, streams and quarantine.
+
+        Args:
+            sql: DuckDB's dialect.
+            limit: Most rows to return; all by default.
+
+        Raises:
+            ConfigError: The statement is wrong, or is not a single SELECT.
+        """
+        return run_query(self.catalog, self.store, sql, limit=limit)
+
+
+def _ingests_of(view: LakeView, drive_id: str) -> list[int]:
+    ids = [item.ingest_id for item in view.ingests if item.drive_id == drive_id]
+    if not ids:
+        raise ConfigError(f"no drive '{drive_id}' in the lake", remedy="`drivetrain drives` lists them")
+    return ids
+
+
+def _lookup(ids: pa.ChunkedArray, values: dict[int, str | None]) -> pa.ChunkedArray:
+    keys = pa.array(list(values), pa.int64())
+    return pc.take(pa.array(list(values.values()), pa.string()), pc.index_in(ids, keys))

@@ -1,0 +1,209 @@
+"""SQL over what is visible: DuckDB on Arrow scans of the stores, with nothing else in reach."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import duckdb
+import pyarrow as pa
+import pyarrow.dataset as ds
+
+from platform_lib.catalog.catalog import Catalog
+from platform_lib.catalog.model import LakeView
+from platform_lib.errors import ConfigError
+from platform_lib.lake.store import Store
+from platform_lib.lake.tables import SAMPLE_SCHEMA, SIGNAL_SCHEMA
+
+VIEWS = ("signals", "samples", "drives", "files", "streams", "quarantine")
+_MEMORY_LIMIT = "2GB"
+_SAMPLE_COLUMNS = [name for name in SAMPLE_SCHEMA.names if name != "data"]
+
+
+@dataclass(frozen=True, slots=True)
+class QueryResult:
+    """The answer of one query.
+
+    Attributes:
+        table: The rows.
+        truncated: Whether there were more than the limit.
+    """
+
+    table: pa.Table
+    truncated: bool
+
+
+def run_query(catalog: Catalog, store: Store, sql: str, *, limit: int | None) -> QueryResult:
+    """Run one SELECT over the views named in `VIEWS`; see `Lake.query`."""
+    with duckdb.connect(":memory:") as connection:
+        _lock_down(connection)
+        statement = _single_select(connection, sql)
+        wanted = _views_in(connection, sql)
+        view = catalog.view()
+        makers = _makers(catalog, store, view)
+        for name in VIEWS:
+            if name in wanted:
+                connection.register(name, makers[name]())
+        try:
+            relation = connection.sql(statement)
+            if limit is None:
+                return QueryResult(relation.to_arrow_table(), truncated=False)
+            table = _first_rows(relation.to_arrow_reader(max(1, limit + 1)), limit + 1)
+        except duckdb.Error as error:
+            raise _wrong(sql, error) from error
+    return QueryResult(table.slice(0, limit), truncated=table.num_rows > limit)
+
+
+def _lock_down(connection: duckdb.DuckDBPyConnection) -> None:
+    for setting in (
+        f"SET memory_limit = '{_MEMORY_LIMIT}'",
+        "SET python_enable_replacements = false",  # a table name never means a Python variable
+        "SET enable_external_access = false",  # no file, no network, no extension
+        "SET lock_configuration = true",
+    ):
+        connection.execute(setting)
+
+
+def _single_select(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement:
+    try:
+        statements = connection.extract_statements(sql)
+    except duckdb.Error as error:
+        raise _wrong(sql, error) from error
+    if len(statements) != 1 or statements[0].type not in (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN):
+        raise ConfigError(
+            "the lake answers one SELECT at a time and changes nothing",
+            where=_short(sql),
+            remedy=f"write a single SELECT over {', '.join(VIEWS)}",
+        )
+    return statements[0]
+
+
+def _views_in(connection: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
+    """Name the views a statement reads; where the parser names none (EXPLAIN, SHOW TABLES), all of them."""
+    try:
+        return {name.lower() for name in connection.get_table_names(sql)} or set(VIEWS)
+    except duckdb.Error:
+        return set(VIEWS)
+
+
+def _makers(catalog: Catalog, store: Store, view: LakeView) -> dict[str, Callable[[], object]]:
+    return {
+        "signals": lambda: _signals(store, view),
+        "samples": lambda: _samples(store, view),
+        "drives": lambda: _drives(catalog),
+        "files": lambda: _files(catalog, view),
+        "streams": lambda: _streams(catalog, view),
+        "quarantine": lambda: _quarantine(catalog),
+    }
+
+
+def _signals(store: Store, view: LakeView) -> object:
+    if view.head is None:
+        return SIGNAL_SCHEMA.empty_table()
+    ids = [item.ingest_id for item in view.ingests]
+    source = ds.dataset(store.signal_files(view.head), schema=SIGNAL_SCHEMA, format="parquet")
+    return source.filter(ds.field("ingest_id").isin(ids))
+
+
+def _samples(store: Store, view: LakeView) -> pa.Table:
+    if view.head is None:
+        return SAMPLE_SCHEMA.empty_table().select(_SAMPLE_COLUMNS)
+    ids = ", ".join(str(item.ingest_id) for item in view.ingests)
+    condition = f"ingest_id IN ({ids})" if ids else "false"
+    return store.samples(view.head).to_table(columns=_SAMPLE_COLUMNS, filter=condition)
+
+
+def _drives(catalog: Catalog) -> pa.Table:
+    drives = catalog.drives()
+    return pa.table(
+        {
+            "drive_id": pa.array([item.drive_id for item in drives], pa.string()),
+            "vehicle": pa.array([item.vehicle for item in drives], pa.string()),
+            "session": pa.array([item.session for item in drives], pa.string()),
+            "start_ns": pa.array([item.start_ns for item in drives], pa.int64()),
+            "stop_ns": pa.array([item.stop_ns for item in drives], pa.int64()),
+            "labels": pa.array([json.dumps(dict(item.labels)) for item in drives], pa.string()),
+            "files": pa.array([len(item.files) for item in drives], pa.int64()),
+            "streams": pa.array([item.streams for item in drives], pa.int64()),
+            "signal_rows": pa.array([item.signal_rows for item in drives], pa.int64()),
+            "sample_rows": pa.array([item.sample_rows for item in drives], pa.int64()),
+            "pii_state": pa.array([item.pii_state for item in drives], pa.string()),
+        }
+    )
+
+
+def _files(catalog: Catalog, view: LakeView) -> pa.Table:
+    ingests = {item.key.file_sha256: item for item in view.ingests}
+    rows = [
+        (drive, file, ingests[file.file_sha256])
+        for drive in catalog.drives()
+        for file in drive.files
+        if file.file_sha256 in ingests
+    ]
+    return pa.table(
+        {
+            "file_sha256": pa.array([file.file_sha256 for _, file, _ in rows], pa.string()),
+            "drive_id": pa.array([drive.drive_id for drive, _, _ in rows], pa.string()),
+            "ingest_id": pa.array([ingest.ingest_id for _, _, ingest in rows], pa.int64()),
+            "bytes": pa.array([file.bytes for _, file, _ in rows], pa.int64()),
+            "paths": pa.array([list(file.paths) for _, file, _ in rows], pa.list_(pa.string())),
+            "recovered": pa.array([file.recovered for _, file, _ in rows], pa.bool_()),
+            "reader_version": pa.array([ingest.key.reader_version for _, _, ingest in rows], pa.string()),
+        }
+    )
+
+
+def _streams(catalog: Catalog, view: LakeView) -> pa.Table:
+    drives = {item.ingest_id: item.drive_id for item in view.ingests}
+    rows = [(key, item) for key, items in catalog.streams(drives).items() for item in items]
+    return pa.table(
+        {
+            "drive_id": pa.array([drives[key] for key, _ in rows], pa.string()),
+            "ingest_id": pa.array([key for key, _ in rows], pa.int64()),
+            "stream": pa.array([item.stream for _, item in rows], pa.string()),
+            "kind": pa.array([item.kind for _, item in rows], pa.string()),
+            "kept_as": pa.array([item.kept_as for _, item in rows], pa.string()),
+            "messages": pa.array([item.messages for _, item in rows], pa.int64()),
+            "rows": pa.array([item.rows for _, item in rows], pa.int64()),
+            "message_type": pa.array([item.message_type for _, item in rows], pa.string()),
+            "problem": pa.array([item.problem for _, item in rows], pa.string()),
+        }
+    )
+
+
+def _quarantine(catalog: Catalog) -> pa.Table:
+    rows = catalog.quarantined()
+    return pa.table(
+        {
+            "file_sha256": pa.array([item.file_sha256 for item in rows], pa.string()),
+            "paths": pa.array([list(item.paths) for item in rows], pa.list_(pa.string())),
+            "kind": pa.array([item.kind for item in rows], pa.string()),
+            "reason": pa.array([item.reason for item in rows], pa.string()),
+            "remedy": pa.array([item.remedy for item in rows], pa.string()),
+        }
+    )
+
+
+def _first_rows(reader: pa.RecordBatchReader, count: int) -> pa.Table:
+    batches: list[pa.RecordBatch] = []
+    rows = 0
+    for batch in reader:
+        batches.append(batch)
+        rows += batch.num_rows
+        if rows >= count:
+            break
+    return pa.Table.from_batches(batches, reader.schema).slice(0, count)
+
+
+def _wrong(sql: str, error: duckdb.Error) -> ConfigError:
+    return ConfigError(
+        f"the query was refused: {str(error).strip()}",
+        where=_short(sql),
+        remedy=f"the tables are {', '.join(VIEWS)}; `DESCRIBE signals` names a table's columns",
+    )
+
+
+def _short(sql: str) -> str:
+    flat = " ".join(sql.split())
+    return flat if len(flat) <= 120 else flat[:117] + "..."

@@ -1,0 +1,203 @@
+"""The lake's two stores on disk: the Iceberg signal table and the Lance sample store.
+
+Both are written by one process at a time, the holder of the home's lock ``ingest``. What they hold beyond the
+versions that the catalogue names is invisible: left by a kill, or on its way.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lance
+import pyarrow as pa
+from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table import Table
+from pyiceberg.transforms import IdentityTransform
+from pyiceberg.types import DateType, DoubleType, LongType, NestedField, StringType
+
+from platform_lib.catalog.model import LakeHead
+from platform_lib.errors import HomeError
+from platform_lib.home import Home
+from platform_lib.lake.tables import SAMPLE_SCHEMA
+from platform_lib.lake.writer import WrittenFiles
+
+logger = logging.getLogger(__name__)
+
+_NAMESPACE = "lake"
+_TABLE = f"{_NAMESPACE}.signals"
+
+SIGNALS = Schema(
+    NestedField(1, "ingest_id", LongType(), required=False, doc="rows of committed ingests alone are visible"),
+    NestedField(2, "drive_id", StringType(), required=False),
+    NestedField(3, "file_sha256", StringType(), required=False),
+    NestedField(4, "stream", StringType(), required=False),
+    NestedField(5, "signal", StringType(), required=False, doc="channel or field; members are dotted, elements a[i]"),
+    NestedField(6, "unit", StringType(), required=False, doc="null where the log names none"),
+    NestedField(7, "timestamp_ns", LongType(), required=False, doc="UTC, nanoseconds since 1970"),
+    NestedField(8, "value", DoubleType(), required=False, doc="numbers; booleans are 0 and 1"),
+    NestedField(
+        9, "text", StringType(), required=False, doc="texts, long arrays as JSON, integers beyond 2^53 exactly"
+    ),
+    NestedField(10, "day", DateType(), required=False, doc="UTC day of timestamp_ns"),
+)
+SIGNAL_PARTITIONS = PartitionSpec(PartitionField(10, 1000, IdentityTransform(), "day"))
+
+
+class Store:
+    """Both stores of one home.
+
+    Args:
+        home: Whose.
+        uri: The catalogue database, which also keeps Iceberg's catalogue.
+
+    Raises:
+        HomeError: The home's path cannot be written as an Iceberg location.
+    """
+
+    def __init__(self, home: Home, uri: str) -> None:
+        if any(sign in str(home.lake) for sign in "#?%"):
+            raise HomeError(
+                "a home whose path holds '#', '?' or '%' cannot hold Iceberg tables",
+                where=home.root,
+                remedy="use another --home",
+            )
+        self.signals_folder = home.lake / "signals"
+        self.samples_uri = home.lake / "samples.lance"
+        self._home = home
+        self._iceberg = SqlCatalog("drivetrain", uri=uri, warehouse=str(home.lake))
+
+    @property
+    def signals_data(self) -> Path:
+        """Where Parquet files of the signal table are written."""
+        return self.signals_folder / "data"
+
+    def close(self) -> None:
+        """Give the database connections back."""
+        self._iceberg.close()
+
+    # Reading ----------------------------------------------------------------------------------------------------
+
+    def signal_files(self, head: LakeHead, ingest_ids: Sequence[int] | None = None) -> list[str]:
+        """Return the Parquet files of a version that may hold rows of these ingests (all by default)."""
+        if head.iceberg_snapshot_id is None:
+            return []
+        scan = self._table().scan(snapshot_id=head.iceberg_snapshot_id)
+        if ingest_ids is not None:
+            scan = scan.filter(_among(ingest_ids))
+        files: list[str] = []
+        for task in scan.plan_files():
+            if task.delete_files:
+                raise HomeError(
+                    "the signal table has row-level deletes, written by another program",
+                    where=self.signals_folder,
+                    remedy="rewrite the table copy-on-write with that program",
+                )
+            files.append(task.file.file_path)
+        return sorted(files)
+
+    def samples(self, head: LakeHead) -> Any:
+        """Open a version of the sample store (a `lance.LanceDataset`)."""
+        return lance.dataset(str(self.samples_uri), version=head.lance_version)
+
+    # Writing: under the home's lock "ingest" -----------------------------------------------------------------------
+
+    def create(self) -> None:
+        """Make what does not exist yet."""
+        self._home.lake.mkdir(parents=True, exist_ok=True)
+        self._iceberg.create_namespace_if_not_exists(_NAMESPACE)
+        self._iceberg.create_table_if_not_exists(
+            _TABLE,
+            schema=SIGNALS,
+            location=str(self.signals_folder),
+            partition_spec=SIGNAL_PARTITIONS,
+            properties={
+                "write.metadata.previous-versions-max": "20",
+                "write.metadata.delete-after-commit.enabled": "true",
+            },
+        )
+        self._table()
+        if not _is_lance(self.samples_uri):
+            lance.write_dataset(pa.Table.from_batches([], SAMPLE_SCHEMA), str(self.samples_uri), mode="create")
+
+    def append(self, written: Sequence[WrittenFiles]) -> LakeHead:
+        """Add written files to both stores: Iceberg first, then Lance. Visible only once the catalogue says so."""
+        table = self._table()
+        files = [path for item in written for path in item.signals]
+        if files:
+            table.add_files(files, check_duplicate_files=False)  # their names hold a fresh random token
+        fragments = [lance.fragment.FragmentMetadata.from_json(text) for item in written for text in item.fragments]
+        store = lance.dataset(str(self.samples_uri))
+        if fragments:
+            operation = lance.LanceOperation.Append(fragments)
+            store = lance.LanceDataset.commit(store, operation, read_version=store.version)
+        return _head(table, store)
+
+    def drop(self, ingest_ids: Sequence[int]) -> LakeHead:
+        """Delete every row of these ingests from both stores, and every file that no version names."""
+        table = self._table()
+        named = _among(ingest_ids)
+        if any(True for _ in table.scan(row_filter=named).plan_files()):
+            table.delete(named)
+        store = lance.dataset(str(self.samples_uri))
+        if store.count_rows(filter=named):
+            store.delete(named)
+        self._collect_garbage(table, store)
+        return _head(table, store)
+
+    def _collect_garbage(self, table: Table, store: Any) -> None:
+        """Remove data files that a kill left before any commit named them."""
+        known = set(table.inspect.all_files()["file_path"].to_pylist()) if table.current_snapshot() else set()
+        for path in self.signals_data.glob("*/*.parquet"):
+            if str(path) not in known:
+                logger.info("file=%s was never committed; removed", path)
+                path.unlink()
+        kept: set[str] = set()
+        for version in store.versions():
+            for fragment in store.checkout_version(version["version"]).get_fragments():
+                kept.update(file.path for file in fragment.metadata.files)
+        for path in (self.samples_uri / "data").glob("*.lance"):
+            if path.name not in kept:
+                logger.info("file=%s was never committed; removed", path)
+                path.unlink()
+
+    def _table(self) -> Table:
+        try:
+            table = self._iceberg.load_table(_TABLE)
+        except NoSuchTableError as error:
+            raise HomeError(
+                "the catalogue names lake rows, but this database has no signal table",
+                where=self.signals_folder,
+                remedy="use the database that this home was filled with",
+            ) from error
+        except FileNotFoundError as error:
+            raise HomeError(
+                "the signal table's files are not where its catalogue says",
+                where=self.signals_folder,
+                remedy="a home cannot be moved or copied to another path; put it back, or ingest into a new one",
+            ) from error
+        if table.location() != str(self.signals_folder):
+            raise HomeError(
+                f"the signal table belongs to {table.location()}",
+                where=self.signals_folder,
+                remedy="a home cannot be moved or copied to another path, nor two homes share one database",
+            )
+        return table
+
+
+def _among(ingest_ids: Sequence[int]) -> str:
+    return f"ingest_id IN ({', '.join(map(str, ingest_ids))})"
+
+
+def _is_lance(uri: Path) -> bool:
+    return (uri / "_versions").is_dir() and any((uri / "_versions").iterdir())
+
+
+def _head(table: Table, store: Any) -> LakeHead:
+    snapshot = table.refresh().current_snapshot()
+    return LakeHead(None if snapshot is None else snapshot.snapshot_id, store.version)
