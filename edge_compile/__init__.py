@@ -1,1 +1,18 @@
 """From an ONNX model to a proven artefact for a vehicle's chip: quantize, compile, compare, gate, bundle."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from edge_compile.compiler import compile_model
+
+__all__ = ["compile_model"]
+
+
+def __getattr__(name: str) -> Any:
+    """Load the compiler on first use, so that the light commands beside it stay light."""
+    if name in __all__:
+        return getattr(importlib.import_module("edge_compile.compiler"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,53 @@
+"""Chooses the precision that goes into a bundle. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from edge_compile.checks import FLOAT_REFERENCE
+from platform_lib.evidence import CompiledPrecision, ParityRung
+
+# Where the vendor gives no latency, the fewer bits count as faster.
+_FEWEST_BITS_FIRST = ("w8a8", "w8a16")
+
+
+def passes(item: CompiledPrecision, parity: Sequence[ParityRung]) -> bool:
+    """Say whether a quantized precision passed every check and every rung; what was not run is no pass."""
+    rungs = [rung for rung in parity if rung.precision == item.precision]
+    onnx_is_true = all(rung.status != "fail" for rung in parity if rung.precision == "fp32")
+    return (
+        item.precision != FLOAT_REFERENCE
+        and onnx_is_true
+        and bool(rungs)
+        and all(rung.status == "pass" for rung in rungs)
+        and all(check.status == "pass" for check in item.checks)
+    )
+
+
+def choose(precisions: Sequence[CompiledPrecision], parity: Sequence[ParityRung]) -> tuple[str | None, tuple[str, ...]]:
+    """Return the fastest precision that passes, None when none does, and notes on the choice."""
+    notes = _slower_than_float(precisions)
+    candidates = [item for item in precisions if passes(item, parity)]
+    if not candidates:
+        return None, (*notes, "no precision passed every check and every rung of the parity ladder")
+    latencies = {
+        item.precision: item.performance.latency_us.value
+        for item in candidates
+        if item.performance.latency_us is not None
+    }
+    if len(latencies) < len(candidates):
+        chosen = min(candidates, key=lambda item: _FEWEST_BITS_FIRST.index(item.precision)).precision
+        return chosen, (*notes, f"{chosen} was chosen for its fewer bits: the vendor gives no latency for this chip")
+    return min(candidates, key=lambda item: latencies[item.precision]).precision, notes
+
+
+def _slower_than_float(precisions: Sequence[CompiledPrecision]) -> tuple[str, ...]:
+    reference = next((item for item in precisions if item.precision == FLOAT_REFERENCE), None)
+    if reference is None or reference.performance.latency_us is None:
+        return ()
+    limit_us = reference.performance.latency_us.value
+    return tuple(
+        f"{item.precision} is estimated slower than float: {item.performance.latency_us.value:g} us against {limit_us:g} us"
+        for item in precisions
+        if item is not reference and item.performance.latency_us and item.performance.latency_us.value > limit_us
+    )

@@ -1,0 +1,182 @@
+"""`drivetrain compile`: the thin command over `edge_compile.compile_model`."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from numpy.typing import NDArray
+from rich.table import Table
+
+from edge_compile.compiler import PRECISIONS, REPORT, CompileResult, compile_model
+from edge_compile.onnx_model import read_model
+from platform_lib.console import ERR, OUT, print_json, progress
+from platform_lib.errors import ConfigError, ContractError, MissingPartError
+from platform_lib.evidence import CompiledPrecision, CompileReport, ParityRung
+from platform_lib.options import ForceOption, JsonOption
+
+_Arrays = dict[str, NDArray[np.generic]]
+# What a frozen.npz may hold beside the model's inputs and outputs.
+_BYSTANDERS = frozenset({"sample_id"})
+
+
+def compile_command(
+    model: Annotated[Path, typer.Argument(help="Float ONNX model with static shapes.")],
+    target: Annotated[str, typer.Option(help="Chip, for example sa8255p.")],
+    calibration: Annotated[Path, typer.Option(help="NPZ: model input -> float32 (N, *shape).")],
+    out: Annotated[Path, typer.Option(help="Folder to publish.")],
+    frozen: Annotated[
+        Path | None, typer.Option(help="NPZ of inputs for the parity ladder; may hold torch's outputs by name.")
+    ] = None,
+    precision: Annotated[
+        list[str] | None, typer.Option(help="w8a16 or w8a8; repeat for several. Default: both.", show_default=False)
+    ] = None,
+    tolerance_db: Annotated[
+        float | None, typer.Option(help="SQNR the chip has to keep against the float model. Default: by precision.")
+    ] = None,
+    option: Annotated[
+        list[str] | None, typer.Option(help="Compiler option KEY=VALUE, for example vtcm_mb=8.", show_default=False)
+    ] = None,
+    accept_unconfirmed: Annotated[
+        bool, typer.Option("--accept-unconfirmed", help="Accept a target whose compiler id is a guess.")
+    ] = False,
+    force: ForceOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Quantize and compile an ONNX model, and prove it equal. Status 1 when no precision passes."""
+    precisions = tuple(precision) if precision else PRECISIONS
+    inputs = read_model(model)
+    names = ({item.name for item in inputs.inputs}, {item.name for item in inputs.outputs})
+    frozen_inputs, reference = (None, None) if frozen is None else _split(frozen, *names)
+    calibrated, _ = _split(calibration, *names)
+    with progress("compiling", total=3 + 2 * (1 + len(precisions))) as task:
+        result = compile_model(
+            model,
+            target,
+            calibrated,
+            out,
+            tolerance_db,
+            accept_unconfirmed,
+            frozen=frozen_inputs,
+            reference=reference,
+            precisions=precisions,
+            options=_options(option or []),
+            force=force,
+            on_stage=lambda stage: task.advance(note=stage),
+        )
+        task.advance(note="done")
+    if as_json:
+        print_json({"folder": str(result.folder), "skipped": result.skipped, **result.report.model_dump(mode="json")})
+    else:
+        _show(result)
+    if result.report.chosen is None:
+        raise typer.Exit(1)
+
+
+def _split(path: Path, inputs: set[str], outputs: set[str]) -> tuple[_Arrays, _Arrays | None]:
+    """Read an NPZ and part it into the model's inputs and outputs (None when it holds no output)."""
+    if not path.is_file():
+        raise MissingPartError(
+            "no such NPZ file", where=path, remedy="`drivetrain train` writes calibration and frozen"
+        )
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files if name not in _BYSTANDERS}
+    except (ValueError, zipfile.BadZipFile, EOFError, OSError, AttributeError) as error:
+        raise ContractError(
+            "not a readable NPZ of plain arrays", where=path, remedy="write it with numpy.savez"
+        ) from error
+    if unknown := sorted(set(arrays) - inputs - outputs):
+        raise ContractError(
+            f"array '{unknown[0]}' is neither an input nor an output of the model",
+            where=path,
+            remedy=f"inputs: {', '.join(sorted(inputs))}; outputs: {', '.join(sorted(outputs))}",
+        )
+    found = {name: array for name, array in arrays.items() if name in outputs}
+    return {name: array for name, array in arrays.items() if name in inputs}, found or None
+
+
+def _options(pairs: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not sign or name in found:
+            raise ConfigError(f"'{pair}' is not KEY=VALUE, each key once", where="--option", remedy="try vtcm_mb=8")
+        found[name] = value
+    return found
+
+
+def _show(result: CompileResult) -> None:
+    report = result.report
+    if result.skipped:
+        ERR.print(f"up to date, skipped (digest {result.manifest.step_sha256[:12]}...)", highlight=False)
+    confirmed = "" if report.id_confirmed else " [yellow](id unconfirmed)[/]"
+    OUT.print(f"{report.model_name} for {report.target} (chip id {report.soc_model}, {report.architecture}){confirmed}")
+    OUT.print(_precision_table(report))
+    OUT.print(_ladder(report.parity))
+    for item in report.precisions:
+        for check in item.checks:
+            if check.status == "fail":
+                OUT.print(f"[red]failed[/] {item.precision} {check.name}: ", check.detail, markup=True, highlight=False)
+    for note in report.notes:
+        OUT.print("note: ", note, markup=False, highlight=False, sep="")
+    verdict = f"chosen: {report.chosen}" if report.chosen else "[red]no precision passed; nothing was chosen[/]"
+    OUT.print(f"{verdict}  ({result.folder / REPORT})", highlight=False)
+
+
+def _precision_table(report: CompileReport) -> Table:
+    table = Table("precision", "SQNR at target", "simulated us (bounds)", "KiB", "NPU/CPU nodes", "checks", "chosen")
+    for item in report.precisions:
+        rung = next((r for r in report.parity if (r.name, r.precision) == ("onnx->target", item.precision)), None)
+        graph = item.graph
+        failed = sum(check.status == "fail" for check in item.checks)
+        table.add_row(
+            item.precision,
+            _sqnr(rung),
+            _latency(item),
+            f"{item.context_bytes / 1024:.0f}" if item.context else "-",
+            f"{graph.npu_nodes}/{graph.cpu_nodes}" if graph else "-",
+            f"[red]{failed} failed[/]" if failed else "pass",
+            "yes" if item.precision == report.chosen else "",
+        )
+    return table
+
+
+def _ladder(rungs: tuple[ParityRung, ...]) -> Table:
+    table = Table("rung", "precision", "verdict", "samples", "SQNR", "needs", "max abs error", "cosine")
+    colours: dict[str, str] = {"pass": "green", "fail": "red", "not_run": "yellow"}
+    for rung in rungs:
+        table.add_row(
+            rung.name,
+            rung.precision,
+            f"[{colours[rung.status]}]{rung.status}[/]" + (f" ({rung.reason})" if rung.reason else ""),
+            str(rung.samples),
+            _sqnr(rung),
+            _or_dash(rung.threshold_db, ".0f", " dB"),
+            _or_dash(rung.max_abs_error, ".2e"),
+            _or_dash(rung.cosine, ".6f"),
+        )
+    return table
+
+
+def _sqnr(rung: ParityRung | None) -> str:
+    if rung is None or rung.status == "not_run":
+        return "not run"
+    if rung.sqnr_db is None:
+        return "identical" if rung.status == "pass" else "-"
+    return f"{rung.sqnr_db:.1f} dB"
+
+
+def _latency(item: CompiledPrecision) -> str:
+    found = item.performance.latency_us
+    if found is None:
+        return "unknown"
+    bounds = "" if found.low is None or found.high is None else f" ({found.low:g}-{found.high:g})"
+    return f"{found.value:g}{bounds}"
+
+
+def _or_dash(value: Any, form: str, unit: str = "") -> str:
+    return "-" if value is None else f"{value:{form}}{unit}"

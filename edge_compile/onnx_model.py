@@ -1,0 +1,163 @@
+"""Reads the model to compile and refuses, before any work, what cannot be compiled or proven."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from edge_compile.samples import TensorSpec
+from platform_lib.errors import ContractError, MissingPartError
+
+# Per-channel QuantizeLinear, which every precision here uses, appeared in opset 13.
+# Source: https://onnx.ai/onnx/operators/onnx__QuantizeLinear.html, read 2026-11-20.
+OLDEST_OPSET = 13
+# One protobuf message holds 2 GiB at most; the quantized model is written as one file.
+_LARGEST_BYTES = 1_900_000_000
+_FLOATS = frozenset({onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE})
+
+
+@dataclass(frozen=True, slots=True)
+class FloatModel:
+    """A float model that passed every check.
+
+    Attributes:
+        proto: The model with all its weights in memory.
+        external: Files beside the model that hold weights.
+    """
+
+    path: Path
+    proto: onnx.ModelProto
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    opset: int
+    external: tuple[Path, ...]
+
+
+def read_model(path: Path) -> FloatModel:
+    """Read and check a float ONNX model.
+
+    Raises:
+        MissingPartError: The file, or a file of external weights, does not exist.
+        ContractError: Not ONNX, invalid, too old or too large, without a static shape, quantized already, or with
+            weights that are not finite.
+    """
+    if not path.is_file():
+        raise MissingPartError("no such ONNX file", where=path, remedy="export the model first, or name its file")
+    if path.stat().st_size > _LARGEST_BYTES:
+        raise ContractError(f"larger than {_LARGEST_BYTES} bytes", where=path, remedy="compile the model in parts")
+    _check_valid(path)
+    external = _external_files(path)
+    proto = onnx.load(path)
+    if not proto.graph.node:
+        raise ContractError("the ONNX model has no nodes", where=path, remedy="export the model again")
+    _check_kind(path, proto)
+    _check_weights(path, proto)
+    constants = {item.name for item in proto.graph.initializer}
+    inputs = tuple(_spec(path, item) for item in proto.graph.input if item.name not in constants)
+    outputs = tuple(_output_spec(path, item) for item in proto.graph.output)
+    if not inputs or not outputs:
+        raise ContractError("the ONNX model has no input or no output", where=path, remedy="export the model again")
+    return FloatModel(path, proto, inputs, outputs, _opset(path, proto), external)
+
+
+def _check_valid(path: Path) -> None:
+    try:
+        # By path, so that a file that is no protobuf at all also ends in onnx's own error.
+        onnx.checker.check_model(path)
+    except onnx.checker.ValidationError as error:
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "no reason given")
+        if "should be stored in" in reason:
+            raise MissingPartError(
+                f"a file of weights is missing ({reason})",
+                where=path,
+                remedy="put it back beside the model, or export again",
+            ) from error
+        raise ContractError(
+            f"not a valid ONNX model ({reason})", where=path, remedy="name an .onnx file, or export the model again"
+        ) from error
+
+
+def _external_files(path: Path) -> tuple[Path, ...]:
+    bare = onnx.load(path, load_external_data=False)
+    names = {
+        entry.value
+        for tensor in bare.graph.initializer
+        if tensor.data_location == onnx.TensorProto.EXTERNAL
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    files = tuple(path.parent / name for name in sorted(names))
+    for name, file in zip(sorted(names), files, strict=True):
+        if not file.resolve().is_relative_to(path.parent.resolve()):
+            raise ContractError(f"weights outside the model's folder ('{name}')", where=path, remedy="export it again")
+    if sum(file.stat().st_size for file in files) > _LARGEST_BYTES:
+        raise ContractError(f"weights exceed {_LARGEST_BYTES} bytes", where=path, remedy="compile the model in parts")
+    return files
+
+
+def _opset(path: Path, proto: onnx.ModelProto) -> int:
+    version = next((item.version for item in proto.opset_import if item.domain in ("", "ai.onnx")), None)
+    if version is None or version < OLDEST_OPSET:
+        raise ContractError(
+            f"opset {version} is too old: quantized models need {OLDEST_OPSET} or newer",
+            where=path,
+            remedy="export with opset 20 (below it GELU decomposes into Erf, which the chip has not)",
+        )
+    return int(version)
+
+
+def _check_kind(path: Path, proto: onnx.ModelProto) -> None:
+    kinds = {node.op_type for node in proto.graph.node}
+    if "EPContext" in kinds:
+        raise ContractError("this is a compiled context already", where=path, remedy="name the float model")
+    if kinds & {"QuantizeLinear", "DequantizeLinear"}:
+        raise ContractError("this model is quantized already", where=path, remedy="name the float model")
+
+
+def _check_weights(path: Path, proto: onnx.ModelProto) -> None:
+    constants = [attribute.t for node in proto.graph.node if node.op_type == "Constant" for attribute in node.attribute]
+    for tensor in (*proto.graph.initializer, *constants):
+        if tensor.data_type not in _FLOATS:
+            continue
+        values = onnx.numpy_helper.to_array(tensor, base_dir=str(path.parent))
+        if not np.isfinite(values).all():
+            bad = int(values.size - np.isfinite(values).sum())
+            raise ContractError(
+                f"{bad} of {values.size} weights of '{tensor.name or 'a constant'}' are NaN or infinite",
+                where=path,
+                remedy="the training diverged: take an earlier checkpoint",
+            )
+
+
+def _spec(path: Path, item: onnx.ValueInfoProto) -> TensorSpec:
+    kind = item.type.tensor_type
+    if kind.elem_type != onnx.TensorProto.FLOAT:
+        name = onnx.TensorProto.DataType.Name(kind.elem_type)
+        raise ContractError(
+            f"input '{item.name}' is {name}; only FLOAT inputs are compiled so far",
+            where=path,
+            remedy="cast inside the model and export again",
+        )
+    return TensorSpec(item.name, _static_shape(path, "input", item))
+
+
+def _output_spec(path: Path, item: onnx.ValueInfoProto) -> TensorSpec:
+    return TensorSpec(item.name, _static_shape(path, "output", item))
+
+
+def _static_shape(path: Path, role: str, item: onnx.ValueInfoProto) -> tuple[int, ...]:
+    kind = item.type.tensor_type
+    if not kind.HasField("shape"):
+        raise ContractError(f"{role} '{item.name}' has no shape", where=path, remedy="export with static shapes")
+    for axis, dimension in enumerate(kind.shape.dim):
+        if not dimension.HasField("dim_value") or dimension.dim_value < 1:
+            label = dimension.dim_param or "unknown"
+            raise ContractError(
+                f"{role} '{item.name}' has a dynamic shape (axis {axis} is '{label}'); the chip needs static ones",
+                where=path,
+                remedy="export without dynamic axes, batch 1",
+            )
+    return tuple(int(dimension.dim_value) for dimension in kind.shape.dim)

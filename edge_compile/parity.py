@@ -1,0 +1,147 @@
+"""The parity ladder's arithmetic: how far two engines' answers to the same inputs lie apart. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from platform_lib.evidence import ParityRung, Status
+
+TORCH_ONNX = "torch->onnx"
+ONNX_SIMULATION = "onnx->simulation"
+SIMULATION_QDQ = "simulation->qdq"
+QDQ_TARGET = "qdq->target"
+ONNX_TARGET = "onnx->target"
+
+# The SQNR each rung has to reach, in dB: the one place where they are set.
+# Source: measured on 2026-11-20 with QNN 2.51.0 and AIMET 2.42.0 on resnet18, a small BEV net and the demo planner.
+# w8a8 reached 26-29 dB (onnx->simulation), 30-31 (simulation against target), 26-42 (onnx->target); w8a16 reached
+# 32-41, 52, 40-50. Each threshold lies below the worst of them by a few dB.
+DEFAULT_THRESHOLDS_DB: dict[str, dict[str, float]] = {
+    "fp32": {TORCH_ONNX: 60.0},
+    "fp16": {ONNX_TARGET: 40.0},
+    "w8a16": {ONNX_SIMULATION: 25.0, SIMULATION_QDQ: 40.0, QDQ_TARGET: 35.0, ONNX_TARGET: 25.0},
+    "w8a8": {ONNX_SIMULATION: 18.0, SIMULATION_QDQ: 25.0, QDQ_TARGET: 22.0, ONNX_TARGET: 18.0},
+}
+# Ends of the scale: an error without any signal has no finite ratio, and evidence holds finite numbers only.
+_SQNR_LIMIT_DB = 300.0
+
+Arrays = Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """How far one engine's outputs lie from another's.
+
+    Attributes:
+        sqnr_db: The worst output's signal-to-quantization-noise ratio over all samples; None when bit-identical.
+        max_abs_error: The largest absolute difference, in the output's unit.
+        cosine: The smallest cosine similarity of a single sample.
+    """
+
+    sqnr_db: float | None
+    max_abs_error: float
+    cosine: float
+
+
+def sqnr_db(reference: NDArray[np.float32], other: NDArray[np.float32]) -> float | None:
+    """Return 10 log10(sum reference^2 / sum (reference - other)^2) in dB, None when there is no difference.
+
+    Source: signal-to-quantization-noise ratio as AIMET and the QNN accuracy tools define it.
+    """
+    signal = float(np.sum(np.square(reference, dtype=np.float64)))
+    noise = float(np.sum(np.square(np.subtract(reference, other, dtype=np.float64))))
+    if noise == 0.0:
+        return None
+    if signal == 0.0:
+        return -_SQNR_LIMIT_DB
+    return float(np.clip(10.0 * np.log10(signal / noise), -_SQNR_LIMIT_DB, _SQNR_LIMIT_DB))
+
+
+def distance(reference: Arrays, other: Arrays) -> Distance:
+    """Compare two engines' outputs, arrays (N, ...) of the same names and shapes; the worst output counts."""
+    ratios = [sqnr_db(reference[name], other[name]) for name in reference]
+    finite = [ratio for ratio in ratios if ratio is not None]
+    return Distance(
+        sqnr_db=min(finite) if finite else None,
+        max_abs_error=max(
+            float(np.max(np.abs(np.subtract(reference[name], other[name], dtype=np.float64)))) for name in reference
+        ),
+        cosine=min(_smallest_cosine(reference[name], other[name]) for name in reference),
+    )
+
+
+def rung(
+    name: str, precision: str, reference: Arrays | None, other: Arrays | None, *, threshold_db: float, missing: str = ""
+) -> ParityRung:
+    """Judge one rung: the same frozen inputs through two engines.
+
+    Args:
+        name: ``reference engine->other engine``.
+        precision: What was compared.
+        reference: Output name -> (N, ...) of the first engine, None when it did not run.
+        other: The same of the second engine; where it saw fewer samples, the first ones are compared.
+        threshold_db: The SQNR to reach; reaching it exactly is a pass.
+        missing: Why an engine did not run, if one did not.
+    """
+    if reference is None or other is None or not reference:
+        return _unmeasured(name, precision, "not_run", 0, threshold_db, missing or "an engine did not run")
+    samples = min(len(next(iter(reference.values()))), len(next(iter(other.values()))))
+    first = {key: value[:samples] for key, value in reference.items()}
+    second = {key: other[key][:samples] for key in reference}
+    bad = sorted(key for key in first if not (np.isfinite(first[key]).all() and np.isfinite(second[key]).all()))
+    if bad:
+        reason = f"output '{bad[0]}' holds NaN or infinity"
+        return _unmeasured(name, precision, "fail", samples, threshold_db, reason)
+    found = distance(first, second)
+    passed = found.sqnr_db is None or found.sqnr_db >= threshold_db
+    return ParityRung(
+        name=name,
+        precision=precision,
+        status="pass" if passed else "fail",
+        samples=samples,
+        sqnr_db=found.sqnr_db,
+        max_abs_error=found.max_abs_error,
+        cosine=found.cosine,
+        threshold_db=threshold_db,
+        reason=None if passed else f"{found.sqnr_db:.1f} dB, below {threshold_db:.1f} dB",
+    )
+
+
+def thresholds_db(precision: str, tolerance_db: float | None) -> dict[str, float]:
+    """Return a precision's thresholds; a tolerance replaces the last one, and loosens the simulation's if lower."""
+    found = dict(DEFAULT_THRESHOLDS_DB[precision])
+    if tolerance_db is not None and precision != "fp32":
+        found[ONNX_TARGET] = tolerance_db
+        if ONNX_SIMULATION in found:
+            found[ONNX_SIMULATION] = min(found[ONNX_SIMULATION], tolerance_db)
+    return found
+
+
+def _unmeasured(
+    name: str, precision: str, status: Status, samples: int, threshold_db: float, reason: str
+) -> ParityRung:
+    return ParityRung(
+        name=name,
+        precision=precision,
+        status=status,
+        samples=samples,
+        sqnr_db=None,
+        max_abs_error=None,
+        cosine=None,
+        threshold_db=threshold_db,
+        reason=reason,
+    )
+
+
+def _smallest_cosine(reference: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    first = reference.reshape(len(reference), -1).astype(np.float64)
+    second = other.reshape(len(other), -1).astype(np.float64)
+    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
+    products = np.einsum("ni,ni->n", first, second)
+    both_zero = ~first.any(axis=1) & ~second.any(axis=1)
+    safe = np.where(lengths > 0.0, lengths, 1.0)
+    return float(np.min(np.clip(np.where(both_zero, 1.0, products / safe), -1.0, 1.0)))

@@ -1,0 +1,138 @@
+"""Compiles for a Qualcomm chip and runs the result on its emulator, each in a worker process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from edge_compile.compiled import OPTIMISATION_LEVEL, Compiled
+from edge_compile.context import read_context
+from edge_compile.graph_audit import GraphDump, OpTrace, computes_quantized, summarize, unsupported
+from edge_compile.messages import CompileAnswer, CompileRequest, RunAnswer, RunRequest
+from edge_compile.performance import estimates_csv, performance, read_estimates
+from edge_compile.targets.table import Target
+from edge_compile.worker import Limits, run_worker
+from platform_lib.errors import CompileError
+from platform_lib.storage import sha256_file
+
+_WORKER = "edge_compile.qnn_worker"
+_TRACE = "qnn_op_trace.json"
+_PROFILE = "profile.csv"
+
+
+def compile_precision(
+    model: Path,
+    precision: str,
+    target: Target,
+    options: Mapping[str, str],
+    *,
+    scratch: Path,
+    log: Path,
+    limits: Limits,
+) -> Compiled:
+    """Compile one model for one chip, inside `scratch`.
+
+    Raises:
+        CompileError: The compiler refused it (with the nodes it refused), crashed, or ran over a limit.
+    """
+    scratch.mkdir()
+    request = CompileRequest(
+        model=str(model),
+        context=f"{precision}.ctx.onnx",
+        soc_model=target.soc_model,
+        options=dict(options),
+        optimisation_level=OPTIMISATION_LEVEL,
+    )
+    try:
+        answer = run_worker(_WORKER, request, CompileAnswer, scratch=scratch, log=log, limits=limits)
+    except CompileError as error:
+        raise _with_reasons(error, scratch / _TRACE, precision) from error
+    return _collect(precision, answer, scratch)
+
+
+def run_on_emulator(
+    context: Path,
+    digests: Mapping[str, str],
+    target: Target,
+    inputs: Path,
+    outputs: Path,
+    *,
+    samples: int,
+    scratch: Path,
+    log: Path,
+    limits: Limits,
+) -> RunAnswer:
+    """Run the first samples of `inputs` through a context model on the HTP emulator of this machine.
+
+    Args:
+        context: The context model; its binaries lie beside it.
+        digests: File name -> recorded sha256; nothing is loaded before they all match.
+        target: The chip it has to be built for.
+        inputs: ``.npz`` of input name -> float32 (N, *shape).
+        outputs: ``.npz`` to write: output name -> (samples, *shape).
+        samples: How many to run; one takes 0.03 s (the demo planner) to 14 s (resnet18).
+        scratch: A folder to make, for what the tools drop.
+        log: Where the tools' messages go.
+        limits: Time and memory.
+
+    Raises:
+        IntegrityError: The context's bytes changed, or it was built for another chip.
+        CompileError: The emulator crashed or ran over a limit.
+    """
+    scratch.mkdir()
+    request = RunRequest(
+        context=str(context),
+        digests=dict(digests),
+        soc_model=target.soc_model,
+        inputs=str(inputs),
+        samples=samples,
+        outputs=str(outputs),
+    )
+    return run_worker(_WORKER, request, RunAnswer, scratch=scratch, log=log, limits=limits)
+
+
+def _collect(precision: str, answer: CompileAnswer, scratch: Path) -> Compiled:
+    context = scratch / f"{precision}.ctx.onnx"
+    info = read_context(context)
+    dump_files = sorted(item for item in scratch.glob("QNN*.json") if not item.name.endswith("_tensor_log.json"))
+    try:
+        dumps = tuple(GraphDump.model_validate_json(item.read_bytes()) for item in dump_files)
+        trace = OpTrace.model_validate_json((scratch / _TRACE).read_bytes())
+    except (ValidationError, FileNotFoundError) as error:
+        raise CompileError("the compiler left no readable account of its graph", where=precision) from error
+    if not dumps:
+        raise CompileError("the compiler left no dump of its graph", where=precision)
+    estimates = read_estimates((scratch / _PROFILE).read_text())
+    (scratch / "estimates.csv").write_text(estimates_csv(estimates))
+    files = {context.name: context, f"{precision}.op_trace.json": scratch / _TRACE}
+    files |= {name: scratch / name for name in info.binaries}
+    files |= {f"{precision}.graph{index or ''}.json": item for index, item in enumerate(dump_files)}
+    if estimates:
+        files[f"{precision}.profile.csv"] = scratch / "estimates.csv"
+    return Compiled(
+        precision=precision,
+        context=context,
+        files=files,
+        info=info,
+        graph=summarize(dumps, trace, precision, cpu_nodes=info.cpu_nodes),
+        quantized=computes_quantized(dumps),
+        performance=performance(estimates),
+        answer=answer,
+        digests={name: sha256_file(scratch / name) for name in (context.name, *info.binaries)},
+    )
+
+
+def _with_reasons(error: CompileError, trace: Path, precision: str) -> CompileError:
+    try:
+        refused = unsupported(OpTrace.model_validate_json(trace.read_bytes()))
+    except (FileNotFoundError, ValidationError):
+        refused = {}
+    if not refused:
+        return CompileError(f"{precision}: {error.what}", where=error.where, remedy=error.remedy)
+    name, reason = next(iter(refused.items()))
+    return CompileError(
+        f"{precision}: the compiler refuses {len(refused)} node(s), first '{name}': {reason}",
+        remedy="replace the operator in the model, or export with opset 20 where GELU became Erf",
+    )

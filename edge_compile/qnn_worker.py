@@ -1,0 +1,95 @@
+"""The QNN compiler and its HTP emulator, in a process of its own that `edge_compile.qnn` starts.
+
+The vendor's libraries are loaded from where their package put them, and never copied anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import onnxruntime_qnn
+
+from edge_compile.arrays import load_arrays, save_arrays
+from edge_compile.context import check_context
+from edge_compile.messages import CompileAnswer, CompileRequest, Message, QnnRequest, RunAnswer, RunRequest
+from edge_compile.provider_options import check_provider_options
+from platform_lib.errors import CompileError
+
+_PROVIDER = "QNNExecutionProvider"
+_LOG_WARNINGS = 2  # onnxruntime's severity: 0 verbose, 1 info, 2 warning, 3 error
+
+
+def compile_context(request: CompileRequest) -> CompileAnswer:
+    """Compile in the current folder.
+
+    Raises:
+        ConfigError: An option that is not on the allow-list.
+    """
+    options = {
+        "soc_model": str(request.soc_model),
+        "enable_framework_op_trace": "1",
+        "dump_json_qnn_graph": "1",
+        "json_qnn_graph_dir": ".",
+        "profiling_level": "basic",
+        "profiling_file_path": "profile.csv",
+        **request.options,
+    }
+    level = getattr(ort.GraphOptimizationLevel, request.optimisation_level)
+    # Given as bytes: given as a path, the path's hash ends up in the binary, and equal models give differing files.
+    compiler = ort.ModelCompiler(
+        _session_options(options),
+        Path(request.model).read_bytes(),
+        embed_compiled_data_into_model=False,
+        graph_optimization_level=level,
+    )
+    compiler.compile_to_file(request.context)
+    here = Path.cwd()
+    return CompileAnswer(
+        provider_options=options,
+        optimisation_level=request.optimisation_level,
+        current_folder=str(here),
+        files=tuple(sorted(item.name for item in here.iterdir())),
+    )
+
+
+def run_context(request: RunRequest) -> RunAnswer:
+    """Run the first samples, one at a time, on the emulator.
+
+    Raises:
+        IntegrityError: The context's bytes changed, or it was built for another chip.
+    """
+    path = Path(request.context)
+    info = check_context(path, digests=request.digests, soc_model=request.soc_model)
+    session = ort.InferenceSession(path, _session_options({"soc_model": str(request.soc_model)}))
+    names = [item.name for item in session.get_outputs()]
+    stored = load_arrays(Path(request.inputs))
+    inputs = {item.name: stored[item.name][: request.samples] for item in session.get_inputs()}
+    count = len(next(iter(inputs.values())))
+    rows = [session.run(names, {key: value[index] for key, value in inputs.items()}) for index in range(count)]
+    outputs = {name: np.stack([row[index] for row in rows]) for index, name in enumerate(names)}
+    save_arrays(Path(request.outputs), outputs)
+    return RunAnswer(checked_files=(path.name, *info.binaries), soc_model=info.soc_model, samples=count)
+
+
+def _session_options(options: Mapping[str, str]) -> Any:
+    provider_options = {"backend_path": onnxruntime_qnn.get_qnn_htp_path(), **options}
+    check_provider_options(provider_options)
+    ort.register_execution_provider_library(_PROVIDER, onnxruntime_qnn.get_library_path())
+    devices = [device for device in ort.get_ep_devices() if device.ep_name == _PROVIDER]
+    if not devices:
+        raise CompileError("onnxruntime found no QNN device", remedy="install onnxruntime-qnn for this platform")
+    session_options = ort.SessionOptions()
+    session_options.log_severity_level = _LOG_WARNINGS
+    session_options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    session_options.add_provider_for_devices(devices, provider_options)
+    return session_options
+
+
+def serve(request_json: bytes) -> Message:
+    """Answer one request."""
+    request = QnnRequest.model_validate_json(request_json).root
+    return compile_context(request) if isinstance(request, CompileRequest) else run_context(request)

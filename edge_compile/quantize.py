@@ -1,0 +1,89 @@
+"""Post-training quantization in a worker process, and what every engine that is no chip answers to the frozen inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from edge_compile.arrays import load_arrays, save_arrays
+from edge_compile.messages import QuantizeAnswer, QuantizeRequest
+from edge_compile.samples import Samples
+from edge_compile.worker import Limits, run_worker
+
+_WORKER = "edge_compile.quantize_worker"
+
+
+@dataclass(frozen=True, slots=True)
+class Quantized:
+    """What quantization made, in its scratch folder.
+
+    Attributes:
+        frozen: ``.npz`` of the frozen inputs, for the engines still to run.
+        onnx: The float model's outputs on the frozen inputs, onnxruntime on the CPU.
+        simulation: Precision -> outputs of AIMET's simulation.
+        qdq: Precision -> outputs of the exported QDQ model, onnxruntime on the CPU.
+        models: Precision -> the QDQ model.
+        encodings: Precision -> AIMET's encodings.
+    """
+
+    frozen: Path
+    onnx: Samples
+    simulation: Mapping[str, Samples]
+    qdq: Mapping[str, Samples]
+    models: Mapping[str, Path]
+    encodings: Mapping[str, Path]
+    folded_batch_norms: int
+
+
+def quantize(
+    model: Path,
+    calibration: Samples,
+    frozen: Samples,
+    *,
+    architecture: str,
+    precisions: tuple[str, ...],
+    scratch: Path,
+    log: Path,
+    limits: Limits,
+    export_int32_bias: bool = True,
+) -> Quantized:
+    """Quantize a float model at each precision.
+
+    Args:
+        model: The float model.
+        calibration: Input name -> (N, *shape).
+        frozen: The same, run through every engine.
+        architecture: Chip generation, for example ``v73``.
+        precisions: ``w8a16``, ``w8a8``.
+        scratch: A folder to make; everything lands in it.
+        log: Where the tools' messages go.
+        limits: Time and memory.
+        export_int32_bias: Only a test of the float-island check turns it off.
+
+    Raises:
+        CompileError: AIMET refused the model, crashed, or ran over a limit.
+    """
+    scratch.mkdir()
+    save_arrays(scratch / "calibration.npz", calibration)
+    save_arrays(scratch / "frozen.npz", frozen)
+    request = QuantizeRequest.model_validate(
+        {
+            "model": str(model),
+            "calibration": str(scratch / "calibration.npz"),
+            "frozen": str(scratch / "frozen.npz"),
+            "architecture": architecture,
+            "precisions": precisions,
+            "export_int32_bias": export_int32_bias,
+        }
+    )
+    answer = run_worker(_WORKER, request, QuantizeAnswer, scratch=scratch, log=log, limits=limits)
+    return Quantized(
+        frozen=scratch / "frozen.npz",
+        onnx=load_arrays(scratch / "fp32.outputs.npz"),
+        simulation={name: load_arrays(scratch / f"{name}.simulation.npz") for name in precisions},
+        qdq={name: load_arrays(scratch / f"{name}.qdq.npz") for name in precisions},
+        models={name: scratch / f"{name}.qdq.onnx" for name in precisions},
+        encodings={name: scratch / f"{name}.encodings.json" for name in precisions},
+        folded_batch_norms=answer.folded_batch_norms,
+    )

@@ -1,0 +1,100 @@
+"""Checks calibration inputs, frozen inputs and reference outputs against the model's own shapes. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from platform_lib.errors import ContractError
+
+# Beyond this a number is a wrong unit or a sentinel, not a sensor value; one such value would stretch the quantization
+# grid of the whole input. Camera, kinematics and map coordinates in metres stay far below it.
+LARGEST_MAGNITUDE = 1e6
+
+Samples = dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, slots=True)
+class TensorSpec:
+    """One input or output of a model: its name and static shape, batch included."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+def check_samples(role: str, arrays: Mapping[str, NDArray[np.generic]], specs: tuple[TensorSpec, ...]) -> Samples:
+    """Return the arrays as (N, *shape with batch), in the order of `specs`.
+
+    Args:
+        role: ``calibration``, ``frozen`` or ``reference``, for the message.
+        arrays: Name -> (N, *shape); the batch axis may be left out where it is 1.
+        specs: The model's inputs (or outputs).
+
+    Raises:
+        ContractError: A name is missing or unknown, a shape or dtype is wrong, there is no sample, the numbers of
+            samples differ, or a value is NaN, infinite or beyond any sensor's range.
+    """
+    expected = {spec.name for spec in specs}
+    if missing := sorted(expected - set(arrays)):
+        raise ContractError(f"{role} lacks '{missing[0]}'", remedy=f"give arrays for: {', '.join(sorted(expected))}")
+    if unknown := sorted(set(arrays) - expected):
+        raise ContractError(
+            f"{role} has '{unknown[0]}', which the model does not", remedy=f"give: {', '.join(sorted(expected))}"
+        )
+    checked = {spec.name: _check_one(role, np.asarray(arrays[spec.name]), spec) for spec in specs}
+    counts = {name: len(array) for name, array in checked.items()}
+    if len(set(counts.values())) > 1:
+        raise ContractError(f"{role} has differing numbers of samples: {counts}", remedy="give N of each")
+    return checked
+
+
+def samples_sha256(samples: Samples) -> str:
+    """Return a digest over names, shapes and values, in name order; the file they came from does not matter."""
+    digest = hashlib.sha256()
+    for name in sorted(samples):
+        array = np.ascontiguousarray(samples[name], dtype="<f4")
+        digest.update(f"{name}\0{array.shape}\0".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+def beyond_calibration(calibration: Samples, frozen: Samples) -> dict[str, float]:
+    """Return, for each input where it is above 1 %, the share of frozen values outside the calibrated range."""
+    found = {}
+    for name, values in frozen.items():
+        low, high = calibration[name].min(), calibration[name].max()
+        share = float(np.mean((values < low) | (values > high)))
+        if share > 0.01:
+            found[name] = share
+    return found
+
+
+def _check_one(role: str, array: NDArray[np.generic], spec: TensorSpec) -> NDArray[np.float32]:
+    where = f"{role} '{spec.name}'"
+    if array.dtype != np.float32:
+        raise ContractError(
+            f"dtype is {array.dtype}, not float32", where=where, remedy="convert it: x.astype('float32')"
+        )
+    shapes = [spec.shape] + ([spec.shape[1:]] if spec.shape[:1] == (1,) else [])
+    if array.ndim == 0 or array.shape[1:] not in shapes:
+        wanted = " or ".join(f"(N, {', '.join(map(str, shape))})" for shape in shapes)
+        raise ContractError(f"shape is {array.shape}, not {wanted}", where=where, remedy="give N samples of that shape")
+    if len(array) < 1:
+        raise ContractError("there is no sample", where=where, remedy="give at least one; some hundred are better")
+    values = np.ascontiguousarray(array, dtype=np.float32).reshape(len(array), *spec.shape)
+    finite = np.isfinite(values)
+    if not finite.all():
+        bad = int(np.argmin(finite.reshape(len(values), -1).all(axis=1)))
+        raise ContractError(f"sample {bad} holds NaN or infinity", where=where, remedy="leave that sample out")
+    largest = float(np.abs(values).max())
+    if largest > LARGEST_MAGNITUDE:
+        raise ContractError(
+            f"out of range: a value of magnitude {largest:.3g} (at most {LARGEST_MAGNITUDE:.0e})",
+            where=where,
+            remedy="check its unit, and leave sentinels out",
+        )
+    return values

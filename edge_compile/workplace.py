@@ -1,0 +1,111 @@
+"""Where a compile works until it is published: one lock, one scratch folder, one log beside the result."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from platform_lib.errors import CompileError, ConfigError, HomeBusyError, IntegrityError
+from platform_lib.manifest import read_manifest
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """The scratch folder of one compile, and the log that its tools write to."""
+
+    scratch: Path
+    log: Path
+
+
+@contextmanager
+def open_workplace(out: Path) -> Iterator[Workplace]:
+    """Give a scratch folder beside `out`, removed at the end; what an earlier killed command left is removed first.
+
+    When the block fails, the tools' log is kept as ``<out>.log`` and the error names it.
+
+    Raises:
+        HomeBusyError: Another compile into `out` is running.
+    """
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with _locked(out):
+        _sweep(out)
+        scratch = out.with_name(f".tmp-{uuid.uuid4().hex[:12]}-scratch-{out.name}")
+        scratch.mkdir()
+        log = scratch / "tools.log"
+        log.touch()
+        kept = out.with_name(f"{out.name}.log")
+        try:
+            yield Workplace(scratch, log)
+            kept.unlink(missing_ok=True)
+        except CompileError as error:
+            shutil.copyfile(log, kept)
+            remedy = f"{error.remedy}; the tools' own words: {kept}" if error.remedy else f"read {kept}"
+            raise CompileError(error.what, where=error.where, remedy=remedy) from error
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def check_replaceable(out: Path) -> None:
+    """Refuse to publish over anything that an earlier compile did not make.
+
+    Raises:
+        ConfigError: `out` is a file, or a folder with other content.
+    """
+    if not out.exists():
+        return
+    remedy = "name a new or empty folder"
+    if not out.is_dir():
+        raise ConfigError("is not a folder", where=out, remedy=remedy)
+    if not any(out.iterdir()):
+        return
+    try:
+        kind = read_manifest(out / MANIFEST).kind
+    except (FileNotFoundError, IntegrityError):
+        kind = "something else"
+    if kind != "compile":
+        raise ConfigError(f"holds {kind}, which a compile would replace", where=out, remedy=remedy)
+
+
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    path = out.with_name(f".lock-{out.name}")
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise HomeBusyError(
+                "another compile into this folder is running", where=out, remedy="wait for it, or name another folder"
+            ) from None
+        if _same_file(path, descriptor):
+            break
+        os.close(descriptor)  # the holder before us removed the file between our open and our lock
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+def _same_file(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _sweep(out: Path) -> None:
+    ours = re.compile(rf"\.tmp-[0-9a-f]{{12}}-(old-|scratch-)?{re.escape(out.name)}")
+    for item in out.parent.glob(".tmp-*"):
+        if ours.fullmatch(item.name) and item.is_dir() and not item.is_symlink():
+            shutil.rmtree(item, ignore_errors=True)
