@@ -84,7 +84,7 @@ COMMANDS: dict[str, Entry] = {
         "ray_jobs.commands.evaluate", "evaluate", "Score a planner by slice, open and closed loop.", _MODEL, "train"
     ),
     "compile": Entry(
-        "edge_compile.commands",
+        "edge_compile.commands.compile",
         "compile_command",
         "Quantize and compile an ONNX model, and prove it equal.",
         _EDGE,
