@@ -75,27 +75,6 @@ class Planner(Protocol):
         """Return (N, 6, 2) float32: x, y in metres in the ego frame at 0.5, 1.0 ... 3.0 s."""
 
 
-def resize_image(rgb: Bytes) -> Bytes:
-    """Shrink a camera frame to the planner's size by averaging whole blocks of pixels.
-
-    Args:
-        rgb: (H, W, 3) uint8, H and W whole multiples of 96 and 192 (the simulator's frame is 192 x 384).
-
-    Returns:
-        (3, 96, 192) uint8, rounded half up.
-
-    Raises:
-        ContractError: The frame is no such multiple.
-    """
-    high, wide, channels = rgb.shape
-    down, right = high // IMAGE_HEIGHT, wide // IMAGE_WIDTH
-    if (high, wide, channels) != (down * IMAGE_HEIGHT, right * IMAGE_WIDTH, 3) or down * right == 0:
-        raise ContractError(f"a frame of {rgb.shape} cannot be averaged down to {IMAGE_HEIGHT} x {IMAGE_WIDTH} x 3")
-    blocks = rgb.reshape(IMAGE_HEIGHT, down, IMAGE_WIDTH, right, 3).astype(np.uint32).sum(axis=(1, 3))
-    area = down * right
-    return np.ascontiguousarray(((blocks + area // 2) // area).astype(np.uint8).transpose(2, 0, 1))
-
-
 def network_inputs(inputs: PlannerInput) -> dict[str, Float]:
     """Return what the exported graph takes: image in 0..1, ego history in SI units, command as one-hot (N, 3)."""
     return {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from dataclasses import asdict, dataclass
 from typing import cast
 
@@ -32,6 +34,12 @@ class TrainConfig:
     def resolved(self) -> dict[str, JsonValue]:
         """Return the configuration as JSON values, for the manifest and its digest."""
         return cast("dict[str, JsonValue]", _listed(asdict(self)))
+
+    @property
+    def sha256(self) -> str:
+        """Digest of the resolved configuration, as in the manifest."""
+        text = json.dumps(self.resolved(), sort_keys=True, separators=(",", ":"), allow_nan=False)
+        return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _listed(value: object) -> object:

@@ -1,0 +1,101 @@
+"""A dataset's split as a planner takes it and as the scorer takes it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from platform_lib.datasets.model import FutureObjects
+from platform_lib.datasets.reader import DrivingDataset
+from platform_lib.datasets.splits import Split
+from platform_lib.evaluation.frames import Agents, Frames
+from platform_lib.evaluation.geometry import Boxes
+from platform_lib.models.interface import Float, PlannerInput
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedSplit:
+    """One split in memory, N samples.
+
+    Attributes:
+        sample_id: N ids.
+        slices: N sets of slice names.
+        inputs: What the planner sees.
+        future_m: (N, 6, 2) metres.
+        frames: The same frames as the scorer takes them.
+    """
+
+    sample_id: tuple[str, ...]
+    slices: tuple[frozenset[str], ...]
+    inputs: PlannerInput
+    future_m: Float
+    frames: Frames
+
+
+def load_split(dataset: DrivingDataset, name: Split) -> LoadedSplit:
+    """Read, decode and type one split.
+
+    Raises:
+        PlatformError: See `DrivingDataset.load_split`.
+    """
+    arrays = dataset.load_split(name)
+    slices = tuple(frozenset(names) for names in arrays.slices)
+    frames = Frames(
+        drive=arrays.drive_id,
+        slices=slices,
+        future_m=arrays.future.astype(np.float64),
+        agents=tuple(_agents(objects) for objects in arrays.objects),
+    )
+    return LoadedSplit(
+        sample_id=arrays.sample_id,
+        slices=slices,
+        inputs=PlannerInput(
+            image=np.ascontiguousarray(arrays.images.transpose(0, 3, 1, 2)),
+            ego_history=arrays.ego_history,
+            command=arrays.command,
+        ),
+        future_m=arrays.future,
+        frames=frames,
+    )
+
+
+def _agents(objects: FutureObjects) -> Agents:
+    return Agents(
+        step=objects.step.astype(np.int64),
+        kind=objects.kind,
+        boxes=Boxes(*np.ascontiguousarray(objects.box.astype(np.float64).reshape(-1, 5).T)),
+    )
+
+
+def spread_rows(slices: Sequence[frozenset[str]], count: int) -> NDArray[np.int64]:
+    """Choose rows that cover the slices: in turn each slice gives its next frame, evenly spaced over the split.
+
+    Args:
+        slices: N sets of slice names.
+        count: How many rows; all N where there are fewer.
+
+    Returns:
+        Increasing row numbers, each once.
+    """
+    names = sorted({name for found in slices for name in found})
+    queues = [_even([row for row, found in enumerate(slices) if name in found], count) for name in names]
+    chosen: set[int] = set()
+    while len(chosen) < min(count, len(slices)):
+        before = len(chosen)
+        for queue in queues:
+            row = next((row for row in queue if row not in chosen), None)
+            if row is not None and len(chosen) < count:
+                chosen.add(row)
+                queue.remove(row)
+        if len(chosen) == before:  # the slices are used up: fill with what is left, in order
+            chosen.update([row for row in range(len(slices)) if row not in chosen][: count - len(chosen)])
+    return np.array(sorted(chosen), dtype=np.int64)
+
+
+def _even(rows: list[int], count: int) -> list[int]:
+    if len(rows) <= count:
+        return list(rows)
+    return [rows[int(place)] for place in np.linspace(0, len(rows) - 1, count).round()]
