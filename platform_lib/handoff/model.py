@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from platform_lib.evidence import Status
 
-MANIFEST_NAME = "manifest.json"
-SIGNATURE_NAME = "bundle.sig"
-PUBLIC_KEY_NAME = "public-key.pem"
+MANIFEST_NAME: Final = "manifest.json"
+SIGNATURE_NAME: Final = "bundle.sig"
+PUBLIC_KEY_NAME: Final = "public-key.pem"
 BOM_NAME = "bom.cdx.json"
 README_NAME = "README.txt"
 MODEL_ONNX = "model/model.onnx"
