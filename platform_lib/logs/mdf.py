@@ -1,0 +1,362 @@
+"""MDF 3 and 4: one stream a channel group, through asammdf, after the file's structure has been proven.
+
+At open every group's time channel is read, so `Stream.rows`, `start_ns` and `stop_ns` are facts. A group is read whole
+up to 256 MiB of records, in row ranges beyond that.
+"""
+
+from __future__ import annotations
+
+import warnings
+import xml.etree.ElementTree as ET
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from asammdf import MDF
+
+from platform_lib.errors import CorruptLog, UnsupportedLog
+from platform_lib.logs import mdf3_blocks, mdf_blocks, mdf_clock
+from platform_lib.logs.can_decode import BusMessage, Databases, decode_message, find_messages
+from platform_lib.logs.faults import REMEDY, translated
+from platform_lib.logs.mdf_columns import Column, arrow_type_of, gives_text, physical
+from platform_lib.logs.model import BATCH_ROWS, TIMESTAMP, Kind, Report, Stream, Window, unique
+
+Index = npt.NDArray[np.int64]
+_READ_BYTES = 256 << 20
+_UNFINISHED = b"UnFinMF "
+_SYNC_TIME = 1  # cn_sync_type. Source: ASAM MDF 4.2
+_BUS_EVENT_FLAG = 0x2  # cg_flags
+_BYTE_TYPES_V4 = frozenset({10, 11, 12})
+_TEXT_TYPES = {6: "latin-1", 7: "utf-8", 8: "utf-16-le", 9: "utf-16-be"}
+_VLSD = 1
+_TIME_FIELD = pa.field(TIMESTAMP, pa.int64(), nullable=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """A readable channel group.
+
+    Attributes:
+        index: Its index in the file.
+        columns: Its channels but the time channel.
+        time_ns: (N,) int64, UTC.
+        record_bytes: Bytes of one record.
+        sorted_by_time: Whether `time_ns` ascends.
+    """
+
+    index: int
+    columns: tuple[Column, ...]
+    time_ns: Index
+    record_bytes: int
+    ascending: bool
+
+
+class MdfSource:
+    """The `Source` of one MDF file."""
+
+    def __init__(self, path: Path, mdf: MDF, databases: Databases, report: Report, start_ns: int) -> None:
+        self._path = path
+        self._mdf = mdf
+        self._version = int(mdf.version[0])
+        self.report = report
+        self.metadata = header_metadata(mdf, self._version)
+        self._start_ns = start_ns
+        self._groups: dict[str, Group] = {}
+        self._bus: dict[str, tuple[Group, BusMessage]] = {}
+        self._databases = databases
+        self.streams: tuple[Stream, ...] = ()
+
+    def prepare(self, limits: list[int | None]) -> None:
+        """Read every group's channels and time channel. `limits`: whole rows of each group, where known."""
+        streams: list[Stream] = []
+        names = [f"{index}:{self._acquisition(index)}" for index in range(len(self._mdf.groups))]
+        for index, name in enumerate(names):
+            with translated(self._path, f"opening group '{name}'"):
+                reason = self._not_time(index)
+                if reason is not None:
+                    self.report.unsupported[name] = reason
+                    self.report.problems.append(f"group '{name}' is not read: {reason}")
+                    continue
+                group = self._group(index, limits[index] if index < len(limits) else None, name)
+                self._groups[name] = group
+                streams.append(self._stream(name, self._kind(index), group))
+        self.streams = (*streams, *self._bus_streams())
+        self.report.readers.update({stream.name: "reference" for stream in streams})
+
+    # -- opening -------------------------------------------------------------------------------------------------
+
+    def _acquisition(self, index: int) -> str:
+        """Return a group's acquisition name; MDF 3 has none, its comment's first line stands for it."""
+        group = self._mdf.groups[index].channel_group
+        if self._version >= 4:
+            return str(group.acq_name or "")
+        return next(iter(str(group.comment or "").splitlines()), "")
+
+    def _kind(self, index: int) -> Kind:
+        group = self._mdf.groups[index]
+        if self._version >= 4 and group.channel_group.flags & _BUS_EVENT_FLAG:
+            if any(channel.name.startswith("CAN_") for channel in group.channels):
+                return "can"
+        return "signal"
+
+    def _not_time(self, index: int) -> str | None:
+        master = self._mdf.masters_db.get(index)
+        if master is None:
+            return "it has no time channel"
+        channel = self._mdf.groups[index].channels[master]
+        if self._version >= 4 and channel.sync_type != _SYNC_TIME:
+            kinds = {2: "angle", 3: "distance", 4: "index"}
+            return f"its master channel '{channel.name}' is {kinds.get(channel.sync_type, 'not time')}"
+        return None
+
+    def _group(self, index: int, limit: int | None, name: str) -> Group:
+        block = self._mdf.groups[index].channel_group
+        declared = int(block.cycles_nr)
+        record_bytes = int(block.samples_byte_nr) + int(getattr(block, "invalidation_bytes_nr", 0))
+        rows = declared if limit is None else min(limit, declared)
+        master = np.asarray(self._mdf.get_master(index, record_count=rows)) if rows else np.empty(0)
+        if master.size != rows:
+            if not self.report.recovered:
+                what = f"group '{name}' declares {declared} records, {master.size} can be read"
+                raise CorruptLog(what, where=self._path, remedy=REMEDY)
+            self.report.problems.append(f"group '{name}': {master.size} of {declared} records are whole")
+        time_ns = mdf_clock.to_ns(self._path, name, master, self._start_ns)
+        ascending = bool(np.all(time_ns[1:] >= time_ns[:-1]))
+        if not ascending:
+            self.report.problems.append(f"group '{name}': its time channel runs backwards in places")
+        return Group(index, self._columns(index, name), time_ns, max(1, record_bytes), ascending)
+
+    def _columns(self, index: int, stream: str) -> tuple[Column, ...]:
+        group = self._mdf.groups[index]
+        master = self._mdf.masters_db[index]
+        chosen = [at for at in range(len(group.channels)) if at != master and not self._is_structure(index, at)]
+        names = unique([group.channels[at].name for at in chosen], taken=(TIMESTAMP,))
+        columns = []
+        for at, name in zip(chosen, names, strict=True):
+            column = self._column(index, at, name)
+            if column is None:
+                self.report.problems.append(f"group '{stream}': channel '{name}' has a type that is not read; left out")
+            else:
+                columns.append(column)
+        return tuple(columns)
+
+    def _is_structure(self, index: int, at: int) -> bool:
+        """Whether a channel only holds other channels, which are columns themselves."""
+        if self._version < 4:
+            return False
+        parts = self._mdf.groups[index].channel_dependencies[at]
+        return bool(parts) and all(isinstance(part, tuple) for part in parts)
+
+    def _column(self, index: int, at: int, name: str) -> Column | None:
+        channel = self._mdf.groups[index].channels[at]
+        conversion = channel.conversion
+        as_text = gives_text(conversion, self._version)
+        unit = (conversion and conversion.unit) or channel.unit or None
+        encoding = _TEXT_TYPES.get(channel.data_type, "utf-8") if self._version >= 4 else "latin-1"
+        probe = self._raw(index, [at], 0, 1)[0]
+        encoding = probe.encoding or encoding
+        if self._version >= 4 and channel.data_type in _BYTE_TYPES_V4:
+            if channel.channel_type == _VLSD:
+                self.report.problems.append(f"channel '{name}': byte strings are padded with zeros to the longest")
+            arrow: pa.DataType | None = pa.binary()
+        elif as_text:
+            arrow = pa.string()
+        else:
+            sample = probe.samples
+            arrow = arrow_type_of(sample if sample.dtype.names else physical(sample, conversion))
+        if arrow is None:
+            return None
+        return Column(name, at, arrow, unit, conversion, as_text, encoding)
+
+    def _raw(self, index: int, channels: list[int], offset: int, count: int) -> list[Any]:
+        """Read raw samples of a group's channels; array channels come converted, since asammdf does both at once."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            wanted = [(None, index, at) for at in channels]
+            return list(self._mdf.select(wanted, record_offset=offset, record_count=count, raw=True, copy_master=False))
+
+    def _stream(self, name: str, kind: Kind, group: Group) -> Stream:
+        schema = pa.schema([_TIME_FIELD, *(column.field() for column in group.columns)])
+        times = group.time_ns
+        return Stream(
+            name=name,
+            kind=kind,
+            schema=schema,
+            rows=int(times.size),
+            start_ns=int(times.min()) if times.size else None,
+            stop_ns=int(times.max()) + 1 if times.size else None,
+        )
+
+    # -- CAN -----------------------------------------------------------------------------------------------------
+
+    def _bus_streams(self) -> list[Stream]:
+        streams: list[Stream] = []
+        if not self._databases.entries:
+            return streams
+        for name, group in self._groups.items():
+            if self._kind(group.index) != "can" or not any(c.name == "CAN_DataFrame.ID" for c in group.columns):
+                continue
+            with translated(self._path, f"decoding the CAN frames of group '{name}'"):
+                found = find_messages(self._table(group), self._databases, self.report, name)
+            taken = tuple(self._bus)
+            for message, stream_name in zip(found, unique([item.stream for item in found], taken), strict=True):
+                self._bus[stream_name] = (group, message)
+                times = group.time_ns[message.rows]
+                streams.append(message.describe(stream_name, times))
+                self.report.readers[stream_name] = "fast"
+        return streams
+
+    def _table(self, group: Group) -> dict[str, Any]:
+        """Return a CAN group's raw samples by channel name, without the ``CAN_DataFrame.`` prefix."""
+        columns = [column for column in group.columns if column.name.startswith("CAN_DataFrame.")]
+        signals = self._raw(group.index, [column.index for column in columns], 0, int(group.time_ns.size))
+        names = [column.name.removeprefix("CAN_DataFrame.") for column in columns]
+        return {name: signal.samples for name, signal in zip(names, signals, strict=True)}
+
+    # -- reading -------------------------------------------------------------------------------------------------
+
+    def read(self, stream: Stream, window: Window, *, decode: bool) -> Iterator[pa.RecordBatch]:
+        """Yield the group's rows in recorded order."""
+        del decode
+        if stream.name in self._bus:
+            yield from self._read_bus(stream, window)
+            return
+        group = self._groups[stream.name]
+        for rows in _row_ranges(group, window):
+            with translated(self._path, f"reading group '{stream.name}'"):
+                batch = self._rows(stream, group, rows)
+            for start in range(0, batch.num_rows, BATCH_ROWS):
+                piece = batch.slice(start, BATCH_ROWS)
+                kept = piece if group.ascending else _inside(piece, window)
+                if kept.num_rows:
+                    yield kept
+
+    def _rows(self, stream: Stream, group: Group, rows: slice) -> pa.RecordBatch:
+        count = rows.stop - rows.start
+        arrays = [pa.array(group.time_ns[rows])]
+        if group.columns:
+            signals = self._raw(group.index, [column.index for column in group.columns], rows.start, count)
+            for column, signal in zip(group.columns, signals, strict=True):
+                if len(signal.samples) != count:
+                    what = f"channel '{column.name}' has {len(signal.samples)} of {count} rows"
+                    raise CorruptLog(what, where=self._path, remedy=REMEDY)
+                arrays.append(column.array(signal.samples, signal.invalidation_bits))
+        return pa.RecordBatch.from_arrays(arrays, schema=stream.schema)
+
+    def _read_bus(self, stream: Stream, window: Window) -> Iterator[pa.RecordBatch]:
+        group, message = self._bus[stream.name]
+        with translated(self._path, f"decoding '{stream.name}'"):
+            whole = decode_message(message, group.time_ns, stream.schema)
+        for start in range(0, whole.num_rows, BATCH_ROWS):
+            kept = _inside(whole.slice(start, BATCH_ROWS), window)
+            if kept.num_rows:
+                yield kept
+
+    def close(self) -> None:
+        """Release the file and asammdf's temporary files."""
+        self._mdf.close()
+
+
+def _row_ranges(group: Group, window: Window) -> Iterator[slice]:
+    first, stop = 0, int(group.time_ns.size)
+    if group.ascending:
+        if window.start_ns is not None:
+            first = int(np.searchsorted(group.time_ns, window.start_ns, "left"))
+        if window.stop_ns is not None:
+            stop = int(np.searchsorted(group.time_ns, window.stop_ns, "left"))
+    step = max(BATCH_ROWS, _READ_BYTES // group.record_bytes // BATCH_ROWS * BATCH_ROWS)
+    for start in range(first, stop, step):
+        yield slice(start, min(start + step, stop))
+
+
+def _inside(batch: pa.RecordBatch, window: Window) -> pa.RecordBatch:
+    if window.everything:
+        return batch
+    times = batch.column(0).to_numpy()
+    keep = np.ones(times.size, bool)
+    if window.start_ns is not None:
+        keep &= times >= window.start_ns
+    if window.stop_ns is not None:
+        keep &= times < window.stop_ns
+    return batch.filter(pa.array(keep))
+
+
+def open_mdf(
+    path: Path, *, dbc: tuple[str, ...], arxml: tuple[str, ...], recover: bool, timezone: str | None
+) -> MdfSource:
+    """Open an MDF file; see `platform_lib.logs.open_log`."""
+    with path.open("rb") as stream:
+        identification = stream.read(64)
+    if len(identification) < 64:
+        raise CorruptLog("shorter than MDF's 64-byte identification", where=path, remedy=REMEDY)
+    databases = Databases.load(dbc, arxml)
+    unfinished = identification.startswith(_UNFINISHED)
+    if unfinished and not recover:
+        raise CorruptLog("the recorder never finished this file", where=path, remedy=REMEDY)
+    version = _version(path, identification)
+    report = Report(format=f"mdf{version}", recovered=unfinished)
+    limits: list[int | None] = []
+    with translated(path, "checking the MDF structure"):
+        if unfinished:
+            report.problems.append("the recorder never finished this file; its records are read as far as they go")
+        else:
+            limits = _check(path, version, report, recover=recover)
+    with translated(path, "opening the MDF file"), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mdf = MDF(path, process_bus_logging=False)
+    source = None
+    try:
+        with translated(path, "reading the MDF header"):
+            start_ns = mdf_clock.start_ns(path, mdf, version, timezone, report)
+            source = MdfSource(path, mdf, databases, report, start_ns)
+        source.prepare(limits)
+    except BaseException:
+        mdf.close()
+        raise
+    return source
+
+
+def _version(path: Path, identification: bytes) -> int:
+    number = int.from_bytes(identification[28:30], "little" if identification[24:26] == b"\0\0" else "big")
+    if identification[28:30] != b"\0\0" and not 300 <= number < 500:
+        raise UnsupportedLog(f"MDF version {number / 100:.2f}; 3.x and 4.x are read", where=path)
+    return 4 if number >= 400 else 3
+
+
+def _check(path: Path, version: int, report: Report, *, recover: bool) -> list[int | None]:
+    """Prove the structure; return each group's whole rows, where known."""
+    if version < 4:
+        mdf3_blocks.check_structure(path)
+        report.unverified.append("MDF 3 has no checksum: flipped bits in sample data cannot be noticed")
+        return []
+    structure = mdf_blocks.check_structure(path, recover=recover)
+    for lost_bytes, problem in structure.damage:
+        report.lose(lost_bytes, problem)
+    if structure.uncompressed_bytes:
+        report.unverified.append(f"{structure.uncompressed_bytes} bytes of uncompressed sample data have no checksum")
+    return [group.whole_rows for group in structure.groups]
+
+
+def header_metadata(mdf: MDF, version: int) -> Mapping[str, str]:
+    """Return the header comment's properties, by name."""
+    if version < 4:
+        fields = {name: getattr(mdf.header, name, "") for name in ("author", "department", "project", "subject")}
+        return {name: str(value) for name, value in fields.items() if value}
+    comment = mdf.header.comment or ""
+    if not comment.lstrip().startswith("<"):
+        return {"comment": comment} if comment else {}
+    try:
+        root = ET.fromstring(comment)  # noqa: S314 - see the import
+    except ET.ParseError:
+        return {"comment": comment}
+    result: dict[str, str] = {}
+    for element in root.iter():
+        if element.tag.rpartition("}")[2] == "e" and element.get("name") and element.text:
+            result[str(element.get("name"))] = element.text
+        elif element.tag.rpartition("}")[2] == "TX" and element.text:
+            result["comment"] = element.text
+    return result

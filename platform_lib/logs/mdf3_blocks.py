@@ -1,0 +1,73 @@
+"""Proves an MDF 3 file's chains and data lengths before a parser trusts them. Source: MDF 3.3 specification."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+from platform_lib.errors import CorruptLog
+from platform_lib.logs.faults import REMEDY
+
+_HD_OFFSET = 64
+
+
+def check_structure(path: Path) -> None:
+    """Walk data groups, channel groups and channels.
+
+    Raises:
+        CorruptLog: A block outside the file, a chain in a circle, less data than declared.
+    """
+    _Checker(path).run()
+
+
+class _Checker:
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._data = path.read_bytes()
+        self._order = "<" if self._data[24:26] == b"\0\0" else ">"
+
+    def run(self) -> None:
+        first, *_ = self._fields(_HD_OFFSET, b"HD", "I")
+        for group in self._chain(first, b"DG"):
+            _, first_cg, _, data, count, id_bytes = self._fields(group, b"DG", "IIIIHH")
+            needed = 0
+            groups = self._chain(first_cg, b"CG")
+            if len(groups) != count:
+                raise self._corrupt(group, f"a data group declares {count} channel groups and has {len(groups)}")
+            for item in groups:
+                _, first_cn, _, _, _, record, cycles = self._fields(item, b"CG", "IIIHHHI")
+                needed += (record + min(id_bytes, 2)) * cycles
+                self._channels(first_cn, record)
+            if needed and data + needed > len(self._data):
+                what = f"a group declares {needed} bytes of data, {max(0, len(self._data) - data)} are left"
+                raise self._corrupt(data, f"{what}: the file was cut")
+
+    def _channels(self, first: int, record_bytes: int) -> None:
+        for channel in self._chain(first, b"CN"):
+            size = struct.unpack_from(self._order + "H", self._data, channel + 2)[0]
+            if size < 218 or channel + size > len(self._data):
+                raise self._corrupt(channel, "a channel block is too short")
+            start, bits = struct.unpack_from(self._order + "HH", self._data, channel + 186)
+            extra = struct.unpack_from(self._order + "H", self._data, channel + 226)[0] if size >= 228 else 0
+            if extra + (start + bits + 7) // 8 > record_bytes:
+                raise self._corrupt(channel, "a channel lies past the end of its record")
+
+    def _chain(self, first: int, kind: bytes) -> list[int]:
+        found: list[int] = []
+        seen: set[int] = set()
+        while first:
+            if first in seen:
+                raise self._corrupt(first, f"the chain of {kind.decode()} blocks runs in a circle")
+            seen.add(first)
+            found.append(first)
+            first, *_ = self._fields(first, kind, "I")
+        return found
+
+    def _fields(self, offset: int, kind: bytes, layout: str) -> tuple[int, ...]:
+        form = struct.Struct(self._order + layout)
+        if offset + 4 + form.size > len(self._data) or self._data[offset : offset + 2] != kind:
+            raise self._corrupt(offset, f"a {kind.decode()} block is not there")
+        return form.unpack_from(self._data, offset + 4)
+
+    def _corrupt(self, offset: int, what: str) -> CorruptLog:
+        return CorruptLog(f"damaged at byte {offset}: {what}", where=self._path, remedy=REMEDY)

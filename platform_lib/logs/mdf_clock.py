@@ -1,0 +1,106 @@
+"""MDF time: header start plus time channel, as int64 nanoseconds, UTC."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import numpy as np
+import numpy.typing as npt
+
+from platform_lib.errors import ConfigError, CorruptLog, UnsupportedLog
+from platform_lib.logs.faults import REMEDY
+from platform_lib.logs.model import Report
+
+_LOCAL_TIME_FLAG = 0x1  # hd_time_flags. Source: ASAM MDF 4.2
+_OFFSET = re.compile(r"^([+-])(\d{2}):?(\d{2})$")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_SECOND_NS = 1_000_000_000
+_BASIC_HD3_BYTES = 164  # an MDF 3 header of this length has no time stamp of its own. Source: MDF 3.3
+
+
+def parse_zone(name: str) -> tzinfo:
+    """Return the zone of an IANA name or an offset ``+HH:MM``.
+
+    Raises:
+        ConfigError: Neither.
+    """
+    match = _OFFSET.match(name)
+    if match:
+        minutes = int(match[2]) * 60 + int(match[3])
+        return timezone(timedelta(minutes=-minutes if match[1] == "-" else minutes))
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        raise ConfigError(
+            f"no time zone '{name}'", where="timezone", remedy="give an IANA name (Europe/Berlin, UTC) or +HH:MM"
+        ) from error
+
+
+def start_ns(path: Path, mdf: Any, version: int, zone: str | None, report: Report) -> int:
+    """Return the header's start, nanoseconds since the epoch, UTC.
+
+    Raises:
+        UnsupportedLog: An MDF 3 header without a zone, and no `zone` given.
+    """
+    header = mdf.header
+    if version >= 4:
+        start = int(header.abs_time)
+        if not header.time_flags & _LOCAL_TIME_FLAG:
+            return start
+        if zone is not None:
+            return _to_utc(start, parse_zone(zone))
+        report.problems.append(
+            "the header's start is local time without a zone; it is taken as UTC (give timezone= / --timezone)"
+        )
+        return start
+    return _start3_ns(path, header, zone)
+
+
+def _start3_ns(path: Path, header: Any, zone: str | None) -> int:
+    text = f"{header.date.decode('ascii')} {header.time.decode('ascii')}"
+    local = datetime.strptime(text, "%d:%m:%Y %H:%M:%S").replace(tzinfo=UTC)
+    local_ns = (local - _EPOCH) // timedelta(seconds=1) * _SECOND_NS
+    stamped = header.block_len > _BASIC_HD3_BYTES and header.abs_time
+    if zone is not None:
+        fraction = int(header.abs_time) % _SECOND_NS if stamped else 0
+        return _to_utc(local_ns + fraction, parse_zone(zone))
+    if stamped:
+        # The standard says the stamp is local time, some writers store UTC; the date text is always local.
+        stamp, offset = int(header.abs_time), int(header.tz_offset) * 3600 * _SECOND_NS
+        if abs(stamp - local_ns) <= _SECOND_NS:
+            return stamp - offset
+        if abs(stamp + offset - local_ns) <= _SECOND_NS:
+            return stamp
+    raise UnsupportedLog(
+        f"its start '{text}' is local time without a zone, so it has no place on the UTC clock",
+        where=path,
+        remedy="say where it was recorded: timezone='Europe/Berlin' (--timezone Europe/Berlin)",
+    )
+
+
+def _to_utc(local_ns: int, zone: tzinfo) -> int:
+    seconds, fraction = divmod(local_ns, _SECOND_NS)
+    local = (_EPOCH + timedelta(seconds=seconds)).replace(tzinfo=zone)
+    return (local - _EPOCH) // timedelta(seconds=1) * _SECOND_NS + fraction
+
+
+def to_ns(path: Path, group: str, master_s: npt.NDArray[Any], start: int) -> npt.NDArray[np.int64]:
+    """Return ``start + round_half_even(master * 1e9)``.
+
+    Args:
+        path: For messages.
+        group: For messages.
+        master_s: (N,) seconds since the start, any number type.
+        start: Nanoseconds since the epoch.
+
+    Raises:
+        CorruptLog: A time that is no number, or out of int64's range.
+    """
+    scaled = np.rint(np.asarray(master_s, np.float64) * 1e9)
+    if not bool(np.all(np.isfinite(scaled))) or bool(np.any(np.abs(scaled) + abs(float(start)) > 9.2e18)):
+        raise CorruptLog(f"group '{group}' has a time that is no time", where=path, remedy=REMEDY)
+    return scaled.astype(np.int64) + start
