@@ -235,6 +235,7 @@ def _artefacts(places: Places, run: Manifest, compiled: CompileReport, chosen: C
     if "frozen.npz" in digests:
         found.append(Packed(places.run / "frozen.npz", model.FROZEN_INPUTS, "frozen inputs", digests["frozen.npz"]))
     roles = {chosen.qdq: "quantized model", **dict.fromkeys(chosen.context, "loaded on the target")}
+    roles |= {path: "quantized model's weights" for path in compiled.digests if path.startswith(f"{chosen.qdq}.")}
     if chosen.encodings is not None:
         roles[chosen.encodings] = "encodings"
     for path, role in roles.items():
