@@ -40,7 +40,7 @@ def agents_at(detections: Detections, pose: Series, at_ns: Int64Array, rules: Sa
         at_ns: (Q,) asked times.
         rules: Gaps that may be bridged.
     """
-    messages = Series(detections.message_ns, np.zeros(len(detections.message_ns)))
+    messages = Series.of(detections.message_ns, np.zeros(len(detections.message_ns)))
     _, known = interpolate(messages, at_ns, max_gap_ns=rules.objects_gap_ns)
     seen_ns = detections.message_ns[detections.message]
     ego, placed = interpolate(pose, seen_ns, max_gap_ns=rules.pose_gap_ns)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +22,7 @@ from platform_lib.datasets.model import (
     FutureObjects,
     Int64Array,
     SampleRules,
+    SkippedDrive,
     admit_pii,
 )
 from platform_lib.datasets.slices import event_slices
@@ -36,14 +36,6 @@ from platform_lib.timeline import (
     estimate_clock,
     interpolate,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class SkippedDrive:
-    """A drive that gives no sample at all, and why."""
-
-    drive_id: str
-    reason: str
 
 
 def align_bus(streams: DriveStreams, options: AlignmentOptions | None = None) -> ClockEstimate:
@@ -88,6 +80,9 @@ def build_samples(
     events, objects = _look_around(agents, kept, pose[kept], future)
     weather = (streams.labels["weather"],) if streams.labels.get("weather") else ()
     frame = chosen[kept]
+    dropped = Counter(str(reason) for reason in reasons if reason is not None)
+    if streams.duplicate_frames:
+        dropped[str(Drop.DUPLICATE)] = streams.duplicate_frames
     return DriveSamples(
         drive_id=streams.drive_id,
         frame=frame,
@@ -100,9 +95,9 @@ def build_samples(
         slices=tuple((*weather, *names) for names in events),
         objects=tuple(objects),
         pii_state=tuple(admit_pii(streams.frame_pii[int(index)], where=streams.drive_id) for index in frame),
-        frames=len(streams.frame_ns),
+        frames=len(streams.frame_ns) + streams.duplicate_frames,
         thinned=len(streams.frame_ns) - len(chosen),
-        dropped=dict(sorted(Counter(str(reason) for reason in reasons if reason is not None).items())),
+        dropped=dict(sorted(dropped.items())),
         clock=clock,
     )
 
@@ -112,17 +107,20 @@ def ego_history(
 ) -> tuple[FloatArray, BoolArray]:
     """Return (N, 10, 3) v_mps, yaw_rate_rps, accel_mps2 from the bus, oldest first and the frame's time last.
 
-    Acceleration is the least-squares slope of the bus speed over the past `accel_window_ns`, so that nothing from
-    after a step enters it. Also returns whether each step (N, 10) is known.
+    Acceleration is the bus's own; where it has none, the least-squares slope of the bus speed over the past
+    `accel_window_ns`, so that nothing from after a step enters it. Also returns whether each step (N, 10) is known.
     """
     bus_ns = clock.source_from_reference_ns(at_ns[:, None] + HISTORY_OFFSETS_NS)
     speed, speed_known = interpolate(streams.bus_speed, bus_ns, max_gap_ns=rules.bus_gap_ns)
     yaw_rate, yaw_rate_known = interpolate(streams.bus_yaw_rate, bus_ns, max_gap_ns=rules.bus_gap_ns)
-    accel, accel_known = trailing_slope(
-        streams.bus_speed, bus_ns.reshape(-1), window_ns=rules.accel_window_ns, max_gap_ns=rules.bus_gap_ns
-    )
-    history = np.stack([speed, yaw_rate, accel.reshape(bus_ns.shape)], axis=-1)
-    return history, speed_known & yaw_rate_known & accel_known.reshape(bus_ns.shape)
+    if streams.bus_accel is not None:
+        accel, accel_known = interpolate(streams.bus_accel, bus_ns, max_gap_ns=rules.bus_gap_ns)
+    else:
+        slope, slope_known = trailing_slope(
+            streams.bus_speed, bus_ns.reshape(-1), window_ns=rules.accel_window_ns, max_gap_ns=rules.bus_gap_ns
+        )
+        accel, accel_known = slope.reshape(bus_ns.shape), slope_known.reshape(bus_ns.shape)
+    return np.stack([speed, yaw_rate, accel], axis=-1), speed_known & yaw_rate_known & accel_known
 
 
 def trailing_slope(

@@ -58,6 +58,7 @@ def admit_pii(state: str, *, where: object) -> AdmittedPii:
 class Drop(StrEnum):
     """Why a frame did not become a sample; the first that applies is counted."""
 
+    DUPLICATE = "duplicate_timestamp"
     PII = "pii_not_admitted"
     IMAGE = "image_is_no_jpeg"
     HISTORY_START = "history_before_recording"
@@ -122,10 +123,12 @@ class DriveStreams:
         labels: Metadata of the drive, for example weather and event.
         file_sha256: Digests of its log files, sorted.
         frame_ns: (F,) camera frames, increasing.
+        duplicate_frames: Frames left out already, since a later one has the same time.
         frame_pii: F states of personal data as the lake has them.
         frame_is_jpeg: (F,) whether the bytes begin and end as a JPEG does.
         bus_speed: m/s, in the bus recorder's clock.
         bus_yaw_rate: rad/s, in the bus recorder's clock.
+        bus_accel: m/s^2, in the bus recorder's clock; None where the bus has none (it is derived from the speed then).
         pose: (N, 3) x_m, y_m, yaw_rad (unwrapped) in the odom frame.
         odom_speed: m/s.
         odom_yaw_rate: rad/s.
@@ -137,10 +140,12 @@ class DriveStreams:
     labels: Mapping[str, str]
     file_sha256: tuple[str, ...]
     frame_ns: Int64Array
+    duplicate_frames: int
     frame_pii: tuple[str, ...]
     frame_is_jpeg: BoolArray
     bus_speed: Series
     bus_yaw_rate: Series
+    bus_accel: Series | None
     pose: Series
     odom_speed: Series
     odom_yaw_rate: Series
@@ -194,3 +199,11 @@ class DriveSamples:
 
     def __len__(self) -> int:
         return len(self.frame)
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedDrive:
+    """A drive that gives no sample at all, and why."""
+
+    drive_id: str
+    reason: str

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal, get_args
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from platform_lib.errors import ContractError
 
@@ -45,6 +45,7 @@ class SplitProof(BaseModel):
         slices: Split -> slice -> number of samples.
         pii_states: Split -> state -> number of samples.
         duplicates: Drives kept together since they share files or images.
+        missing_labels: Split -> labels (weather, event) that other splits have and it has not.
         not_checked: What this proof does not cover.
     """
 
@@ -59,6 +60,7 @@ class SplitProof(BaseModel):
     slices: dict[Split, dict[str, int]]
     pii_states: dict[Split, dict[str, int]]
     duplicates: tuple[tuple[str, ...], ...]
+    missing_labels: dict[Split, tuple[str, ...]] = Field(default_factory=dict)
     not_checked: tuple[str, ...] = (
         "near-duplicate images of different drives (equal bytes are checked)",
         "drives of different recordings over the same place or time",

@@ -1,0 +1,210 @@
+"""Build a dataset: each drive's samples as Ray tasks, then one split, one table, one manifest."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from pydantic import JsonValue
+
+from platform_lib.catalog.model import Drive
+from platform_lib.console import progress
+from platform_lib.datasets.assembly import assemble, metrics_of
+from platform_lib.datasets.model import SampleRules, SkippedDrive
+from platform_lib.datasets.reader import KIND, MANIFEST_FILE, SAMPLES, SPLIT_FILE, STATS_FILE
+from platform_lib.datasets.shards import Shard, write_shard
+from platform_lib.datasets.splits import FRACTIONS, SPLITS
+from platform_lib.errors import ConfigError, ContractError, MissingPartError, PlatformError
+from platform_lib.home import Home
+from platform_lib.lake.lake import Lake
+from platform_lib.manifest import Input, Manifest, Step
+from platform_lib.storage import publish_folder, sweep_unfinished
+from ray_jobs.session import local_ray
+
+logger = logging.getLogger(__name__)
+
+# Opening the lake costs a task some tenths of a second, so a task takes several drives; but not so many that the
+# last one keeps the others waiting.
+_TASKS_PER_CPU = 3
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class DatasetBuildError(PlatformError):
+    """A worker died while it built samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetOutcome:
+    """What `build_dataset` did.
+
+    Attributes:
+        folder: The dataset.
+        skipped: True when it was up to date and nothing ran.
+    """
+
+    folder: Path
+    manifest: Manifest
+    skipped: bool
+
+
+def build_dataset(
+    home: Home, name: str, *, seed: int = 7, rules: SampleRules | None = None, force: bool = False
+) -> DatasetOutcome:
+    """Build ``HOME/datasets/<name>`` from everything the lake holds.
+
+    Raises:
+        ConfigError: The name cannot be a folder, or the seed is negative.
+        MissingPartError: The lake holds no drive.
+        ContractError: Too few drives gave samples to be split three ways.
+        DatasetBuildError: A worker died.
+        HomeBusyError: Another command builds a dataset in this home.
+    """
+    chosen = rules or SampleRules()
+    folder = home.datasets / valid_name(name)
+    if seed < 0:
+        raise ConfigError(f"seed {seed} is negative", where="--seed", remedy="take 0 or more")
+    with home.lock("dataset"), Lake.open(home) as lake:
+        version, drives = lake.version(), lake.drives()
+        if not drives:
+            raise MissingPartError(
+                "the lake holds no drive", where=home.lake, remedy="read some in with `drivetrain ingest FOLDER`"
+            )
+        step = _step(home, version.sha256, seed=seed, rules=chosen)
+        sweep_unfinished(home.datasets)
+        found = None if force else step.done(folder / MANIFEST_FILE)
+        if found is None:
+            found = _build(home, step, drives, folder, seed=seed, rules=chosen)
+            _record(lake, found, folder, lake_sha256=version.sha256)
+            return DatasetOutcome(folder, found, skipped=False)
+        _record(lake, found, folder, lake_sha256=version.sha256)
+    return DatasetOutcome(folder, found, skipped=True)
+
+
+def valid_name(name: str) -> str:
+    """Return a dataset's name if it can be a folder's.
+
+    Raises:
+        ConfigError: It holds a slash, begins with a dot, is empty or too long.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError(
+            f"{name!r} cannot name a dataset",
+            where="NAME",
+            remedy="use 1 to 64 letters, digits, '.', '_' and '-', the first a letter or digit",
+        )
+    return name
+
+
+def _step(home: Home, lake_sha256: str, *, seed: int, rules: SampleRules) -> Step:
+    fractions: dict[str, JsonValue] = {str(split): fraction for split, fraction in FRACTIONS.items()}
+    config: dict[str, JsonValue] = {"seed": seed, "fractions": fractions, "rules": asdict(rules)}
+    return Step(
+        KIND,
+        inputs={"lake": Input(sha256=lake_sha256, uri=str(home.lake))},
+        config=config,
+        modules=("ray_jobs.dataset",),
+    )
+
+
+def _build(home: Home, step: Step, drives: Sequence[Drive], folder: Path, *, seed: int, rules: SampleRules) -> Manifest:
+    work = home.scratch / "dataset"
+    shutil.rmtree(work, ignore_errors=True)  # what a killed build left; the lock is ours
+    work.mkdir(parents=True)
+    try:
+        shards: list[Shard] = []  # 1 drive : 1 shard, or none
+        skipped: list[SkippedDrive] = []
+        for result in _drive_results(home, drives, rules, work, lake_sha256=step.inputs["lake"].sha256):
+            if isinstance(result, Shard):
+                shards.append(result)
+            else:
+                logger.info("drive=%s skipped: %s", result.drive_id, result.reason)
+                skipped.append(result)
+        _refuse_too_few(shards, skipped)
+        with publish_folder(folder) as temporary:
+            proof = assemble(shards, temporary, seed=seed)
+            outputs = {name: temporary / name for name in (SAMPLES, SPLIT_FILE, STATS_FILE)}
+            return step.finish(temporary / MANIFEST_FILE, outputs, metrics_of(shards, skipped, proof))
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _refuse_too_few(shards: Sequence[Shard], skipped: Sequence[SkippedDrive]) -> None:
+    if len(shards) >= len(SPLITS):
+        return
+    reasons = "; ".join(sorted({f"{item.drive_id}: {item.reason}" for item in skipped})[:5])
+    raise ContractError(
+        f"{len(shards)} of {len(shards) + len(skipped)} drives gave samples, and a split needs at least {len(SPLITS)}"
+        + (f" ({reasons})" if reasons else ""),
+        where="dataset",
+        remedy="ingest more drives with camera, odometry, route command, object and bus streams",
+    )
+
+
+def _drive_results(
+    home: Home, drives: Sequence[Drive], rules: SampleRules, work: Path, *, lake_sha256: str
+) -> Iterator[Shard | SkippedDrive]:
+    """Yield what became of each drive, as the tasks finish."""
+    with local_ray(home), progress("drives", total=len(drives)) as bar:
+        size = max(1, len(drives) // max(1, _TASKS_PER_CPU * int(ray.cluster_resources().get("CPU", 1))))
+        blocks = [[item.drive_id for item in drives[start : start + size]] for start in range(0, len(drives), size)]
+        task = ray.remote(max_retries=1)(build_block)
+        pending: list[Any] = [task.remote(str(home.root), block, rules, str(work), lake_sha256) for block in blocks]
+        while pending:
+            done, pending = ray.wait(pending, num_returns=1)
+            for result in _get(done[0]):
+                bar.advance(note=result.drive_id)
+                yield result
+
+
+def _get(reference: Any) -> list[Shard | SkippedDrive]:
+    try:
+        results: list[Shard | SkippedDrive] = ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, PlatformError):
+            raise error.cause from None  # the worker's own message, without Ray's wrapping
+        raise
+    except ray.exceptions.RayError as error:
+        raise DatasetBuildError(
+            f"a worker died: {str(error).strip().splitlines()[0]}",
+            where="dataset",
+            remedy="look at free memory, then run the command again; nothing of the old dataset is lost",
+        ) from error
+    return results
+
+
+def build_block(
+    home_root: str, drive_ids: Sequence[str], rules: SampleRules, work: str, lake_sha256: str
+) -> list[Shard | SkippedDrive]:
+    """Build some drives' samples in a worker.
+
+    Raises:
+        ContractError: The lake is no longer what the dataset was begun from.
+    """
+    with Lake.open(Home(Path(home_root))) as lake:
+        by_id = {item.drive_id: item for item in lake.drives()}
+        results = [write_shard(lake, by_id[drive_id], rules, Path(work)) for drive_id in drive_ids if drive_id in by_id]
+        if lake.version().sha256 != lake_sha256 or len(results) != len(drive_ids):
+            raise ContractError(
+                "the lake changed while a dataset was built from it",
+                where=home_root,
+                remedy="run the command again when nothing is being ingested",
+            )
+    return results
+
+
+def _record(lake: Lake, manifest: Manifest, folder: Path, *, lake_sha256: str) -> None:
+    """Tell the catalogue what the dataset was made from: the lake's version, and each split's log files."""
+    inputs = {"lake": lake_sha256}
+    proof = manifest.metrics["split_proof"]
+    if isinstance(proof, dict) and isinstance(files := proof["files"], dict):
+        for split, drives in files.items():
+            for drive_id, digests in drives.items() if isinstance(drives, dict) else ():
+                for number, digest in enumerate(digests if isinstance(digests, list) else ()):
+                    inputs[f"{split}/{drive_id}/{number}"] = str(digest)
+    lake.catalog.record_artefact(KIND, manifest.step_sha256, str(folder), inputs)
