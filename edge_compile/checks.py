@@ -80,7 +80,7 @@ def run_checks(
 def failed_compile(reason: str) -> tuple[Check, ...]:
     """The checks of a precision that did not compile: nothing of it is published, and nothing else was checked."""
     return tuple(
-        Check(name=name, status="fail", detail=f"did not compile, so nothing of it is published: {reason}")
+        Check(name=name, status="fail", detail=f"no context of it is published: {reason}")
         if name == "published_only_after_success"
         else Check(name=name, status="not_run", detail="did not compile")
         for name in CHECK_NAMES

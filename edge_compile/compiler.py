@@ -3,52 +3,37 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from edge_compile import parity
 from edge_compile.arrays import load_arrays
 from edge_compile.checks import FLOAT_REFERENCE, failed_compile, run_checks
 from edge_compile.choice import choose
-from edge_compile.compiled import OPTIMISATION_LEVEL, Compiled
-from edge_compile.onnx_model import FloatModel, read_model
+from edge_compile.compiled import Compiled
+from edge_compile.job import PRECISIONS, Arrays, Job, OnStage, Settings, check_job, sample_count, step_of, tool_versions
 from edge_compile.performance import not_estimated
-from edge_compile.provider_options import check_caller_options
 from edge_compile.qnn import compile_precision, run_on_emulator
 from edge_compile.quantize import Quantized, quantize
-from edge_compile.samples import Samples, beyond_calibration, check_samples, samples_sha256
-from edge_compile.targets.table import Target, find_target
-from edge_compile.worker import Limits
+from edge_compile.samples import Samples
+from edge_compile.targets.table import find_target
+from edge_compile.worker import Limits, WorkerStoppedError
 from edge_compile.workplace import MANIFEST, Workplace, check_replaceable, open_workplace
-from platform_lib.errors import CompileError, ConfigError
+from platform_lib.errors import CompileError, IntegrityError
 from platform_lib.evidence import CompiledPrecision, CompileReport, ParityRung, read_evidence, write_evidence
-from platform_lib.manifest import Input, Manifest, Step, input_of
+from platform_lib.manifest import Manifest
 from platform_lib.storage import publish_folder, sha256_file
 
 REPORT = "report.json"
-PRECISIONS = ("w8a16", "w8a8")
 _FLOAT_MODEL = "fp32.onnx"
-_TOOLS = ("aimet-onnx", "numpy", "onnx", "onnxruntime", "onnxruntime-qnn", "torch")
-_MODULES = (
-    "edge_compile.compiler",
-    "edge_compile.qnn_worker",
-    "edge_compile.quantize_worker",
-    "edge_compile.worker_main",
-)
 _STANDING_NOTES = (
     "latency and memory traffic are vendor simulated figures, not measured on a device",
     "qdq->target and onnx->target were measured on the vendor's emulator of the chip, on this machine",
 )
-
-Arrays = Mapping[str, NDArray[np.generic]]
-OnStage = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,24 +49,6 @@ class CompileResult:
     report: CompileReport
     manifest: Manifest
     skipped: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Job:
-    """Everything that was asked, checked."""
-
-    model: FloatModel
-    target: Target
-    calibration: Samples
-    frozen: Samples
-    reference: Samples | None
-    tolerance_db: float | None
-    precisions: tuple[str, ...]
-    options: dict[str, str]
-    emulator_samples: int
-    limits: Limits
-    notes: tuple[str, ...]
-    say: OnStage
 
 
 def compile_model(
@@ -126,106 +93,47 @@ def compile_model(
     Raises:
         PlatformError: What was asked makes no sense, or the tools failed; nothing was published.
     """
+    say = on_stage or _silent
+    chip = find_target(target, accept_unconfirmed=accept_unconfirmed)
+    settings = Settings(tuple(precisions), tolerance, options, emulator_samples, limits or Limits())
     folder = Path(out).expanduser().resolve()
-    job = _check_job(
-        Path(onnx_path), find_target(target, accept_unconfirmed=accept_unconfirmed), calibration, frozen, reference,
-        tolerance, precisions, options or {}, emulator_samples, limits or Limits(), on_stage or _silent,
-    )  # fmt: skip
-    step = _step(job)
     check_replaceable(folder)
+    say("checking the model and its samples")
+    job = check_job(Path(onnx_path), chip, settings, calibration=calibration, frozen=frozen, reference=reference)
+    step = step_of(job)
     with open_workplace(folder) as workplace:
         found = None if force else step.done(folder / MANIFEST)
         if found is not None:
             return CompileResult(folder, read_evidence(CompileReport, folder / REPORT), found, skipped=True)
         with publish_folder(folder) as temporary:
-            report = _run(job, workplace, temporary)
+            report = _run(job, workplace, temporary, say)
             outputs = {item.name: item for item in sorted(temporary.iterdir())}
             manifest = step.finish(temporary / MANIFEST, outputs, _metrics(job, report))
     return CompileResult(folder, report, manifest, skipped=False)
 
 
-def _check_job(
-    path: Path,
-    target: Target,
-    calibration: Arrays,
-    frozen: Arrays | None,
-    reference: Arrays | None,
-    tolerance_db: float | None,
-    precisions: Sequence[str],
-    options: Mapping[str, str],
-    emulator_samples: int,
-    limits: Limits,
-    say: OnStage,
-) -> _Job:
-    say("checking the model and its samples")
-    if not precisions or set(precisions) - set(PRECISIONS) or len(set(precisions)) < len(precisions):
-        raise ConfigError(f"precisions {list(precisions)}", remedy=f"choose from {', '.join(PRECISIONS)}, each once")
-    if tolerance_db is not None and not np.isfinite(tolerance_db):
-        raise ConfigError(f"a tolerance of {tolerance_db} dB", remedy="give a finite number of dB")
-    if emulator_samples < 1:
-        raise ConfigError(f"{emulator_samples} emulator samples", remedy="give at least 1")
-    checked_options = check_caller_options(options)
-    model = read_model(path)
-    calibrated = check_samples("calibration", calibration, model.inputs)
-    notes: list[str] = [] if target.confirmed else [f"the chip id {target.soc_model} is unconfirmed: {target.note}"]
-    if frozen is None:
-        if reference is not None:
-            raise ConfigError("reference outputs without frozen inputs", remedy="give the inputs they belong to")
-        notes.append("no frozen inputs were given: parity was measured on the calibration inputs")
-    inputs = calibrated if frozen is None else check_samples("frozen", frozen, model.inputs)
-    for name, share in beyond_calibration(calibrated, inputs).items():
-        notes.append(f"{share:.0%} of the frozen values of '{name}' lie outside the calibrated range")
-    outputs = None if reference is None else check_samples("reference", reference, model.outputs)
-    if outputs is not None and len(next(iter(outputs.values()))) != len(next(iter(inputs.values()))):
-        raise ConfigError("reference and frozen differ in their numbers of samples", remedy="give one for each input")
-    return _Job(
-        model, target, calibrated, inputs, outputs, tolerance_db, tuple(precisions), checked_options,
-        emulator_samples, limits, tuple(notes), say,
-    )  # fmt: skip
-
-
-def _step(job: _Job) -> Step:
-    inputs = {"onnx": input_of(job.model.path)}
-    inputs |= {f"weights/{item.name}": input_of(item) for item in job.model.external}
-    arrays = {"calibration": job.calibration, "frozen": job.frozen, "reference": job.reference}
-    inputs |= {name: Input(sha256=samples_sha256(item), uri=name) for name, item in arrays.items() if item is not None}
-    config: dict[str, JsonValue] = {
-        "target": job.target.name,
-        "soc_model": job.target.soc_model,
-        "architecture": job.target.architecture,
-        "confirmed": job.target.confirmed,
-        "precisions": list(job.precisions),
-        "tolerance_db": job.tolerance_db,
-        "options": dict(job.options),
-        "optimisation_level": OPTIMISATION_LEVEL,
-        "emulator_samples": job.emulator_samples,
-        "tools": dict(_tools()),
-    }
-    return Step("compile", inputs=inputs, config=config, modules=_MODULES)
-
-
-def _run(job: _Job, workplace: Workplace, folder: Path) -> CompileReport:
+def _run(job: Job, workplace: Workplace, folder: Path, say: OnStage) -> CompileReport:
     """Quantize, compile, run, compare, judge; every file to publish is copied into `folder`."""
-    if job.model.external:
-        onnx.save(job.model.proto, folder / _FLOAT_MODEL)
-    else:
-        shutil.copyfile(job.model.path, folder / _FLOAT_MODEL)
-    job.say(f"quantizing: {', '.join(job.precisions)}")
+    float_model = _copy_float_model(job, folder)
+    say(f"quantizing: {', '.join(job.settings.precisions)}")
     quantized = quantize(
-        folder / _FLOAT_MODEL,
+        float_model,
         job.calibration,
         job.frozen,
         architecture=job.target.architecture,
-        precisions=job.precisions,
+        precisions=job.settings.precisions,
         scratch=workplace.scratch / "quantize",
         log=workplace.log,
-        limits=job.limits,
+        limits=job.settings.limits,
     )
     rungs = [_torch_rung(job, quantized)]
     precisions, sdk_versions = [], set()
-    for precision in (FLOAT_REFERENCE, *job.precisions):
+    for precision in (FLOAT_REFERENCE, *job.settings.precisions):
         try:
-            compiled, on_target, item = _compile_one(job, precision, quantized, workplace)
+            model = quantized.models.get(precision, float_model)
+            compiled, on_target, item = _compile_one(job, precision, model, quantized.frozen, workplace, say)
+        except WorkerStoppedError:
+            raise  # killed or out of its limits: that says nothing about the model, so it must not be recorded
         except CompileError as error:
             on_target, item = None, _failed(precision, error)
         else:
@@ -235,7 +143,7 @@ def _run(job: _Job, workplace: Workplace, folder: Path) -> CompileReport:
         rungs.extend(_rungs(job, precision, quantized, on_target))
         precisions.append(item)
     _refuse_if_none_compiled(precisions)
-    for precision in job.precisions:
+    for precision in job.settings.precisions:
         shutil.copyfile(quantized.models[precision], folder / f"{precision}.qdq.onnx")
         shutil.copyfile(quantized.encodings[precision], folder / f"{precision}.encodings.json")
     report = _report(job, folder, precisions, rungs, sdk_versions)
@@ -243,27 +151,43 @@ def _run(job: _Job, workplace: Workplace, folder: Path) -> CompileReport:
     return report
 
 
+def _copy_float_model(job: Job, folder: Path) -> Path:
+    copy = folder / _FLOAT_MODEL
+    if job.model.external:
+        onnx.save(job.model.proto, copy)
+        return copy
+    shutil.copyfile(job.model.path, copy)
+    if sha256_file(copy) != job.onnx_sha256:
+        raise IntegrityError("the model changed while it was read", where=job.model.path, remedy="compile again")
+    return copy
+
+
 def _compile_one(
-    job: _Job, precision: str, quantized: Quantized, workplace: Workplace
+    job: Job, precision: str, model: Path, frozen: Path, workplace: Workplace, say: OnStage
 ) -> tuple[Compiled, Samples, CompiledPrecision]:
-    job.say(f"compiling {precision} for {job.target.name}")
-    model = quantized.models.get(precision, job.model.path)
+    say(f"compiling {precision} for {job.target.name}")
     scratch = workplace.scratch / precision
     compiled = compile_precision(
-        model, precision, job.target, job.options, scratch=scratch, log=workplace.log, limits=job.limits
+        model,
+        precision,
+        job.target,
+        job.settings.options or {},
+        scratch=scratch,
+        log=workplace.log,
+        limits=job.settings.limits,
     )
-    job.say(f"running {precision} on the emulator")
+    say(f"running {precision} on the emulator")
     outputs = workplace.scratch / f"{precision}.target.npz"
     ran = run_on_emulator(
         compiled.context,
         compiled.digests,
         job.target,
-        quantized.frozen,
+        frozen,
         outputs,
-        samples=job.emulator_samples,
+        samples=job.settings.emulator_samples,
         scratch=workplace.scratch / f"{precision}-emulator",
         log=workplace.log,
-        limits=job.limits,
+        limits=job.settings.limits,
     )
     item = CompiledPrecision(
         precision=precision,
@@ -299,7 +223,7 @@ def _refuse_if_none_compiled(precisions: Sequence[CompiledPrecision]) -> None:
     raise CompileError(f"no precision compiled: {reason}", remedy="mend the model for this chip and compile again")
 
 
-def _torch_rung(job: _Job, quantized: Quantized) -> ParityRung:
+def _torch_rung(job: Job, quantized: Quantized) -> ParityRung:
     return parity.rung(
         parity.TORCH_ONNX,
         "fp32",
@@ -310,7 +234,7 @@ def _torch_rung(job: _Job, quantized: Quantized) -> ParityRung:
     )
 
 
-def _rungs(job: _Job, precision: str, quantized: Quantized, on_target: Samples | None) -> list[ParityRung]:
+def _rungs(job: Job, precision: str, quantized: Quantized, on_target: Samples | None) -> list[ParityRung]:
     engines = {
         "onnx": quantized.onnx,
         "simulation": quantized.simulation.get(precision),
@@ -318,7 +242,7 @@ def _rungs(job: _Job, precision: str, quantized: Quantized, on_target: Samples |
         "target": on_target,
     }
     found = []
-    for name, threshold_db in parity.thresholds_db(precision, job.tolerance_db).items():
+    for name, threshold_db in parity.thresholds_db(precision, job.settings.tolerance_db).items():
         first, second = name.split("->")
         found.append(
             parity.rung(
@@ -334,7 +258,7 @@ def _rungs(job: _Job, precision: str, quantized: Quantized, on_target: Samples |
 
 
 def _report(
-    job: _Job,
+    job: Job,
     folder: Path,
     precisions: Sequence[CompiledPrecision],
     rungs: Sequence[ParityRung],
@@ -343,12 +267,12 @@ def _report(
     chosen, notes = choose(precisions, rungs)
     return CompileReport(
         model_name=job.model.path.stem,
-        onnx_sha256=sha256_file(job.model.path),
+        onnx_sha256=job.onnx_sha256,
         target=job.target.name,
         soc_model=job.target.soc_model,
         architecture=job.target.architecture,
         id_confirmed=job.target.confirmed,
-        tools={**_tools(), "qnn": ", ".join(sorted(sdk_versions))},
+        tools={**tool_versions(), "qnn": ", ".join(sorted(sdk_versions))},
         chosen=chosen,
         precisions=tuple(precisions),
         parity=tuple(rungs),
@@ -357,16 +281,12 @@ def _report(
     )
 
 
-def _metrics(job: _Job, report: CompileReport) -> dict[str, JsonValue]:
+def _metrics(job: Job, report: CompileReport) -> dict[str, JsonValue]:
     return {
-        "calibration_samples": len(next(iter(job.calibration.values()))),
-        "frozen_samples": len(next(iter(job.frozen.values()))),
+        "calibration_samples": sample_count(job.calibration),
+        "frozen_samples": sample_count(job.frozen),
         "chosen": report.chosen,
     }
-
-
-def _tools() -> dict[str, str]:
-    return {name: metadata.version(name) for name in _TOOLS}
 
 
 def _silent(stage: str) -> None:

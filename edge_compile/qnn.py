@@ -13,7 +13,7 @@ from edge_compile.graph_audit import GraphDump, OpTrace, computes_quantized, sum
 from edge_compile.messages import CompileAnswer, CompileRequest, RunAnswer, RunRequest
 from edge_compile.performance import estimates_csv, performance, read_estimates
 from edge_compile.targets.table import Target
-from edge_compile.worker import Limits, run_worker
+from edge_compile.worker import Limits, WorkerStoppedError, run_worker
 from platform_lib.errors import CompileError
 from platform_lib.storage import sha256_file
 
@@ -47,6 +47,8 @@ def compile_precision(
     )
     try:
         answer = run_worker(_WORKER, request, CompileAnswer, scratch=scratch, log=log, limits=limits)
+    except WorkerStoppedError:
+        raise
     except CompileError as error:
         raise _with_reasons(error, scratch / _TRACE, precision) from error
     return _collect(precision, answer, scratch)

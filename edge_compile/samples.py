@@ -30,25 +30,26 @@ def check_samples(role: str, arrays: Mapping[str, NDArray[np.generic]], specs: t
     """Return the arrays as (N, *shape with batch), in the order of `specs`.
 
     Args:
-        role: ``calibration``, ``frozen`` or ``reference``, for the message.
+        role: ``calibration`` or ``frozen``, for the message.
         arrays: Name -> (N, *shape); the batch axis may be left out where it is 1.
-        specs: The model's inputs (or outputs).
+        specs: The model's inputs.
 
     Raises:
         ContractError: A name is missing or unknown, a shape or dtype is wrong, there is no sample, the numbers of
             samples differ, or a value is NaN, infinite or beyond any sensor's range.
     """
-    expected = {spec.name for spec in specs}
-    if missing := sorted(expected - set(arrays)):
-        raise ContractError(f"{role} lacks '{missing[0]}'", remedy=f"give arrays for: {', '.join(sorted(expected))}")
-    if unknown := sorted(set(arrays) - expected):
-        raise ContractError(
-            f"{role} has '{unknown[0]}', which the model does not", remedy=f"give: {', '.join(sorted(expected))}"
-        )
-    checked = {spec.name: _check_one(role, np.asarray(arrays[spec.name]), spec) for spec in specs}
-    counts = {name: len(array) for name, array in checked.items()}
-    if len(set(counts.values())) > 1:
-        raise ContractError(f"{role} has differing numbers of samples: {counts}", remedy="give N of each")
+    return _check_all(role, arrays, specs, largest=LARGEST_MAGNITUDE)
+
+
+def check_outputs(arrays: Mapping[str, NDArray[np.generic]], specs: tuple[TensorSpec, ...], *, count: int) -> Samples:
+    """Check reference outputs as `check_samples` does, but for the range: `count` samples of every output.
+
+    Raises:
+        ContractError: A name, shape, dtype, value or the number of samples is wrong.
+    """
+    checked = _check_all("reference", arrays, specs, largest=float("inf"))
+    if (found := len(next(iter(checked.values())))) != count:
+        raise ContractError(f"reference has {found} samples, the frozen inputs {count}", remedy="give one for each")
     return checked
 
 
@@ -73,7 +74,24 @@ def beyond_calibration(calibration: Samples, frozen: Samples) -> dict[str, float
     return found
 
 
-def _check_one(role: str, array: NDArray[np.generic], spec: TensorSpec) -> NDArray[np.float32]:
+def _check_all(
+    role: str, arrays: Mapping[str, NDArray[np.generic]], specs: tuple[TensorSpec, ...], *, largest: float
+) -> Samples:
+    expected = {spec.name for spec in specs}
+    if missing := sorted(expected - set(arrays)):
+        raise ContractError(f"{role} lacks '{missing[0]}'", remedy=f"give arrays for: {', '.join(sorted(expected))}")
+    if unknown := sorted(set(arrays) - expected):
+        raise ContractError(
+            f"{role} has '{unknown[0]}', which the model does not", remedy=f"give: {', '.join(sorted(expected))}"
+        )
+    checked = {spec.name: _check_one(role, np.asarray(arrays[spec.name]), spec, largest=largest) for spec in specs}
+    counts = {name: len(array) for name, array in checked.items()}
+    if len(set(counts.values())) > 1:
+        raise ContractError(f"{role} has differing numbers of samples: {counts}", remedy="give N of each")
+    return checked
+
+
+def _check_one(role: str, array: NDArray[np.generic], spec: TensorSpec, *, largest: float) -> NDArray[np.float32]:
     where = f"{role} '{spec.name}'"
     if array.dtype != np.float32:
         raise ContractError(
@@ -90,10 +108,10 @@ def _check_one(role: str, array: NDArray[np.generic], spec: TensorSpec) -> NDArr
     if not finite.all():
         bad = int(np.argmin(finite.reshape(len(values), -1).all(axis=1)))
         raise ContractError(f"sample {bad} holds NaN or infinity", where=where, remedy="leave that sample out")
-    largest = float(np.abs(values).max())
-    if largest > LARGEST_MAGNITUDE:
+    magnitude = float(np.abs(values).max())
+    if magnitude > largest:
         raise ContractError(
-            f"out of range: a value of magnitude {largest:.3g} (at most {LARGEST_MAGNITUDE:.0e})",
+            f"out of range: a value of magnitude {magnitude:.3g} (at most {largest:.0e})",
             where=where,
             remedy="check its unit, and leave sentinels out",
         )

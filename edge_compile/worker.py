@@ -38,6 +38,10 @@ class Limits:
     memory_bytes: int = 8 << 30
 
 
+class WorkerStoppedError(CompileError):
+    """A worker that was killed or ran over its limits: what it would have found is unknown."""
+
+
 class _Failure(Message):
     """A refusal of ours, raised inside the worker."""
 
@@ -65,7 +69,8 @@ def run_worker(
         limits: What it may use.
 
     Raises:
-        CompileError: It crashed, was killed, or ran over a limit.
+        CompileError: The tool failed.
+        WorkerStoppedError: It was killed, or ran over a limit.
         PlatformError: It refused, saying why.
     """
     (scratch / "request.json").write_text(request.model_dump_json())
@@ -117,12 +122,12 @@ def _watch(process: subprocess.Popen[bytes], limits: Limits, *, deadline_s: floa
             return process.wait(timeout=_POLL_S)
         except subprocess.TimeoutExpired:
             if time.monotonic() > deadline_s:
-                raise CompileError(
+                raise WorkerStoppedError(
                     f"took longer than {limits.time_s:g} s and was stopped", remedy="raise the time limit (Limits)"
                 ) from None
             used = _resident_bytes(process.pid)
             if used > limits.memory_bytes:
-                raise CompileError(
+                raise WorkerStoppedError(
                     f"used {used >> 20} MiB, more than {limits.memory_bytes >> 20} MiB, and was stopped",
                     remedy="raise the memory limit (Limits), or calibrate with fewer samples",
                 ) from None
@@ -154,7 +159,7 @@ def _explain(module: str, status: int, scratch: Path, log: Path) -> PlatformErro
         return error
     name = module.rpartition(".")[2]
     if status < 0:
-        return CompileError(
+        return WorkerStoppedError(
             f"{name} was killed by {signal.Signals(-status).name}",
             remedy="run the command again; if it was the kernel's memory killer, free memory first",
         )

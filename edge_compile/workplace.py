@@ -30,26 +30,30 @@ class Workplace:
 def open_workplace(out: Path) -> Iterator[Workplace]:
     """Give a scratch folder beside `out`, removed at the end; what an earlier killed command left is removed first.
 
-    When the block fails, the tools' log is kept as ``<out>.log`` and the error names it.
+    When the block fails, the tools' log is kept as ``<out>.compile-tools.log`` and the error names it.
 
     Raises:
         HomeBusyError: Another compile into `out` is running.
+        ConfigError: The folder above `out` cannot be written.
     """
-    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot be made ({error.strerror})", where=out, remedy="name a writable --out") from error
     with _locked(out):
         _sweep(out)
         scratch = out.with_name(f".tmp-{uuid.uuid4().hex[:12]}-scratch-{out.name}")
         scratch.mkdir()
         log = scratch / "tools.log"
         log.touch()
-        kept = out.with_name(f"{out.name}.log")
+        kept = out.with_name(f"{out.name}.compile-tools.log")
         try:
             yield Workplace(scratch, log)
             kept.unlink(missing_ok=True)
         except CompileError as error:
             shutil.copyfile(log, kept)
             remedy = f"{error.remedy}; the tools' own words: {kept}" if error.remedy else f"read {kept}"
-            raise CompileError(error.what, where=error.where, remedy=remedy) from error
+            raise type(error)(error.what, where=error.where, remedy=remedy) from error
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
@@ -79,7 +83,12 @@ def check_replaceable(out: Path) -> None:
 def _locked(out: Path) -> Iterator[None]:
     path = out.with_name(f".lock-{out.name}")
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise ConfigError(
+                f"not writable ({error.strerror})", where=out.parent, remedy="name a writable --out"
+            ) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

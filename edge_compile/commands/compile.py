@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
 from rich.table import Table
 
-from edge_compile.compiler import PRECISIONS, REPORT, CompileResult, compile_model
+from edge_compile.compiler import REPORT, CompileResult, compile_model
+from edge_compile.job import PRECISIONS
 from edge_compile.onnx_model import read_model
 from platform_lib.console import ERR, OUT, print_json, progress
 from platform_lib.errors import ConfigError, ContractError, MissingPartError
@@ -52,7 +53,14 @@ def compile_command(
     names = ({item.name for item in inputs.inputs}, {item.name for item in inputs.outputs})
     frozen_inputs, reference = (None, None) if frozen is None else _split(frozen, *names)
     calibrated, _ = _split(calibration, *names)
-    with progress("compiling", total=3 + 2 * (1 + len(precisions))) as task:
+    stages = 2 + 2 * (1 + len(precisions))
+    with progress("compiling", total=stages) as task:
+        said: list[str] = []
+
+        def on_stage(stage: str) -> None:
+            task.advance(1 if said else 0, note=stage)
+            said.append(stage)
+
         result = compile_model(
             model,
             target,
@@ -65,9 +73,9 @@ def compile_command(
             precisions=precisions,
             options=_options(option or []),
             force=force,
-            on_stage=lambda stage: task.advance(note=stage),
+            on_stage=on_stage,
         )
-        task.advance(note="done")
+        task.advance(stages - len(said) + 1, note="up to date" if result.skipped else "done")
     if as_json:
         print_json({"folder": str(result.folder), "skipped": result.skipped, **result.report.model_dump(mode="json")})
     else:
@@ -115,12 +123,17 @@ def _show(result: CompileResult) -> None:
         ERR.print(f"up to date, skipped (digest {result.manifest.step_sha256[:12]}...)", highlight=False)
     confirmed = "" if report.id_confirmed else " [yellow](id unconfirmed)[/]"
     OUT.print(f"{report.model_name} for {report.target} (chip id {report.soc_model}, {report.architecture}){confirmed}")
-    OUT.print(_precision_table(report))
-    OUT.print(_ladder(report.parity))
+    for table in (_precision_table(report), _ladder(report.parity)):
+        OUT.print()
+        OUT.print(table)
+    OUT.print()
     for item in report.precisions:
         for check in item.checks:
             if check.status == "fail":
                 OUT.print(f"[red]failed[/] {item.precision} {check.name}: ", check.detail, markup=True, highlight=False)
+    for rung in report.parity:
+        if rung.reason:
+            OUT.print(f"{rung.status} {rung.precision} {rung.name}: {rung.reason}", markup=False, highlight=False)
     for note in report.notes:
         OUT.print("note: ", note, markup=False, highlight=False, sep="")
     verdict = f"chosen: {report.chosen}" if report.chosen else "[red]no precision passed; nothing was chosen[/]"
@@ -128,7 +141,7 @@ def _show(result: CompileResult) -> None:
 
 
 def _precision_table(report: CompileReport) -> Table:
-    table = Table("precision", "SQNR at target", "simulated us (bounds)", "KiB", "NPU/CPU nodes", "checks", "chosen")
+    table = _table("precision", "SQNR at target", "simulated us", "KiB", "NPU/CPU", "checks", "chosen")
     for item in report.precisions:
         rung = next((r for r in report.parity if (r.name, r.precision) == ("onnx->target", item.precision)), None)
         graph = item.graph
@@ -146,18 +159,18 @@ def _precision_table(report: CompileReport) -> Table:
 
 
 def _ladder(rungs: tuple[ParityRung, ...]) -> Table:
-    table = Table("rung", "precision", "verdict", "samples", "SQNR", "needs", "max abs error", "cosine")
+    table = _table("rung", "model", "verdict", "n", "SQNR", "needs", "max err", "cosine")
     colours: dict[str, str] = {"pass": "green", "fail": "red", "not_run": "yellow"}
     for rung in rungs:
         table.add_row(
             rung.name,
             rung.precision,
-            f"[{colours[rung.status]}]{rung.status}[/]" + (f" ({rung.reason})" if rung.reason else ""),
+            f"[{colours[rung.status]}]{rung.status}[/]",
             str(rung.samples),
             _sqnr(rung),
-            _or_dash(rung.threshold_db, ".0f", " dB"),
+            _or_dash(rung.threshold_db, ".0f"),
             _or_dash(rung.max_abs_error, ".2e"),
-            _or_dash(rung.cosine, ".6f"),
+            _or_dash(rung.cosine, ".4f"),
         )
     return table
 
@@ -178,5 +191,12 @@ def _latency(item: CompiledPrecision) -> str:
     return f"{found.value:g}{bounds}"
 
 
-def _or_dash(value: Any, form: str, unit: str = "") -> str:
-    return "-" if value is None else f"{value:{form}}{unit}"
+def _or_dash(value: float | None, form: str) -> str:
+    return "-" if value is None else f"{value:{form}}"
+
+
+def _table(*headings: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in headings:
+        table.add_column(heading, no_wrap=True)
+    return table

@@ -1,0 +1,149 @@
+"""What is to be compiled, checked before any work starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import JsonValue
+
+from edge_compile.compiled import OPTIMISATION_LEVEL
+from edge_compile.onnx_model import FloatModel, read_model
+from edge_compile.provider_options import check_caller_options
+from edge_compile.samples import Samples, beyond_calibration, check_outputs, check_samples, samples_sha256
+from edge_compile.targets.table import Target
+from edge_compile.worker import Limits
+from platform_lib.errors import ConfigError
+from platform_lib.manifest import Input, Step, input_of
+from platform_lib.storage import sha256_file
+
+PRECISIONS = ("w8a16", "w8a8")
+_TOOLS = ("aimet-onnx", "numpy", "onnx", "onnxruntime", "onnxruntime-qnn", "torch")
+# The workers are started by name, so their code has to be named here for the skip digest.
+_MODULES = (
+    "edge_compile.compiler",
+    "edge_compile.qnn_worker",
+    "edge_compile.quantize_worker",
+    "edge_compile.worker_main",
+)
+
+Arrays = Mapping[str, NDArray[np.generic]]
+OnStage = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a caller may set beside the model, the samples and the target.
+
+    Attributes:
+        precisions: Which quantized precisions to make.
+        tolerance_db: The SQNR that the compiled model has to keep against the float model; None for the defaults.
+        options: Compiler options of the allow-list.
+        emulator_samples: How many frozen inputs the emulator runs.
+        limits: Time and memory of each worker process; no part of the result, so not of the skip digest.
+    """
+
+    precisions: tuple[str, ...] = PRECISIONS
+    tolerance_db: float | None = None
+    options: Mapping[str, str] | None = None
+    emulator_samples: int = 16
+    limits: Limits = field(default_factory=Limits)
+
+    def __post_init__(self) -> None:
+        wrong = set(self.precisions) - set(PRECISIONS)
+        if not self.precisions or wrong or len(set(self.precisions)) < len(self.precisions):
+            raise ConfigError(
+                f"precisions {', '.join(self.precisions) or 'none'}",
+                remedy=f"choose from {', '.join(PRECISIONS)}, each once",
+            )
+        if self.tolerance_db is not None and not np.isfinite(self.tolerance_db):
+            raise ConfigError(f"a tolerance of {self.tolerance_db} dB", remedy="give a finite number of dB")
+        if self.emulator_samples < 1:
+            raise ConfigError(f"{self.emulator_samples} emulator samples", remedy="give at least 1")
+        check_caller_options(self.options or {})
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """Everything that was asked, checked.
+
+    Attributes:
+        onnx_sha256: Digest of the model's file.
+        reference: torch's outputs on the frozen inputs, if there are any.
+        notes: What a reader of the report has to know about the inputs.
+    """
+
+    model: FloatModel
+    onnx_sha256: str
+    target: Target
+    calibration: Samples
+    frozen: Samples
+    reference: Samples | None
+    settings: Settings
+    notes: tuple[str, ...]
+
+
+def check_job(
+    path: Path,
+    target: Target,
+    settings: Settings,
+    *,
+    calibration: Arrays,
+    frozen: Arrays | None,
+    reference: Arrays | None,
+) -> Job:
+    """Read the model and check every array against it.
+
+    Raises:
+        PlatformError: The model cannot be compiled, or an array does not fit it.
+    """
+    model = read_model(path)
+    onnx_sha256 = sha256_file(path)
+    notes = [] if target.confirmed else [f"the chip id {target.soc_model} is unconfirmed: {target.note}"]
+    calibrated = check_samples("calibration", calibration, model.inputs)
+    if frozen is None:
+        if reference is not None:
+            raise ConfigError("reference outputs without frozen inputs", remedy="give the inputs they belong to")
+        notes.append("no frozen inputs were given: parity was measured on the calibration inputs")
+    inputs = calibrated if frozen is None else check_samples("frozen", frozen, model.inputs)
+    notes.extend(
+        f"{share:.0%} of the frozen values of '{name}' lie outside the calibrated range"
+        for name, share in beyond_calibration(calibrated, inputs).items()
+    )
+    outputs = None if reference is None else check_outputs(reference, model.outputs, count=sample_count(inputs))
+    return Job(model, onnx_sha256, target, calibrated, inputs, outputs, settings, tuple(notes))
+
+
+def step_of(job: Job) -> Step:
+    """Return the step whose digest decides whether this job was done before."""
+    inputs = {"onnx": Input(sha256=job.onnx_sha256, uri=str(job.model.path))}
+    inputs |= {f"weights/{item.name}": input_of(item) for item in job.model.external}
+    arrays = {"calibration": job.calibration, "frozen": job.frozen, "reference": job.reference}
+    inputs |= {name: Input(sha256=samples_sha256(item), uri=name) for name, item in arrays.items() if item is not None}
+    config: dict[str, JsonValue] = {
+        "target": job.target.name,
+        "soc_model": job.target.soc_model,
+        "architecture": job.target.architecture,
+        "id_confirmed": job.target.confirmed,
+        "precisions": list(job.settings.precisions),
+        "tolerance_db": job.settings.tolerance_db,
+        "options": dict(job.settings.options or {}),
+        "optimisation_level": OPTIMISATION_LEVEL,
+        "emulator_samples": job.settings.emulator_samples,
+        "tools": dict(tool_versions()),
+    }
+    return Step("compile", inputs=inputs, config=config, modules=_MODULES)
+
+
+def tool_versions() -> dict[str, str]:
+    """Return the versions of the packages that decide what comes out."""
+    return {name: metadata.version(name) for name in _TOOLS}
+
+
+def sample_count(samples: Samples) -> int:
+    """Return how many samples there are."""
+    return len(next(iter(samples.values())))
