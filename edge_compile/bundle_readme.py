@@ -37,7 +37,7 @@ Read manifest.json first: it names every file, every figure and everything that 
 
 HOW TO VERIFY (offline; nothing here is fetched)
 
-1. Get the signer's public key from the signer, by a way other than this bundle. Its id (sha256 of its PEM) has to be
+1. Get the signer's public key from the signer, by a way other than this bundle. Its id, `sha256sum KEY.pem`, has to be
      $key_id
    The file public-key.pem in this bundle is for comparison only: whoever could change the bundle could change it too.
 

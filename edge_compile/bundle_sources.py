@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
+from pydantic import ValidationError
+
 from edge_compile.commands.gate import read_step_manifest
 from edge_compile.gate import judge
 from edge_compile.gate_dataset import DatasetFacts, dataset_facts
@@ -187,7 +189,10 @@ def _gates(
     judged = {name: item.sha256 for name, item in manifest.inputs.items()}
     if judged != {name: sha256_file(source) for name, source in sources.items()}:
         raise IntegrityError("the gates judged other evidence than this", where=places.gates, remedy=remedy)
-    thresholds = Thresholds.model_validate(manifest.config)
+    try:
+        thresholds = Thresholds.model_validate(manifest.config)
+    except ValidationError as error:
+        raise IntegrityError("the gates' manifest holds no thresholds", where=path, remedy=remedy) from error
     if judge(evaluation, compressed, compiled, dataset, thresholds) != report:
         raise IntegrityError("the gates say other than their evidence", where=places.gates, remedy=remedy)
     if report.state == "rejected":

@@ -33,6 +33,8 @@ BASELINES = frozenset({"camera", "ego_only", "constant_velocity"})
 SELF_TEST = "scorer self-test:"
 # The camera's ADE less the baseline's on the same frames, as the evaluation pairs them.
 PAIRED = "ade_vs_ego_only_m"
+# A reason names so many parts; all of them are in the evidence.
+_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +86,14 @@ def judge(
 def _result(gate: str, verdicts: list[_Verdict]) -> GateResult:
     status = worst(verdict.status for verdict in verdicts)
     deciding = [verdict.text for verdict in verdicts if verdict.status == status] or ["no evidence"]
-    evidence = tuple(f"{verdict.status}: {verdict.text}" for verdict in verdicts)
-    shown = deciding if status != "pass" or len(deciding) == 1 else [f"all {len(deciding)} parts pass"]
-    return GateResult(gate=gate, title=GATES[gate], status=status, reason="; ".join(shown), evidence=evidence)
+    more = [f"and {len(deciding) - _SHOWN} more"] if len(deciding) > _SHOWN else []
+    return GateResult(
+        gate=gate,
+        title=GATES[gate],
+        status=status,
+        reason="; ".join([*deciding[:_SHOWN], *more]),
+        evidence=tuple(f"{verdict.status}: {verdict.text}" for verdict in verdicts),
+    )
 
 
 def _passes(condition: bool, text: str) -> _Verdict:  # noqa: FBT001 - the condition is the sentence
@@ -241,7 +248,9 @@ def _judge_camera(case: _Case) -> list[_Verdict]:
             found.append(_Verdict("fail", f"{name}: {PAIRED} {_figures(pair)}: worse beyond doubt"))
     if samples:
         mean_m = total_m / samples
-        said = f"{asked.planner} less {asked.baseline} over {samples} frames where the scene decides: {mean_m:+.3f} m ADE"
+        said = (
+            f"{asked.planner} less {asked.baseline} over {samples} frames where the scene decides: {mean_m:+.3f} m ADE"
+        )
         found.append(_passes(mean_m < 0, f"{said} ({', '.join(shown)})"))
     return found
 
@@ -253,6 +262,8 @@ def _judge_closed_loop(case: _Case) -> list[_Verdict]:
     if len(rows) != 1 or "collision_rate" not in rows[0].metrics or not rows[0].n > 0:
         return _open(f"{asked.planner} was not driven in closed loop")
     rate = rows[0].metrics["collision_rate"]
+    if not 0.0 <= rate.value <= 1.0:
+        return [_Verdict("fail", f"collision_rate {rate.value} is no rate")]
     high = wilson_high(rate.value, rows[0].n)
     said = (
         f"{asked.planner} collision_rate {rate.value:.3f} in {rows[0].n} episodes, "
@@ -271,7 +282,7 @@ def wilson_high(rate: float, n: int, z: float = 1.96) -> float:
     """
     centre = rate + z * z / (2 * n)
     spread = z * ((rate * (1 - rate) + z * z / (4 * n)) / n) ** 0.5
-    return float((centre + spread) / (1 + z * z / n))
+    return max(rate, float((centre + spread) / (1 + z * z / n)))
 
 
 def _judge_champion(case: _Case) -> list[_Verdict]:

@@ -1,0 +1,370 @@
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import json
+import math
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from edge_compile.gate import judge, wilson_high
+from platform_lib.evidence import GateReport, GateResult, Interval
+from platform_lib.handoff.gates import GATES, blocking, state_of, worst
+from platform_lib.manifest import Manifest, read_manifest
+
+
+def _load(name: str) -> ModuleType:
+    path = Path(__file__).resolve().parents[1] / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+SOURCES: Any = _load("handoff_sources")
+SHA = SOURCES.sha
+QDQ = {"w8a16.qdq.onnx": SHA("qdq")}
+STATUSES = ("pass", "fail", "not_run")
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    return SOURCES.write_dataset(tmp_path_factory.mktemp("gate") / "demo")
+
+
+def _case(dataset: Manifest, /, **changes: Any) -> GateReport:
+    """Judge sound evidence with some of it replaced."""
+    evaluation = changes.get("evaluation", lambda e: e)(SOURCES.evaluation(SHA("w"), dataset.step_sha256))
+    compressed = SOURCES.evaluation(SHA("qdq"), dataset.step_sha256, planner="w8a16", worse_m=0.02)
+    compressed = changes.get("compressed", lambda e: e)(compressed)
+    compiled = changes.get("compiled", lambda c: c)(SOURCES.compile_report(SHA("onnx"), QDQ))
+    manifest = changes.get("dataset", lambda d: d)(dataset)
+    return judge(evaluation, compressed, compiled, manifest, changes.get("thresholds", SOURCES.THRESHOLDS))
+
+
+def _status(report: GateReport, gate: str) -> str:
+    return next(item.status for item in report.gates if item.gate == gate)
+
+
+def _reason(report: GateReport, gate: str) -> str:
+    return next(item.reason for item in report.gates if item.gate == gate)
+
+
+def test_sound_evidence_is_a_candidate_and_names_what_was_not_run(dataset: Manifest) -> None:
+    report = _case(dataset)
+    assert report.state == "candidate"
+    assert [item.gate for item in report.gates] == list(GATES)
+    assert report.blocking == (
+        "G0 contract",
+        "G1 near-duplicates",
+        "G1 places",
+        "G3 champion",
+        "G5 device",
+        "G6 reproduce",
+        "G7 approval",
+        "G8 deployment",
+    )
+    assert all(item.reason and item.evidence for item in report.gates)
+
+
+def _row(report: Any, planner: str, name: str, **metrics: Interval | None) -> Any:
+    """Replace (or drop, by None) metrics of one open-loop row."""
+
+    def changed(row: Any) -> Any:
+        if (row.planner, row.slice) != (planner, name):
+            return row
+        merged = {**row.metrics, **metrics}
+        return row.model_copy(update={"metrics": {k: v for k, v in merged.items() if v is not None}})
+
+    return report.model_copy(update={"open_loop": tuple(changed(row) for row in report.open_loop)})
+
+
+def _without(report: Any, planner: str, name: str) -> Any:
+    rows = tuple(row for row in report.open_loop if (row.planner, row.slice) != (planner, name))
+    return report.model_copy(update={"open_loop": rows})
+
+
+def _of_row(report: Any, planner: str, name: str, **fields: int) -> Any:
+    rows = tuple(
+        row.model_copy(update=fields) if (row.planner, row.slice) == (planner, name) else row
+        for row in report.open_loop
+    )
+    return report.model_copy(update={"open_loop": rows})
+
+
+def _closed(report: Any, rate: float, n: int) -> Any:
+    row = report.closed_loop[0]
+    metrics = {"collision_rate": Interval(value=rate, low=rate, high=rate)}
+    return report.model_copy(update={"closed_loop": (row.model_copy(update={"metrics": metrics, "n": n}),)})
+
+
+def _proof(dataset: Manifest, **changes: Any) -> Manifest:
+    return dataset.model_copy(update={"metrics": {"split_proof": SOURCES.proof(**changes)}})
+
+
+def _chosen(report: Any, **changes: Any) -> Any:
+    items = tuple(
+        item.model_copy(update=changes) if item.precision == report.chosen else item for item in report.precisions
+    )
+    return report.model_copy(update={"precisions": items})
+
+
+def _graph(report: Any, **changes: Any) -> Any:
+    return _chosen(report, graph=report.precision(report.chosen).graph.model_copy(update=changes))
+
+
+def _latency(report: Any, value: Interval | None, **changes: Any) -> Any:
+    performance = report.precision(report.chosen).performance
+    return _chosen(report, performance=performance.model_copy(update={"latency_us": value, **changes}))
+
+
+def _check(report: Any, name: str, status: str | None) -> Any:
+    checks = report.precision(report.chosen).checks
+    kept = tuple(
+        item.model_copy(update={"status": status}) if item.name == name else item
+        for item in checks
+        if item.name != name or status is not None
+    )
+    return _chosen(report, checks=kept)
+
+
+def _rung(report: Any, name: str, **changes: Any) -> Any:
+    rungs = tuple(item.model_copy(update=changes) if item.name == name else item for item in report.parity)
+    return report.model_copy(update={"parity": rungs})
+
+
+def _pii(dataset: Manifest, state: str) -> Manifest:
+    return _proof(dataset, pii_states={"train": {"none_present": 30}, "val": {state: 10}, "test": {"none_present": 20}})
+
+
+# Gate, what is planted, the status it has to get.
+FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
+    ("other dataset", "G0 evidence", "fail", {"evaluation": lambda e: e.model_copy(update={"dataset_sha256": SHA("x")})}),
+    ("train split", "G0 evidence", "fail", {"evaluation": lambda e: e.model_copy(update={"split": "train"})}),
+    ("other scorer", "G0 evidence", "fail", {"compressed": lambda e: e.model_copy(update={"scorer_sha256": SHA("x")})}),
+    ("other artefact", "G0 evidence", "fail", {"compressed": lambda e: e.model_copy(update={"weights_sha256": SHA("x")})}),
+    ("no compressed", "G0 evidence", "not_run", {"compressed": lambda _: None}),
+    ("nothing chosen", "G0 evidence", "not_run", {"compiled": lambda c: c.model_copy(update={"chosen": None})}),
+    ("person visible", "G0 PII", "fail", {"dataset": lambda d: _pii(d, "present")}),
+    ("state unknown", "G0 PII", "fail", {"dataset": lambda d: _pii(d, "unknown")}),
+    ("blurred", "G0 PII", "not_run", {"dataset": lambda d: _pii(d, "blurred")}),
+    ("samples uncounted", "G0 PII", "fail", {"dataset": lambda d: _proof(d, samples={"train": 99, "val": 10, "test": 20})}),
+    ("no proof", "G0 PII", "not_run", {"dataset": lambda d: d.model_copy(update={"metrics": {}})}),
+    ("no proof", "G1 drives", "not_run", {"dataset": lambda d: d.model_copy(update={"metrics": {}})}),
+    ("unreadable proof", "G1 drives", "not_run", {"dataset": lambda d: d.model_copy(update={"metrics": {"split_proof": 1}})}),
+    ("drive in two", "G1 drives", "fail",
+     {"dataset": lambda d: _proof(d, drives={"train": ["d1", "d5"], "val": ["d4"], "test": ["d5"]})}),
+    ("file in two", "G1 drives", "fail",
+     {"dataset": lambda d: _proof(d, files={"train": {"d1": [SHA("a")]}, "val": {}, "test": {"d5": [SHA("a")]}})}),
+    ("image in two", "G1 drives", "fail",
+     {"dataset": lambda d: _proof(d, shared_content={"train/val": 0, "train/test": 3, "val/test": 0})}),
+    ("empty test", "G1 drives", "not_run",
+     {"dataset": lambda d: _proof(d, drives={"train": ["d1"], "val": ["d4"], "test": []})}),
+    ("no self-test", "G2 scorer", "not_run", {"evaluation": lambda e: e.model_copy(update={"findings": ("camera is better",)})}),
+    ("failed self-test", "G2 scorer", "fail",
+     {"evaluation": lambda e: e.model_copy(update={"findings": ("scorer self-test: FAILED in oracle has no error",)})}),
+    ("both", "G2 scorer", "fail",
+     {"compressed": lambda e: e.model_copy(update={"findings": (SOURCES.SELF_TEST, "scorer self-test: FAILED")})}),
+    ("interval over the limit", "G3 limits", "fail",
+     {"evaluation": lambda e: _row(e, "camera", "night", fde_m=Interval(value=1.0, low=0.5, high=99.0))}),
+    ("value over the limit", "G3 limits", "fail",
+     {"evaluation": lambda e: _row(e, "camera", "all", ade_m=Interval(value=9.0, low=None, high=None))}),
+    ("slice missing", "G3 limits", "not_run", {"evaluation": lambda e: _without(e, "camera", "pedestrian")}),
+    ("metric missing", "G3 limits", "not_run", {"evaluation": lambda e: _row(e, "camera", "rain", fde_m=None)}),
+    ("no interval", "G3 limits", "not_run",
+     {"evaluation": lambda e: _row(e, "camera", "rain", fde_m=Interval(value=1.0, low=None, high=None))}),
+    ("one drive", "G3 limits", "not_run", {"evaluation": lambda e: _of_row(e, "camera", "rain", drives=1)}),
+    ("no better than blind", "G3 camera", "fail",
+     {"evaluation": lambda e: _row(e, "camera", "lead", ade_vs_ego_only_m=Interval(value=5.0, low=-1.0, high=9.0))}),
+    ("worse beyond doubt", "G3 camera", "fail",
+     {"evaluation": lambda e: _row(e, "camera", "lead", ade_vs_ego_only_m=Interval(value=0.1, low=0.05, high=0.2))}),
+    ("not paired", "G3 camera", "not_run", {"evaluation": lambda e: _row(e, "camera", "lead", ade_vs_ego_only_m=None)}),
+    ("collides", "G3 closed loop", "fail", {"evaluation": lambda e: _closed(e, 0.5, 30)}),
+    ("no rate", "G3 closed loop", "fail", {"evaluation": lambda e: _closed(e, -0.5, 30)}),
+    ("few episodes", "G3 closed loop", "not_run", {"evaluation": lambda e: _closed(e, 0.0, 5)}),
+    ("not driven", "G3 closed loop", "not_run", {"evaluation": lambda e: e.model_copy(update={"closed_loop": ()})}),
+    ("slice suffers", "G4 margins", "fail",
+     {"compressed": lambda e: _row(e, "w8a16", "pedestrian", ade_m=SOURCES.interval(1.2))}),
+    ("other frames", "G4 margins", "fail", {"compressed": lambda e: _of_row(e, "w8a16", "rain", n=19)}),
+    ("slice unscored", "G4 margins", "not_run", {"compressed": lambda e: _without(e, "w8a16", "rain")}),
+    ("not evaluated", "G4 margins", "not_run", {"compressed": lambda _: None}),
+    ("node on the CPU", "G4 NPU", "fail", {"compiled": lambda c: _graph(c, cpu_nodes=1)}),
+    ("float island", "G4 NPU", "fail", {"compiled": lambda c: _graph(c, float_nodes=("LayerNorm_3",))}),
+    ("refused node", "G4 NPU", "fail", {"compiled": lambda c: _graph(c, unsupported={"Erf": "no kernel"})}),
+    ("empty graph", "G4 NPU", "fail", {"compiled": lambda c: _graph(c, npu_nodes=0)}),
+    ("no graph", "G4 NPU", "not_run", {"compiled": lambda c: _chosen(c, graph=None)}),
+    ("slower", "G4 latency", "fail", {"compiled": lambda c: _latency(c, SOURCES.interval(480.0, 5.0))}),
+    ("slower within bounds", "G4 latency", "fail", {"compiled": lambda c: _latency(c, SOURCES.interval(405.0, 20.0))}),
+    ("bounds overlap", "G4 latency", "not_run", {"compiled": lambda c: _latency(c, SOURCES.interval(395.0, 20.0))}),
+    ("no latency", "G4 latency", "not_run", {"compiled": lambda c: _latency(c, None, reason="none for v68")}),
+    ("other ruler", "G4 latency", "not_run",
+     {"compiled": lambda c: _latency(c, SOURCES.interval(100.0, 1.0), measured_on="device")}),
+    ("check failed", "G4 toolchain", "fail", {"compiled": lambda c: _check(c, "soc_readback", "fail")}),
+    ("check not run", "G4 toolchain", "not_run", {"compiled": lambda c: _check(c, "digest_before_load", "not_run")}),
+    ("check missing", "G4 toolchain", "not_run", {"compiled": lambda c: _check(c, "no_float_islands", None)}),
+    ("rung failed", "G5 ladder", "fail", {"compiled": lambda c: _rung(c, "qdq->target", status="fail", reason="9 dB")}),
+    ("rung under the floor", "G5 ladder", "fail", {"compiled": lambda c: _rung(c, "qdq->target", sqnr_db=12.0)}),
+    ("lax tolerance", "G5 ladder", "fail",
+     {"compiled": lambda c: _rung(c, "onnx->target", sqnr_db=12.0, threshold_db=10.0)}),
+    ("rung not run", "G5 ladder", "not_run",
+     {"compiled": lambda c: _rung(c, "torch->onnx", status="not_run", reason="no reference given")}),
+    ("few samples", "G5 ladder", "not_run", {"compiled": lambda c: _rung(c, "qdq->target", samples=1)}),
+    ("no number", "G5 ladder", "fail", {"compiled": lambda c: _rung(c, "qdq->target", sqnr_db=None, max_abs_error=0.1)}),
+    ("rung missing", "G5 ladder", "not_run", {"compiled": lambda c: c.model_copy(update={"parity": c.parity[1:]})}),
+    ("rung twice", "G5 ladder", "fail", {"compiled": lambda c: c.model_copy(update={"parity": c.parity + c.parity[:1]})}),
+    ("device failed", "G5 device", "fail",
+     {"compiled": lambda c: c.model_copy(update={"parity": (*c.parity, SOURCES.rung("target->device", "w8a16", 5.0))})}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("gate", "expected", "changes"), [f[1:] for f in FAULTS], ids=[f"{f[1]}: {f[0]}" for f in FAULTS]
+)
+def test_a_planted_fault_is_caught(dataset: Manifest, gate: str, expected: str, changes: dict[str, Any]) -> None:
+    report = _case(dataset, **changes)
+    assert (_status(report, gate), bool(_reason(report, gate))) == (expected, True)
+    assert gate in report.blocking
+    assert report.state == ("rejected" if "fail" in {item.status for item in report.gates} else "candidate")
+
+
+def test_each_gate_that_can_be_judged_has_a_passing_case(dataset: Manifest) -> None:
+    on_device = {
+        "compiled": lambda c: c.model_copy(update={"parity": (*c.parity, SOURCES.rung("target->device", "w8a16"))})
+    }
+    report = _case(dataset, **on_device)
+    assert {item.gate for item in report.gates if item.status == "pass"} == {gate for _, gate, _, _ in FAULTS}
+
+
+def test_a_bit_identical_rung_passes(dataset: Manifest) -> None:
+    report = _case(dataset, compiled=lambda c: _rung(c, "torch->onnx", sqnr_db=None, max_abs_error=0.0))
+    assert _status(report, "G5 ladder") == "pass"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.sampled_from(STATUSES), min_size=len(GATES), max_size=len(GATES)), st.data())
+def test_only_a_pass_of_every_gate_approves(statuses: list[str], data: st.DataObject) -> None:
+    results = [
+        GateResult(gate=gate, title="t", status=status, reason="r", evidence=())  # type: ignore[arg-type]  # drawn
+        for gate, status in zip(GATES, statuses, strict=True)
+    ]
+    dropped = data.draw(st.sets(st.sampled_from(range(len(results))), max_size=2))
+    kept = [result for index, result in enumerate(results) if index not in dropped]
+    sound = not dropped and set(statuses) == {"pass"}
+    assert (state_of(kept) == "approved") == sound
+    assert (blocking(kept) == ()) == sound
+    assert (state_of(kept) == "rejected") == any(result.status == "fail" for result in kept)
+
+
+def test_all_pass_approves_and_nothing_less_does() -> None:
+    passed = [GateResult(gate=gate, title="t", status="pass", reason="r", evidence=()) for gate in GATES]
+    assert state_of(passed) == "approved"
+    assert state_of([]) == "candidate"
+    assert state_of([*passed, passed[0]]) == "candidate"
+    assert state_of([*passed[:-1], passed[-1].model_copy(update={"gate": "G9 wished"})]) == "candidate"
+    for index, status in itertools.product(range(len(passed)), ("fail", "not_run")):
+        changed = [r.model_copy(update={"status": status}) if i == index else r for i, r in enumerate(passed)]
+        assert state_of(changed) == ("rejected" if status == "fail" else "candidate")
+
+
+@given(st.lists(st.sampled_from(STATUSES)))
+def test_parts_combine_to_the_worst_of_them(statuses: list[Any]) -> None:
+    assert (worst(statuses) == "pass") == (bool(statuses) and set(statuses) == {"pass"})
+    assert (worst(statuses) == "fail") == ("fail" in statuses)
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_numbers_that_are_not_finite_are_refused_when_read_and_never_pass_if_they_slip_in(
+    dataset: Manifest, bad: float
+) -> None:
+    with pytest.raises(ValidationError):
+        Interval(value=bad, low=None, high=None)
+    slipped = Interval.model_construct(value=math.nan, low=math.nan, high=math.nan)
+    assert _status(_case(dataset, evaluation=lambda e: _row(e, "camera", "all", ade_m=slipped)), "G3 limits") == "fail"
+    assert _status(_case(dataset, compressed=lambda e: _row(e, "w8a16", "all", ade_m=slipped)), "G4 margins") == "fail"
+    assert _status(_case(dataset, compiled=lambda c: _latency(c, slipped)), "G4 latency") == "fail"
+    assert _status(_case(dataset, compiled=lambda c: _rung(c, "qdq->target", sqnr_db=math.nan)), "G5 ladder") == "fail"
+    paired = _case(dataset, evaluation=lambda e: _row(e, "camera", "lead", ade_vs_ego_only_m=slipped))
+    assert _status(paired, "G3 camera") == "fail"
+
+
+@given(st.integers(0, 200), st.integers(1, 200))
+def test_the_upper_bound_of_a_rate_is_a_rate_above_it(hits: int, n: int) -> None:
+    rate = min(hits, n) / n
+    assert rate <= wilson_high(rate, n) <= 1.0 + 1e-12
+    assert wilson_high(rate, n) > wilson_high(rate, 1000 * n) or rate == 1.0
+
+
+def test_the_upper_bound_of_a_rate_is_the_published_one() -> None:
+    # Source: Newcombe, Statistics in Medicine 17 (1998), table I, method 3: 0 of 20 gives 0.1611.
+    assert wilson_high(0.0, 20, z=1.959964) == pytest.approx(0.1611, abs=5e-5)
+
+
+# --- the command ------------------------------------------------------------------------------------------------
+
+
+def _gate(places: Any, *more: str) -> subprocess.CompletedProcess[str]:
+    command = [
+        *(sys.executable, "-m", "platform_lib.cli", "gate"),
+        *("--evaluation", str(places.evaluation), "--compressed-evaluation", str(places.compressed)),
+        *("--compile", str(places.compiled), "--dataset", str(places.dataset), "--out", str(places.gates), *more),
+    ]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_command_prints_one_document_and_is_skipped_the_second_time(tmp_path: Path) -> None:
+    places = SOURCES.write_sources(tmp_path)
+    before = places.gates.read_bytes()
+    done = _gate(places, "--json")
+    assert (done.returncode, json.loads(done.stdout)["state"]) == (0, "candidate")
+    assert "up to date, skipped" in done.stderr
+    assert places.gates.read_bytes() == before
+    assert read_manifest(places.gates.with_name("gates.json.manifest.json")).kind == "gate"
+
+
+def test_a_rejection_ends_with_status_1_and_names_its_gates(tmp_path: Path) -> None:
+    places = SOURCES.write_sources(tmp_path)
+    strict = tmp_path / "strict.yaml"
+    written = SOURCES.DEFAULT_THRESHOLDS.read_text()
+    strict.write_text(written.replace("max_ade_increase_m: 0.10", "max_ade_increase_m: 0.01"))
+    done = _gate(places, "--thresholds", str(strict))
+    assert done.returncode == 1
+    assert "rejected by G4 margins" in done.stderr
+    assert "margin 0.01" in done.stdout
+    assert json.loads(places.gates.read_text())["state"] == "rejected"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("min_drives: 2", "min_drive: 2", "min_drive"),
+        ("ade_m: 2.0", "ade_m: .nan", "finite"),
+        ("closed_loop_max_collision_rate: 0.25", "closed_loop_max_collision_rate: 25", "less than or equal to 1"),
+        ("schema_version: 1", "schema_version: 1\n\tx", "not YAML"),
+    ],
+)
+def test_thresholds_that_cannot_be_meant_are_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
+    from edge_compile.commands.gate import read_thresholds
+    from platform_lib.errors import ConfigError
+
+    wrong = tmp_path / "wrong.yaml"
+    wrong.write_text(SOURCES.DEFAULT_THRESHOLDS.read_text().replace(old, new))
+    with pytest.raises(ConfigError, match=said):
+        read_thresholds(wrong)
+
+
+def test_a_compile_changed_after_the_fact_is_refused(tmp_path: Path) -> None:
+    places = SOURCES.write_sources(tmp_path)
+    (places.compiled / "w8a16.ctx.bin").write_bytes(b"other")
+    done = _gate(places)
+    assert done.returncode == 1
+    assert "w8a16.ctx.bin" in done.stderr
