@@ -19,7 +19,7 @@ from platform_lib.scenario.world import SUBSTEPS, World
 
 SAMPLE_S = STEP_S / SUBSTEPS
 LIDAR_EVERY = 2
-JPEG_QUALITY = 90
+JPEG_QUALITY = 85
 
 Column = NDArray[np.float64]
 
@@ -135,8 +135,8 @@ def _columns(
     def column(name: str) -> Column:
         return np.array([getattr(state, name) for state in states], dtype=np.float64)
 
-    frame_s = np.arange(len(jpegs)) * STEP_S
-    time_s = np.arange(len(states)) * SAMPLE_S
+    frame_s: Column = np.asarray(np.arange(len(jpegs)) * STEP_S, dtype=np.float64)
+    time_s: Column = np.asarray(np.arange(len(states)) * SAMPLE_S, dtype=np.float64)
     return Recording(
         time_s=time_s,
         x_m=column("x_m"),
