@@ -9,25 +9,23 @@ from __future__ import annotations
 
 import io
 import zlib
-from array import array
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from platform_lib.errors import CorruptLog, UnsupportedLog
 from platform_lib.logs import mcap_records as rec
+from platform_lib.logs.extents import ExtentStore, Messages, place_of, read_exactly
 from platform_lib.logs.faults import REMEDY, translated
 from platform_lib.logs.mcap_records import Op
-from platform_lib.logs.messages import Index, Payloads, Topic, TopicSource, checked_times
+from platform_lib.logs.messages import Loaded, Topic, TopicSource, checked_times
 from platform_lib.logs.model import Report
 
-_CACHE_BYTES = 256 << 20
 _RUN_BYTES = 8 << 20
-_PLACE_BITS = 33  # a place is (extent number << 33) | offset in the extent; extents are at most 4 GiB + one message
-_PLACE_MASK = (1 << _PLACE_BITS) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +41,6 @@ class Extent:
     offset: int
     stored_bytes: int
     head: rec.ChunkHead | None
-
-
-@dataclass(slots=True)
-class Messages:
-    """The messages of one channel, in file order."""
-
-    log_time: array[int] = field(default_factory=lambda: array("Q"))
-    publish_time: array[int] = field(default_factory=lambda: array("Q"))
-    size: array[int] = field(default_factory=lambda: array("q"))
-    place: array[int] = field(default_factory=lambda: array("q"))
 
 
 @dataclass(slots=True)
@@ -86,15 +74,26 @@ class Summary:
 
 def open_mcap(path: Path, *, recover: bool) -> TopicSource:
     """Open an MCAP file; see `platform_lib.logs.open_log`."""
+    report = Report(format="mcap")
+    return TopicSource(path, load_mcap(path, report, recover=recover), report)
+
+
+def load_mcap(path: Path, report: Report, *, recover: bool) -> Loaded:
+    """Scan an MCAP file; damage and what is unverified goes into `report`."""
     with translated(path, "opening the MCAP file"):
-        report = Report(format="mcap")
         scan = _Scan(path, report, recover=recover)
         try:
             content = scan.run()
         finally:
             scan.close()
-        topics = _topics(path, content, report)
-        return TopicSource(path, topics, _ExtentStore(path, content.extents), report, _metadata(content))
+        store = ExtentStore(path, partial(_load, path, content.extents))
+        return Loaded(_topics(path, content, report), store, _metadata(content))
+
+
+def _load(path: Path, extents: list[Extent], file: BinaryIO, number: int) -> bytes:
+    extent = extents[number]
+    stored = read_exactly(path, file, extent.offset, extent.stored_bytes)
+    return stored if extent.head is None else rec.unpack_chunk(extent.head, stored)
 
 
 def _metadata(content: Content) -> Mapping[str, str]:
@@ -347,7 +346,7 @@ class _Scan:
         messages.publish_time.append(publish_time)
         messages.size.append(length - rec.MESSAGE_FIXED_BYTES)
         start = at - (self._run_start or 0) + rec.MESSAGE.size
-        messages.place.append(len(self._content.extents) << _PLACE_BITS | start)
+        messages.place.append(place_of(len(self._content.extents), start))
 
     def _known_channel(self, channel: int, at: int) -> None:
         if channel not in self._content.channels:
@@ -386,11 +385,7 @@ class _Scan:
         number = len(content.extents)
         content.extents.append(Extent(body + length - len(stored), len(stored), head))
         for channel, part in found.items():
-            messages = content.messages.setdefault(channel, Messages())
-            messages.log_time.extend(part.log_time)
-            messages.publish_time.extend(part.publish_time)
-            messages.size.extend(part.size)
-            messages.place.extend(array("q", [number << _PLACE_BITS | place for place in part.place]))
+            content.messages.setdefault(channel, Messages()).extend(part, number)
 
     def _walk_chunk(self, data: bytes, head: rec.ChunkHead) -> dict[int, Messages]:
         """Index a chunk's messages; everything in it is believed only once all of it was walked."""
@@ -490,11 +485,7 @@ class _Scan:
             return
         lost = sum(content.extents[number].stored_bytes for number in bad)
         self._report.lose(lost, "messages that no checksum of their own vouches for were dropped")
-        for messages in content.messages.values():
-            keep = ~np.isin(np.array(messages.place, np.int64) >> _PLACE_BITS, bad)
-            for name in ("log_time", "publish_time", "size", "place"):
-                column = getattr(messages, name)
-                setattr(messages, name, array(column.typecode, np.array(column)[keep].tolist()))
+        content.messages = {channel: messages.without(bad) for channel, messages in content.messages.items()}
 
     def _note_unverified(self, summary: Summary | None) -> None:
         notes = self._report.unverified
@@ -525,42 +516,3 @@ def _same_chunk(index: rec.ChunkIndex, found: tuple[rec.ChunkHead, int] | None) 
     return said == (
         head.start_ns, head.stop_ns, head.size_bytes, head.compression, head.compressed_bytes, record_bytes
     )  # fmt: skip
-
-
-class _ExtentStore:
-    """Fetches payloads; keeps decompressed extents up to a byte budget, least recently used out first."""
-
-    def __init__(self, path: Path, extents: list[Extent]) -> None:
-        self._path = path
-        self._file = path.open("rb")
-        self._extents = extents
-        self._cache: OrderedDict[int, bytes] = OrderedDict()
-        self._cached_bytes = 0
-
-    def fetch(self, places: Index, size_bytes: Index) -> Payloads:
-        """Return the payloads at `places`."""
-        numbers, buffer = np.unique(places >> _PLACE_BITS, return_inverse=True)
-        buffers = [self._extent(int(number)) for number in numbers]
-        return Payloads(buffers, buffer.astype(np.int32), places & _PLACE_MASK, size_bytes)
-
-    def _extent(self, number: int) -> bytes:
-        if number in self._cache:
-            self._cache.move_to_end(number)
-            return self._cache[number]
-        extent = self._extents[number]
-        self._file.seek(extent.offset)
-        stored = self._file.read(extent.stored_bytes)
-        if len(stored) != extent.stored_bytes:
-            raise CorruptLog("the file became shorter while it was read", where=self._path, remedy=REMEDY)
-        data = stored if extent.head is None else rec.unpack_chunk(extent.head, stored)
-        self._cache[number] = data
-        self._cached_bytes += len(data)
-        while self._cached_bytes > _CACHE_BYTES and len(self._cache) > 1:
-            _, dropped = self._cache.popitem(last=False)
-            self._cached_bytes -= len(dropped)
-        return data
-
-    def close(self) -> None:
-        """Release the file."""
-        self._cache.clear()
-        self._file.close()

@@ -13,8 +13,9 @@ import pyarrow as pa
 
 from platform_lib.errors import CorruptLog, UnsupportedLog
 from platform_lib.logs.cdr import message_decoder
+from platform_lib.logs.extents import Payloads
 from platform_lib.logs.faults import REMEDY, translated
-from platform_lib.logs.json_fields import JsonDecoder, json_decoder
+from platform_lib.logs.json_fields import json_decoder
 from platform_lib.logs.model import (
     BATCH_BYTES,
     BATCH_ROWS,
@@ -57,44 +58,23 @@ class Topic:
     places: Index
 
 
-@dataclass(frozen=True, slots=True)
-class Payloads:
-    """Payload k is ``buffers[buffer[k]][start[k] : start[k] + length[k]]``."""
-
-    buffers: list[bytes]
-    buffer: npt.NDArray[np.int32]
-    start: Index
-    length: Index
-
-    def views(self) -> pa.Array:
-        """Return the payloads as binary_view over the buffers, without copying them."""
-        views = np.zeros(
-            self.length.size, np.dtype([("n", "<i4"), ("head", "S4"), ("buffer", "<i4"), ("start", "<i4")])
-        )
-        views["n"], views["buffer"], views["start"] = self.length, self.buffer, self.start
-        flat = views.view(np.uint8).reshape(-1, 16)
-        for number, buffer in enumerate(self.buffers):
-            raw = np.frombuffer(buffer, np.uint8)
-            mine = self.buffer == number
-            long = np.flatnonzero(mine & (self.length > _INLINE_BYTES))
-            flat[long, 4:8] = raw[self.start[long][:, None] + np.arange(4)]
-            for row in np.flatnonzero(mine & (self.length <= _INLINE_BYTES)):
-                size, at = int(self.length[row]), int(self.start[row])
-                flat[row, 4:] = 0
-                flat[row, 4 : 4 + size] = raw[at : at + size]
-        parts = [None, pa.py_buffer(flat), *(pa.py_buffer(buffer) for buffer in self.buffers)]
-        return pa.Array.from_buffers(pa.binary_view(), self.length.size, parts)
-
-    def joined(self) -> tuple[npt.NDArray[np.uint8], Index]:
-        """Return one buffer that holds every payload, and where each starts; no copy if there is one already."""
-        if len(self.buffers) == 1:
-            return np.frombuffer(self.buffers[0], np.uint8), self.start
-        stops = (self.start + self.length).tolist()
-        whole = b"".join(
-            memoryview(self.buffers[number])[start:stop]
-            for number, start, stop in zip(self.buffer.tolist(), self.start.tolist(), stops, strict=True)
-        )
-        return np.frombuffer(whole, np.uint8), np.cumsum(self.length) - self.length
+def views(payloads: Payloads) -> pa.Array:
+    """Return payloads as binary_view over their buffers, without copying them."""
+    layout = np.dtype([("n", "<i4"), ("head", "S4"), ("buffer", "<i4"), ("start", "<i4")])
+    table = np.zeros(payloads.length.size, layout)
+    table["n"], table["buffer"], table["start"] = payloads.length, payloads.buffer, payloads.start
+    flat = table.view(np.uint8).reshape(-1, 16)
+    for number, buffer in enumerate(payloads.buffers):
+        raw = np.frombuffer(buffer, np.uint8)
+        mine = payloads.buffer == number
+        long = np.flatnonzero(mine & (payloads.length > _INLINE_BYTES))
+        flat[long, 4:8] = raw[payloads.start[long][:, None] + np.arange(4)]
+        for row in np.flatnonzero(mine & (payloads.length <= _INLINE_BYTES)):
+            size, at = int(payloads.length[row]), int(payloads.start[row])
+            flat[row, 4:] = 0
+            flat[row, 4 : 4 + size] = raw[at : at + size]
+    parts = [None, pa.py_buffer(flat), *(pa.py_buffer(buffer) for buffer in payloads.buffers)]
+    return pa.Array.from_buffers(pa.binary_view(), payloads.length.size, parts)
 
 
 class PayloadStore(Protocol):
@@ -105,6 +85,15 @@ class PayloadStore(Protocol):
 
     def close(self) -> None:
         """Release the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A log's topics, where their payloads come from, and what the recorder wrote about the drive."""
+
+    topics: list[Topic]
+    store: PayloadStore
+    metadata: Mapping[str, str]
 
 
 class TopicDecoder(Protocol):
@@ -140,16 +129,15 @@ class TopicSource:
     def __init__(
         self,
         path: Path,
-        topics: list[Topic],
-        store: PayloadStore,
+        loaded: Loaded,
         report: Report,
-        metadata: Mapping[str, str],
         reader: Reader = "fast",
     ) -> None:
         self._path = path
-        self._store = store
+        self._store = loaded.store
         self.report = report
-        self.metadata = metadata
+        self.metadata = loaded.metadata
+        topics = loaded.topics
         self._topics: dict[str, Topic] = {}
         self._decoders: dict[str, TopicDecoder] = {}
         streams = []
@@ -183,7 +171,7 @@ class TopicSource:
                 payloads = self._store.fetch(topic.places[first:last], topic.size_bytes[first:last])
                 times = _times(topic, first, last)
                 if decoder is None:
-                    batch = pa.RecordBatch.from_arrays([*times, payloads.views()], schema=schema)
+                    batch = pa.RecordBatch.from_arrays([*times, views(payloads)], schema=schema)
                 else:
                     batch = pa.RecordBatch.from_arrays(
                         [*times, *self._decode(stream.name, decoder, payloads)], schema=schema
@@ -245,6 +233,3 @@ def checked_times(path: Path, name: str, values: npt.NDArray[np.uint64]) -> Inde
     if values.size and int(values.max()) > np.iinfo(np.int64).max:
         raise CorruptLog(f"topic '{name}' has a time past the year 2262", where=path, remedy=REMEDY)
     return values.astype(np.int64)
-
-
-__all__ = ["RAW_SCHEMA", "JsonDecoder", "Payloads", "Topic", "TopicSource", "checked_times", "topic_decoder"]

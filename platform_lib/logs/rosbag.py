@@ -1,0 +1,335 @@
+"""ROS 2 bags: a sqlite3 file alone, or a folder whose ``metadata.yaml`` names its parts (sqlite3 or MCAP).
+
+A sqlite file has no checksum over its rows: its own structure check finds lost and torn pages, a flipped bit in a
+payload stays unnoticed. The bag's metadata counts messages, and the counts must agree with the parts.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote
+
+import numpy as np
+import yaml
+import zstandard
+from pydantic import BaseModel, ConfigDict, ValidationError
+from rosbags.typesys import Stores, TypesysError, get_typestore
+
+from platform_lib.errors import CorruptLog, UnsupportedLog
+from platform_lib.logs.extents import Index, Payloads
+from platform_lib.logs.faults import REMEDY, translated
+from platform_lib.logs.mcap_file import load_mcap
+from platform_lib.logs.messages import Loaded, Topic, TopicSource
+from platform_lib.logs.model import Report
+from platform_lib.logs.ros_schema import normal_name
+
+_METADATA = "metadata.yaml"
+_LOOKUP_ROWS = 500
+_MOST_MESSAGE_BYTES = 1 << 30
+
+
+class _Loose(BaseModel):
+    # rosbag2 adds keys from version to version; those that are read here must have their type.
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class _TopicMetadata(_Loose):
+    name: str
+    type: str
+
+
+class _TopicCount(_Loose):
+    message_count: int
+    topic_metadata: _TopicMetadata
+
+
+class _Bag(_Loose):
+    version: int
+    storage_identifier: str
+    relative_file_paths: list[str]
+    message_count: int
+    topics_with_message_count: list[_TopicCount] = []
+    compression_format: str = ""
+    compression_mode: str = ""
+    ros_distro: str | None = None
+    custom_data: dict[str, str] | None = None
+
+
+class _Document(_Loose):
+    rosbag2_bagfile_information: _Bag
+
+
+def open_sqlite_bag(path: Path, *, recover: bool) -> TopicSource:
+    """Open one ``.db3`` file; see `platform_lib.logs.open_log`."""
+    report = Report(format="rosbag2-sqlite3")
+    return TopicSource(path, _load_sqlite(path, report, recover=recover, compressed=False), report)
+
+
+def open_bag_folder(folder: Path, *, recover: bool) -> TopicSource:
+    """Open a bag folder as one log; see `platform_lib.logs.open_log`."""
+    with translated(folder, "opening the bag"):
+        bag = _bag(folder)
+        report = Report(format=f"rosbag2-{bag.storage_identifier}")
+        parts: list[Loaded] = []
+        try:
+            for name in bag.relative_file_paths:
+                part = _part(folder, name, bag, report, recover=recover)
+                parts.extend([] if part is None else [part])
+            loaded = _join(parts, bag.custom_data or {})
+            _compare_counts(folder, bag, loaded.topics, report, recover=recover)
+        except BaseException:
+            for part in parts:
+                part.store.close()
+            raise
+        return TopicSource(folder, loaded, report)
+
+
+def _bag(folder: Path) -> _Bag:
+    path = folder / _METADATA
+    if not path.is_file():
+        raise UnsupportedLog(
+            "a folder without metadata.yaml is no bag", where=folder, remedy="name the log files in it, or ingest it"
+        )
+    try:
+        bag = _Document.model_validate(yaml.safe_load(path.read_bytes())).rosbag2_bagfile_information
+    except (yaml.YAMLError, ValidationError, ValueError, RecursionError) as error:
+        short = " ".join(str(error).split())[:200]
+        remedy = "open its .db3 or .mcap files one by one, or write it anew with `ros2 bag reindex`"
+        raise CorruptLog(f"the bag's metadata cannot be read ({short})", where=path, remedy=remedy) from error
+    if bag.storage_identifier not in ("sqlite3", "mcap"):
+        raise UnsupportedLog(f"bag storage '{bag.storage_identifier}'; sqlite3 and mcap are read", where=path)
+    if bag.compression_mode.upper() == "FILE":
+        remedy = "decompress its files, or convert it with `ros2 bag convert`"
+        raise UnsupportedLog("a bag whose files are compressed as a whole", where=path, remedy=remedy)
+    if not bag.relative_file_paths:
+        raise CorruptLog("the bag's metadata names no files", where=path, remedy=REMEDY)
+    return bag
+
+
+def _part(folder: Path, name: str, bag: _Bag, report: Report, *, recover: bool) -> Loaded | None:
+    pure = PurePosixPath(name)
+    if pure.is_absolute() or ".." in pure.parts:
+        raise CorruptLog(f"the bag names a file outside its folder: '{name}'", where=folder, remedy=REMEDY)
+    path = folder / pure
+    try:
+        if not path.is_file():
+            raise CorruptLog("a file of the bag is missing", where=path, remedy=REMEDY)
+        if bag.storage_identifier == "mcap":
+            return load_mcap(path, report, recover=recover)
+        return _load_sqlite(path, report, recover=recover, compressed=bag.compression_mode.upper() == "MESSAGE")
+    except CorruptLog as error:
+        if not recover:
+            raise
+        report.lose(path.stat().st_size if path.is_file() else 0, f"{path.name}: {error.what}")
+        return None
+
+
+def _compare_counts(folder: Path, bag: _Bag, topics: list[Topic], report: Report, *, recover: bool) -> None:
+    found: dict[str, int] = defaultdict(int)
+    for topic in topics:
+        found[topic.name] += int(topic.log_time_ns.size)
+    said = {item.topic_metadata.name: item.message_count for item in bag.topics_with_message_count}
+    wrong = [name for name, count in said.items() if found.get(name, 0) != count]
+    if not wrong and sum(found.values()) == bag.message_count:
+        return
+    name = wrong[0] if wrong else "all topics"
+    expected, got = (said[name], found.get(name, 0)) if wrong else (bag.message_count, sum(found.values()))
+    problem = f"the bag's metadata counts {expected} messages of {name}, its files hold {got}"
+    if not recover:
+        raise CorruptLog(problem, where=folder / _METADATA, remedy=REMEDY)
+    report.lose(0, problem)
+
+
+# -- several parts as one --------------------------------------------------------------------------------------------
+
+
+class _PartsStore:
+    """Fetches from several stores; a place is an index into (part, place there)."""
+
+    def __init__(self, parts: list[Loaded], part: Index, place: Index) -> None:
+        self._parts = parts
+        self._part = part
+        self._place = place
+
+    def fetch(self, places: Index, size_bytes: Index) -> Payloads:
+        """Return the payloads at `places`."""
+        buffers: list[bytes] = []
+        buffer = np.zeros(places.size, np.int32)
+        start, length = np.zeros(places.size, np.int64), np.zeros(places.size, np.int64)
+        owner = self._part[places]
+        for number in np.unique(owner):
+            rows = np.flatnonzero(owner == number)
+            found = self._parts[int(number)].store.fetch(self._place[places[rows]], size_bytes[rows])
+            buffer[rows] = found.buffer + len(buffers)
+            start[rows], length[rows] = found.start, found.length
+            buffers.extend(found.buffers)
+        return Payloads(buffers, buffer, start, length)
+
+    def close(self) -> None:
+        """Release every part's file."""
+        for part in self._parts:
+            part.store.close()
+
+
+def _join(parts: list[Loaded], custom: dict[str, str]) -> Loaded:
+    metadata: dict[str, str] = dict(custom)
+    groups: dict[tuple[str, str | None, str, str | None], list[tuple[int, Topic]]] = {}
+    for number, part in enumerate(parts):
+        metadata.update(part.metadata)
+        for topic in part.topics:
+            key = (topic.name, topic.message_type, topic.message_encoding, topic.schema_text)
+            groups.setdefault(key, []).append((number, topic))
+    owners: list[Index] = []
+    places: list[Index] = []
+    topics, base = [], 0
+    for members in groups.values():
+        log = np.concatenate([topic.log_time_ns for _, topic in members])
+        order = np.argsort(log, kind="stable")
+        owners.append(np.concatenate([np.full(topic.places.size, number, np.int64) for number, topic in members]))
+        places.append(np.concatenate([topic.places for _, topic in members]))
+        first = members[0][1]
+        publish = [topic.publish_time_ns for _, topic in members if topic.publish_time_ns is not None]
+        topics.append(
+            Topic(
+                name=first.name,
+                message_type=first.message_type,
+                message_encoding=first.message_encoding,
+                schema_encoding=first.schema_encoding,
+                schema_text=first.schema_text,
+                log_time_ns=log[order],
+                publish_time_ns=np.concatenate(publish)[order] if len(publish) == len(members) else None,
+                size_bytes=np.concatenate([topic.size_bytes for _, topic in members])[order],
+                places=base + order,
+            )
+        )
+        base += log.size
+    none = np.zeros(0, np.int64)
+    store = _PartsStore(parts, np.concatenate([none, *owners]), np.concatenate([none, *places]))
+    return Loaded(topics, store, metadata)
+
+
+# -- sqlite3 ---------------------------------------------------------------------------------------------------------
+
+
+class _SqliteStore:
+    """Fetches payloads by row id."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection, *, compressed: bool) -> None:
+        self._path = path
+        self._connection = connection
+        self._compressed = compressed
+
+    def fetch(self, places: Index, size_bytes: Index) -> Payloads:
+        """Return the payloads of the rows `places`."""
+        del size_bytes
+        found: dict[int, bytes] = {}
+        ids = places.tolist()
+        for first in range(0, len(ids), _LOOKUP_ROWS):
+            some = ids[first : first + _LOOKUP_ROWS]
+            marks = ",".join("?" * len(some))
+            found.update(self._connection.execute(f"SELECT id, data FROM messages WHERE id IN ({marks})", some))  # noqa: S608 - only question marks
+        payloads = [found.get(item) for item in ids]
+        if any(not isinstance(item, bytes) for item in payloads):
+            raise CorruptLog("a message's row vanished or is no blob", where=self._path, remedy=REMEDY)
+        whole = [item for item in payloads if isinstance(item, bytes)]
+        return Payloads.of([self._plain(item) for item in whole] if self._compressed else whole)
+
+    def _plain(self, data: bytes) -> bytes:
+        return zstandard.ZstdDecompressor().decompress(data, max_output_size=_MOST_MESSAGE_BYTES)
+
+    def close(self) -> None:
+        """Release the file."""
+        self._connection.close()
+
+
+def _load_sqlite(path: Path, report: Report, *, recover: bool, compressed: bool) -> Loaded:
+    with translated(path, "opening the sqlite3 bag"):
+        connection = _connect(path)
+        try:
+            _check_sqlite(path, connection, report, recover=recover)
+            topics = _sqlite_topics(path, connection, report)
+        except BaseException:
+            connection.close()
+            raise
+        report.unverified.append(f"{path.name}: message payloads have no checksum")
+        return Loaded(topics, _SqliteStore(path, connection, compressed=compressed), {})
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # A write-ahead log beside the file holds rows that the file lacks; only without one the file is all there is.
+    wal = path.with_name(path.name + "-wal")
+    mode = "mode=ro" if wal.exists() and wal.stat().st_size else "mode=ro&immutable=1"
+    return sqlite3.connect(f"file:{quote(str(path.resolve()))}?{mode}", uri=True)
+
+
+def _check_sqlite(path: Path, connection: sqlite3.Connection, report: Report, *, recover: bool) -> None:
+    pages = connection.execute("PRAGMA page_count").fetchone()[0] * connection.execute("PRAGMA page_size").fetchone()[0]
+    verdict = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(3)")]
+    size = path.stat().st_size
+    if verdict == ["ok"] and pages <= size:
+        return
+    problem = f"sqlite finds the file damaged: {verdict[0][:120]}" if verdict != ["ok"] else "the file was cut"
+    if not recover:
+        raise CorruptLog(problem, where=path, remedy=REMEDY)
+    report.lose(max(0, pages - size), problem)
+
+
+def _sqlite_topics(path: Path, connection: sqlite3.Connection, report: Report) -> list[Topic]:
+    names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if not {"topics", "messages"} <= names:
+        raise UnsupportedLog("a sqlite3 file that is no ROS 2 bag (no tables 'topics' and 'messages')", where=path)
+    definitions = _Definitions(connection, names)
+    rows: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
+    query = "SELECT topic_id, timestamp, id, length(data) FROM messages ORDER BY timestamp, id"
+    for topic_id, timestamp, row_id, size in connection.execute(query):
+        if not all(isinstance(item, int) for item in (topic_id, timestamp, size)):
+            raise CorruptLog(f"message row {row_id} holds values of the wrong kind", where=path, remedy=REMEDY)
+        rows[topic_id].append((timestamp, row_id, size))
+    topics = []
+    for topic_id, name, kind, encoding in connection.execute("SELECT id, name, type, serialization_format FROM topics"):
+        table = np.array(rows.pop(topic_id, []), np.int64).reshape(-1, 3)
+        schema_encoding, text = definitions.of(str(kind))
+        topics.append(
+            Topic(
+                name=str(name),
+                message_type=str(kind),
+                message_encoding=str(encoding),
+                schema_encoding=schema_encoding,
+                schema_text=text,
+                log_time_ns=table[:, 0],
+                publish_time_ns=None,
+                size_bytes=table[:, 2],
+                places=table[:, 1],
+            )
+        )
+    if rows:
+        count = sum(map(len, rows.values()))
+        raise CorruptLog(f"{count} messages belong to no topic", where=path, remedy=REMEDY)
+    return topics
+
+
+class _Definitions:
+    """Message definitions: those in the bag, else those of the ROS distribution that rosbags carries."""
+
+    def __init__(self, connection: sqlite3.Connection, tables: set[str]) -> None:
+        self._own: dict[str, tuple[str, str]] = {}
+        distro = None
+        if "message_definitions" in tables:
+            query = "SELECT topic_type, encoding, encoded_message_definition FROM message_definitions"
+            self._own = {str(kind): (str(encoding), str(text)) for kind, encoding, text in connection.execute(query)}
+        if "schema" in tables:
+            row = connection.execute("SELECT ros_distro FROM schema").fetchone()
+            distro = str(row[0]) if row else None
+        stores = {store.name.lower(): store for store in Stores}
+        self._store = get_typestore(stores.get(f"ros2_{distro}", Stores.LATEST))
+
+    def of(self, kind: str) -> tuple[str, str | None]:
+        """Return a type's schema encoding and text; no text where nobody knows the type."""
+        if kind in self._own and self._own[kind][0]:
+            return self._own[kind]
+        try:
+            return "ros2msg", self._store.generate_msgdef(normal_name(kind), ros_version=2)[0]
+        except (TypesysError, LookupError, ValueError):
+            return "ros2msg", None
