@@ -13,7 +13,8 @@ from platform_lib.code_digest import code_sha256
 ROOT = Path(__file__).resolve().parents[2]
 TREE = {
     "ray_jobs/__init__.py": '"""Room."""\n',
-    "ray_jobs/steps/__init__.py": '"""Steps."""\n',
+    "ray_jobs/steps/__init__.py": "from .inside import value\n",
+    "ray_jobs/steps/inside.py": "value = 1\n",
     "ray_jobs/steps/job.py": (
         "from typing import TYPE_CHECKING\n"
         "from ray_jobs.steps import sibling\n"
@@ -39,6 +40,7 @@ TREE = {
 COUNTS = [
     "ray_jobs/__init__.py",
     "ray_jobs/steps/__init__.py",
+    "ray_jobs/steps/inside.py",
     "ray_jobs/steps/job.py",
     "ray_jobs/steps/sibling.py",
     "ray_jobs/steps/relative.py",

@@ -44,6 +44,64 @@ def _kill_a_publisher(root: Path, way: str, after_s: float) -> None:
     assert process.returncode == -signal.SIGKILL
 
 
+# Publishes over what is there, in one forked child after the other; each is killed at a later moment than the one before
+# (the n-th time Python asks the system for something), until one comes through. After each, somebody looks.
+EVERY_MOMENT = """
+import os, signal, sys
+from itertools import count
+from pathlib import Path
+from platform_lib import storage
+
+def die_at(number):
+    seen = count()
+    def hook(event, arguments):
+        if next(seen) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+    sys.addaudithook(hook)
+
+def publish(root):
+    with storage.publish_folder(root / "folder") as folder:
+        (folder / "sub").mkdir()
+        (folder / "a").write_text("new")
+        (folder / "sub" / "b").write_text("new")
+    storage.publish_bytes(root / "file", b"new" * 100_000)
+
+base, way = Path(sys.argv[1]), sys.argv[2]
+if way == "two renames":
+    storage._exchange = lambda one, other: False
+for number in count():
+    root = base / str(number)
+    (root / "folder" / "sub").mkdir(parents=True)
+    (root / "folder" / "a").write_text("old")
+    (root / "folder" / "sub" / "b").write_text("old")
+    (root / "file").write_bytes(b"old" * 100_000)
+    child = os.fork()
+    if child == 0:
+        die_at(number)
+        publish(root)
+        os._exit(0)
+    if os.waitpid(child, 0)[1] == 0:
+        break
+"""
+
+
+@pytest.mark.parametrize("way", ["exchange", "two renames"])
+def test_at_whatever_moment_the_kill_comes_it_leaves_the_old_or_the_new(tmp_path: Path, way: str) -> None:
+    subprocess.run([sys.executable, "-c", EVERY_MOMENT, str(tmp_path), way], check=True)
+    seen = set()
+    for root in tmp_path.iterdir():
+        if way == "two renames":
+            sweep_unfinished(root)
+        folder, file = _versions([root / "folder" / "a", root / "folder" / "sub" / "b"]), (root / "file").read_bytes()
+        assert folder in ({"old"}, {"new"}), root
+        assert file in (b"old" * 100_000, b"new" * 100_000), root
+        sweep_unfinished(root)
+        assert sorted(path.name for path in root.iterdir()) == ["file", "folder"]
+        seen.add((*folder, file[:3]))
+    assert seen == {("old", b"old"), ("new", b"old"), ("new", b"new")}
+    assert len(list(tmp_path.iterdir())) > 20, "too few moments to mean anything"
+
+
 def _write_half(path: Path) -> None:
     path.write_text("half")
     raise RuntimeError
@@ -139,6 +197,13 @@ def test_a_folder_takes_the_place_of_a_file_and_a_file_that_of_a_file(tmp_path: 
         (folder / "a").write_text("three")
     assert (target / "a").read_text() == "three"
     assert [path.name for path in tmp_path.iterdir()] == ["thing"]
+
+
+def test_who_reads_the_old_file_while_it_is_replaced_reads_all_of_it(tmp_path: Path) -> None:
+    publish_bytes(tmp_path / "file", b"old")
+    with (tmp_path / "file").open("rb") as reader:
+        publish_bytes(tmp_path / "file", b"new")
+        assert reader.read() == b"old"
 
 
 def test_a_failing_block_leaves_the_old_file(tmp_path: Path) -> None:
