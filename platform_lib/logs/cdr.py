@@ -96,7 +96,8 @@ def _ranges(start: Index, length: Index) -> Index:
             "more than 2 GiB of variable-length values in one batch", remedy="read it with decode=False"
         )
     ends = np.cumsum(length)
-    return np.arange(total, dtype=np.int64) + np.repeat(start - (ends - length), length)
+    steps: Index = np.arange(total, dtype=np.int64) + np.repeat(start - (ends - length), length)
+    return steps
 
 
 def _offsets(length: Index) -> npt.NDArray[np.int32]:

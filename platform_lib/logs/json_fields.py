@@ -47,8 +47,7 @@ class JsonDecoder:
         Raises:
             CorruptLog: A payload is no JSON object, or breaks its schema.
         """
-        view = memoryview(raw)
-        texts = [bytes(view[at : at + size]) for at, size in zip(start.tolist(), length.tolist(), strict=True)]
+        texts = [raw[at : at + size].tobytes() for at, size in zip(start.tolist(), length.tolist(), strict=True)]
         try:
             rows = [json.loads(text) for text in texts]
             if not self.properties:

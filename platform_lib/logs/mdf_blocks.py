@@ -247,7 +247,7 @@ class _Checker:
             block = self._block(block.links[0] if block.links else 0, {b"##DL"}, "a data list")
         if block.kind not in (b"##DL", b"##LD"):
             return [(block.offset, True)]
-        found = []
+        found: list[tuple[int, bool]] = []
         for item in self._chain(block.offset, block.kind):
             found.extend((link, block.kind == b"##DL") for link in item.links[1:] if link)
         return found

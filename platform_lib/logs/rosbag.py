@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from rosbags.typesys import Stores, TypesysError, get_typestore
 
 from platform_lib.errors import CorruptLog, UnsupportedLog
+from platform_lib.logs.cdr import decode_payloads
 from platform_lib.logs.extents import Index, Payloads
 from platform_lib.logs.faults import REMEDY, translated
 from platform_lib.logs.mcap_file import load_mcap
@@ -290,7 +291,8 @@ def _sqlite_topics(path: Path, connection: sqlite3.Connection, report: Report) -
     topics = []
     for topic_id, name, kind, encoding in connection.execute("SELECT id, name, type, serialization_format FROM topics"):
         table = np.array(rows.pop(topic_id, []), np.int64).reshape(-1, 3)
-        schema_encoding, text = definitions.of(str(kind))
+        sample = _first_payload(connection, table)
+        schema_encoding, text = definitions.choose(str(kind), sample if encoding == "cdr" else None, report)
         topics.append(
             Topic(
                 name=str(name),
@@ -310,8 +312,19 @@ def _sqlite_topics(path: Path, connection: sqlite3.Connection, report: Report) -
     return topics
 
 
+def _first_payload(connection: sqlite3.Connection, table: Index) -> bytes | None:
+    if not table.size:
+        return None
+    payload = connection.execute("SELECT data FROM messages WHERE id = ?", (int(table[0, 1]),)).fetchone()[0]
+    return payload if isinstance(payload, bytes) else None
+
+
 class _Definitions:
-    """Message definitions: those in the bag, else those of the ROS distribution that rosbags carries."""
+    """Message definitions: those in the bag, else those of the ROS distribution, which rosbags carries.
+
+    Recorders have written definitions without their dependencies, and definitions cut short. So the bag's own is
+    used only if it parses and its topic's first message fits it; the distribution's must pass the same test.
+    """
 
     def __init__(self, connection: sqlite3.Connection, tables: set[str]) -> None:
         self._own: dict[str, tuple[str, str]] = {}
@@ -325,11 +338,34 @@ class _Definitions:
         stores = {store.name.lower(): store for store in Stores}
         self._store = get_typestore(stores.get(f"ros2_{distro}", Stores.LATEST))
 
-    def of(self, kind: str) -> tuple[str, str | None]:
-        """Return a type's schema encoding and text; no text where nobody knows the type."""
-        if kind in self._own and self._own[kind][0]:
-            return self._own[kind]
+    def choose(self, kind: str, sample: bytes | None, report: Report) -> tuple[str, str | None]:
+        """Return a type's schema encoding and text; no text where nobody knows the type.
+
+        Args:
+            kind: The message type.
+            sample: A payload that the definition must fit, where there is one.
+            report: Told when the bag's own definition is not used.
+        """
+        own = self._own.get(kind)
+        if own is not None and (own[0] != "ros2msg" or _fits(kind, own[1], sample)):
+            return own
+        text = self._known(kind)
+        if text is None or not _fits(kind, text, sample):
+            return own or ("ros2msg", None)
+        if own is not None:
+            report.problems.append(f"the bag's definition of {kind} does not fit its messages; ROS's own is used")
+        return "ros2msg", text
+
+    def _known(self, kind: str) -> str | None:
         try:
-            return "ros2msg", self._store.generate_msgdef(normal_name(kind), ros_version=2)[0]
+            return str(self._store.generate_msgdef(normal_name(kind), ros_version=2)[0])
         except (TypesysError, LookupError, ValueError):
-            return "ros2msg", None
+            return None
+
+
+def _fits(kind: str, text: str, sample: bytes | None) -> bool:
+    try:
+        decode_payloads(kind, text, [] if sample is None else [sample])
+    except (UnsupportedLog, CorruptLog):
+        return False
+    return True
