@@ -9,13 +9,14 @@ from pathlib import Path
 
 import psutil
 
+from platform_lib.catalog.liveness import ProcessIdentity
 from platform_lib.doctor.model import Finding
 from platform_lib.errors import HomeError
 from platform_lib.home import LAYOUT_VERSION, Home, layout_version
 
-# The longest socket that Ray makes below its folder, and Linux's limit. Source: Ray 2.60 session folder names;
-# sockaddr_un.sun_path in linux/un.h is 108 bytes with the closing NUL.
-_LONGEST_SOCKET = "/ray/session_2026-01-01_00-00-00_000000_1234567/sockets/plasma_store"
+# The longest socket that Ray makes below the home's short folder (`ray_jobs.session`), and Linux's limit.
+# Source: Ray 2.60 session folder names; unix(7): sun_path is 108 bytes with the closing NUL.
+_LONGEST_SOCKET = "/r4194304/session_2026-11-20_09-00-44_972963_4194304/sockets/plasma_store"
 _SOCKET_LIMIT_BYTES = 107
 _EVERYTHING = "every command that keeps something"
 
@@ -93,23 +94,35 @@ def _locks(home: Home) -> Finding:
 
 
 def _orphans(home: Home) -> Finding:
-    """Find servers of this home whose command is gone: no living drivetrain process is among their ancestors."""
-    servers = [process for process in psutil.process_iter(["pid", "name", "cmdline"]) if _is_server_of(process, home)]
-    orphans = [f"{process.info['name']} (process {process.pid})" for process in servers if not _has_owner(process)]
-    if orphans and not held_locks(home.root / "locks"):
-        remedy = "nothing to do: the next command on this home adopts or stops them; or end them by their numbers"
-        return Finding("home", "orphans", "warning", ", ".join(orphans), remedy=remedy)
-    return Finding("home", "orphans", "ok", f"none; {len(servers)} server processes in use" if servers else "none")
+    """Find what killed commands left: servers that no living command has registered as using."""
+    orphans = [*_postgres_without_users(home), *_ray_without_driver(home)]
+    if not orphans:
+        return Finding("home", "orphans", "ok", "none")
+    remedy = "nothing to do: the next command on this home adopts or clears them"
+    return Finding("home", "orphans", "warning", ", ".join(orphans), remedy=remedy)
 
 
-def _is_server_of(process: psutil.Process, home: Home) -> bool:
-    words = " ".join(process.info["cmdline"] or ())
-    name = process.info["name"] or ""
-    of_home = str(home.postgres) in words or str(home.short_path) in words
-    return of_home and name in {"postgres", "raylet", "gcs_server"}
+def _postgres_without_users(home: Home) -> Iterator[str]:
+    """A PostgreSQL runs in the home's data folder although every user's ticket is a dead process's."""
+    data = home.postgres / "data"
+    try:
+        process = psutil.Process(int((data / "postmaster.pid").read_text().split()[0]))
+        ours = Path(process.cwd()) == data
+    except (OSError, ValueError, IndexError, psutil.Error):
+        return  # none runs, or another account's
+    tickets = (ticket.name.partition(".")[0] for ticket in (home.postgres / "users").glob("*"))
+    if ours and not any(_alive(text) for text in tickets):
+        yield f"PostgreSQL (process {process.pid})"
 
 
-def _has_owner(process: psutil.Process) -> bool:
-    with suppress(psutil.NoSuchProcess):
-        return any("drivetrain" in " ".join(parent.cmdline()) for parent in process.parents() if parent.pid != 1)
-    return True  # it ended while being looked at
+def _ray_without_driver(home: Home) -> Iterator[str]:
+    """A Ray session's folder is there although the driver that it names is dead."""
+    for driver in sorted(home.short_path.glob("r*/driver")):
+        with suppress(OSError):
+            if not _alive(driver.read_text()):
+                yield f"Ray session {driver.parent}"
+
+
+def _alive(text: str) -> bool:
+    identity = ProcessIdentity.parse(text)
+    return identity is not None and identity.alive

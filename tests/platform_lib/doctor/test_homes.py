@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import time
+import sys
 from pathlib import Path
 
 import pytest
@@ -61,21 +61,55 @@ def test_a_long_temporary_folder_blocks_the_demo(tmp_path: Path, monkeypatch: py
     assert _by_name(tmp_path)["sockets"].blocks_demo
 
 
-def test_a_server_whose_command_is_gone_is_an_orphan(tmp_path: Path) -> None:
+LEAVES_SERVERS = """
+import os, signal, sys
+from pathlib import Path
+from platform_lib.catalog.postgres import embedded_postgres
+from platform_lib.home import open_home
+from ray_jobs.session import local_ray
+home = open_home(Path(sys.argv[1]))
+with embedded_postgres(home), local_ray(home, cpus=1):
+    print("up", flush=True)
+    sys.stdin.readline()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+CLEARS_THEM = """
+import sys
+from pathlib import Path
+from platform_lib.catalog.postgres import embedded_postgres
+from platform_lib.home import open_home
+from ray_jobs.session import local_ray
+home = open_home(Path(sys.argv[1]))
+with embedded_postgres(home), local_ray(home, cpus=1):
+    pass
+"""
+
+
+@pytest.mark.slow
+def test_servers_of_a_killed_command_are_orphans_until_the_next_command(tmp_path: Path) -> None:
     home = open_home(tmp_path / "home")
-    program = tmp_path / "raylet.py"
-    program.write_text("import ctypes, time\nctypes.CDLL(None).prctl(15, b'raylet', 0, 0, 0)\ntime.sleep(60)\n")
-    # A shell that ends at once leaves the server to process 1, as a kill -9 of its command does.
-    launcher = f"python3 {program} {home.short_path}/ray </dev/null >/dev/null 2>&1 & echo $!"
-    done = subprocess.run(["bash", "-c", launcher], capture_output=True, text=True, check=True)
-    process = int(done.stdout)
+    command = [sys.executable, "-c", LEAVES_SERVERS, str(home.root)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "up\n"
+        assert _by_name(home.root)["orphans"].detail == "none", "they are in use"
+        process.communicate("die\n")
     try:
-        until = time.monotonic() + 10
-        while _by_name(home.root)["orphans"].status == "ok" and time.monotonic() < until:
-            time.sleep(0.05)
         finding = _by_name(home.root)["orphans"]
         assert finding.status == "warning"
-        assert f"raylet (process {process})" in finding.detail
-        assert _by_name(tmp_path / "another")["home"].status == "ok"
+        assert "PostgreSQL (process " in finding.detail
+        assert f"Ray session {home.short_path}" in finding.detail
     finally:
-        os.kill(process, 9)
+        subprocess.run([sys.executable, "-c", CLEARS_THEM, str(home.root)], check=True, capture_output=True)
+    assert _by_name(home.root)["orphans"].detail == "none"
+
+
+def test_what_is_no_ticket_and_no_pid_file_is_no_orphan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    home = open_home(tmp_path / "home")
+    (home.postgres / "data").mkdir(parents=True)
+    (home.postgres / "data" / "postmaster.pid").write_text(f"{os.getpid()}\n")
+    assert _by_name(home.root)["orphans"].detail == "none", "that process is another program"
+    (home.short / "r1").mkdir()
+    (home.short / "r1" / "driver").write_text("half")
+    assert "Ray session" in _by_name(home.root)["orphans"].detail
