@@ -99,8 +99,10 @@ def read_envelope(data: bytes) -> SignedList:
     """
     try:
         envelope = _Envelope.model_validate_json(data)
-        payload = base64.b64decode(envelope.dsseEnvelope.payload, validate=True)
-        base64.b64decode(envelope.dsseEnvelope.signatures[0].sig, validate=True)
+        if envelope.model_dump_json().encode() != data:
+            raise ValueError("it was rewritten after it was signed")
+        payload = _decode(envelope.dsseEnvelope.payload)
+        _decode(envelope.dsseEnvelope.signatures[0].sig)
         # The library reads with json, which keeps the last of two equal keys: so does this.
         statement = _Statement.model_validate(json.loads(payload))
     except ValidationError as error:
@@ -116,3 +118,10 @@ def read_envelope(data: bytes) -> SignedList:
         package_id=statement.subject[0].name,
         sha256={item.name: item.digest for item in statement.predicate.resources},
     )
+
+
+def _decode(text: str) -> bytes:
+    data = base64.b64decode(text, validate=True)
+    if base64.b64encode(data).decode() != text:  # bits that nobody reads could differ
+        raise ValueError("it was rewritten after it was signed")
+    return data
