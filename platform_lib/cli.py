@@ -208,7 +208,7 @@ def main() -> None:
 
 
 def _explain(error: Exception, command: str) -> PlatformError:
-    where = f"drivetrain {command}"
+    where = f"drivetrain {command}".rstrip()
     if isinstance(error, ModuleNotFoundError):
         error = _missing_package(error, command)
     if isinstance(error, PlatformError):

@@ -6,7 +6,10 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import date
+from pathlib import PurePath
 from typing import Any
+from uuid import UUID
 
 from rich.console import Console
 from rich.markup import escape
@@ -19,8 +22,21 @@ ERR = Console(stderr=True, soft_wrap=True, emoji=False)
 
 
 def print_json(document: Mapping[str, Any]) -> None:
-    """Print one JSON document; values JSON does not know (paths, times) are written as text."""
-    sys.stdout.write(json.dumps(document, indent=2, default=str, allow_nan=False) + "\n")
+    """Print one JSON document: paths, times and ids as text, array scalars as the numbers they are.
+
+    Raises:
+        TypeError: A value is none of these; written as some text it would pass for data.
+        ValueError: A number is not finite.
+    """
+    sys.stdout.write(json.dumps(document, indent=2, default=_plain, allow_nan=False) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, (PurePath, date, UUID)):
+        return str(value)
+    if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
+        return value.item()
+    raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
 def print_error(error: PlatformError, *, as_json: bool) -> None:

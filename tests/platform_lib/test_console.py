@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -37,6 +39,18 @@ def test_an_error_for_machines_is_one_document(capsys: pytest.CaptureFixture[str
     assert captured.err == ""
     expected = {"kind": "ConfigError", "what": "misspelt", "where": "a.yaml", "remedy": None}
     assert json.loads(captured.out) == {"error": expected}
+
+
+def test_json_writes_array_scalars_as_numbers_and_times_as_text(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"n": np.int64(3), "x": np.float32(0.5), "yes": np.True_, "at": datetime(2026, 6, 1, tzinfo=UTC)})
+    document = json.loads(capsys.readouterr().out)
+    assert document == {"n": 3, "x": 0.5, "yes": True, "at": "2026-06-01 00:00:00+00:00"}
+
+
+@pytest.mark.parametrize("value", [{1, 2}, object(), np.zeros(2), np.float32("nan")])
+def test_what_has_no_form_in_json_is_refused(value: object) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        print_json({"value": value})
 
 
 def test_json_takes_paths_and_refuses_what_is_no_number(capsys: pytest.CaptureFixture[str]) -> None:
