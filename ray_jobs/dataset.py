@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -117,14 +117,9 @@ def _build(home: Home, step: Step, drives: Sequence[Drive], folder: Path, *, see
     shutil.rmtree(work, ignore_errors=True)  # what a killed build left; the lock is ours
     work.mkdir(parents=True)
     try:
-        shards: list[Shard] = []  # 1 drive : 1 shard, or none
-        skipped: list[SkippedDrive] = []
-        for result in _drive_results(home, drives, rules, work, lake_sha256=step.inputs["lake"].sha256):
-            if isinstance(result, Shard):
-                shards.append(result)
-            else:
-                logger.info("drive=%s skipped: %s", result.drive_id, result.reason)
-                skipped.append(result)
+        results = _build_drives(home, drives, rules, work, lake_sha256=step.inputs["lake"].sha256)
+        shards = [item for item in results if isinstance(item, Shard)]  # 1 drive : 1 shard, or none and the reason
+        skipped = [item for item in results if isinstance(item, SkippedDrive)]
         _refuse_too_few(shards, skipped)
         with publish_folder(folder) as temporary:
             proof = assemble(shards, temporary, seed=seed)
@@ -146,20 +141,25 @@ def _refuse_too_few(shards: Sequence[Shard], skipped: Sequence[SkippedDrive]) ->
     )
 
 
-def _drive_results(
+def _build_drives(
     home: Home, drives: Sequence[Drive], rules: SampleRules, work: Path, *, lake_sha256: str
-) -> Iterator[Shard | SkippedDrive]:
-    """Yield what became of each drive, as the tasks finish."""
+) -> list[Shard | SkippedDrive]:
+    """Build every drive's samples as Ray tasks; return what became of each, in the order the tasks ended."""
+    results: list[Shard | SkippedDrive] = []
     with local_ray(home), progress("drives", total=len(drives)) as bar:
-        size = max(1, len(drives) // max(1, _TASKS_PER_CPU * int(ray.cluster_resources().get("CPU", 1))))
+        cpus = int(ray.cluster_resources().get("CPU", 1))
+        size = max(1, len(drives) // (_TASKS_PER_CPU * max(1, cpus)))
         blocks = [[item.drive_id for item in drives[start : start + size]] for start in range(0, len(drives), size)]
         task = ray.remote(max_retries=1)(build_block)
         pending: list[Any] = [task.remote(str(home.root), block, rules, str(work), lake_sha256) for block in blocks]
         while pending:
             done, pending = ray.wait(pending, num_returns=1)
             for result in _get(done[0]):
+                if isinstance(result, SkippedDrive):
+                    logger.info("drive=%s skipped: %s", result.drive_id, result.reason)
+                results.append(result)
                 bar.advance(note=result.drive_id)
-                yield result
+    return results
 
 
 def _get(reference: Any) -> list[Shard | SkippedDrive]:

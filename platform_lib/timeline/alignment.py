@@ -50,7 +50,7 @@ class AlignmentOptions:
         window_s: Length of the windows whose scatter checks the uncertainty.
         coarse_span_s: The coarse stage looks at the liveliest stretch of this length.
         lobe_s: The coarse peak's half width; another offset outside it that fits as well means ambiguity.
-        floor_s: Uncertainty that no amount of data removes: the signal paths' own unequal delays.
+        floor_s: Uncertainty that no amount of data removes: a bus message sent every 10 ms is 0 to 10 ms old.
         max_sigma_s: With a larger uncertainty than this no clock is returned.
     """
 
@@ -62,7 +62,7 @@ class AlignmentOptions:
     window_s: float = 2.5
     coarse_span_s: float = 120.0
     lobe_s: float = 0.3
-    floor_s: float = 0.001
+    floor_s: float = 0.002
     max_sigma_s: float = 0.05
 
     def __post_init__(self) -> None:
