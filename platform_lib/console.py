@@ -6,7 +6,8 @@ import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import date
+from datetime import date, time, timedelta
+from decimal import Decimal
 from pathlib import PurePath
 from typing import Any
 from uuid import UUID
@@ -22,7 +23,7 @@ ERR = Console(stderr=True, soft_wrap=True, emoji=False)
 
 
 def print_json(document: Mapping[str, Any]) -> None:
-    """Print one JSON document: paths, times and ids as text, array scalars as the numbers they are.
+    """Print one JSON document: paths, times, decimals and ids as text, array scalars as the numbers they are.
 
     Raises:
         TypeError: A value is none of these; written as some text it would pass for data.
@@ -32,8 +33,10 @@ def print_json(document: Mapping[str, Any]) -> None:
 
 
 def _plain(value: Any) -> Any:
-    if isinstance(value, (PurePath, date, UUID)):
+    if isinstance(value, (PurePath, date, time, timedelta, Decimal, UUID)):
         return str(value)
+    if isinstance(value, Mapping):
+        return dict(value)
     if type(value).__module__ == "numpy" and getattr(value, "shape", None) == ():
         return value.item()
     raise TypeError(f"{type(value).__name__} has no form in JSON")

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import pytest
@@ -45,6 +47,8 @@ def test_json_writes_array_scalars_as_numbers_and_times_as_text(capsys: pytest.C
     print_json({"n": np.int64(3), "x": np.float32(0.5), "yes": np.True_, "at": datetime(2026, 6, 1, tzinfo=UTC)})
     document = json.loads(capsys.readouterr().out)
     assert document == {"n": 3, "x": 0.5, "yes": True, "at": "2026-06-01 00:00:00+00:00"}
+    print_json({"sum": Decimal("1e30"), "labels": MappingProxyType({"weather": "rain"})})
+    assert json.loads(capsys.readouterr().out) == {"sum": "1E+30", "labels": {"weather": "rain"}}
 
 
 @pytest.mark.parametrize("value", [{1, 2}, object(), np.zeros(2), np.float32("nan")])
