@@ -135,7 +135,10 @@ class Catalog:
         with self._engine.connect() as connection:
             rows = connection.execute(select(QUARANTINE).order_by(QUARANTINE.c.file_sha256)).all()
             paths = _paths(connection)
-        return [Quarantined(row.file_sha256, paths[row.file_sha256], row.kind, row.reason, row.remedy) for row in rows]
+        return [
+            Quarantined(Refusal(_key(row), row.recover, row.kind, row.reason, row.remedy), paths[row.file_sha256])
+            for row in rows
+        ]
 
     # Ingest: the one writer, under the home's lock --------------------------------------------------------------
 
@@ -155,15 +158,15 @@ class Catalog:
 
     def begin(self, keys: Sequence[FileKey]) -> list[int]:
         """Open one ingest for each file, before a byte is written; return the ids in the same order."""
-        ids: list[int] = []
+        if not keys:
+            return []
+        statement = insert(INGESTS).returning(INGESTS.c.ingest_id, sort_by_parameter_order=True)
         with self._engine.begin() as connection:
-            for key in keys:
-                statement = insert(INGESTS).values(state="started", **_key_columns(key)).returning(INGESTS.c.ingest_id)
-                ids.append(connection.execute(statement).scalar_one())
-        return ids
+            rows = [{"state": "started", **_key_columns(key)} for key in keys]
+            return list(connection.execute(statement, rows).scalars())
 
-    def commit(self, head: LakeHead, records: Sequence[IngestRecord], refusals: Sequence[Refusal]) -> None:
-        """Make `records` visible at `head` and note `refusals`: one transaction, all or nothing.
+    def commit(self, head: LakeHead, records: Sequence[IngestRecord]) -> None:
+        """Make `records` visible at `head`: one transaction, all or nothing.
 
         A file's older ingest is superseded in the same transaction, so its rows are never seen twice.
         """
@@ -175,6 +178,10 @@ class Catalog:
             ).scalar_one()
             for record in records:
                 _commit_one(connection, record, commit_id)
+
+    def refuse(self, refusals: Sequence[Refusal]) -> None:
+        """Note files that could not be read; the newest reason for each content is kept."""
+        with self._engine.begin() as connection:
             for refusal in refusals:
                 _refuse_one(connection, refusal)
 
@@ -323,11 +330,9 @@ def _stream_columns(item: StreamRecord) -> dict[str, str | int | None]:
 
 
 def _refuse_one(connection: Connection, refusal: Refusal) -> None:
-    connection.execute(update(INGESTS).where(INGESTS.c.ingest_id == refusal.ingest_id).values(state="deleted"))
     values = {
-        "file_sha256": refusal.key.file_sha256,
-        "reader_version": refusal.key.reader_version,
-        "options_sha256": refusal.key.options_sha256,
+        **_key_columns(refusal.key),
+        "recover": refusal.recover,
         "kind": refusal.kind,
         "reason": refusal.reason,
         "remedy": refusal.remedy,

@@ -95,10 +95,15 @@ class IngestRecord:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """One file that could not be read, and why; nothing was written for its ingest."""
+    """One file that could not be read, and why.
 
-    ingest_id: int
+    Attributes:
+        recover: Whether taking the whole parts of it was tried too.
+        kind: The error's class, or what happened to the reader.
+    """
+
     key: FileKey
+    recover: bool
     kind: str
     reason: str
     remedy: str | None
@@ -108,11 +113,8 @@ class Refusal:
 class Quarantined:
     """A refusal as the catalogue keeps it, with the paths of that content."""
 
-    file_sha256: str
+    refusal: Refusal
     paths: tuple[str, ...]
-    kind: str
-    reason: str
-    remedy: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,11 +176,11 @@ def _quarantine(catalog: Catalog) -> pa.Table:
     rows = catalog.quarantined()
     return pa.table(
         {
-            "file_sha256": pa.array([item.file_sha256 for item in rows], pa.string()),
+            "file_sha256": pa.array([item.refusal.key.file_sha256 for item in rows], pa.string()),
             "paths": pa.array([list(item.paths) for item in rows], pa.list_(pa.string())),
-            "kind": pa.array([item.kind for item in rows], pa.string()),
-            "reason": pa.array([item.reason for item in rows], pa.string()),
-            "remedy": pa.array([item.remedy for item in rows], pa.string()),
+            "kind": pa.array([item.refusal.kind for item in rows], pa.string()),
+            "reason": pa.array([item.refusal.reason for item in rows], pa.string()),
+            "remedy": pa.array([item.refusal.remedy for item in rows], pa.string()),
         }
     )
 

@@ -1,0 +1,70 @@
+"""`drivetrain query`."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from platform_lib.console import OUT, print_json
+from platform_lib.home import open_home
+from platform_lib.lake.lake import Lake
+from platform_lib.options import HomeOption, JsonOption
+
+_PIPE_COLUMNS = 4096
+"""Where the output is no terminal nothing has to fit a window."""
+
+
+def query(
+    sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT, in DuckDB's dialect.", show_default=False)],
+    home: HomeOption = None,
+    limit: Annotated[int, typer.Option(min=0, help="Most rows to print; 0 prints all.")] = 50,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Run SQL over the lake: signals, samples (without their bytes), drives, files, streams, quarantine.
+
+    Only committed rows are there, nothing can be changed, and no other file can be read.
+    `DESCRIBE signals` names a table's columns.
+    """
+    with Lake.open(open_home(home)) as lake:
+        result = lake.query(sql, limit=limit or None)
+    names = result.table.column_names
+    rows = list(zip(*(column.to_pylist() for column in result.table.columns), strict=True))
+    if as_json:
+        document = {"columns": names, "rows": [[_plain(cell) for cell in row] for row in rows]}
+        print_json({**document, "row_count": len(rows), "truncated": result.truncated})
+        return
+    table = Table(box=box.SIMPLE)
+    for name in names:
+        table.add_column(escape(name), overflow="fold")
+    for row in rows:
+        table.add_row(*(_shown(cell) for cell in row))
+    console = OUT if OUT.is_terminal else Console(width=_PIPE_COLUMNS)
+    console.print(table)
+    if result.truncated:
+        OUT.print(f"the first {len(rows)} rows; --limit 0 prints all")
+
+
+def _plain(cell: object) -> object:
+    """Return a value that JSON can hold: not a number is null, an infinity is a text."""
+    if isinstance(cell, float) and not math.isfinite(cell):
+        return None if math.isnan(cell) else str(cell)
+    if isinstance(cell, bytes):
+        return cell.hex()
+    if isinstance(cell, list):
+        return [_plain(item) for item in cell]
+    if isinstance(cell, dict):
+        return {str(name): _plain(item) for name, item in cell.items()}
+    return cell
+
+
+def _shown(cell: object) -> str:
+    if cell is None:
+        return "[dim]null[/]"
+    return escape(cell.hex() if isinstance(cell, bytes) else str(cell))

@@ -1,0 +1,98 @@
+"""`drivetrain ingest`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from platform_lib.console import OUT, print_json, progress
+from platform_lib.home import open_home
+from platform_lib.options import HomeOption, JsonOption
+from ray_jobs.ingest import IngestReport, Progress
+from ray_jobs.ingest import ingest as run_ingest
+
+_SHOWN = 20
+
+
+def ingest(
+    sources: Annotated[list[Path], typer.Argument(help="Drive logs, or folders that hold them.", show_default=False)],
+    home: HomeOption = None,
+    dbc: Annotated[
+        list[str] | None,
+        typer.Option("--dbc", help="CAN database; CAN2=body.dbc ties it to one bus. May be given more than once."),
+    ] = None,
+    timezone: Annotated[
+        str | None, typer.Option(help="Zone of headers that carry local time only: a name, or +HH:MM.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Reading processes. Default: one a CPU.")] = None,
+    *,
+    recover: Annotated[
+        bool, typer.Option("--recover", help="Take what is whole of damaged logs; they are flagged.")
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a log was quarantined.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Read drive logs (MDF, MCAP, ROS bags) into the lake, each content once.
+
+    What cannot be read is quarantined with a reason and the rest goes on. A file that is in the lake already is
+    skipped, under whatever name it comes. Killed at any moment, run it again: every row is there once.
+    """
+    with progress("ingest", None) as line:
+        done = 0
+
+        def advance(now: Progress) -> None:
+            nonlocal done
+            line.advance(
+                now.done - done, note=f"of {now.total} files, {now.rows:,} rows, {now.quarantined} quarantined"
+            )
+            done = now.done
+
+        report = run_ingest(
+            open_home(home),
+            sources,
+            dbc=dbc or (),
+            recover=recover,
+            timezone=timezone,
+            cpus=jobs,
+            on_progress=advance,
+        )
+    if as_json:
+        print_json(asdict(report))
+    else:
+        _print(report)
+    if strict and report.quarantined:
+        raise typer.Exit(1)
+
+
+def _print(report: IngestReport) -> None:
+    table = Table(title="Ingest", title_justify="left", show_header=False)
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    for name, value in (
+        ("logs found", report.found),
+        ("same content under another name", report.duplicates),
+        ("taken in", report.ingested),
+        ("in the lake before, skipped", report.skipped),
+        ("quarantined", len(report.quarantined)),
+        ("damaged, the rest taken", len(report.recovered)),
+        ("drives", len(report.drives)),
+        ("streams", report.streams),
+        ("signal rows", report.signal_rows),
+        ("samples", report.sample_rows),
+        ("raw CAN frames left in the logs", report.raw_can_frames),
+    ):
+        table.add_row(name, f"{value:,}")
+    table.add_row("lake version", report.lake.sha256[:12])
+    table.add_row("seconds", f"{report.seconds:.1f}")
+    OUT.print(table)
+    for item in report.quarantined:
+        OUT.print("quarantined ", item.path, ": ", item.reason, sep="", markup=False, highlight=False)
+    for path, told in list(report.problems.items())[:_SHOWN]:
+        for problem in told:
+            OUT.print("note ", path, ": ", problem, sep="", markup=False, highlight=False)
+    if len(report.problems) > _SHOWN:
+        OUT.print(f"notes on {len(report.problems) - _SHOWN} more logs: --json lists them")

@@ -1,0 +1,200 @@
+"""A local Ray for one command: started quietly in a short folder of the home, stopped with all its processes.
+
+Each session has a folder of its own, so commands that run at once do not disturb each other. Every process of a
+session inherits a variable naming that folder, and the folder names the driver by process id and start time: what a
+kill -9 of the driver leaves is found by that, stopped and cleared before the next session starts.
+
+Nothing is reported to anybody: usage statistics and the dashboard are off. Ray's ports ask for a token that is made
+for the process and never written down.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import shutil
+import signal
+import threading
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+
+import psutil
+import ray
+
+from platform_lib.catalog.liveness import ProcessIdentity, orderly_termination
+from platform_lib.errors import HomeError
+from platform_lib.home import Home
+
+logger = logging.getLogger(__name__)
+
+OBJECT_STORE_BYTES = 512 << 20
+_MARK = "DRIVETRAIN_RAY_SESSION"
+_DRIVER = "driver"
+_SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where the kernel keeps it, not a temporary file
+_STOP_WAIT_S = 10.0
+# Ray makes <folder>/session_2026-11-20_09-00-44_972963_<pid>/sockets/plasma_store; a socket's path holds 107 bytes.
+# Source: unix(7), sun_path; ray 2.60, seen 2026-11-20.
+_FOLDER_LIMIT_BYTES = 107 - len("/session_2026-11-20_09-00-44_972963_4194304/sockets/plasma_store")
+
+
+@contextmanager
+def local_ray(home: Home, cpus: int | None = None) -> Iterator[None]:
+    """Run a local Ray for the block; inside a block that already has one, join it.
+
+    Args:
+        home: Whose short folder holds Ray's sockets, logs and spilled objects.
+        cpus: How many CPUs tasks may take; what this process may run on by default.
+
+    Raises:
+        HomeError: The temporary folder's path is too long for sockets, or Ray does not start.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    with orderly_termination():
+        folder = _claim_folder(home)
+        try:
+            with _environment(folder):
+                _start(folder, cpus or len(os.sched_getaffinity(0)))
+                try:
+                    yield
+                finally:
+                    ray.shutdown()
+        finally:
+            _stop_processes(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _claim_folder(home: Home) -> Path:
+    """Clear what dead drivers left, and make this session's folder."""
+    with home.lock("ray-sessions", wait_s=60.0):
+        for old in sorted(home.short.glob("r*")):
+            if not _is_alive(old):
+                logger.info("session=%s its driver died; clearing", old)
+                _stop_processes(old)
+                shutil.rmtree(old, ignore_errors=True)
+        folder = home.short / f"r{os.getpid()}"
+        if len(os.fsencode(folder)) > _FOLDER_LIMIT_BYTES:
+            raise HomeError(
+                "the temporary folder's path is too long for Ray's sockets",
+                where=folder,
+                remedy="set TMPDIR to a short path such as /tmp",
+            )
+        folder.mkdir(mode=0o700, exist_ok=True)
+        (folder / _DRIVER).write_text(str(ProcessIdentity.current()))
+    return folder
+
+
+def _is_alive(folder: Path) -> bool:
+    try:
+        driver = ProcessIdentity.parse((folder / _DRIVER).read_text())
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return driver is not None and driver.alive
+
+
+def _start(folder: Path, cpus: int) -> None:
+    logging.getLogger("ray").setLevel(logging.ERROR)  # it tells at length that authentication is on
+    on_termination = signal.getsignal(signal.SIGTERM)
+    try:
+        with warnings.catch_warnings():
+            # Ray forks only to run another program, which is safe.
+            warnings.filterwarnings("ignore", message="lance is not fork-safe", category=UserWarning)
+            _init(folder, cpus)
+    except (RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
+        raise HomeError(
+            f"Ray does not start: {(str(error).strip().splitlines() or [type(error).__name__])[0]}",
+            where=folder,
+            remedy="look at free memory and disk space, then run the command again",
+        ) from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_termination)  # Ray puts its own, which prints a stack and exits with 15
+
+
+def _init(folder: Path, cpus: int) -> None:
+    ray.init(
+        address="local",  # never the cluster that RAY_ADDRESS may name
+        num_cpus=cpus,
+        num_gpus=0,
+        include_dashboard=False,
+        log_to_driver=False,
+        configure_logging=False,
+        object_store_memory=OBJECT_STORE_BYTES,
+        _temp_dir=str(folder),
+        _plasma_directory=_plasma_directory(folder),
+    )
+
+
+def _plasma_directory(folder: Path) -> str | None:
+    """Say where objects are kept: shared memory, or the session's folder where that is too small (containers)."""
+    if _SHARED_MEMORY.is_dir() and shutil.disk_usage(_SHARED_MEMORY).free > OBJECT_STORE_BYTES * 1.1:
+        return None
+    return str(folder)
+
+
+@contextmanager
+def _environment(folder: Path) -> Iterator[None]:
+    """Set what Ray and its workers inherit, for the block."""
+    root = str(Path(__file__).resolve().parent.parent)
+    before = os.environ.get("PYTHONPATH")
+    changes: Mapping[str, str | None] = {
+        _MARK: str(folder),
+        "PYTHONPATH": root if not before else f"{root}{os.pathsep}{before}",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        # Unset, `ray.init` turns token authentication on; set, it is believed only if Ray was not imported before.
+        "RAY_AUTH_MODE": None,
+        "RAY_AUTH_TOKEN": _token(),
+        "RAY_enable_metrics_collection": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "PYTHONWARNINGS": "ignore",  # a worker's warnings about its own libraries have no reader
+    }
+    saved = {name: os.environ.get(name) for name in changes}
+    _set(changes)
+    try:
+        yield
+    finally:
+        _set(saved)
+
+
+def _set(variables: Mapping[str, str | None]) -> None:
+    for name, value in variables.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+@cache
+def _token() -> str:
+    """One token a process: Ray reads it once and keeps it."""
+    return secrets.token_hex(32)
+
+
+def _stop_processes(folder: Path) -> None:
+    """Kill every process of the session in `folder`; this process is none of them."""
+    members = [item for item in psutil.process_iter() if item.pid != os.getpid() and _belongs(item, folder)]
+    for process in members:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(members, timeout=_STOP_WAIT_S)
+
+
+def _belongs(process: psutil.Process, folder: Path) -> bool:
+    """Tell a session's process by the variable it inherited or, where Ray retitled it, by the logs it writes to.
+
+    A process that names itself (``ray::IDLE``) overwrites the memory where the kernel keeps its first environment.
+    """
+    try:
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        if process.environ().get(_MARK) == str(folder):
+            return True
+        return process.name().startswith("ray") and any(
+            Path(item.path).is_relative_to(folder) for item in process.open_files()
+        )
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False
