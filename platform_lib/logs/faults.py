@@ -47,7 +47,7 @@ def damage_types() -> tuple[type[Exception], ...]:
         ("rosbags.rosbag2", "ReaderError"),
         ("rosbags.typesys", "TypesysError"),
         ("pyarrow", "ArrowException"),
-        ("xml.etree.ElementTree", "ParseError"),
+        ("xml.parsers.expat", "ExpatError"),
         ("lxml.etree", "LxmlError"),
     ):
         kind = getattr(sys.modules.get(module), name, None)

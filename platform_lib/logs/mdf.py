@@ -6,6 +6,7 @@ up to 256 MiB of records, in row ranges beyond that.
 
 from __future__ import annotations
 
+import logging
 import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
@@ -35,6 +36,9 @@ _TEXT_TYPES = {6: "latin-1", 7: "utf-8", 8: "utf-16-le", 9: "utf-16-be"}
 _VLSD = 1
 _TIME_FIELD = pa.field(TIMESTAMP, pa.int64(), nullable=False)
 
+# asammdf prints its own complaints on standard error; what matters of them is raised or reported here.
+logging.getLogger("asammdf").setLevel(logging.CRITICAL)
+
 
 @dataclass(frozen=True, slots=True)
 class Group:
@@ -63,11 +67,12 @@ class MdfSource:
         self._mdf = mdf
         self._version = int(mdf.version[0])
         self.report = report
-        self.metadata = header_metadata(mdf, self._version)
+        self.metadata = header_metadata(path, mdf, self._version, report)
         self._start_ns = start_ns
         self._groups: dict[str, Group] = {}
         self._bus: dict[str, tuple[Group, BusMessage]] = {}
         self._databases = databases
+        self._cut: set[int] = set()
         self.streams: tuple[Stream, ...] = ()
 
     def prepare(self, limits: list[int | None]) -> None:
@@ -81,7 +86,11 @@ class MdfSource:
                     self.report.unsupported[name] = reason
                     self.report.problems.append(f"group '{name}' is not read: {reason}")
                     continue
-                group = self._group(index, limits[index] if index < len(limits) else None, name)
+                limit = limits[index] if index < len(limits) else None
+                if limit == 0 and self._mdf.groups[index].channel_group.cycles_nr:
+                    self.report.unsupported[name] = "none of its records is whole"
+                    continue
+                group = self._group(index, limit, name)
                 self._groups[name] = group
                 streams.append(self._stream(name, self._kind(index), group))
         self.streams = (*streams, *self._bus_streams())
@@ -119,6 +128,8 @@ class MdfSource:
         record_bytes = int(block.samples_byte_nr) + int(getattr(block, "invalidation_bytes_nr", 0))
         rows = declared if limit is None else min(limit, declared)
         master = np.asarray(self._mdf.get_master(index, record_count=rows)) if rows else np.empty(0)
+        if rows < declared:
+            self._cut.add(index)
         if master.size != rows:
             if not self.report.recovered:
                 what = f"group '{name}' declares {declared} records, {master.size} can be read"
@@ -176,6 +187,11 @@ class MdfSource:
         """Read raw samples of a group's channels; array channels come converted, since asammdf does both at once."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
+            if index in self._cut:  # `select` reads past `count`, into the damage; `get` does not
+                return [
+                    self._mdf.get(group=index, index=at, raw=True, record_offset=offset, record_count=count)
+                    for at in channels
+                ]
             wanted = [(None, index, at) for at in channels]
             return list(self._mdf.select(wanted, record_offset=offset, record_count=count, raw=True, copy_master=False))
 
@@ -330,9 +346,9 @@ def _version(path: Path, identification: bytes) -> int:
 def _check(path: Path, version: int, report: Report, *, recover: bool) -> list[int | None]:
     """Prove the structure; return each group's whole rows, where known."""
     if version < 4:
-        mdf3_blocks.check_structure(path)
         report.unverified.append("MDF 3 has no checksum: flipped bits in sample data cannot be noticed")
-        return []
+        limits = mdf3_blocks.check_structure(path, report, recover=recover)
+        return limits
     structure = mdf_blocks.check_structure(path, recover=recover)
     for lost_bytes, problem in structure.damage:
         report.lose(lost_bytes, problem)
@@ -341,8 +357,12 @@ def _check(path: Path, version: int, report: Report, *, recover: bool) -> list[i
     return [group.whole_rows for group in structure.groups]
 
 
-def header_metadata(mdf: MDF, version: int) -> Mapping[str, str]:
-    """Return the header comment's properties, by name."""
+def header_metadata(path: Path, mdf: MDF, version: int, report: Report) -> Mapping[str, str]:
+    """Return the header comment's properties, by name.
+
+    Raises:
+        CorruptLog: The comment is broken XML, so who drove what is unknown (unless the log is being recovered).
+    """
     if version < 4:
         fields = {name: getattr(mdf.header, name, "") for name in ("author", "department", "project", "subject")}
         return {name: str(value) for name, value in fields.items() if value}
@@ -351,8 +371,11 @@ def header_metadata(mdf: MDF, version: int) -> Mapping[str, str]:
         return {"comment": comment} if comment else {}
     try:
         root = ET.fromstring(comment)  # noqa: S314 - see the import
-    except ET.ParseError:
-        return {"comment": comment}
+    except ET.ParseError as error:
+        if not report.recovered:
+            raise CorruptLog(f"the header comment is broken XML ({error})", where=path, remedy=REMEDY) from error
+        report.problems.append("the header comment is broken XML: no metadata")
+        return {}
     result: dict[str, str] = {}
     for element in root.iter():
         if element.tag.rpartition("}")[2] == "e" and element.get("name") and element.text:

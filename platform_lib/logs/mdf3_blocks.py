@@ -7,40 +7,58 @@ from pathlib import Path
 
 from platform_lib.errors import CorruptLog
 from platform_lib.logs.faults import REMEDY
+from platform_lib.logs.model import Report
 
 _HD_OFFSET = 64
 
 
-def check_structure(path: Path) -> None:
+def check_structure(path: Path, report: Report, *, recover: bool) -> list[int | None]:
     """Walk data groups, channel groups and channels.
 
+    Returns:
+        How many records of each channel group are whole; ``None`` where groups are mixed and it is not told.
+
     Raises:
-        CorruptLog: A block outside the file, a chain in a circle, less data than declared.
+        CorruptLog: A block outside the file, a chain in a circle, less data than declared (unless `recover`).
     """
-    _Checker(path).run()
+    return _Checker(path, report, recover=recover).run()
 
 
 class _Checker:
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, report: Report, *, recover: bool) -> None:
         self._path = path
+        self._report = report
+        self._recover = recover
         self._data = path.read_bytes()
         self._order = "<" if self._data[24:26] == b"\0\0" else ">"
 
-    def run(self) -> None:
+    def run(self) -> list[int | None]:
+        limits: list[int | None] = []
         first, *_ = self._fields(_HD_OFFSET, b"HD", "I")
         for group in self._chain(first, b"DG"):
             _, first_cg, _, data, count, id_bytes = self._fields(group, b"DG", "IIIIHH")
             needed = 0
+            sizes: list[tuple[int, int]] = []
             groups = self._chain(first_cg, b"CG")
             if len(groups) != count:
                 raise self._corrupt(group, f"a data group declares {count} channel groups and has {len(groups)}")
             for item in groups:
                 _, first_cn, _, _, _, record, cycles = self._fields(item, b"CG", "IIIHHHI")
                 needed += (record + min(id_bytes, 2)) * cycles
+                sizes.append((record + min(id_bytes, 2), cycles))
                 self._channels(first_cn, record)
-            if needed and data + needed > len(self._data):
-                what = f"a group declares {needed} bytes of data, {max(0, len(self._data) - data)} are left"
-                raise self._corrupt(data, f"{what}: the file was cut")
+            left = max(0, len(self._data) - data)
+            if needed > left:
+                self._cut(data, needed, left)
+            single = len(sizes) == 1 and sizes[0][0] > 0
+            limits.extend([min(sizes[0][1], left // sizes[0][0])] if single else [None] * len(sizes))
+        return limits
+
+    def _cut(self, data: int, needed: int, left: int) -> None:
+        error = self._corrupt(data, f"a group declares {needed} bytes of data, {left} are left: the file was cut")
+        if not self._recover:
+            raise error
+        self._report.lose(left, error.what)
 
     def _channels(self, first: int, record_bytes: int) -> None:
         for channel in self._chain(first, b"CN"):

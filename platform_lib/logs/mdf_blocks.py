@@ -98,6 +98,7 @@ class _Checker:
             raise self._corrupt(_HD_OFFSET, "the header has too few links")
         for link, kind in ((1, b"##FH"), (2, b"##CH"), (3, b"##AT"), (4, b"##EV")):
             self._chain(header.links[link], kind)
+        self._texts((header.links[5],), "the header's comment")
         for group in self._chain(header.links[0], b"##DG"):
             self._data_group(group)
         return self._result
@@ -139,6 +140,7 @@ class _Checker:
     def _data_group(self, block: Block) -> None:
         if len(block.links) < 4 or block.data_bytes < 1:
             raise self._corrupt(block.offset, "a data group block is too short")
+        self._texts((block.links[3],), "a data group's comment")
         record_id_bytes = self._data[block.data_offset]
         groups = self._chain(block.links[1], b"##CG")
         heads = [self._channel_group(group) for group in groups]
@@ -168,6 +170,8 @@ class _Checker:
         """Return declared records, flags and bytes a record (without its id)."""
         if len(block.links) < 6 or block.data_bytes < 32:
             raise self._corrupt(block.offset, "a channel group block is too short")
+        self._texts((block.links[2], block.links[5]), "a channel group's name or comment")
+        self._source(block.links[3])
         _, cycles, flags = struct.unpack_from("<QQH", self._data, block.data_offset)
         data_bytes, invalid_bytes = struct.unpack_from("<II", self._data, block.data_offset + 24)
         if not flags & _VLSD_FLAG:
@@ -188,7 +192,10 @@ class _Checker:
                 raise self._corrupt(channel.offset, "a channel lies past the end of its record")
             if flags & 2 and invalid >= invalid_bytes * 8:
                 raise self._corrupt(channel.offset, "a channel's invalidation bit lies past the end of its record")
-            self._text(channel.links[2], channel.offset)
+            if not channel.links[2]:
+                raise self._corrupt(channel.offset, "a channel has no name")
+            self._texts((channel.links[2], *channel.links[6:8]), "a channel's name, unit or comment")
+            self._source(channel.links[3])
             self._conversion(channel.links[4], ())
             self._signal_data(kind, channel)
             if channel.links[1]:
@@ -211,10 +218,14 @@ class _Checker:
             seen.add(offset)
             offset = block.links[0]
 
-    def _text(self, offset: int, owner: int) -> None:
-        if not offset:
-            raise self._corrupt(owner, "a channel has no name")
-        self._block(offset, {b"##TX", b"##MD"}, "a channel's name")
+    def _texts(self, offsets: tuple[int, ...], what: str) -> None:
+        for offset in offsets:
+            if offset:
+                self._block(offset, {b"##TX", b"##MD"}, what)
+
+    def _source(self, offset: int) -> None:
+        if offset:
+            self._texts(self._block(offset, {b"##SI"}, "a source").links[:3], "a source's name")
 
     def _conversion(self, offset: int, parents: tuple[int, ...]) -> None:
         if not offset:
@@ -222,6 +233,7 @@ class _Checker:
         if offset in parents or len(parents) > 16:
             raise self._corrupt(offset, "a conversion refers to itself")
         block = self._block(offset, {b"##CC"}, "a conversion")
+        self._texts(block.links[:3], "a conversion's name, unit or comment")
         for link in block.links[4:]:
             if link and self._block(link, {b"##CC", b"##TX", b"##MD"}, "a conversion's text").kind == b"##CC":
                 self._conversion(link, (*parents, offset))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
@@ -266,15 +267,42 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _check_sqlite(path: Path, connection: sqlite3.Connection, report: Report, *, recover: bool) -> None:
-    pages = connection.execute("PRAGMA page_count").fetchone()[0] * connection.execute("PRAGMA page_size").fetchone()[0]
-    verdict = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(3)")]
+    try:
+        page_bytes = connection.execute("PRAGMA page_size").fetchone()[0]
+        said = connection.execute("PRAGMA page_count").fetchone()[0] * page_bytes
+        verdict = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
+    except sqlite3.DatabaseError as error:
+        said, verdict = 0, str(error)
     size = path.stat().st_size
-    if verdict == ["ok"] and pages <= size:
+    if verdict == "ok" and said <= size:
         return
-    problem = f"sqlite finds the file damaged: {verdict[0][:120]}" if verdict != ["ok"] else "the file was cut"
+    problem = "the file was cut" if verdict == "ok" else f"sqlite finds the file damaged: {verdict[:120]}"
     if not recover:
         raise CorruptLog(problem, where=path, remedy=REMEDY)
-    report.lose(max(0, pages - size), problem)
+    report.lose(max(0, said - size), problem)
+
+
+def _index_rows(path: Path, connection: sqlite3.Connection, report: Report) -> Iterator[tuple[object, ...]]:
+    """Yield topic, time, row id and payload length of every message; of a damaged file, of those that can be read."""
+    columns = "topic_id, timestamp, id, length(data)"
+    if not report.recovered:
+        yield from connection.execute(f"SELECT {columns} FROM messages ORDER BY timestamp, id")  # noqa: S608 - constant
+        return
+    found: list[tuple[int, int, int, int]] = []
+    lost = 0
+    last = connection.execute("SELECT max(id) FROM messages").fetchone()[0] or 0
+    for row_id in range(1, last + 1):
+        try:
+            query = "SELECT topic_id, timestamp, id, data FROM messages WHERE id = ?"
+            row = connection.execute(query, (row_id,)).fetchone()
+        except sqlite3.DatabaseError:
+            lost += 1
+            continue
+        if row is not None:
+            found.append((row[0], row[1], row[2], len(row[3])))
+    if lost:
+        report.lose(0, f"{path.name}: {lost} messages lie on damaged pages")
+    yield from sorted(found, key=lambda row: (row[1], row[2]))
 
 
 def _sqlite_topics(path: Path, connection: sqlite3.Connection, report: Report) -> list[Topic]:
@@ -283,11 +311,10 @@ def _sqlite_topics(path: Path, connection: sqlite3.Connection, report: Report) -
         raise UnsupportedLog("a sqlite3 file that is no ROS 2 bag (no tables 'topics' and 'messages')", where=path)
     definitions = _Definitions(connection, names)
     rows: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
-    query = "SELECT topic_id, timestamp, id, length(data) FROM messages ORDER BY timestamp, id"
-    for topic_id, timestamp, row_id, size in connection.execute(query):
-        if not all(isinstance(item, int) for item in (topic_id, timestamp, size)):
+    for topic_id, timestamp, row_id, size in _index_rows(path, connection, report):
+        if not (isinstance(topic_id, int) and isinstance(timestamp, int) and isinstance(size, int)):
             raise CorruptLog(f"message row {row_id} holds values of the wrong kind", where=path, remedy=REMEDY)
-        rows[topic_id].append((timestamp, row_id, size))
+        rows[topic_id].append((timestamp, int(str(row_id)), size))
     topics = []
     for topic_id, name, kind, encoding in connection.execute("SELECT id, name, type, serialization_format FROM topics"):
         table = np.array(rows.pop(topic_id, []), np.int64).reshape(-1, 3)
