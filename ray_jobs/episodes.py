@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +11,6 @@ from platform_lib.errors import ContractError
 from platform_lib.evaluation.closed_loop import Episode, motion_comfort
 from platform_lib.evaluation.control import follow
 from platform_lib.models.interface import IMAGE_HEIGHT, IMAGE_WIDTH, Planner, PlannerInput
-from platform_lib.models.onnx_planner import OnnxPlanner
 from platform_lib.scenario.model import EVENTS, STEP_S, WEATHERS, DriveSpec, Observation
 from platform_lib.scenario.recording import JPEG_QUALITY
 from platform_lib.scenario.world import World
@@ -87,13 +84,6 @@ def planner_input(seen: Observation) -> PlannerInput:
 def _jpeg(rgb: NDArray[np.uint8]) -> bytes:
     quality = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
     return bytes(cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), quality)[1])
-
-
-def drive_onnx(name: str, path: Path, spec: DriveSpec, *, looks: bool) -> tuple[Episode, Episode]:
-    """Return the expert's and the planner's episode in one world."""
-    expert = drive_expert(spec)
-    planner = OnnxPlanner(name, path, threads=1)
-    return expert, drive_planner(planner, spec, looks=looks, expert_progress_m=expert.progress_m)
 
 
 def _episode(planner: str, world: World, speeds: list[float], *, expert_progress_m: float) -> Episode:

@@ -15,26 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from platform_lib.models import checkpoint
+from platform_lib.models.augmentation import Augmentation, Batch, augmented
 from platform_lib.models.interface import PLAN_TIMES_S, Float, PlannerInput
 from platform_lib.models.planner import Normalisation, PlannerConfig, PlannerNet, TorchPlanner
-
-
-@dataclass(frozen=True, slots=True)
-class Augmentation:
-    """Light, label-preserving changes of training frames.
-
-    There is no mirroring (traffic keeps right in every drive) and no shift of the image without its label.
-
-    Attributes:
-        brightness: Largest relative change of the whole image.
-        noise: Standard deviation of pixel noise, in 0..1.
-        ego_blackout: Share of samples whose history is replaced by its last speed held constant, so that the network
-            cannot live on continuing what the car did.
-    """
-
-    brightness: float
-    noise: float
-    ego_blackout: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +158,10 @@ class Fit:
         for number, rows in enumerate(self._batches()):
             for group in self._optimiser.param_groups:
                 group["lr"] = self._learning_rate(epoch * self._steps_per_epoch + number)
-            image, history = self._augmented(rows)
-            plan = self.network(image, history, self._command[rows])
+            batch = self._batch(rows)
+            plan = self.network(batch.image, batch.ego_history, batch.command)
             # In units of each waypoint's spread, so that sideways centimetres count beside metres ahead.
-            loss = nn.functional.smooth_l1_loss(plan / self._scale, self._future[rows] / self._scale, beta=0.1)
+            loss = nn.functional.smooth_l1_loss(plan / self._scale, batch.future_m / self._scale, beta=0.1)
             self._optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
             nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
@@ -190,20 +173,11 @@ class Fit:
         order = torch.from_numpy(self._generator.permutation(len(self._train)))
         return iter(torch.split(order, self._config.batch))
 
-    def _augmented(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        light, history = self._config.augmentation, self._history[rows].clone()
-        size = len(rows)
+    def _batch(self, rows: Tensor) -> Batch:
         looks = self.planner_config.kind == "camera"
         image = self._image[rows if looks else rows[:0]].float().div_(255.0)
-        gain = self._generator.uniform(1 - light.brightness, 1 + light.brightness, size).astype(np.float32)
-        if looks:
-            image.mul_(torch.from_numpy(gain)[:, None, None, None])
-        if light.noise:
-            image.add_(torch.randn_like(image), alpha=light.noise)
-        dark = torch.from_numpy(self._generator.random(size) < light.ego_blackout)
-        history[dark, :, 0] = history[dark, -1:, 0]
-        history[dark, :, 1:] = 0.0
-        return image.clamp_(0.0, 1.0), history
+        batch = Batch(image, self._history[rows], self._command[rows], self._future[rows])
+        return augmented(batch, self._config.augmentation, self._generator)
 
     def _learning_rate(self, step: int) -> float:
         total = self._steps_per_epoch * self._config.epochs

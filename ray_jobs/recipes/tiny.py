@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from platform_lib.models.fitting import Augmentation, FitConfig
+from platform_lib.models.augmentation import Augmentation
+from platform_lib.models.fitting import FitConfig
+from platform_lib.models.interface import IMAGE_WIDTH
 from platform_lib.models.planner import PlannerConfig
+from platform_lib.scenario.camera import FRONT_CAMERA
 from ray_jobs.recipes.config import TrainConfig
+
+_FOCAL_PX = FRONT_CAMERA.focal_px * IMAGE_WIDTH / FRONT_CAMERA.width_px
 
 
 def planner_tiny() -> TrainConfig:
@@ -22,7 +27,7 @@ def planner_tiny() -> TrainConfig:
             warmup_share=0.1,
             seed=1,
             threads=2,
-            augmentation=Augmentation(brightness=0.25, noise=0.02, ego_blackout=0.3),
+            augmentation=Augmentation(brightness=0.25, noise=0.02, mirror=0.5, turn_std_rad=0.04, focal_px=_FOCAL_PX),
         ),
     )
 
@@ -40,6 +45,6 @@ def ego_only_tiny() -> TrainConfig:
             warmup_share=0.1,
             seed=1,
             threads=2,
-            augmentation=Augmentation(brightness=0.0, noise=0.0, ego_blackout=0.0),
+            augmentation=Augmentation(brightness=0.0, noise=0.0, mirror=0.5, turn_std_rad=0.0, focal_px=_FOCAL_PX),
         ),
     )

@@ -1,0 +1,97 @@
+"""Changes of a training sample that change its label in the way geometry says, so that few drives teach more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+# Command 1 is a change to the left, 2 to the right: a mirror exchanges them.
+_MIRRORED_COMMANDS = [0, 2, 1]
+
+
+@dataclass(frozen=True, slots=True)
+class Augmentation:
+    """How much each change may do.
+
+    Attributes:
+        brightness: Largest relative change of the whole image.
+        noise: Standard deviation of pixel noise, in 0..1.
+        mirror: Share of samples that are mirrored: image, sideways path, yaw rate and lane-change command together.
+            A mirrored frame is one from a country that drives on the left; what it teaches about distances, braking
+            and bends holds in both.
+        turn_std_rad: Standard deviation of a rotation of the car on the spot. The image is turned about the camera,
+            exactly for a pinhole up to a small vertical stretch at its edges, and the path is turned with it: the
+            label leads back to the line that was driven.
+        focal_px: Focal length of the planner's image, for that rotation.
+    """
+
+    brightness: float
+    noise: float
+    mirror: float
+    turn_std_rad: float
+    focal_px: float
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """N samples as tensors.
+
+    Attributes:
+        image: (N, 3, H, W) in 0..1; no rows where the planner does not look.
+        ego_history: (N, 10, 3).
+        command: (N, 3), one-hot.
+        future_m: (N, 6, 2).
+    """
+
+    image: Tensor
+    ego_history: Tensor
+    command: Tensor
+    future_m: Tensor
+
+
+def augmented(batch: Batch, amount: Augmentation, generator: np.random.Generator) -> Batch:
+    """Return a changed copy; the same generator and torch seed give the same one."""
+    size = len(batch.command)
+    mirrored = torch.from_numpy(generator.random(size) < amount.mirror)
+    turns = torch.from_numpy((amount.turn_std_rad * generator.standard_normal(size)).astype(np.float32))
+    gains = torch.from_numpy(generator.uniform(1 - amount.brightness, 1 + amount.brightness, size).astype(np.float32))
+    batch = _turned(_mirrored(batch, mirrored), turns, amount.focal_px)
+    if not len(batch.image):
+        return batch
+    image = batch.image * gains[:, None, None, None]
+    if amount.noise:
+        image.add_(torch.randn_like(image), alpha=amount.noise)
+    return Batch(image.clamp_(0.0, 1.0), batch.ego_history, batch.command, batch.future_m)
+
+
+def _mirrored(batch: Batch, chosen: Tensor) -> Batch:
+    history, command, future, image = (
+        batch.ego_history.clone(),
+        batch.command.clone(),
+        batch.future_m.clone(),
+        batch.image,
+    )
+    history[chosen, :, 1] *= -1
+    future[chosen, :, 1] *= -1
+    command[chosen] = command[chosen][:, _MIRRORED_COMMANDS]
+    if len(image):
+        image = torch.where(chosen[:, None, None, None], image.flip(3), image)
+    return Batch(image, history, command, future)
+
+
+def _turned(batch: Batch, turn_rad: Tensor, focal_px: float) -> Batch:
+    """Turn the car to the left by `turn_rad` (N,): what it sees moves to the right, its path too."""
+    cosine, sine = torch.cos(turn_rad)[:, None], torch.sin(turn_rad)[:, None]
+    x, y = batch.future_m[:, :, 0], batch.future_m[:, :, 1]
+    future = torch.stack([cosine * x + sine * y, cosine * y - sine * x], dim=2)
+    image = batch.image
+    if len(image):
+        width = image.shape[3]
+        centre = (width - 1) / 2
+        bearing = torch.atan((torch.arange(width) - centre) / focal_px)[None] - turn_rad[:, None]
+        source = (torch.tan(bearing) * focal_px + centre).round().long().clamp_(0, width - 1)
+        image = image.gather(3, source[:, None, None, :].expand(-1, 3, image.shape[2], -1))
+    return Batch(image, batch.ego_history, batch.command, future)

@@ -1,0 +1,92 @@
+"""`drivetrain evaluate`: score a run, or any ONNX graph with the planner's interface."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from platform_lib.console import ERR, OUT, print_json
+from platform_lib.errors import ConfigError
+from platform_lib.home import open_home
+from platform_lib.options import ForceOption, HomeOption, JsonOption
+
+if TYPE_CHECKING:
+    from platform_lib.evidence import MetricsRow
+    from ray_jobs.evaluate import EvaluationOutcome
+
+
+def evaluate(
+    dataset: Annotated[str, typer.Option("--dataset", help="Dataset of this home whose test split is used.")],
+    run: Annotated[str | None, typer.Option("--run", help="Run to be scored.")] = None,
+    baseline: Annotated[str | None, typer.Option("--baseline", help="Ego-only run it has to beat.")] = None,
+    onnx: Annotated[Path | None, typer.Option("--onnx", help="Instead of a run: an ONNX graph, open loop.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="With --onnx: the planner's name in the report.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="With --onnx: folder of the report.")] = None,
+    *,
+    closed_loop: Annotated[bool, typer.Option(help="With --run: also drive in the simulator.")] = True,
+    force: ForceOption = False,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Score a planner by slice, open and closed loop, with 95 % intervals over drives.
+
+    The scorer first proves itself on agents with known scores; its digest travels with the report.
+    """
+    from ray_jobs.evaluate import evaluate_onnx, evaluate_run
+
+    if run is not None and baseline is not None and onnx is None and name is None and out is None:
+        outcome = evaluate_run(
+            open_home(home), run=run, baseline=baseline, dataset=dataset, closed=closed_loop, force=force
+        )
+    elif onnx is not None and name is not None and out is not None and run is None and baseline is None:
+        outcome = evaluate_onnx(open_home(home), onnx=onnx, name=name, dataset=dataset, out=out, force=force)
+    else:
+        raise ConfigError(
+            "name either a run and its baseline, or a graph, its name and where the report goes",
+            where="evaluate",
+            remedy="use --run RUN --baseline RUN, or --onnx FILE --name NAME --out DIR",
+        )
+    if as_json:
+        print_json(
+            {
+                "evaluation": outcome.folder / "evaluation.json",
+                "skipped": outcome.skipped,
+                "step_sha256": outcome.manifest.step_sha256,
+                "report": outcome.report.model_dump(mode="json"),
+            }
+        )
+        return
+    _show(outcome)
+
+
+def _show(outcome: EvaluationOutcome) -> None:
+    if outcome.skipped:
+        ERR.print(f"up to date, skipped (digest {outcome.manifest.step_sha256[:12]}...)", highlight=False)
+    report = outcome.report
+    OUT.print(_table("Open loop, test split", report.open_loop, ("ade_m", "fde_m", "miss_rate", "collision_rate")))
+    if report.closed_loop:
+        columns = ("collision_rate", "offroad_rate", "progress_ratio", "max_accel_mps2", "max_jerk_mps3")
+        total = tuple(row for row in report.closed_loop if row.slice == "all")
+        OUT.print(_table("Closed loop, all episodes", total, columns))
+    for finding in report.findings:
+        OUT.print(f"- {finding}", markup=False, highlight=False)
+    OUT.print(str(outcome.folder / "evaluation.json"), markup=False, highlight=False)
+
+
+def _table(title: str, rows: tuple[MetricsRow, ...], columns: tuple[str, ...]) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("planner")
+    table.add_column("slice")
+    for column in ("n", "drives", *columns):
+        table.add_column(column, justify="right")
+    for row in rows:
+        cells = []
+        for column in columns:
+            found = row.metrics[column]
+            ends = "" if found.low is None else f" ({found.low:.2f}..{found.high:.2f})"
+            cells.append(f"{found.value:.3f}{ends}")
+        table.add_row(row.planner, row.slice, str(row.n), str(row.drives), *cells)
+    return table

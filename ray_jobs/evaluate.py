@@ -1,0 +1,314 @@
+"""Evaluation: planners scored by slice, open loop on the test split and closed loop in the simulator, on Ray.
+
+A planner is always its ONNX graph, run by ONNX Runtime: float and quantized graphs go through one and the same door.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal, TypedDict, TypeVar
+
+import numpy as np
+import ray
+from pydantic import JsonValue
+
+from platform_lib.code_digest import code_sha256
+from platform_lib.console import progress
+from platform_lib.datasets.reader import DrivingDataset
+from platform_lib.errors import ContractError, IntegrityError, MissingPartError, PlatformError
+from platform_lib.evaluation import closed_loop, findings, open_loop
+from platform_lib.evaluation.bootstrap import RESAMPLES
+from platform_lib.evaluation.closed_loop import Episode
+from platform_lib.evaluation.geometry import Doubles
+from platform_lib.evaluation.self_test import Verdict, run_self_test
+from platform_lib.evidence import EvaluationReport, read_evidence, write_evidence
+from platform_lib.home import Home
+from platform_lib.manifest import Input, Manifest, Step, changed_outputs, input_of, read_manifest
+from platform_lib.models.interface import ConstantVelocity, Float, PlannerInput
+from platform_lib.models.onnx_planner import OnnxPlanner
+from platform_lib.scenario.model import DriveSpec
+from platform_lib.storage import publish_folder
+from ray_jobs.episodes import EXPERT, drive_expert, drive_planner, worlds
+from ray_jobs.pictures import write_scenes
+from ray_jobs.samples import LoadedSplit, load_split
+from ray_jobs.session import local_ray
+from ray_jobs.train import dataset_input, valid_name
+
+_LOG = logging.getLogger(__name__)
+CAMERA, EGO_ONLY = "camera", "ego_only"
+BOOTSTRAP_SEED = 20_261_120
+SPLIT: Literal["test"] = "test"
+SCORER_MODULES = (
+    "platform_lib.evaluation.open_loop",
+    "platform_lib.evaluation.closed_loop",
+    "platform_lib.evaluation.findings",
+    "platform_lib.evaluation.self_test",
+)
+_OUTPUT = "evaluation.json"
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationOutcome:
+    """What an evaluation left behind."""
+
+    folder: Path
+    manifest: Manifest
+    report: EvaluationReport
+    skipped: bool
+
+
+def evaluate_run(
+    home: Home, *, run: str, baseline: str, dataset: str, closed: bool = True, force: bool = False
+) -> EvaluationOutcome:
+    """Score a camera run against an ego-only run and constant velocity; writes ``RUN/evaluation/``.
+
+    Raises:
+        MissingPartError: A run or the dataset does not exist.
+        IntegrityError: A run's or the dataset's files differ from their manifest.
+        ContractError: The scorer fails its self-test, or a planner gives a plan that is not finite.
+    """
+    runs = {CAMERA: _whole_run(home, run), EGO_ONLY: _whole_run(home, baseline)}
+    folder = home.runs / run / "evaluation"
+    graphs = {name: home.runs / chosen / "model.onnx" for name, chosen in ((CAMERA, run), (EGO_ONLY, baseline))}
+    source = home.datasets / valid_name(dataset, what="--dataset")
+    specs = worlds() if closed else ()
+    step = Step(
+        "evaluation",
+        inputs={
+            "dataset": dataset_input(source),
+            **{
+                name: Input(sha256=found.outputs["model.onnx"].sha256, uri=str(graphs[name]))
+                for name, found in runs.items()
+            },
+        },
+        config=_config(specs, weights=runs[CAMERA].outputs["weights.pt"].sha256),
+        modules=("ray_jobs.evaluate",),
+    )
+    with home.lock(f"run-{run}"):
+        done = None if force else step.done(folder / "manifest.json")
+        if done is not None:
+            return _known(folder, done)
+        verdict = _believed()
+        split = _load(source)
+        with local_ray(home):
+            report = _score_run(graphs, split, specs, step, verdict)
+        planners = {"planned": OnnxPlanner(CAMERA, graphs[CAMERA]), EGO_ONLY: OnnxPlanner(EGO_ONLY, graphs[EGO_ONLY])}
+        with publish_folder(folder) as temporary:
+            write_evidence(temporary / _OUTPUT, report)
+            outputs = {_OUTPUT: temporary / _OUTPUT, **write_scenes(temporary, source, split, planners)}
+            manifest = step.finish(temporary / "manifest.json", outputs, _metrics(report))
+    return EvaluationOutcome(folder=folder, manifest=manifest, report=report, skipped=False)
+
+
+def evaluate_onnx(
+    home: Home, *, onnx: Path, name: str, dataset: str, out: Path, force: bool = False
+) -> EvaluationOutcome:
+    """Score any ONNX graph with the planner's interface, open loop; writes ``OUT/evaluation.json``.
+
+    Raises:
+        MissingPartError: The graph or the dataset does not exist.
+        ContractError: The graph has another interface, or gives a plan that is not finite.
+    """
+    OnnxPlanner(name, onnx)  # refuse a graph of another interface before anything is started
+    source = home.datasets / valid_name(dataset, what="--dataset")
+    graph = input_of(onnx)
+    step = Step(
+        "evaluation",
+        inputs={"dataset": dataset_input(source), "onnx": graph},
+        config={**_config((), weights=graph.sha256), "name": name},
+        modules=("ray_jobs.evaluate",),
+    )
+    done = None if force else step.done(out / "manifest.json")
+    if done is not None:
+        return _known(out, done)
+    verdict = _believed()
+    split = _load(source)
+    with local_ray(home):
+        plans = _plans_on_ray({name: onnx}, split.inputs)
+    scores = open_loop.score_frames(plans[name], split.frames)
+    report = EvaluationReport(
+        **_header(step, verdict, model_name=name, weights=graph.sha256, seeds=(BOOTSTRAP_SEED,)),
+        open_loop=open_loop.rows_by_slice(name, scores, split.frames, seed=BOOTSTRAP_SEED),
+        closed_loop=(),
+        findings=findings.self_test_findings(verdict),
+    )
+    write_evidence(out / _OUTPUT, report)
+    manifest = step.finish(out / "manifest.json", {_OUTPUT: out / _OUTPUT}, _metrics(report))
+    return EvaluationOutcome(folder=out, manifest=manifest, report=report, skipped=False)
+
+
+def _whole_run(home: Home, name: str) -> Manifest:
+    folder = home.runs / valid_name(name, what="--run")
+    remedy = f"train it with `drivetrain train RECIPE --dataset NAME --run {name}`"
+    try:
+        manifest = read_manifest(folder / "manifest.json")
+    except FileNotFoundError as error:
+        raise MissingPartError(f"no finished run '{name}'", where=folder, remedy=remedy) from error
+    changed = changed_outputs(manifest, folder)
+    if changed:
+        raise IntegrityError(f"changed after training: {', '.join(changed)}", where=folder, remedy=remedy)
+    return manifest
+
+
+def _known(folder: Path, manifest: Manifest) -> EvaluationOutcome:
+    report = read_evidence(EvaluationReport, folder / _OUTPUT)
+    return EvaluationOutcome(folder=folder, manifest=manifest, report=report, skipped=True)
+
+
+def _config(specs: Sequence[DriveSpec], *, weights: str) -> dict[str, JsonValue]:
+    return {
+        "split": SPLIT,
+        "bootstrap": {"seed": BOOTSTRAP_SEED, "resamples": RESAMPLES},
+        "closed_loop": [
+            {"seed": spec.seed, "weather": spec.weather, "event": spec.event, "duration_s": spec.duration_s}
+            for spec in specs
+        ],
+        "weights_sha256": weights,
+    }
+
+
+def _believed() -> Verdict:
+    """Run the scorer's self-test; nothing is scored by a scorer that fails it."""
+    verdict = run_self_test()
+    if not verdict.passed:
+        wrong = ", ".join((*verdict.failed, *verdict.missed))
+        raise ContractError(f"the scorer fails its own test: {wrong}", where="scorer", remedy="report this bug")
+    return verdict
+
+
+def _load(source: Path) -> LoadedSplit:
+    with DrivingDataset.open(source) as dataset:
+        return load_split(dataset, SPLIT)
+
+
+def _score_run(
+    graphs: dict[str, Path], split: LoadedSplit, specs: Sequence[DriveSpec], step: Step, verdict: Verdict
+) -> EvaluationReport:
+    frames = split.frames
+    plans = _plans_on_ray(graphs, split.inputs)
+    plans[ConstantVelocity.name] = ConstantVelocity().plan(split.inputs).astype(np.float64)
+    scores = {name: open_loop.score_frames(plan, frames) for name, plan in plans.items()}
+    rows = {name: open_loop.rows_by_slice(name, found, frames, seed=BOOTSTRAP_SEED) for name, found in scores.items()}
+    pairs = findings.paired_ade(scores[CAMERA], scores[EGO_ONLY], frames, seed=BOOTSTRAP_SEED)
+    rows[CAMERA] = findings.with_pairs(rows[CAMERA], pairs)
+    episodes = _episodes_on_ray(graphs, specs)
+    closed = tuple(
+        row
+        for name in (CAMERA, EGO_ONLY, EXPERT)
+        for row in closed_loop.rows_by_slice(name, episodes, seed=BOOTSTRAP_SEED)
+    )
+    driven = open_loop.score_frames(frames.future_m, frames)
+    return EvaluationReport(
+        **_header(
+            step,
+            verdict,
+            model_name=graphs[CAMERA].parent.name,
+            weights=str(step.config["weights_sha256"]),
+            seeds=(BOOTSTRAP_SEED, *(spec.seed for spec in specs)),
+        ),
+        open_loop=tuple(row for found in rows.values() for row in found),
+        closed_loop=closed,
+        findings=(
+            *findings.self_test_findings(verdict),
+            *findings.open_loop_findings(pairs, driven, frames),
+            *findings.closed_loop_findings(closed),
+        ),
+    )
+
+
+def _header(step: Step, verdict: Verdict, *, model_name: str, weights: str, seeds: tuple[int, ...]) -> _Header:
+    scorer = hashlib.sha256(f"{code_sha256(*SCORER_MODULES)}\n{verdict.sha256}".encode()).hexdigest()
+    return _Header(
+        model_name=model_name,
+        weights_sha256=weights,
+        dataset_sha256=step.inputs["dataset"].sha256,
+        split=SPLIT,
+        scorer_version=version("drivetrain"),
+        scorer_sha256=scorer,
+        seeds=seeds,
+    )
+
+
+class _Header(TypedDict):
+    """What every report begins with."""
+
+    model_name: str
+    weights_sha256: str
+    dataset_sha256: str
+    split: str
+    scorer_version: str
+    scorer_sha256: str
+    seeds: tuple[int, ...]
+
+
+@ray.remote(num_cpus=1)  # type: ignore[untyped-decorator]  # ray publishes no types
+def _plan_remotely(name: str, graph: str, inputs: PlannerInput) -> Float:
+    return OnnxPlanner(name, Path(graph), threads=1).plan(inputs)
+
+
+@ray.remote(num_cpus=1)  # type: ignore[untyped-decorator]  # ray publishes no types
+def _drive_remotely(graphs: dict[str, str], spec: DriveSpec) -> tuple[Episode, ...]:
+    expert = drive_expert(spec)
+    planned = [
+        drive_planner(
+            OnnxPlanner(name, Path(graph), threads=1),
+            spec,
+            looks=name == CAMERA,
+            expert_progress_m=expert.progress_m,
+        )
+        for name, graph in graphs.items()
+    ]
+    return (*planned, expert)
+
+
+def _plans_on_ray(graphs: dict[str, Path], inputs: PlannerInput) -> dict[str, Doubles]:
+    """Plan the whole split, in blocks (1:N), as doubles for the scorer."""
+    blocks = np.array_split(np.arange(len(inputs)), max(1, min(8, len(inputs) // 32)))
+    jobs = [(name, rows) for name in graphs for rows in blocks]
+    references = [_plan_remotely.remote(name, str(graphs[name]), inputs.take(rows)) for name, rows in jobs]
+    done: list[Float] = _gather("open loop", references)
+    return {
+        name: np.concatenate([plan for (owner, _), plan in zip(jobs, done, strict=True) if owner == name]).astype(
+            np.float64
+        )
+        for name in graphs
+    }
+
+
+def _episodes_on_ray(graphs: dict[str, Path], specs: Sequence[DriveSpec]) -> tuple[Episode, ...]:
+    """Drive every world once with each planner and the expert (1:1)."""
+    if not specs:
+        return ()
+    paths = {name: str(path) for name, path in graphs.items()}
+    references = [_drive_remotely.remote(paths, spec) for spec in specs]
+    done: list[tuple[Episode, ...]] = _gather("closed loop", references)
+    return tuple(episode for episodes in done for episode in episodes)
+
+
+def _gather(title: str, references: Sequence[ray.ObjectRef[_T]]) -> list[_T]:
+    """Wait for Ray tasks, in their own order, showing progress; an error in one is raised as itself."""
+    waiting = list(references)
+    with progress(title, total=len(waiting)) as bar:
+        while waiting:
+            ready, waiting = ray.wait(waiting, num_returns=1)
+            try:
+                ray.get(ready)
+            except ray.exceptions.RayTaskError as error:
+                raise error.cause if isinstance(error.cause, PlatformError) else error from None
+            bar.advance(len(ready))
+    return list(ray.get(list(references)))
+
+
+def _metrics(report: EvaluationReport) -> dict[str, JsonValue]:
+    found: dict[str, JsonValue] = {}
+    for row in report.open_loop:
+        if row.slice == "all":
+            found[f"{row.planner}_ade_m"] = round(row.metrics["ade_m"].value, 4)
+            found[f"{row.planner}_fde_m"] = round(row.metrics["fde_m"].value, 4)
+    return found
