@@ -153,6 +153,7 @@ FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("train split", "G0 evidence", "fail", {"evaluation": lambda e: e.model_copy(update={"split": "train"})}),
     ("other scorer", "G0 evidence", "fail", {"compressed": lambda e: e.model_copy(update={"scorer_sha256": SHA("x")})}),
     ("other artefact", "G0 evidence", "fail", {"compressed": lambda e: e.model_copy(update={"weights_sha256": SHA("x")})}),
+    ("other seeds", "G0 evidence", "fail", {"compressed": lambda e: e.model_copy(update={"seeds": (1, 99)})}),
     ("no compressed", "G0 evidence", "not_run", {"compressed": lambda _: None}),
     ("nothing chosen", "G0 evidence", "not_run", {"compiled": lambda c: c.model_copy(update={"chosen": None})}),
     ("person visible", "G0 PII", "fail", {"dataset": lambda d: _pii(d, "present")}),
