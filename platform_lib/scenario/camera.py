@@ -52,8 +52,11 @@ class PinholeCamera:
 
     def to_optical(self, points_m: ArrayLike) -> NDArray[np.float64]:
         """Turn ego points (..., 3) into optical coordinates (..., 3); the last column is the depth."""
-        offset = np.array([self.mount_x_m, 0.0, self.mount_z_m])
-        return np.asarray((np.asarray(points_m, dtype=np.float64) - offset) @ self.camera_from_ego.T)
+        points = np.asarray(points_m, dtype=np.float64)
+        c, s = math.cos(self.pitch_rad), math.sin(self.pitch_rad)
+        ahead, up = points[..., 0] - self.mount_x_m, points[..., 2] - self.mount_z_m
+        # The product with `camera_from_ego`, written out: BLAS rounds differently from one CPU to the next.
+        return np.stack([-points[..., 1], -s * ahead - c * up, c * ahead - s * up], axis=-1)
 
     def to_pixels(self, optical_m: NDArray[np.float64]) -> NDArray[np.float64]:
         """Project optical coordinates (..., 3) to pixels (..., 2); depths under `NEAR_M` are taken as `NEAR_M`."""

@@ -71,9 +71,9 @@ def light_at(look: Look, x_m: float, y_m: float) -> float:
     return min(1.0, look.ambient + look.beam * math.exp(-((angle / 0.38) ** 2)) * reach)
 
 
-def shade(look: Look, colour: Colour, x_m: float, y_m: float, factor: float = 1.0) -> Colour:
-    """Return a colour as seen at a place of the ego frame: lit, then hidden by fog with distance."""
-    light = light_at(look, x_m, y_m) * factor
+def shade(look: Look, colour: Colour, x_m: float, y_m: float, *, shines: bool = False) -> Colour:
+    """Return a colour as seen at a place of the ego frame: lit (unless it shines by itself), then hidden by fog."""
+    light = 1.0 if shines else light_at(look, x_m, y_m)
     clear = math.exp(-math.hypot(x_m, y_m) / look.fog_m)
     red, green, blue = (
         int(min(255.0, own * light) * clear + far * (1.0 - clear)) for own, far in zip(colour, look.fog, strict=True)

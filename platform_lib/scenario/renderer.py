@@ -328,7 +328,7 @@ class Renderer:
         if len(polygon) < 3:
             return
         if face.glow:
-            colour = shade(self._look, face.colour, at[0], at[1], 1.0 + 3.0 * max(face.glow - 0.5, 0.0))
+            colour = shade(self._look, face.colour, at[0], at[1], shines=True)
             self._fill(self._camera.to_pixels(polygon), colour)
             if face.glow > 0.6:
                 x, y, z = placed.mean(axis=0)

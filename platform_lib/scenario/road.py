@@ -113,7 +113,11 @@ def random_road(rng: np.random.Generator, length_m: float) -> Road:
         turned_rad += sign * bend_m / radius_m
         position_m += bend_m + float(rng.uniform(15.0, 55.0))
     # A 12 m moving average twice: curvature changes as on a clothoid instead of jumping.
-    window = np.ones(24) / 24
-    for _ in range(2):
-        kappa = np.convolve(kappa, window, mode="same")
-    return Road.from_curvature(kappa)
+    return Road.from_curvature(_moving_average(_moving_average(kappa, 24), 24))
+
+
+def _moving_average(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
+    """Average over a centred window; running sums, since numpy's convolution differs in the last bit between CPUs."""
+    padded = np.concatenate([np.zeros(window // 2 + 1), values, np.zeros(window - window // 2 - 1)])
+    total = np.cumsum(padded)
+    return np.asarray((total[window:] - total[:-window]) / window)

@@ -199,7 +199,7 @@ class _Draw:
         return s
 
     def _lane_change(self) -> LaneChange | None:
-        likely = {"cruise": 0.75, "cut_in": 0.0}.get(self.spec.event, 0.35)
+        likely = {"cruise": 0.75, "cut_in": 0.0, "lead": 0.15}.get(self.spec.event, 0.35)
         if not self._chance(likely):
             return None
         end = self.spec.duration_s - LANE_CHANGE_S - 0.5

@@ -100,7 +100,7 @@ def _lamp_faces(a: float, b: float, height: float, lamps: Lamps, seen_from_m: tu
             colour, glow = (255, 250, 225), 0.9 if lamps.tail else 0.0
         found.append(_plate(x, side * (b - 0.28), 0.24, 0.72, 0.13, colour, glow))
         if lamps.indicator == int(side):
-            found.append(_plate(x, side * (b - 0.08), 0.12, 0.72, 0.14, (255, 168, 0), 1.0))
+            found.append(_plate(x, side * (b - 0.08), 0.12, 0.72, 0.14, (255, 140, 0), 1.0))
     if rear and lamps.brake:
         found.append(_plate(x + 0.3, 0.0, 0.35, height - 0.1, 0.05, (255, 40, 30), 1.0))
     return found
