@@ -275,11 +275,10 @@ def _plan(
 
 
 def _answers(known: FileKey, asked: FileKey, options: ReadOptions) -> bool:
-    """Whether what is known under one key is what reading under the other would give."""
-    if (known.reader_version, known.schema_version) != (asked.reader_version, asked.schema_version):
-        return False
-    # Without databases or a zone nothing better is offered: what was read with them stays.
-    return known.options_sha256 == asked.options_sha256 or (not options.dbc and options.timezone is None)
+    """Whether what is known under one key is what reading under the other would give, or better."""
+    if known.options_sha256 != asked.options_sha256 and not options.dbc and options.timezone is None:
+        return True  # read with databases or a zone that are not given now: reading again would lose what they gave
+    return known == asked
 
 
 def _is_final(refusal: Refusal, options: ReadOptions) -> bool:
