@@ -162,6 +162,7 @@ class _Scan:
         self._content = Content()
         self._run_start: int | None = None
         self._data_crc_ok: bool | None = None
+        self._suspect = False
 
     def close(self) -> None:
         self._file.close()
@@ -297,12 +298,36 @@ class _Scan:
         return None
 
     def _resume(self, at: int, limit: int, summary: Summary | None, error: CorruptLog) -> int | None:
-        """After damage at `at` find where to go on: the next chunk that a sound summary names, else nowhere."""
+        """After damage at `at` find where to go on: the next chunk that a sound summary names, else nowhere.
+
+        A file that was merely cut is right up to the cut. In one whose end is still there, bytes were changed, and
+        no message without a checksum of its own can be vouched for. Where zeros follow (space that a crash left
+        allocated), they may begin inside the last message before them.
+        """
         self._end_run(at)
+        if summary is not None:
+            self._suspect = True
+        elif self._byte_at(at) == 0:
+            self._drop_last(at)
         known = sorted(offset for offset in summary.chunks if offset > at) if summary and summary.checked else []
         following = known[0] if known else None
         self._report.lose((following or limit) - at, error.what)
         return following
+
+    def _byte_at(self, offset: int) -> int | None:
+        self._file.seek(offset)
+        data = self._file.read(1)
+        return data[0] if data else None
+
+    def _drop_last(self, at: int) -> None:
+        """Forget the message outside chunks that ends at `at`, if one does."""
+        number = len(self._content.extents) - 1
+        if number < 0 or self._content.extents[number].head is not None:
+            return
+        last = max(self._content.messages.values(), key=lambda item: item.place[-1] if item.place else -1)
+        self._report.lose(last.size[-1] + rec.MESSAGE.size, f"the message before byte {at} may be torn; dropped")
+        for column in (last.log_time, last.publish_time, last.size, last.place):
+            column.pop()
 
     def _data_record(self, op: int, at: int, length: int) -> None:
         body = at + rec.RECORD_HEADER.size
@@ -476,8 +501,8 @@ class _Scan:
             self._damage(data_end, 0, "the recorder's count of messages per topic is not what the file holds")
 
     def _drop_unproven(self) -> None:
-        """With `recover`, after a failed data checksum: keep only chunks whose own checksum holds."""
-        if self._data_crc_ok is not False:
+        """With `recover`, where bytes are known to be wrong: keep only chunks whose own checksum holds."""
+        if self._data_crc_ok is not False and not self._suspect:
             return
         content = self._content
         bad = [number for number, item in enumerate(content.extents) if item.head is None or item.head.crc == 0]

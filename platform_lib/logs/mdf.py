@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from asammdf import MDF
+from asammdf.blocks.mdf_v4 import MDF4
 
 from platform_lib.errors import CorruptLog, UnsupportedLog
 from platform_lib.logs import mdf3_blocks, mdf_blocks, mdf_clock
@@ -38,6 +39,17 @@ _TIME_FIELD = pa.field(TIMESTAMP, pa.int64(), nullable=False)
 
 # asammdf prints its own complaints on standard error; what matters of them is raised or reported here.
 logging.getLogger("asammdf").setLevel(logging.CRITICAL)
+
+
+def _finalise(mdf: MDF4) -> None:
+    # asammdf's own finaliser fails, loudly, on an object whose constructor had failed on a damaged file.
+    if getattr(mdf, "_file", None) is not None and hasattr(mdf, "header"):
+        mdf.close()
+    elif hasattr(mdf, "_tempfile"):
+        mdf._tempfile.close()  # noqa: SLF001 - it would be left to the collector, which complains
+
+
+MDF4.__del__ = _finalise
 
 
 @dataclass(frozen=True, slots=True)
