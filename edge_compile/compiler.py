@@ -127,7 +127,9 @@ def _run(job: Job, workplace: Workplace, folder: Path, say: OnStage) -> CompileR
         limits=job.settings.limits,
     )
     rungs = [_torch_rung(job, quantized)]
-    precisions, sdk_versions = [], set()
+    precisions: list[CompiledPrecision] = []
+    sdk_versions: set[str] = set()
+    failures: dict[str, CompileError] = {}
     for precision in (FLOAT_REFERENCE, *job.settings.precisions):
         try:
             model = quantized.models.get(precision, float_model)
@@ -136,13 +138,14 @@ def _run(job: Job, workplace: Workplace, folder: Path, say: OnStage) -> CompileR
             raise  # killed or out of its limits: that says nothing about the model, so it must not be recorded
         except CompileError as error:
             on_target, item = None, _failed(precision, error)
+            failures[precision] = error
         else:
             sdk_versions.add(compiled.info.sdk_version)
             for name, file in compiled.files.items():
                 shutil.copyfile(file, folder / name)
         rungs.extend(_rungs(job, precision, quantized, on_target))
         precisions.append(item)
-    _refuse_if_none_compiled(precisions)
+    _refuse_if_none_compiled(job, failures)
     for precision in job.settings.precisions:
         shutil.copyfile(quantized.models[precision], folder / f"{precision}.qdq.onnx")
         shutil.copyfile(quantized.encodings[precision], folder / f"{precision}.encodings.json")
@@ -215,12 +218,10 @@ def _failed(precision: str, error: CompileError) -> CompiledPrecision:
     )
 
 
-def _refuse_if_none_compiled(precisions: Sequence[CompiledPrecision]) -> None:
-    quantized = [item for item in precisions if item.precision != FLOAT_REFERENCE]
-    if any(item.context for item in quantized):
-        return
-    reason = next(check.detail for check in quantized[0].checks if check.status == "fail")
-    raise CompileError(f"no precision compiled: {reason}", remedy="mend the model for this chip and compile again")
+def _refuse_if_none_compiled(job: Job, failures: Mapping[str, CompileError]) -> None:
+    if all(precision in failures for precision in job.settings.precisions):
+        first = failures[job.settings.precisions[0]]
+        raise CompileError(f"no precision compiled: {first.what}", where=first.where, remedy=first.remedy) from first
 
 
 def _torch_rung(job: Job, quantized: Quantized) -> ParityRung:

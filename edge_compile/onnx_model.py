@@ -48,7 +48,14 @@ def read_model(path: Path) -> FloatModel:
         raise MissingPartError("no such ONNX file", where=path, remedy="export the model first, or name its file")
     if path.stat().st_size > _LARGEST_BYTES:
         raise ContractError(f"larger than {_LARGEST_BYTES} bytes", where=path, remedy="compile the model in parts")
-    _check_valid(path)
+    try:
+        _check_valid(path)
+        return _read(path)
+    except ValueError as error:  # names that are no UTF-8, numbers that are no data type: onnx's checker lets them by
+        raise ContractError(f"not a valid ONNX model ({error})", where=path, remedy="export the model again") from error
+
+
+def _read(path: Path) -> FloatModel:
     external = _external_files(path)
     proto = onnx.load(path)
     if not proto.graph.node:
