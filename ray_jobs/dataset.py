@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import shutil
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 # Opening the lake costs a task some tenths of a second, so a task takes several drives; but not so many that the
 # last one keeps the others waiting.
 _TASKS_PER_CPU = 3
+_WORK_PREFIX = "dataset-"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -113,9 +115,7 @@ def _step(home: Home, lake_sha256: str, *, seed: int, rules: SampleRules) -> Ste
 
 
 def _build(home: Home, step: Step, drives: Sequence[Drive], folder: Path, *, seed: int, rules: SampleRules) -> Manifest:
-    work = home.scratch / "dataset"
-    shutil.rmtree(work, ignore_errors=True)  # what a killed build left; the lock is ours
-    work.mkdir(parents=True)
+    work = _work_folder(home)
     try:
         results = _build_drives(home, drives, rules, work, lake_sha256=step.inputs["lake"].sha256)
         shards = [item for item in results if isinstance(item, Shard)]  # 1 drive : 1 shard, or none and the reason
@@ -127,6 +127,17 @@ def _build(home: Home, step: Step, drives: Sequence[Drive], folder: Path, *, see
             return step.finish(temporary / MANIFEST_FILE, outputs, metrics_of(shards, skipped, proof))
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _work_folder(home: Home) -> Path:
+    """Clear what killed builds left (the lock is ours) and make a folder of this build's own.
+
+    A fresh name each time: an orphaned worker of a killed build may still write, and must not write here.
+    """
+    home.scratch.mkdir(exist_ok=True)
+    for old in home.scratch.glob(f"{_WORK_PREFIX}*"):
+        shutil.rmtree(old, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=_WORK_PREFIX, dir=home.scratch))
 
 
 def _refuse_too_few(shards: Sequence[Shard], skipped: Sequence[SkippedDrive]) -> None:

@@ -61,9 +61,7 @@ class TrainingNumbers:
 
     def statistics(self) -> DatasetStats:
         """Compute the statistics of everything added."""
-        return dataset_stats(
-            np.concatenate(self._history), np.concatenate(self._future), np.concatenate(self._command)
-        )
+        return dataset_stats(np.concatenate(self._history), np.concatenate(self._future), np.concatenate(self._command))
 
 
 def _rows(shards: Sequence[Shard], splits: Mapping[str, Split], train: TrainingNumbers) -> Iterator[pa.RecordBatch]:

@@ -36,6 +36,9 @@ def decode_images(jpegs: Sequence[bytes], names: Sequence[str]) -> npt.NDArray[n
         for row in range(start, min(start + _BLOCK, len(jpegs))):
             out[row] = _decode(jpegs[row], names[row])
 
+    if len(jpegs) <= _BLOCK:
+        block(0)
+        return out
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         for done in [pool.submit(block, start) for start in range(0, len(jpegs), _BLOCK)]:
             done.result()

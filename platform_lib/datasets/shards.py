@@ -78,23 +78,38 @@ def write_shard(lake: Lake, drive: Drive, rules: SampleRules, folder: Path) -> S
     if len(samples) == 0:
         counts = ", ".join(f"{reason} {count}" for reason, count in samples.dropped.items()) or "no frames"
         return SkippedDrive(drive.drive_id, f"no frame became a sample: {counts}")
-    table = samples_table(samples, loaded.images)
-    path = folder / f"{drive.drive_id}.arrow"
+    streams = loaded.streams
+    return write_samples(samples, loaded.images, folder, files=streams.file_sha256, labels=streams.labels)
+
+
+def write_samples(
+    samples: DriveSamples,
+    images: pa.ChunkedArray,
+    folder: Path,
+    *,
+    files: tuple[str, ...],
+    labels: Mapping[str, str],
+) -> Shard:
+    """Write one drive's samples to ``folder/<drive id>.arrow``.
+
+    Args:
+        samples: At least one.
+        images: JPEG bytes of all the drive's camera frames.
+        folder: Where.
+        files: Digests of the drive's log files.
+        labels: The drive's metadata.
+    """
+    model = samples.clock.model
+    if model is None:
+        raise ValueError(f"drive {samples.drive_id} has samples and no clock")
+    table = samples_table(samples, images)
+    path = folder / f"{samples.drive_id}.arrow"
     with (
         publish_file(path) as temporary,
         pa.OSFile(str(temporary), "wb") as sink,
         pa.ipc.new_file(sink, table.schema) as writer,
     ):
         writer.write_table(table, max_chunksize=256)
-    return _describe(samples, table, path, files=loaded.streams.file_sha256, labels=loaded.streams.labels)
-
-
-def _describe(
-    samples: DriveSamples, table: pa.Table, path: Path, *, files: tuple[str, ...], labels: Mapping[str, str]
-) -> Shard:
-    model = samples.clock.model
-    if model is None:
-        raise ValueError(f"drive {samples.drive_id} has samples and no clock")
     return Shard(
         drive_id=samples.drive_id,
         path=str(path),

@@ -147,6 +147,6 @@ class Drives:
         )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def drives() -> type[Drives]:
     return Drives
