@@ -10,9 +10,9 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from edge_compile.commands.gate import read_step_manifest
 from edge_compile.gate import judge
 from edge_compile.gate_dataset import DatasetFacts, dataset_facts
+from edge_compile.gate_files import read_step_manifest
 from platform_lib.errors import ContractError, IntegrityError, MissingPartError
 from platform_lib.evidence import CompiledPrecision, CompileReport, EvaluationReport, GateReport, read_evidence
 from platform_lib.handoff import model

@@ -11,7 +11,7 @@ import onnx
 from onnx import TensorProto, helper
 
 from edge_compile.bundle_sources import Places
-from edge_compile.commands.gate import DEFAULT_THRESHOLDS, read_thresholds, run_gate
+from edge_compile.gate_files import DEFAULT_THRESHOLDS, read_thresholds, run_gate
 from platform_lib.evidence import (
     Check,
     CompiledPrecision,

@@ -354,7 +354,7 @@ def test_a_rejection_ends_with_status_1_and_names_its_gates(tmp_path: Path) -> N
     ],
 )
 def test_thresholds_that_cannot_be_meant_are_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
-    from edge_compile.commands.gate import read_thresholds
+    from edge_compile.gate_files import read_thresholds
     from platform_lib.errors import ConfigError
 
     wrong = tmp_path / "wrong.yaml"

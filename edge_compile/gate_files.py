@@ -1,0 +1,115 @@
+"""The gate's files: evidence and thresholds read, the report published with its manifest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from pydantic import ValidationError
+
+from edge_compile.gate import Thresholds, judge
+from platform_lib.errors import ConfigError, IntegrityError, MissingPartError
+from platform_lib.evidence import CompileReport, EvaluationReport, GateReport, read_evidence, write_evidence
+from platform_lib.manifest import Manifest, Step, changed_outputs, input_of, manifest_path_of, read_manifest
+
+DEFAULT_THRESHOLDS = Path(__file__).with_name("thresholds.yaml")
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What `run_gate` decided.
+
+    Attributes:
+        step_sha256: Digest of evidence, thresholds and code together.
+        skipped: It was up to date and nothing was judged.
+    """
+
+    report: GateReport
+    step_sha256: str
+    skipped: bool
+
+
+def run_gate(
+    evaluation: Path, compressed: Path | None, compile_: Path, dataset: Path, *, thresholds: Path, out: Path
+) -> Judged:
+    """Read the evidence, judge it, and publish ``gates.json`` with its manifest; skipped when nothing changed.
+
+    Raises:
+        MissingPartError: Evidence is missing.
+        IntegrityError: Evidence is no such evidence, or differs from the manifest beside it.
+        ConfigError: The thresholds are not.
+    """
+    float_report = read_evidence(EvaluationReport, evaluation)
+    compressed_report = None if compressed is None else read_evidence(EvaluationReport, compressed)
+    compiled = read_evidence(CompileReport, compile_ / "report.json")
+    _unchanged_report(compile_)
+    dataset_manifest = read_step_manifest(dataset / "manifest.json", kind="dataset")
+    limits = read_thresholds(thresholds)
+    sources = {
+        "evaluation": evaluation,
+        "compile": compile_ / "report.json",
+        "dataset": dataset / "manifest.json",
+        **({} if compressed is None else {"compressed_evaluation": compressed}),
+    }
+    step = Step(
+        "gate",
+        inputs={name: input_of(path) for name, path in sources.items()},
+        config=limits.model_dump(mode="json"),
+        modules=("edge_compile.gate",),
+    )
+    if (done := step.done(manifest_path_of(out))) is not None:
+        return Judged(read_evidence(GateReport, out), done.step_sha256, skipped=True)
+    report = judge(float_report, compressed_report, compiled, dataset_manifest, limits)
+    write_evidence(out, report)
+    step.finish(manifest_path_of(out), {"gates.json": out}, {"state": report.state, "blocking": list(report.blocking)})
+    return Judged(report, step.sha256, skipped=False)
+
+
+def read_thresholds(path: Path) -> Thresholds:
+    """Read written thresholds.
+
+    Raises:
+        MissingPartError: There is no such file.
+        ConfigError: It is not YAML, misspells a key, or holds a limit that cannot be one.
+    """
+    remedy = f"compare it with {DEFAULT_THRESHOLDS}"
+    try:
+        return Thresholds.model_validate(yaml.safe_load(path.read_bytes()))
+    except FileNotFoundError as error:
+        raise MissingPartError("no thresholds", where=path, remedy="name a file with --thresholds") from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"not YAML: {' '.join(str(error).split())}", where=path, remedy=remedy) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise ConfigError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", where=path, remedy=remedy) from error
+
+
+def read_step_manifest(path: Path, *, kind: str) -> Manifest:
+    """Read the manifest of a step of the given kind.
+
+    Raises:
+        MissingPartError: There is none.
+        IntegrityError: It is none, or of another kind.
+    """
+    try:
+        manifest = read_manifest(path)
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise MissingPartError(
+            f"no {kind} here", where=path, remedy=f"name the folder that the step making a {kind} wrote"
+        ) from error
+    if manifest.kind != kind:
+        raise IntegrityError(f"the manifest of a {manifest.kind}, not of a {kind}", where=path)
+    return manifest
+
+
+def _unchanged_report(folder: Path) -> None:
+    manifest = read_step_manifest(folder / "manifest.json", kind="compile")
+    listed = {output.path for output in manifest.outputs.values()}
+    changed = changed_outputs(manifest, folder)
+    if "report.json" not in listed or changed:
+        raise IntegrityError(
+            f"changed after it was compiled: {', '.join(changed) or 'report.json is not in the manifest'}",
+            where=folder,
+            remedy="compile it again",
+        )
