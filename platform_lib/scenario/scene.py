@@ -155,8 +155,8 @@ class _Draw:
         self.cruise = cruise_mps
         self.lane = int(rng.integers(2))
         self.start_m = _EGO_START_M
-        # Strong events fall into 4..14 s of a 20 s drive, and scale with its length.
-        self.event_s = spec.duration_s * float(rng.uniform(0.22, 0.65))
+        # Strong events fall into 4..13 s of a 20 s drive; never so early that nobody could have reacted.
+        self.event_s = max(spec.duration_s * float(rng.uniform(0.22, 0.65)), 4.0)
         self.next_id = 1
 
     def scene(self) -> Scene:

@@ -51,6 +51,7 @@ def simulate_fleet(
     *,
     drives: int,
     seed: int,
+    duration_s: float = 20.0,
     broken: bool = False,
     jobs: int | None = None,
     force: bool = False,
@@ -62,6 +63,7 @@ def simulate_fleet(
         out: New, empty, or a folder this function wrote before (which is then replaced).
         drives: How many.
         seed: Decides every one of them; a larger fleet begins with the smaller one.
+        duration_s: Length of each.
         broken: Also write damaged files to ``out/broken``, made from one more drive.
         jobs: Processes; as many as there are CPUs when None. The bytes do not depend on it.
         force: Simulate even if the finished artefact is there.
@@ -72,16 +74,16 @@ def simulate_fleet(
         HomeBusyError: Another process is simulating beside `out`.
         PlatformError: A worker died.
     """
-    fleet = demo_fleet(drives, seed)
+    fleet = demo_fleet(drives, seed, duration_s=duration_s)
     if broken:
-        fleet = demo_fleet(drives + 1, seed)
+        fleet = demo_fleet(drives + 1, seed, duration_s=duration_s)
     workers = _workers(jobs, len(fleet))
     out = _usable(out)
     truth = out.with_name(out.name + ".truth")
     step = Step(
         KIND,
         inputs={},
-        config={"drives": drives, "seed": seed, "broken": broken},
+        config={"drives": drives, "seed": seed, "duration_s": duration_s, "broken": broken},
         modules=("platform_lib.scenario.simulation",),
     )
     manifest_path = manifest_path_of(out)

@@ -22,7 +22,9 @@ from platform_lib.storage import sha256_tree
 
 @pytest.fixture(scope="module")
 def first(tmp_path_factory: pytest.TempPathFactory) -> simulation.Simulated:
-    return simulate_fleet(tmp_path_factory.mktemp("fleet") / "drives", drives=2, seed=7, broken=True, jobs=1)
+    return simulate_fleet(
+        tmp_path_factory.mktemp("fleet") / "drives", drives=2, seed=7, duration_s=2.0, broken=True, jobs=1
+    )
 
 
 def test_what_is_written(first: simulation.Simulated) -> None:
@@ -40,21 +42,21 @@ def test_what_is_written(first: simulation.Simulated) -> None:
 
 
 def test_a_finished_artefact_is_skipped_and_a_changed_one_is_not(first: simulation.Simulated, tmp_path: Path) -> None:
-    again = simulate_fleet(first.out, drives=2, seed=7, broken=True)
+    again = simulate_fleet(first.out, drives=2, seed=7, duration_s=2.0, broken=True)
     assert again.skipped
     assert again.manifest == first.manifest
     out = tmp_path / "drives"
-    done = simulate_fleet(out, drives=1, seed=7, jobs=1)
+    done = simulate_fleet(out, drives=1, seed=7, duration_s=2.0, jobs=1)
     assert not done.skipped
     (out / "vehicle.dbc").write_text("changed")
-    mended = simulate_fleet(out, drives=1, seed=7, jobs=1)
+    mended = simulate_fleet(out, drives=1, seed=7, duration_s=2.0, jobs=1)
     assert not mended.skipped
     assert mended.manifest.outputs == done.manifest.outputs
 
 
 @pytest.mark.slow
 def test_neither_processes_nor_place_change_the_bytes(first: simulation.Simulated, tmp_path: Path) -> None:
-    other = simulate_fleet(tmp_path / "elsewhere", drives=2, seed=7, broken=True, jobs=2)
+    other = simulate_fleet(tmp_path / "elsewhere", drives=2, seed=7, duration_s=2.0, broken=True, jobs=2)
     assert sha256_tree(other.out) == sha256_tree(first.out)
     assert sha256_tree(other.truth) == sha256_tree(first.truth)
 
@@ -65,7 +67,7 @@ def test_a_foreign_folder_is_refused_and_left_alone(tmp_path: Path, suffix: str)
     foreign.mkdir()
     (foreign / "thesis.txt").write_text("years of work")
     with pytest.raises(ConfigError, match="did not write"):
-        simulate_fleet(tmp_path / "drives", drives=1, seed=7, jobs=1)
+        simulate_fleet(tmp_path / "drives", drives=1, seed=7, duration_s=2.0, jobs=1)
     assert (foreign / "thesis.txt").read_text() == "years of work"
 
 
@@ -111,7 +113,7 @@ def test_a_kill_leaves_nothing_behind_that_counts(tmp_path: Path, first: simulat
     assert not out.exists()
     stranger = tmp_path / ".tmp-0123456789ab-other"
     stranger.mkdir()
-    simulate_fleet(out, drives=2, seed=7, broken=True, jobs=1)
+    simulate_fleet(out, drives=2, seed=7, duration_s=2.0, broken=True, jobs=1)
     assert sha256_tree(out) == sha256_tree(first.out)
     assert [path.name for path in tmp_path.glob(".tmp-*")] == [stranger.name]
 
