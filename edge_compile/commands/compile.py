@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,8 @@ from platform_lib.options import ForceOption, JsonOption
 _Arrays = dict[str, NDArray[np.generic]]
 # What a frozen.npz may hold beside the model's inputs and outputs.
 _BYSTANDERS = frozenset({"sample_id"})
+# What numpy raises on a file that is no NPZ (a lone array is a TypeError), a damaged one, or one that holds pickles.
+_UNREADABLE = (ValueError, TypeError, KeyError, EOFError, OSError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
 
 def compile_command(
@@ -53,6 +56,7 @@ def compile_command(
     names = ({item.name for item in inputs.inputs}, {item.name for item in inputs.outputs})
     frozen_inputs, reference = (None, None) if frozen is None else _split(frozen, *names)
     calibrated, _ = _split(calibration, *names)
+    options = _options(option or [])
     stages = 2 + 2 * (1 + len(precisions))
     with progress("compiling", total=stages) as task:
         said: list[str] = []
@@ -71,7 +75,7 @@ def compile_command(
             frozen=frozen_inputs,
             reference=reference,
             precisions=precisions,
-            options=_options(option or []),
+            options=options,
             force=force,
             on_stage=on_stage,
         )
@@ -91,9 +95,9 @@ def _split(path: Path, inputs: set[str], outputs: set[str]) -> tuple[_Arrays, _A
             "no such NPZ file", where=path, remedy="`drivetrain train` writes calibration and frozen"
         )
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             arrays = {name: stored[name] for name in stored.files if name not in _BYSTANDERS}
-    except (ValueError, zipfile.BadZipFile, EOFError, OSError, AttributeError) as error:
+    except _UNREADABLE as error:
         raise ContractError(
             "not a readable NPZ of plain arrays", where=path, remedy="write it with numpy.savez"
         ) from error

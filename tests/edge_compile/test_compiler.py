@@ -498,12 +498,10 @@ def test_a_time_limit_stops_the_compile(planner: Planner, tmp_path: Path) -> Non
     ],
 )
 def test_nonsense_is_refused_at_once(planner: Planner, tmp_path: Path, changes: dict[str, object]) -> None:
-    started_s = time.monotonic()
     with pytest.raises(PlatformError) as caught:
         compile_planner(planner, tmp_path / "out", **changes)
     assert caught.value.remedy
-    assert time.monotonic() - started_s < 2.0
-    assert names_in(tmp_path) == set()
+    assert names_in(tmp_path) == set()  # no log either: no tool was started
 
 
 # The command
