@@ -7,9 +7,9 @@ and what was not measured is ``None`` with a reason, or ``not_run`` with a reaso
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, StringConstraints, ValidationError, model_validator
 
 from platform_lib.errors import IntegrityError, MissingPartError
 from platform_lib.storage import publish_bytes
@@ -28,6 +28,15 @@ class Interval(_Strict):
     low: float | None
     high: float | None
 
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        # The value may lie outside its own percentile interval when few drives are resampled; the ends may not cross.
+        if (self.low is None) != (self.high is None):
+            raise ValueError("one end of the interval is missing")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise ValueError(f"not an interval: {self.low} to {self.high}")
+        return self
+
 
 class MetricsRow(_Strict):
     """Scores of one planner on one slice.
@@ -42,8 +51,8 @@ class MetricsRow(_Strict):
 
     planner: str
     slice: str
-    n: int
-    drives: int
+    n: NonNegativeInt
+    drives: NonNegativeInt
     metrics: dict[str, Interval]
 
 
@@ -84,7 +93,7 @@ class ParityRung(_Strict):
     name: str
     precision: str
     status: Status
-    samples: int
+    samples: NonNegativeInt
     sqnr_db: float | None
     max_abs_error: float | None
     cosine: float | None
@@ -109,9 +118,15 @@ class Performance(_Strict):
 
     measured_on: Literal["device", "simulator", "not_run"]
     latency_us: Interval | None
-    ddr_read_bytes: int | None
-    ddr_write_bytes: int | None
+    ddr_read_bytes: NonNegativeInt | None
+    ddr_write_bytes: NonNegativeInt | None
     reason: str | None = None
+
+    @model_validator(mode="after")
+    def _explained(self) -> Self:
+        if self.latency_us is None and not self.reason:
+            raise ValueError("latency is unknown and no reason is given")
+        return self
 
 
 class GraphSummary(_Strict):
@@ -125,8 +140,8 @@ class GraphSummary(_Strict):
         unsupported: Node -> the compiler's reason.
     """
 
-    npu_nodes: int
-    cpu_nodes: int
+    npu_nodes: NonNegativeInt
+    cpu_nodes: NonNegativeInt
     dtypes: dict[str, int]
     float_nodes: tuple[str, ...]
     unsupported: dict[str, str]
@@ -187,7 +202,7 @@ class GateResult(_Strict):
     gate: str
     title: str
     status: Status
-    reason: str
+    reason: Annotated[str, StringConstraints(min_length=1)]
     evidence: tuple[str, ...]
 
 

@@ -57,15 +57,12 @@ def _mcap(folder: Path) -> None:
 
 
 def _bus(folder: Path) -> None:
-    import canmatrix.formats
     import cantools
 
     text = 'VERSION ""\nBU_:\nBO_ 100 Wheel: 8 Vector__XXX\n SG_ speed : 0|16@1+ (0.01,0) [0|655] "km/h" Vector__XXX\n'
     (folder / "a.dbc").write_text(text)
     database = cantools.database.load_file(folder / "a.dbc")
     assert database.decode_message(100, database.encode_message("Wheel", {"speed": 12.5}))["speed"] == 12.5
-    matrices = canmatrix.formats.loadp(str(folder / "a.dbc"))
-    assert next(iter(matrices.values())).frames[0].name == "Wheel"
 
 
 def _rosbag(folder: Path) -> None:
@@ -80,8 +77,6 @@ def _rosbag(folder: Path) -> None:
 def _tables(folder: Path) -> None:
     import duckdb
     import lance
-    import pandas as pd
-    import polars as pl
     import pyarrow as pa
 
     table = pa.table({"timestamp_ns": [3, 1, 2], "value": [0.5, None, 1.5]})
@@ -89,20 +84,15 @@ def _tables(folder: Path) -> None:
     again = lance.dataset(folder / "a.lance").to_table()
     assert again.equals(table)
     assert duckdb.connect().execute("select count(value) from again").fetchone() == (2,)
-    assert pl.from_arrow(table).sort("timestamp_ns")["value"].to_list() == [None, 1.5, 0.5]
-    assert table.to_pandas()["value"].isna().sum() == 1
-    assert pd.__version__.startswith("2.")
 
 
 def _codecs(folder: Path) -> None:
     import lz4.frame
     import zstandard
-    from lxml import etree
 
     data = b"drive" * 1000
     assert lz4.frame.decompress(lz4.frame.compress(data)) == data
     assert zstandard.ZstdDecompressor().decompress(zstandard.ZstdCompressor().compress(data)) == data
-    assert etree.fromstring(b"<AUTOSAR/>").tag == "AUTOSAR"
     del folder
 
 
@@ -115,13 +105,6 @@ def _pictures(folder: Path) -> None:
     assert abs(int(cv2.imdecode(jpeg, cv2.IMREAD_COLOR).mean()) - 128) <= 1
     assert Path(cv2.data.haarcascades, "haarcascade_frontalface_default.xml").is_file()
     assert hasattr(cv2, "CascadeClassifier")
-    del folder
-
-
-def _machine_code(folder: Path) -> None:
-    import numba
-
-    assert numba.njit(lambda value: value + 1)(41) == 42
     del folder
 
 
@@ -140,7 +123,7 @@ def _catalogue(folder: Path) -> None:
 
 
 DATA: tuple[Callable[[Path], None], ...] = (
-    _mdf, _mcap, _bus, _rosbag, _tables, _codecs, _pictures, _machine_code, _catalogue
+    _mdf, _mcap, _bus, _rosbag, _tables, _codecs, _pictures, _catalogue
 )  # fmt: skip
 
 
