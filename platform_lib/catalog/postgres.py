@@ -79,6 +79,7 @@ def embedded_postgres(home: Home) -> Iterator[str]:
     external = os.environ.get(DATABASE_URL_VARIABLE)
     if external:
         uri = _external_uri(external)
+        ensure_database(uri)
         ensure_database(database_uri(uri, TRACKING_DATABASE))
         yield uri
         return
@@ -417,8 +418,10 @@ class _Server:
                     group=None if account is None else account.gid,
                     extra_groups=None if account is None else (),
                 )
-            except (subprocess.SubprocessError, OSError) as error:
-                raise self._failure(f"{program} failed ({_first_line(error)})") from error
+            except subprocess.CalledProcessError as error:
+                raise self._failure(f"does not start: {program} ended with status {error.returncode}") from error
+            except (subprocess.TimeoutExpired, OSError) as error:
+                raise self._failure(f"does not start: {program}: {_first_line(error)}") from error
 
     def _rotate_log(self, limit_bytes: int = 8 << 20) -> None:
         if self.log.exists() and self.log.stat().st_size > limit_bytes:
