@@ -1,0 +1,285 @@
+"""The dataset step on simulated drives, against the simulator's truth; and what it refuses."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from platform_lib.errors import ConfigError, ContractError, IntegrityError, MissingPartError
+from platform_lib.home import Home, open_home
+
+COMMAND = [sys.executable, "-m", "platform_lib.cli", "dataset"]
+DRIVES = 4
+HISTORY_NS = np.arange(-9, 1) * 100_000_000
+FUTURE_NS = np.arange(1, 7) * 500_000_000
+# Lance says so whenever a process that imported it starts another with a hook in the child (Ray, PostgreSQL).
+pytestmark = pytest.mark.filterwarnings("ignore:lance is not fork-safe")
+
+
+@dataclass(frozen=True)
+class Truth:
+    """One drive as it was, from the simulator's truth file; times in the camera recorder's clock."""
+
+    logs: Path
+    columns: dict[str, np.ndarray]
+    clock: dict[str, float]
+
+    @classmethod
+    def read(cls, file: Path, logs: Path) -> Truth:
+        table = pq.read_table(file)
+        columns = {name: table[name].to_numpy() for name in table.column_names}
+        columns["yaw_rad"] = np.unwrap(columns["yaw_rad"])
+        return cls(logs, columns, json.loads(table.schema.metadata[b"drivetrain.truth"])["mdf_clock"])
+
+    def at(self, at_ns: Any, *names: str) -> np.ndarray:
+        since = (np.asarray(at_ns) - self.columns["timestamp_ns"][0]) * 1e-9
+        known = (self.columns["timestamp_ns"] - self.columns["timestamp_ns"][0]) * 1e-9
+        return np.stack([np.interp(since, known, self.columns[name]) for name in names], axis=-1)
+
+    def offset_s(self, mdf_ns: int) -> float:
+        """What has to be added to a time of the bus recorder."""
+        elapsed_s = (mdf_ns - self.clock["origin_ns"]) * 1e-9 - self.clock["offset_s"]
+        return -self.clock["offset_s"] - elapsed_s * self.clock["drift_ppm"] * 1e-6
+
+    def in_ego(self, at_ns: int, xy: np.ndarray) -> np.ndarray:
+        x, y, yaw = self.at(at_ns, "x_m", "y_m", "yaw_rad")
+        turn = np.array([[np.cos(yaw), np.sin(yaw)], [-np.sin(yaw), np.cos(yaw)]])
+        return (xy - [x, y]) @ turn.T
+
+    def in_world(self, at_ns: int, xy: np.ndarray) -> np.ndarray:
+        x, y, yaw = self.at(at_ns, "x_m", "y_m", "yaw_rad")
+        turn = np.array([[np.cos(yaw), -np.sin(yaw)], [np.sin(yaw), np.cos(yaw)]])
+        return xy @ turn.T + [x, y]
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A home whose lake holds simulated drives, and the truth about them."""
+
+    home: Home
+    truth: dict[str, Truth]
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
+    from platform_lib.catalog.postgres import embedded_postgres
+    from platform_lib.scenario.can_bus import DBC_PATH
+    from platform_lib.scenario.drive_files import write_drive
+    from platform_lib.scenario.fleet import demo_fleet
+    from ray_jobs.ingest import ingest
+    from ray_jobs.session import local_ray
+
+    root = tmp_path_factory.mktemp("dataset")
+    logs = root / "logs"
+    logs.mkdir()
+    truth: dict[str, Truth] = {}
+    for spec in demo_fleet(DRIVES, seed=3):
+        write_drive(spec, logs / spec.name, root / f"{spec.name}.parquet")
+        truth[spec.session] = Truth.read(root / f"{spec.name}.parquet", logs / spec.name)
+    # A drive of which only the bus was recorded: nothing to learn from, and to be named.
+    lame = logs / "lame"
+    lame.mkdir()
+    bus_only = demo_fleet(DRIVES + 1, seed=3)[-1]
+    write_drive(bus_only, root / "spare", root / "spare.parquet")
+    shutil.copy(root / "spare" / "can.mf4", lame / "can.mf4")
+    home = open_home(root / "home")
+    with embedded_postgres(home), local_ray(home):  # started once; every step below joins them
+        report = ingest(home, [logs], dbc=[str(DBC_PATH)])
+        assert not report.quarantined
+        yield Filled(home, truth)
+
+
+def truth_of(filled: Filled, drive_id: str) -> Truth:
+    return next(truth for session, truth in filled.truth.items() if session in drive_id)
+
+
+@pytest.mark.slow
+def test_samples_agree_with_the_simulators_truth(filled: Filled) -> None:
+    from platform_lib.datasets.reader import DrivingDataset
+    from ray_jobs.dataset import build_dataset
+
+    outcome = build_dataset(filled.home, "demo", seed=7)
+    metrics: dict[str, Any] = dict(outcome.manifest.metrics)
+    assert not outcome.skipped
+    assert metrics["drives"] == {"used": DRIVES, "skipped": 1}
+    assert "no /camera/front/image/compressed" in metrics["skipped_drives"][0]["reason"]
+    frames = metrics["frames"]
+    assert frames["kept"] + frames["thinned"] + sum(frames["dropped"].values()) == frames["recorded"]
+    errors_s = clock_errors_s(filled, metrics["clocks"])
+    assert max(errors_s) < 0.02
+    dataset = DrivingDataset.open(outcome.folder)
+    rows = 0
+    for split in ("train", "val", "test"):
+        arrays = dataset.load_split(split)  # type: ignore[arg-type]  # the loop variable is no literal
+        assert arrays.images.shape == (len(arrays), 96, 192, 3)
+        assert set(arrays.drive_id) == set(dataset.proof.drives[split])  # type: ignore[index]  # the same
+        for row in range(len(arrays)):
+            check_sample(truth_of(filled, arrays.drive_id[row]), arrays, row)
+        for drive_id in set(arrays.drive_id):
+            check_objects(truth_of(filled, drive_id), arrays, drive_id)
+        rows += len(arrays)
+    assert rows == frames["kept"] > DRIVES * 60
+    check_reading(outcome.folder)
+
+
+def clock_errors_s(filled: Filled, clocks: dict[str, Any]) -> list[float]:
+    errors = []
+    for drive_id, clock in clocks.items():
+        truth = truth_of(filled, drive_id)
+        middle_ns = int(truth.columns["timestamp_ns"].mean())
+        error = abs(clock["offset_s"] - truth.offset_s(middle_ns))
+        assert error < 4.0 * clock["offset_sigma_s"], drive_id
+        assert clock["offset_sigma_s"] < 0.02
+        errors.append(error)
+    return errors
+
+
+def check_sample(truth: Truth, arrays: Any, row: int) -> None:
+    at_ns = int(arrays.timestamp_ns[row])
+    # Within what was true at most 25 ms before or after (steering steps are sharp), and the sensors' noise.
+    around = at_ns + HISTORY_NS[:, None] + np.arange(-25, 26, 5) * 1_000_000
+    history = truth.at(around, "v_mps", "yaw_rate_rps", "accel_mps2")
+    noise = [0.05, 0.01, 0.2]
+    assert (arrays.ego_history[row] > history.min(axis=1) - noise).all()
+    assert (arrays.ego_history[row] < history.max(axis=1) + noise).all()
+    future = truth.in_ego(at_ns, truth.at(at_ns + FUTURE_NS, "x_m", "y_m"))
+    np.testing.assert_allclose(arrays.future[row], future, atol=0.02)
+    turned = truth.at(at_ns + FUTURE_NS, "yaw_rad")[:, 0] - truth.at(at_ns, "yaw_rad")[0]
+    np.testing.assert_allclose(arrays.ego_yaw_future[row], turned, atol=0.005)
+    place = np.searchsorted(truth.columns["timestamp_ns"], at_ns, side="right") - 1
+    assert arrays.command[row] == truth.columns["command"][place]
+
+
+def check_objects(truth: Truth, arrays: Any, drive_id: str) -> None:
+    """Compare with the messages themselves, placed by the true poses and not by the odometry."""
+    from platform_lib.logs import open_log
+
+    with open_log(truth.logs / "sensors.mcap") as log:
+        table = pa.Table.from_batches(list(log.read("/ground_truth/objects")))
+    messages = dict(zip(table["timestamp_ns"].to_pylist(), table["objects"].to_pylist(), strict=True))
+    times = np.array(sorted(messages))
+    compared = 0
+    for row in [row for row, name in enumerate(arrays.drive_id) if name == drive_id]:
+        at_ns = int(arrays.timestamp_ns[row])
+        for step, future_ns in enumerate(at_ns + FUTURE_NS):
+            seen_ns = int(times[np.argmin(np.abs(times - future_ns))])
+            if abs(seen_ns - future_ns) > 5_000_000:
+                continue  # this message was lost; neighbours were interpolated
+            expected = {
+                (
+                    item["kind"],
+                    *np.round(truth.in_ego(at_ns, truth.in_world(seen_ns, np.array([item["x"], item["y"]]))), 1),
+                )
+                for item in messages[seen_ns]
+            }
+            found = arrays.objects[row]
+            own = [place for place in range(len(found.kind)) if found.step[place] == step]
+            assert len(own) == len(expected)
+            for kind, x, y in expected:
+                distance = min(
+                    (
+                        np.hypot(found.box[place, 0] - x, found.box[place, 1] - y)
+                        for place in own
+                        if found.kind[place] == kind
+                    ),
+                    default=np.inf,
+                )
+                assert distance < 0.3
+                compared += 1
+    assert compared > 0 or not any(messages.values())
+
+
+def check_reading(folder: Path) -> None:
+    from platform_lib.datasets.reader import DrivingDataset
+
+    dataset = DrivingDataset.open(folder)
+    started = time.monotonic()
+    count = len(dataset.load_split("train"))
+    assert (time.monotonic() - started) / count < 0.01  # 0.4 ms where nothing else runs
+    with pytest.raises(ContractError, match="no split"):
+        dataset.load_split("holdout")  # type: ignore[arg-type]  # the planted fault
+
+
+@pytest.mark.slow
+def test_a_second_run_is_skipped_and_a_forced_one_gives_the_same_rows(filled: Filled) -> None:
+    from ray_jobs.dataset import build_dataset
+
+    first = build_dataset(filled.home, "again", seed=7)
+    assert build_dataset(filled.home, "again", seed=7).skipped
+    forced = build_dataset(filled.home, "again", seed=7, force=True)
+    assert not forced.skipped
+    assert forced.manifest.metrics == first.manifest.metrics
+    assert not list((filled.home.root / "scratch").glob("dataset-*"))
+
+
+def test_too_few_drives_are_refused_with_the_reasons() -> None:
+    from platform_lib.datasets.model import SkippedDrive
+    from ray_jobs.dataset import _refuse_too_few
+
+    with pytest.raises(ContractError, match=r"0 of 4 drives .* needs at least 3 \(drive-0: no camera; drive-1"):
+        _refuse_too_few([], [SkippedDrive(f"drive-{number}", "no camera") for number in range(4)])
+
+
+@pytest.mark.slow
+def test_a_kill_leaves_the_old_dataset_and_a_rerun_gives_the_new_one(filled: Filled) -> None:
+    from platform_lib.datasets.reader import DrivingDataset
+    from ray_jobs.dataset import build_dataset
+
+    old = build_dataset(filled.home, "killed", seed=1).manifest
+    arguments = [*COMMAND, "killed", "--seed", "2", "--home", str(filled.home.root), "--json"]
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while not list((filled.home.root / "scratch").glob("dataset-*/*.arrow")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+        assert process.poll() is None, "the build ended before it could be killed"
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert DrivingDataset.open(filled.home.datasets / "killed").manifest == old
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    document = json.loads(done.stdout)
+    assert not document["skipped"]
+    rebuilt = DrivingDataset.open(filled.home.datasets / "killed")
+    assert rebuilt.proof.seed == 2
+    assert document["content_sha256"] == rebuilt.manifest.metrics["content_sha256"]
+
+
+@pytest.mark.slow
+def test_a_home_without_drives_is_refused(tmp_path: Path) -> None:
+    from ray_jobs.dataset import build_dataset
+
+    with pytest.raises(MissingPartError, match="holds no drive"):
+        build_dataset(open_home(tmp_path / "empty"), "demo")
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../up", ".hidden", "-x", "a" * 65, "sp ace"])
+def test_a_name_that_is_no_folder_is_refused_before_anything_starts(tmp_path: Path, name: str) -> None:
+    from ray_jobs.dataset import build_dataset
+
+    with pytest.raises(ConfigError, match="cannot name a dataset"):
+        build_dataset(open_home(tmp_path / "home"), name)
+    assert not (tmp_path / "home" / "postgres").exists()
+
+
+def test_a_folder_that_is_no_dataset_is_refused(tmp_path: Path) -> None:
+    from platform_lib.datasets.reader import DrivingDataset
+
+    with pytest.raises(MissingPartError, match="no dataset"):
+        DrivingDataset.open(tmp_path / "nothing")
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(IntegrityError):
+        DrivingDataset.open(tmp_path)
