@@ -26,7 +26,7 @@ from platform_lib.evidence import (
 
 
 def _row(slice_name: str = "all") -> MetricsRow:
-    interval = Interval(value=0.5, low=0.4, high=None)
+    interval = Interval(value=0.5, low=0.4, high=0.7)
     return MetricsRow(planner="camera", slice=slice_name, n=10, drives=3, metrics={"ade_m": interval})
 
 
@@ -150,3 +150,22 @@ def test_rows_and_precisions_are_found_by_name() -> None:
     assert found is not None
     assert found.performance.latency_us is None
     assert _compile().precision("w4a16") is None
+
+
+@pytest.mark.parametrize(("low", "high"), [(0.6, 0.4), (0.4, None), (None, 0.7), (0.1, 0.0)])
+def test_an_interval_has_both_ends_in_order_or_none(low, high):
+    with pytest.raises(ValidationError):
+        Interval(value=0.5, low=low, high=high)
+    assert Interval(value=0.5, low=0.1, high=0.2).high == 0.2
+
+
+def test_an_unknown_latency_gives_its_reason():
+    fields = {"measured_on": "not_run", "latency_us": None, "ddr_read_bytes": None, "ddr_write_bytes": None}
+    with pytest.raises(ValidationError, match="no reason"):
+        Performance(**fields)
+    assert Performance(**fields, reason="the vendor gives none for v68").latency_us is None
+
+
+def test_counts_are_not_negative():
+    with pytest.raises(ValidationError):
+        MetricsRow(planner="camera", slice="all", n=-1, drives=1, metrics={})
