@@ -9,7 +9,6 @@ from platform_lib.home import Home
 
 NAME = "demo"
 TARGET = "sa8255p"
-PRECISION = "w8a16"
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +144,7 @@ def _edge_stages(home: Home, at: Places) -> tuple[Stage, ...]:
         Stage(
             title="Evaluate: the compressed planner, by the same scorer",
             argv=(
-                *("evaluate", "--onnx", str(at.compiled / f"{PRECISION}.qdq.onnx"), "--name", PRECISION),
+                *("evaluate", "--compiled", str(at.compiled)),
                 *("--dataset", NAME, "--out", str(at.compressed_evaluation.parent), "--home", root),
             ),
             writes=at.compressed_evaluation,

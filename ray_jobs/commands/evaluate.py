@@ -24,7 +24,10 @@ def evaluate(
     baseline: Annotated[str | None, typer.Option("--baseline", help="Ego-only run it has to beat.")] = None,
     onnx: Annotated[Path | None, typer.Option("--onnx", help="Instead of a run: an ONNX graph, open loop.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="With --onnx: the planner's name in the report.")] = None,
-    out: Annotated[Path | None, typer.Option("--out", help="With --onnx: folder of the report.")] = None,
+    compiled: Annotated[
+        Path | None, typer.Option("--compiled", help="Instead of --onnx and --name: a compile; its chosen precision.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="With --onnx or --compiled: folder of the report.")] = None,
     *,
     closed_loop: Annotated[bool, typer.Option(help="With --run: also drive in the simulator.")] = True,
     force: ForceOption = False,
@@ -37,6 +40,8 @@ def evaluate(
     """
     from ray_jobs.evaluate import evaluate_onnx, evaluate_run
 
+    if compiled is not None and onnx is None and name is None:
+        onnx, name = _chosen(compiled)
     if run is not None and baseline is not None and onnx is None and name is None and out is None:
         outcome = evaluate_run(
             open_home(home), run=run, baseline=baseline, dataset=dataset, closed=closed_loop, force=force
@@ -47,7 +52,7 @@ def evaluate(
         raise ConfigError(
             "name either a run and its baseline, or a graph, its name and where the report goes",
             where="evaluate",
-            remedy="use --run RUN --baseline RUN, or --onnx FILE --name NAME --out DIR",
+            remedy="use --run RUN --baseline RUN, --compiled DIR --out DIR, or --onnx FILE --name NAME --out DIR",
         )
     if as_json:
         print_json(
@@ -60,6 +65,21 @@ def evaluate(
         )
         return
     _show(outcome)
+
+
+def _chosen(compiled: Path) -> tuple[Path, str]:
+    """Return the QDQ graph and the name of the precision that a compile chose for the bundle."""
+    from platform_lib.evidence import CompileReport, read_evidence
+
+    report = read_evidence(CompileReport, compiled / "report.json")
+    chosen = report.precision(report.chosen) if report.chosen is not None else None
+    if chosen is None or chosen.qdq is None:
+        raise ConfigError(
+            "this compile chose no precision, so there is no compressed planner to score",
+            where=compiled / "report.json",
+            remedy="read its parity ladder; compile again with other precisions or another tolerance",
+        )
+    return compiled / chosen.qdq, chosen.precision
 
 
 def _show(outcome: EvaluationOutcome) -> None:
