@@ -44,7 +44,8 @@ def agents_at(detections: Detections, pose: Series, at_ns: Int64Array, rules: Sa
     _, known = interpolate(messages, at_ns, max_gap_ns=rules.objects_gap_ns)
     seen_ns = detections.message_ns[detections.message]
     ego, placed = interpolate(pose, seen_ns, max_gap_ns=rules.pose_gap_ns)
-    # A message whose ego pose is unknown cannot be placed: its moment is as unknown as if it were missing.
+    placed &= np.isfinite(detections.box).all(axis=1)
+    # A message that cannot be placed (no ego pose, or no number): its moment is as unknown as if it were missing.
     lost = np.unique(detections.message_ns[detections.message[~placed]])
     if len(lost):
         known &= ~nearest(lost, at_ns, tolerance_ns=rules.objects_gap_ns).valid

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from platform_lib.datasets.agents import AgentsAt, agents_at
 from platform_lib.datasets.geometry import ego_from_odom
 from platform_lib.datasets.model import (
+    COMMANDS,
     FUTURE_OFFSETS_NS,
     FUTURE_STEPS,
     HISTORY_OFFSETS_NS,
@@ -64,6 +65,7 @@ def build_samples(
     pose, pose_known = interpolate(streams.pose, at_ns, max_gap_ns=rules.pose_gap_ns)
     ahead, ahead_known = interpolate(streams.pose, at_ns[:, None] + FUTURE_OFFSETS_NS, max_gap_ns=rules.pose_gap_ns)
     command = as_of(streams.command_ns, at_ns, max_age_ns=rules.command_age_ns)
+    given = streams.command[command.index]
     asked_ns = at_ns[:, None] + np.concatenate([[0], FUTURE_OFFSETS_NS])
     agents = agents_at(streams.detections, streams.pose, asked_ns.reshape(-1), rules)
     reasons = _reasons(
@@ -71,7 +73,7 @@ def build_samples(
         chosen,
         clock.model,
         history_known=np.all(history_known, axis=1),
-        command_known=command.valid,
+        command_known=command.valid & (given >= 0) & (given < COMMANDS),
         future_known=pose_known & np.all(ahead_known, axis=1),
         objects_known=np.all(agents.known.reshape(len(chosen), -1), axis=1),
     )
@@ -88,7 +90,7 @@ def build_samples(
         frame=frame,
         timestamp_ns=at_ns[kept],
         ego_history=history[kept].astype(np.float32),
-        command=streams.command[command.index[kept]].astype(np.int8),
+        command=given[kept].astype(np.int8),
         future=future[..., :2].astype(np.float32),
         ego_yaw_future=future[..., 2].astype(np.float32),
         speed_mps=history[kept, -1, 0].astype(np.float32),

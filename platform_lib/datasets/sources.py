@@ -25,6 +25,7 @@ _POSITION = ("pose.pose.position.x", "pose.pose.position.y")
 _ORIENTATION = tuple(f"pose.pose.orientation.{axis}" for axis in "xyzw")
 _TWIST = ("twist.twist.linear.x", "twist.twist.angular.z")
 _COMMAND = "data"
+_FEWEST_SAMPLES = 20
 _BOX = ("x", "y", "yaw", "length", "width", "speed")
 
 
@@ -171,6 +172,8 @@ def _one_bus_signal(table: pa.Table, name: str, role: BusRole) -> Series | None:
         units = set(rows["unit"].to_pylist())
         if len(units) == 1 and (unit := units.pop()) in role.scale:
             series = Series.of(rows["timestamp_ns"].to_numpy(), rows["value"].to_numpy(zero_copy_only=False))
+            if len(series) < _FEWEST_SAMPLES:
+                continue
             return Series(series.timestamp_ns, series.values * role.scale[unit])
     return None
 

@@ -154,9 +154,10 @@ def estimate_clock(shared: Sequence[SharedSignal], options: AlignmentOptions | N
         step_s=chosen.grid_s,
         smooth_s=chosen.smooth_s,
         max_gap_s=chosen.max_gap_s,
+        reach_s=chosen.max_offset_s,
     )
     if not pairs:
-        return ClockEstimate(None, "no signal was recorded by both", wide_s, 0.0, ())
+        return ClockEstimate(None, "no signal was recorded by both at the same time", wide_s, 0.0, ())
     coarse = _search(_liveliest(pairs, chosen), chosen)
     reason = _refusal(coarse, chosen)
     if reason is not None:

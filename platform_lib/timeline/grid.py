@@ -13,6 +13,7 @@ from platform_lib.timeline.resampling import BoolArray, FloatArray, Series, inte
 _SPIKE_WINDOW = 7
 _SPIKE_SIGMAS = 6.0
 _KERNEL_SIGMAS = 3.0
+_MOST_POINTS = 10_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +138,20 @@ def effective_count(residual: FloatArray) -> float:
 
 
 def common_grid(
-    signals: Sequence[tuple[str, Series, Series]], *, step_s: float, smooth_s: float, max_gap_s: float
+    signals: Sequence[tuple[str, Series, Series]], *, step_s: float, smooth_s: float, max_gap_s: float, reach_s: float
 ) -> list[GridPair]:
-    """Put every pair (name, source, reference) on one grid; pairs without samples on either side are left out."""
-    usable = [item for item in signals if len(item[1]) >= _SPIKE_WINDOW and len(item[2]) >= _SPIKE_WINDOW]
+    """Put every pair (name, source, reference) on one grid.
+
+    Each recording is cut to what the other can meet within `reach_s`; one stray timestamp far away costs nothing.
+    Pairs that do not meet, or would take more than ten million grid points (a day at 10 ms), are left out.
+    """
+    reach_ns = round(reach_s * 1e9)
+    usable = []
+    for name, source, reference in signals:
+        cut = _meeting(source, reference, reach_ns), _meeting(reference, source, reach_ns)
+        spans_ns = [int(item.timestamp_ns[-1] - item.timestamp_ns[0]) for item in cut if len(item) >= _SPIKE_WINDOW]
+        if len(spans_ns) == 2 and max(spans_ns) <= _MOST_POINTS * step_s * 1e9:
+            usable.append((name, *cut))
     if not usable:
         return []
     origin_ns = min(int(series.timestamp_ns[0]) for _, *both in usable for series in both)
@@ -153,6 +164,16 @@ def common_grid(
         )
         for name, source, reference in usable
     ]
+
+
+def _meeting(series: Series, other: Series, reach_ns: int) -> Series:
+    """Cut a series to the time that the other covers, and `reach_ns` more to each side."""
+    if len(series) == 0 or len(other) == 0:
+        return series
+    start, stop = np.searchsorted(
+        series.timestamp_ns, [other.timestamp_ns[0] - reach_ns, other.timestamp_ns[-1] + reach_ns + 1]
+    )
+    return Series(series.timestamp_ns[start:stop], series.values[start:stop])
 
 
 def _on_grid(series: Series, origin_ns: int, *, step_s: float, smooth_s: float, max_gap_s: float) -> GridSignal:

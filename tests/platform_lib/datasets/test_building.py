@@ -166,6 +166,23 @@ def test_a_frame_that_is_no_jpeg_is_left_out(drives: Any) -> None:
     assert samples.dropped[str(Drop.IMAGE)] == 1
 
 
+def test_a_command_nobody_knows_is_unknown(drives: Any) -> None:
+    streams = drives.make()
+    samples = built(dataclasses.replace(streams, command=np.where(streams.command == 1, 5, 0)))
+    assert samples.dropped[str(Drop.COMMAND)] > 20
+    assert set(samples.command) == {0}
+
+
+def test_an_object_without_numbers_makes_its_moment_unknown(drives: Any) -> None:
+    streams = drives.make(agents=(drives.Agent(1, "vehicle", 130.0, -30.0, 0.7, 8.0),))
+    box = streams.detections.box.copy()
+    box[100] = np.nan
+    broken = dataclasses.replace(streams, detections=dataclasses.replace(streams.detections, box=box))
+    samples = built(broken)
+    assert samples.dropped[str(Drop.OBJECTS)] > 0
+    assert len(samples) + samples.dropped[str(Drop.OBJECTS)] == len(built(streams))
+
+
 def test_a_drive_without_information_about_its_clocks_is_skipped_with_the_reason(drives: Any) -> None:
     streams = drives.make()
     flat = dataclasses.replace(

@@ -212,3 +212,22 @@ def test_no_samples_on_one_side_is_no_clock() -> None:
 def test_options_that_contradict_each_other_are_refused() -> None:
     with pytest.raises(ContractError):
         AlignmentOptions(smooth_s=0.5, lobe_s=0.2)
+
+
+def test_one_stray_timestamp_far_away_costs_nothing() -> None:
+    rng = np.random.default_rng(10)
+    time_s, speed = lively_speed(rng, 20.0)
+    how = Recorder(rate_hz=100.0, offset_s=0.2)
+    source, reference = record(rng, time_s, speed, how), record(rng, time_s, speed, REFERENCE)
+    stray = Series.of(np.append(source.timestamp_ns, 0), np.append(source.values, 3.0))
+    assert abs(error_s(estimate_clock([SharedSignal("speed", stray, reference)]), how, 10.0)) < 0.02
+    both = Series.of(np.append(reference.timestamp_ns, 0), np.append(reference.values, 3.0))
+    assert estimate_clock([SharedSignal("speed", stray, both)]).model is None
+
+
+def test_recordings_of_different_times_are_no_clock() -> None:
+    rng = np.random.default_rng(11)
+    time_s, speed = lively_speed(rng, 20.0)
+    source, reference = record(rng, time_s, speed, SOURCE), record(rng, time_s, speed, REFERENCE)
+    later = Series(source.timestamp_ns + 3600 * 10**9, source.values)
+    assert "same time" in str(estimate_clock([SharedSignal("speed", later, reference)]).reason)
