@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
@@ -30,6 +31,8 @@ from platform_lib.logs.ros_schema import normal_name
 _METADATA = "metadata.yaml"
 _LOOKUP_ROWS = 500
 _MOST_MESSAGE_BYTES = 1 << 30
+_MOST_MISSING_BYTES = 4 << 30
+_SMALLEST_PAGE_BYTES = 512
 
 
 class _Loose(BaseModel):
@@ -248,7 +251,7 @@ class _SqliteStore:
 
 def _load_sqlite(path: Path, report: Report, *, recover: bool, compressed: bool) -> Loaded:
     with translated(path, "opening the sqlite3 bag"):
-        connection = _connect(path)
+        connection = _connect_cut(path) if recover and _missing_bytes(path) else _connect(path)
         try:
             _check_sqlite(path, connection, report, recover=recover)
             topics = _sqlite_topics(path, connection, report)
@@ -266,20 +269,43 @@ def _connect(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"file:{quote(str(path.resolve()))}?{mode}", uri=True)
 
 
+def _missing_bytes(path: Path) -> int:
+    """Return how many bytes the header says there are, and are not. Source: SQLite file format, section 1.3."""
+    with path.open("rb") as stream:
+        head = stream.read(32)
+    page_bytes = int.from_bytes(head[16:18], "big") or 1
+    pages = int.from_bytes(head[28:32], "big")
+    return max(0, pages * (65_536 if page_bytes == 1 else page_bytes) - path.stat().st_size)
+
+
+def _connect_cut(path: Path, fill: bytes = b"\0") -> sqlite3.Connection:
+    """Open a file that was cut: sqlite refuses it unless the missing pages are there, so `fill` stands for them."""
+    missing = _missing_bytes(path)
+    if missing > _MOST_MISSING_BYTES:
+        raise CorruptLog(f"the header claims {missing} bytes more than there are", where=path, remedy=REMEDY)
+    data = path.read_bytes()
+    torn = len(data) % _SMALLEST_PAGE_BYTES
+    connection = sqlite3.connect(":memory:")
+    connection.deserialize(data[: len(data) - torn] + fill * (missing + torn))
+    return connection
+
+
 def _check_sqlite(path: Path, connection: sqlite3.Connection, report: Report, *, recover: bool) -> None:
+    missing = _missing_bytes(path)
     try:
-        page_bytes = connection.execute("PRAGMA page_size").fetchone()[0]
-        said = connection.execute("PRAGMA page_count").fetchone()[0] * page_bytes
         verdict = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
     except sqlite3.DatabaseError as error:
-        said, verdict = 0, str(error)
-    size = path.stat().st_size
-    if verdict == "ok" and said <= size:
+        verdict = str(error)
+    if verdict == "ok" and not missing:
         return
-    problem = "the file was cut" if verdict == "ok" else f"sqlite finds the file damaged: {verdict[:120]}"
+    problem = (
+        f"the file was cut, {missing} bytes are missing"
+        if missing
+        else f"sqlite finds the file damaged: {verdict[:120]}"
+    )
     if not recover:
         raise CorruptLog(problem, where=path, remedy=REMEDY)
-    report.lose(max(0, said - size), problem)
+    report.lose(missing, problem)
 
 
 def _index_rows(path: Path, connection: sqlite3.Connection, report: Report) -> Iterator[tuple[object, ...]]:
@@ -288,21 +314,30 @@ def _index_rows(path: Path, connection: sqlite3.Connection, report: Report) -> I
     if not report.recovered:
         yield from connection.execute(f"SELECT {columns} FROM messages ORDER BY timestamp, id")  # noqa: S608 - constant
         return
-    found: list[tuple[int, int, int, int]] = []
-    lost = 0
-    last = connection.execute("SELECT max(id) FROM messages").fetchone()[0] or 0
-    for row_id in range(1, last + 1):
+    found = _readable_rows(connection)
+    if _missing_bytes(path):
+        # A payload may reach into the missing part and come back as filler: keep what does not depend on it.
+        other = _connect_cut(path, b"\xff")
         try:
-            query = "SELECT topic_id, timestamp, id, data FROM messages WHERE id = ?"
-            row = connection.execute(query, (row_id,)).fetchone()
-        except sqlite3.DatabaseError:
-            lost += 1
-            continue
-        if row is not None:
-            found.append((row[0], row[1], row[2], len(row[3])))
-    if lost:
-        report.lose(0, f"{path.name}: {lost} messages lie on damaged pages")
-    yield from sorted(found, key=lambda row: (row[1], row[2]))
+            twice = _readable_rows(other)
+        finally:
+            other.close()
+        found = {row_id: row for row_id, row in found.items() if twice.get(row_id) == row}
+    report.problems.append(f"{path.name}: {len(found)} messages could be read")
+    rows = [(row[0], row[1], row_id, len(row[2])) for row_id, row in found.items()]
+    yield from sorted(rows, key=lambda row: (row[1], row[2]))
+
+
+def _readable_rows(connection: sqlite3.Connection) -> dict[int, tuple[int, int, bytes]]:
+    """Return topic, time and payload by row id: from the front until the damage, and from the back until it."""
+    found: dict[int, tuple[int, int, bytes]] = {}
+    for order in ("ASC", "DESC"):
+        query = f"SELECT id, topic_id, timestamp, data FROM messages ORDER BY id {order}"  # noqa: S608 - constant
+        with suppress(sqlite3.DatabaseError):
+            for row_id, topic, time_ns, data in connection.execute(query):
+                if isinstance(topic, int) and isinstance(time_ns, int) and isinstance(data, bytes):
+                    found[row_id] = (topic, time_ns, data)
+    return found
 
 
 def _sqlite_topics(path: Path, connection: sqlite3.Connection, report: Report) -> list[Topic]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -109,7 +109,7 @@ CanWriter = Callable[..., Path]
 
 
 @pytest.fixture
-def write_can(tmp_path: Path) -> Iterator[CanWriter]:
+def write_can(tmp_path: Path) -> CanWriter:
     from asammdf import MDF, Signal, Source
 
     def write(frames: Frames, name: str = "can.mf4", signals: list[Any] | None = None, compression: int = 1) -> Path:
@@ -135,7 +135,7 @@ def write_can(tmp_path: Path) -> Iterator[CanWriter]:
             mdf.save(path, overwrite=True, compression=compression)
         return path
 
-    yield write
+    return write
 
 
 @pytest.fixture

@@ -97,7 +97,7 @@ def test_metadata_and_definitions_are_given(mcap_maker: Any, point_definition: s
         stream = log.stream("/a")
         assert (stream.message_type, stream.schema_text) == ("drive_msgs/msg/Point", point_definition)
         assert log.report.readers == {"/a": "fast", "/b": "fast"}
-        assert not log.report.problems and not log.report.unverified
+        assert (log.report.problems, log.report.unverified) == ([], [])
 
 
 @pytest.mark.parametrize("layout", ["zstd", "lz4", "plain", "no chunks"])
@@ -105,7 +105,7 @@ def test_damage_is_refused_and_never_changes_a_row(mcap_maker: Any, layout: str,
     data = mcap_maker.write(**LAYOUTS[layout]).read_bytes()
     expected = ours(tmp_path / "log.mcap")
     broken = tmp_path / "broken.mcap"
-    rng = random.Random(11)
+    rng = random.Random(11)  # noqa: S311 - seeded faults
     for step in range(90):
         at = rng.randrange(len(data))
         damaged = bytearray(data[:at]) if step % 3 == 0 else bytearray(data)
@@ -135,7 +135,9 @@ def test_a_cut_file_gives_its_whole_chunks_on_request_and_says_so(mcap_maker: An
     with pytest.raises(CorruptLog, match="cut or never finished"):
         open_log(path)
     with open_log(path, recover=True) as log:
-        assert log.report.recovered and log.report.bytes_lost > 0 and log.report.problems
+        assert log.report.recovered
+        assert log.report.bytes_lost > 0
+        assert log.report.problems
         kept = sum(stream.rows for stream in log.streams)
     assert 0 < kept < sum(map(len, complete.values()))
 
@@ -178,7 +180,7 @@ def test_a_lost_message_is_noticed_by_the_recorders_count(tmp_path: Path) -> Non
     data = path.read_bytes()
     message = data.index(b"\x05" + (30).to_bytes(8, "little"))
     path.write_bytes(data[:message] + b"\x85" + data[message + 1 :])  # a private record: to be skipped by readers
-    with pytest.raises(CorruptLog, match="time range|counted"):
+    with pytest.raises(CorruptLog, match="time range"):
         open_log(path)
 
 

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from platform_lib.errors import CorruptLog
+from platform_lib.logs.commands import app
+from platform_lib.logs.summary import timing
+
+
+def run(*arguments: object) -> str:
+    result = CliRunner().invoke(app, list(map(str, arguments)), catch_exceptions=False)
+    assert result.exit_code == 0
+    return result.stdout
+
+
+def test_info_describes_streams_and_health(mcap_maker: Any) -> None:
+    path = mcap_maker.write()
+    document = json.loads(run("info", path, "--json"))
+    assert {stream["name"]: stream["rows"] for stream in document["streams"]} == {"/a": 80, "/b": 40}
+    assert document["metadata"]["vehicle"] == "dt-001"
+    assert document["report"]["recovered"] is False
+    shown = run("info", path)
+    assert "/a" in shown
+    assert "sound" in shown
+
+
+def test_info_refuses_a_damaged_log_and_recovers_on_request(mcap_maker: Any) -> None:
+    path = mcap_maker.write(enable_data_crcs=False)
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(CorruptLog):
+        run("info", path, "--json")
+    document = json.loads(run("info", path, "--recover", "--json"))
+    assert document["report"]["recovered"] is True
+    assert "DAMAGED" in run("info", path, "--recover")
+
+
+def test_head_shows_the_first_rows(mcap_maker: Any) -> None:
+    path = mcap_maker.write()
+    rows = json.loads(run("head", path, "/a", "-n", 2, "--json"))["rows"]
+    assert [row["timestamp_ns"] for row in rows] == [7, 3_000_007]
+    assert "blob" in rows[0]
+    raw = json.loads(run("head", path, "/a", "-n", 1, "--raw", "--json"))["rows"]
+    assert list(raw[0]) == ["timestamp_ns", "publish_ns", "data"]
+    assert "2 of 80 rows" in run("head", path, "/a", "-n", 2)
+
+
+def test_export_writes_what_is_read(mcap_maker: Any, tmp_path: Path) -> None:
+    path = mcap_maker.write()
+    out = tmp_path / "out"
+    written = json.loads(run("export", path, "--out", out, "--json"))["written"]
+    assert [entry["rows"] for entry in written] == [80, 40]
+    table = pq.read_table(out / "a.parquet")
+    assert table.num_rows == 80
+    assert {"header", "path", "size"} <= set(table.schema.names)
+    run("export", path, "/b", "--raw", "--out", out)
+    assert pq.read_schema(out / "b.parquet").names == ["timestamp_ns", "publish_ns", "data"]
+    assert not [item for item in out.iterdir() if item.name.startswith(".tmp-")]
+
+
+def test_export_of_a_log_that_breaks_while_read_leaves_nothing(mcap_maker: Any, tmp_path: Path) -> None:
+    path = mcap_maker.write()
+    path.write_bytes(path.read_bytes()[:-9])
+    with pytest.raises(CorruptLog):
+        run("export", path, "--out", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_timing_finds_rate_gaps_and_steps_back() -> None:
+    steady = np.arange(100, dtype=np.int64) * 10_000_000
+    found = timing(np.delete(steady, [40, 41, 70]))
+    assert (found.rate_hz, found.gaps, found.longest_gap_s) == (100.0, 2, 0.03)
+    assert timing(steady).gaps == 0
+    assert timing(steady[::-1].copy()).backward_steps == 99
+    assert timing(steady[:1]).rate_hz is None
+    assert timing(np.zeros(5, np.int64)).rate_hz is None

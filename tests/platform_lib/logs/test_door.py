@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mcap.writer import Writer
+
+from platform_lib.errors import ConfigError, CorruptLog
+from platform_lib.logs import LOG_SUFFIXES, READER_VERSION, find_logs, open_log
+
+
+@pytest.mark.parametrize("content", [b"", b"x", b"\0" * 4096, b"MDF", b"#ROSBAG V1.2\n", b"SQLite format 3\0rest"])
+@pytest.mark.parametrize("suffix", [".mf4", ".mcap", ".bag"])
+def test_what_is_no_log_is_refused(tmp_path: Path, content: bytes, suffix: str) -> None:
+    path = tmp_path / f"log{suffix}"
+    path.write_bytes(content)
+    for recover in (False, True):
+        with pytest.raises(CorruptLog) as caught:
+            open_log(path, recover=recover)
+        assert caught.value.where == str(path)
+        assert caught.value.remedy
+
+
+def test_the_content_decides_not_the_suffix(mcap_maker: Any) -> None:
+    path = mcap_maker.write("log.mf4")
+    with open_log(path) as log:
+        assert log.report.format == "mcap"
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="No such file"):
+        open_log(tmp_path / "absent.mcap")
+
+
+def test_a_closed_log_is_not_read(mcap_maker: Any) -> None:
+    with open_log(mcap_maker.write()) as log:
+        pass
+    with pytest.raises(ConfigError, match="closed"):
+        log.read("/a")
+
+
+def test_logs_are_found_once_each(tmp_path: Path) -> None:
+    for name in ("a/can.mf4", "a/sensors.mcap", "b/old.MDF", "b/notes.txt", "b/.hidden.mcap", ".git/x.bag"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    bag = tmp_path / "bag"
+    bag.mkdir()
+    (bag / "metadata.yaml").touch()
+    (bag / "bag_0.db3").touch()
+    found = find_logs([tmp_path, tmp_path / "a"])
+    assert found == [tmp_path / "a/can.mf4", tmp_path / "a/sensors.mcap", tmp_path / "b/old.MDF", bag]
+    assert find_logs([tmp_path / "b/notes.txt"]) == [tmp_path / "b/notes.txt"]
+    with pytest.raises(ConfigError, match="no such file"):
+        find_logs([tmp_path / "absent"])
+    assert {".mf4", ".mcap", ".db3", ".bag"} <= set(LOG_SUFFIXES)
+    assert READER_VERSION
+
+
+def test_importing_the_door_loads_no_reader() -> None:
+    program = "import sys, platform_lib.logs; print([m for m in ('asammdf', 'numpy', 'pyarrow', 'rosbags') if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_json_messages_take_their_schemas_types(tmp_path: Path) -> None:
+    schema = {
+        "type": "object",
+        "properties": {
+            "speed": {"type": "number"},
+            "gear": {"type": "integer"},
+            "tags": {"type": "array", "items": {"type": "string"}},
+            "pose": {"type": "object", "properties": {"x": {"type": "number"}}},
+            "either": {"anyOf": [{"type": "number"}, {"type": "string"}]},
+        },
+    }
+    messages = [
+        {"speed": 1.5, "gear": 3, "tags": ["a"], "pose": {"x": 2.0}, "either": 1},
+        {"speed": 2, "either": "s"},
+    ]
+    path = tmp_path / "json.mcap"
+    with path.open("wb") as stream:
+        writer = Writer(stream)
+        writer.start()
+        number = writer.register_schema("state", "jsonschema", json.dumps(schema).encode())
+        typed = writer.register_channel("/state", "json", number)
+        bad = writer.register_channel("/bad", "json", number)
+        for time_ns, message in enumerate(messages):
+            writer.add_message(typed, time_ns, json.dumps(message).encode(), time_ns)
+        writer.add_message(bad, 0, b'{"gear": "third"}', 0)
+        writer.finish()
+    with open_log(path) as log:
+        rows = [row for batch in log.read("/state") for row in batch.to_pylist()]
+        with pytest.raises(CorruptLog, match="JSON"):
+            list(log.read("/bad"))
+    assert [row["speed"] for row in rows] == [1.5, 2.0]
+    assert rows[0]["tags"] == ["a"]
+    assert rows[0]["pose"] == {"x": 2.0}
+    assert [row["either"] for row in rows] == ["1", '"s"']
+    assert rows[1]["gear"] is None

@@ -1,0 +1,221 @@
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from rosbags.highlevel import AnyReader
+from rosbags.rosbag1 import Writer as Writer1
+from rosbags.rosbag2 import StoragePlugin
+from rosbags.rosbag2 import Writer as Writer2
+from rosbags.typesys import Stores, get_typestore
+
+from platform_lib.errors import CorruptLog, UnsupportedLog
+from platform_lib.logs import find_logs, open_log
+
+Rows = dict[str, list[tuple[int, bytes]]]
+
+
+def ours(path: Path, *, recover: bool = False) -> Rows:
+    with open_log(path, recover=recover) as log:
+        return {
+            stream.name: [
+                (row["timestamp_ns"], row["data"])
+                for batch in log.read(stream.name, decode=False)
+                for row in batch.to_pylist()
+            ]
+            for stream in log.streams
+            if stream.rows
+        }
+
+
+def reference(path: Path, store: Stores = Stores.ROS2_HUMBLE) -> Rows:
+    rows: Rows = {}
+    with AnyReader([path], default_typestore=get_typestore(store)) as reader:
+        for connection, time_ns, data in reader.messages():
+            rows.setdefault(connection.topic, []).append((time_ns, bytes(data)))
+    return rows
+
+
+def write_bag(folder: Path, plugin: StoragePlugin, count: int = 20) -> Path:
+    store = get_typestore(Stores.ROS2_HUMBLE)
+    text, number = store.types["std_msgs/msg/String"], store.types["std_msgs/msg/Int32"]
+    with Writer2(folder, version=9, storage_plugin=plugin) as writer:
+        one = writer.add_connection("/text", "std_msgs/msg/String", typestore=store)
+        two = writer.add_connection("/number", "std_msgs/msg/Int32", typestore=store)
+        for step in range(count):
+            time_ns = 1_000 + (step ^ 1)
+            message = text(data=f"n{step}") if step % 2 else number(data=step)
+            kind = "std_msgs/msg/String" if step % 2 else "std_msgs/msg/Int32"
+            writer.write(one if step % 2 else two, time_ns, store.serialize_cdr(message, kind))
+    return folder
+
+
+def test_real_sqlite_bags_hold_the_same_as_their_mcap_twins(real_logs: Path) -> None:
+    for name in ("talker", "cdr_test_0", "wbag_0"):
+        bag = ours(real_logs / f"rosbag2_sqlite/{name}.db3")
+        assert bag
+        assert bag == ours(real_logs / f"mcap/{name}.mcap"), name
+
+
+def test_real_sqlite_bags_decode_the_same_as_their_mcap_twins(real_logs: Path) -> None:
+    for name in ("talker", "cdr_test_0", "wbag_0"):
+        with (
+            open_log(real_logs / f"rosbag2_sqlite/{name}.db3") as bag,
+            open_log(real_logs / f"mcap/{name}.mcap") as mcap,
+        ):
+            for stream in mcap.streams:
+                one = [r for b in bag.read(stream.name) for r in b.drop_columns(["publish_ns"]).to_pylist()]
+                two = [r for b in mcap.read(stream.name) for r in b.drop_columns(["publish_ns"]).to_pylist()]
+                assert one == two, (name, stream.name)
+
+
+@pytest.mark.parametrize("plugin", [StoragePlugin.SQLITE3, StoragePlugin.MCAP])
+def test_a_bag_folder_is_one_log(tmp_path: Path, plugin: StoragePlugin) -> None:
+    folder = write_bag(tmp_path / "bag", plugin)
+    assert find_logs([tmp_path]) == [folder]
+    found = ours(folder)
+    assert found == reference(folder)
+    assert [time for time, _ in found["/text"]] == sorted(time for time, _ in found["/text"])
+    with open_log(folder) as log:
+        batch = next(iter(log.read("/text")))
+        assert batch["data"].to_pylist()[0] == "n1"
+        assert batch.schema.names == ["timestamp_ns", "publish_ns", "data"]
+
+
+def test_the_comparison_notices_a_changed_payload(tmp_path: Path) -> None:
+    folder = write_bag(tmp_path / "bag", StoragePlugin.SQLITE3)
+    expected = reference(folder)
+    with sqlite3.connect(next(folder.glob("*.db3"))) as database:
+        database.execute("UPDATE messages SET data = x'0001000000' WHERE id = 3")
+    database.close()
+    assert ours(folder) != expected
+
+
+def split(tmp_path: Path) -> Path:
+    """Two bags of the same topics as one bag of two files."""
+    first, second = (write_bag(tmp_path / name, StoragePlugin.SQLITE3) for name in ("one", "two"))
+    shutil.copy(next(second.glob("*.db3")), first / "second.db3")
+    path = first / "metadata.yaml"
+    document = yaml.safe_load(path.read_text())
+    bag = document["rosbag2_bagfile_information"]
+    bag["relative_file_paths"].append("second.db3")
+    bag["message_count"] *= 2
+    for topic in bag["topics_with_message_count"]:
+        topic["message_count"] *= 2
+    path.write_text(yaml.safe_dump(document))
+    return first
+
+
+def test_split_bags_are_joined_in_time_order(tmp_path: Path) -> None:
+    folder = split(tmp_path)
+    single = ours(tmp_path / "two")
+    joined = ours(folder)
+    assert {name: sorted(rows) for name, rows in joined.items()} == {
+        name: sorted(rows + rows) for name, rows in single.items()
+    }
+    assert all([row[0] for row in rows] == sorted(row[0] for row in rows) for rows in joined.values())
+
+
+def test_a_missing_part_or_message_is_refused(tmp_path: Path) -> None:
+    folder = split(tmp_path)
+    (folder / "second.db3").rename(tmp_path / "aside.db3")
+    with pytest.raises(CorruptLog, match="missing"):
+        open_log(folder)
+    with open_log(folder, recover=True) as log:
+        assert log.report.recovered
+        assert sum(stream.rows for stream in log.streams) == 20
+    (tmp_path / "aside.db3").rename(folder / "second.db3")
+    with sqlite3.connect(folder / "second.db3") as database:
+        database.execute("DELETE FROM messages WHERE id = 3")
+    database.close()
+    with pytest.raises(CorruptLog, match="counts"):
+        open_log(folder)
+
+
+def test_a_cut_sqlite_bag_is_refused_and_recovered_in_part(real_logs: Path, tmp_path: Path) -> None:
+    data = (real_logs / "rosbag2_sqlite/wbag_0.db3").read_bytes()
+    path = tmp_path / "cut.db3"
+    whole = ours(real_logs / "rosbag2_sqlite/wbag_0.db3")
+    recovered = 0
+    for size in range(1024, len(data), 9000):
+        path.write_bytes(data[:size])
+        with pytest.raises(CorruptLog):
+            open_log(path)
+        try:
+            found = ours(path, recover=True)
+        except (CorruptLog, UnsupportedLog):
+            continue
+        recovered += 1
+        assert all(set(rows) <= set(whole[name]) for name, rows in found.items())
+    assert recovered
+
+
+def test_rows_in_a_write_ahead_log_are_not_missed(tmp_path: Path) -> None:
+    path = next(write_bag(tmp_path / "bag", StoragePlugin.SQLITE3).glob("*.db3"))
+    writer = sqlite3.connect(path)
+    writer.execute("PRAGMA journal_mode=WAL")
+    writer.execute("INSERT INTO messages (topic_id, timestamp, data) SELECT topic_id, 5000, data FROM messages LIMIT 1")
+    writer.commit()
+    try:
+        assert sum(map(len, ours(path).values())) == 21
+    finally:
+        writer.close()
+
+
+def test_a_folder_that_names_files_outside_is_refused(tmp_path: Path) -> None:
+    folder = write_bag(tmp_path / "bag", StoragePlugin.SQLITE3)
+    path = folder / "metadata.yaml"
+    path.write_text(path.read_text().replace("bag.db3", "../bag.db3"))
+    with pytest.raises(CorruptLog, match="outside"):
+        open_log(folder)
+
+
+def test_a_sqlite_file_that_is_no_bag_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.db3"
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE t (x)")
+    database.close()
+    with pytest.raises(UnsupportedLog, match="no ROS 2 bag"):
+        open_log(path)
+
+
+def write_bag1(path: Path, compression: Any) -> Path:
+    store = get_typestore(Stores.ROS1_NOETIC)
+    kinds = store.types
+    writer = Writer1(path)
+    if compression is not None:
+        writer.set_compression(compression)
+    with writer:
+        connection = writer.add_connection("/pose", "geometry_msgs/msg/PointStamped", typestore=store)
+        for step in range(40):
+            stamp = kinds["builtin_interfaces/msg/Time"](sec=step, nanosec=7)
+            header = kinds["std_msgs/msg/Header"](seq=step, stamp=stamp, frame_id="map" * (step % 3))
+            point = kinds["geometry_msgs/msg/Point"](x=float(step), y=-1.0, z=0.5)
+            message = kinds["geometry_msgs/msg/PointStamped"](header=header, point=point)
+            data = store.serialize_ros1(message, "geometry_msgs/msg/PointStamped")
+            writer.write(connection, 1_000_000_000 + (step ^ 1), data)
+    return path
+
+
+@pytest.mark.parametrize("compression", [None, Writer1.CompressionFormat.BZ2, Writer1.CompressionFormat.LZ4])
+def test_ros1_bags(tmp_path: Path, compression: Any) -> None:
+    path = write_bag1(tmp_path / "log.bag", compression)
+    assert ours(path) == reference(path, Stores.ROS1_NOETIC)
+    with open_log(path) as log:
+        rows = [row for batch in log.read("/pose") for row in batch.to_pylist()]
+    assert [row["header"]["seq"] for row in rows] == [step ^ 1 for step in range(40)]
+    assert rows[0]["point"] == {"x": 1.0, "y": -1.0, "z": 0.5}
+    assert rows[0]["header"] == {"seq": 1, "stamp": {"sec": 1, "nsec": 7}, "frame_id": "map"}
+
+
+def test_cut_ros1_bags_are_refused(tmp_path: Path) -> None:
+    data = write_bag1(tmp_path / "log.bag", None).read_bytes()
+    path = tmp_path / "cut.bag"
+    for size in range(10, len(data), 700):
+        path.write_bytes(data[:size])
+        with pytest.raises(CorruptLog):
+            open_log(path)
