@@ -7,8 +7,6 @@ import numpy.typing as npt
 
 from platform_lib.datasets.model import FloatArray, StringArray
 
-EVENT_SLICES = ("pedestrian", "cut_in", "lead", "traffic_light", "cruise")
-
 # Distances along the driven path and across it, in metres. A lane is 3.5 m wide: within 1.5 m of the path a vehicle's
 # centre is in the ego's lane, beyond 2.2 m it is not.
 _AHEAD_M = 45.0
