@@ -71,7 +71,9 @@ def write_mcap(path: Path, spec: DriveSpec, recording: Recording, rng: np.random
     topics = list(_TOPICS)
     messages.sort(key=lambda message: (message[0], topics.index(message[1])))
     with path.open("wb") as stream:
-        _write(Writer(stream, chunk_size=_CHUNK_BYTES, compression=CompressionType.ZSTD), spec, messages)
+        # The data section's CRC covers what no chunk does: metadata such as the vehicle and the PII state.
+        writer = Writer(stream, chunk_size=_CHUNK_BYTES, compression=CompressionType.ZSTD, enable_data_crcs=True)
+        _write(writer, spec, messages)
     frame_ns, sweep_ns = _stamps(spec, recording.frame_s), _stamps(spec, recording.sweep_s)
     return Lost(
         tuple(t for t, kept in zip(frame_ns, frames_kept, strict=True) if not kept),
