@@ -43,9 +43,13 @@ class Leaf:
     text: pa.Array | None
 
 
-def is_signal_schema(schema: pa.Schema) -> bool:
-    """Whether a message is made only of scalars, strings and fixed-size arrays, so that it becomes signals."""
-    return all(_is_signal_type(field.type) for field in schema)
+def is_signal_schema(schema: pa.Schema, *, skip: tuple[str, ...] = ("timestamp_ns", "publish_ns")) -> bool:
+    """Whether a message is made only of scalars, strings and fixed-size arrays, so that it becomes signals.
+
+    A message without a single one (std_msgs/Empty) is none: as signals its very arrival would be lost.
+    """
+    kinds = [field.type for field in schema if field.name not in skip]
+    return all(map(_is_signal_type, kinds)) and any(map(_has_leaf, kinds))
 
 
 def unkept(schema: pa.Schema) -> list[str]:
@@ -83,6 +87,14 @@ def _is_signal_type(kind: pa.DataType) -> bool:
     if pa.types.is_fixed_size_list(kind):
         return _is_signal_type(kind.value_type)
     return not (pa.types.is_nested(kind) or _is_binary(kind))
+
+
+def _has_leaf(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return any(_has_leaf(kind.field(i).type) for i in range(kind.num_fields))
+    if pa.types.is_fixed_size_list(kind):
+        return kind.list_size > 0 and _has_leaf(kind.value_type)
+    return True
 
 
 def _collect_unkept(name: str, kind: pa.DataType, found: list[str]) -> None:
@@ -146,9 +158,9 @@ def _integers(column: pa.Array) -> tuple[pa.Array, pa.Array | None]:
     value = column.cast(pa.float64(), safe=False)
     if column.type.bit_width < 64:
         return value, None
-    beyond = pc.greater(column, _EXACT)
+    beyond = pc.greater(column, pa.scalar(_EXACT, column.type))
     if pa.types.is_signed_integer(column.type):
-        beyond = pc.or_(beyond, pc.less(column, -_EXACT))
+        beyond = pc.or_(beyond, pc.less(column, pa.scalar(-_EXACT, column.type)))
     if not pc.any(beyond).as_py():
         return value, None
     return value, pc.if_else(beyond, column.cast(pa.string()), pa.scalar(None, pa.string()))

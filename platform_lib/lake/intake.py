@@ -4,7 +4,7 @@
 |---|---|
 | MDF channel group, decoded bus message | signals |
 | topic whose messages hold only scalars, strings and fixed-size arrays | signals |
-| topic with blobs or sequences | samples: the payload, for `platform_lib.logs.decode_cdr` |
+| topic with blobs or sequences, or with nothing in it | samples: the payload, for `platform_lib.logs.decode_cdr` |
 | topic of compressed images | samples: the image's own bytes |
 | topic that no reader decodes | samples: the payload, encoding ``raw`` |
 | raw CAN frames | nothing: they stay in the log; what a database decodes from them is kept as signals |
@@ -222,6 +222,8 @@ def _take_signals(log: Log, stream: Stream, name: str, writer: SignalWriter) -> 
     _account(log, stream, messages)
     lost = unkept(stream.schema)
     problem = f"not kept, read them from the log: {', '.join(lost)}" if lost else None
+    if messages and not rows and not lost:
+        problem = "it holds nothing but times, which are not kept"
     return _record(stream, name, "signals", rows, problem)
 
 

@@ -70,6 +70,7 @@ class Store:
         self.signals_folder = home.lake / "signals"
         self.samples_uri = home.lake / "samples.lance"
         self._home = home
+        self.database_uri = uri
         self._iceberg = SqlCatalog("drivetrain", uri=uri, warehouse=str(home.lake))
 
     @property

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import lance
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from platform_lib.errors import CorruptLog
+from platform_lib.lake.tables import SAMPLE_SCHEMA, SIGNAL_SCHEMA
+from platform_lib.lake.writer import SignalWriter, Tag, sample_rows, write_samples
+
+_TAG = Tag(ingest_id=5, drive_id="d", file_sha256="f", pii_state="none_present")
+_DAY_NS = 86_400_000_000_000
+
+
+def _batch(times: list[int]) -> pa.RecordBatch:
+    return pa.record_batch({"timestamp_ns": pa.array(times, pa.int64()), "x": pa.array(times, pa.float64())})
+
+
+def test_rows_come_back_with_plain_columns_and_the_utc_day(tmp_path: Path) -> None:
+    with SignalWriter(tmp_path, _TAG) as writer:
+        assert writer.add("s", _batch([_DAY_NS - 1, _DAY_NS, -1])) == 3
+        files = writer.finish()
+    assert sorted(Path(file).parent.name for file in files) == ["day=1969-12-31", "day=1970-01-01", "day=1970-01-02"]
+    for file in files:
+        table = pq.ParquetFile(file).read()
+        assert table.schema.equals(SIGNAL_SCHEMA)
+        (row,) = table.to_pylist()
+        assert f"day={row['day']}" == Path(file).parent.name
+        assert (row["ingest_id"], row["stream"], row["signal"], row["value"]) == (5, "s", "x", row["timestamp_ns"])
+
+
+def test_many_rows_are_all_there(tmp_path: Path) -> None:
+    with SignalWriter(tmp_path, _TAG) as writer:
+        for start in range(0, 600_000, 60_000):
+            writer.add(f"s{start}", _batch(list(range(start, start + 60_000))))
+        (file,) = writer.finish()
+    table = pq.read_table(file, columns=["timestamp_ns", "stream"])
+    assert table["timestamp_ns"].to_pylist() == list(range(600_000))
+    assert len(set(table["stream"].to_pylist())) == 10
+
+
+def test_a_block_that_fails_leaves_no_file(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with SignalWriter(tmp_path, _TAG) as writer:
+            writer.add("s", _batch(list(range(300_000))))
+            assert list(tmp_path.rglob("*.parquet"))
+            raise RuntimeError("planted")
+
+    with pytest.raises(RuntimeError, match="planted"):
+        interrupted()
+    assert not list(tmp_path.rglob("*.parquet"))
+
+
+def test_times_all_over_the_calendar_are_refused(tmp_path: Path) -> None:
+    times = [day * _DAY_NS for day in range(100)]
+    with SignalWriter(tmp_path, _TAG) as writer:
+        writer.add("s", _batch(times))
+        with pytest.raises(CorruptLog, match="days"):
+            writer.finish()
+
+
+def _samples(count: int) -> pa.RecordBatch:
+    columns = {
+        "timestamp_ns": pa.array(range(count)),
+        "publish_ns": pa.nulls(count, pa.int64()),
+        "encoding": pa.repeat("cdr", count),
+        "data": pa.array([bytes([i]) * 100 for i in range(count)], pa.binary_view()),
+    }
+    return sample_rows(_TAG, "/s", columns)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    uri = tmp_path / "samples.lance"
+    lance.write_dataset(pa.Table.from_batches([], SAMPLE_SCHEMA), str(uri))
+    return uri
+
+
+def test_fragments_are_written_and_not_seen_until_committed(store: Path) -> None:
+    fragments = write_samples(store, iter([_samples(3), _samples(2)]))
+    dataset = lance.dataset(str(store))
+    assert dataset.count_rows() == 0
+    append = lance.LanceOperation.Append([lance.fragment.FragmentMetadata.from_json(item) for item in fragments])
+    after = lance.LanceDataset.commit(dataset, append, read_version=dataset.version)
+    assert after.to_table()["data"].to_pylist()[2] == bytes([2]) * 100
+    assert after.count_rows() == 5
+
+
+def test_no_sample_no_fragment(store: Path) -> None:
+    assert write_samples(store, iter([])) == ()
+
+
+def test_what_the_source_raises_arrives_as_it_was_raised(store: Path) -> None:
+    def failing() -> Iterator[pa.RecordBatch]:
+        yield _samples(1)
+        raise CorruptLog("planted", where="here")
+
+    with pytest.raises(CorruptLog, match="planted"):
+        write_samples(store, failing())
