@@ -22,7 +22,7 @@ def planner_tiny() -> TrainConfig:
         fit=FitConfig(
             epochs=24,
             batch=32,
-            learning_rate=2e-3,
+            learning_rate=4e-3,
             weight_decay=0.02,
             warmup_share=0.1,
             seed=1,
@@ -44,7 +44,7 @@ def ego_only_tiny() -> TrainConfig:
             weight_decay=0.02,
             warmup_share=0.1,
             seed=1,
-            threads=2,
+            threads=1,  # a network this small only waits for a second thread
             augmentation=Augmentation(brightness=0.0, noise=0.0, mirror=0.5, turn_std_rad=0.0, focal_px=_FOCAL_PX),
         ),
     )
