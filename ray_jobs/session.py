@@ -152,12 +152,18 @@ def _environment(folder: Path) -> Iterator[None]:
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "PYTHONWARNINGS": "ignore",  # a worker's warnings about its own libraries have no reader
     }
-    saved = {name: os.environ.get(name) for name in changes}
+    before_start = _inherited()
     _set(changes)
     try:
         yield
     finally:
-        _set(saved)
+        _set(dict.fromkeys(_inherited()))
+        _set(before_start)
+
+
+def _inherited() -> dict[str, str | None]:
+    """Return the variables that this module or Ray itself sets."""
+    return {name: value for name, value in os.environ.items() if name.startswith(("RAY_", "PYTHON", _MARK))}
 
 
 def _set(variables: Mapping[str, str | None]) -> None:

@@ -1,0 +1,269 @@
+"""Ingest with real logs, a real Ray and real kills."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from mcap.writer import CompressionType, Writer
+
+from platform_lib.errors import ConfigError
+from platform_lib.home import Home, open_home
+from platform_lib.lake.lake import Lake
+from ray_jobs.ingest import IngestReport, Progress, ingest
+from ray_jobs.session import local_ray
+
+pytestmark = [
+    pytest.mark.slow,
+    # Ray leaves some of its own files and sockets to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+_ROWS = 50
+_CDR = b"\x00\x01\x00\x00"
+_DBC = 'VERSION ""\nBS_:\nBU_: ECU\nBO_ 1 Speed: 8 ECU\n SG_ v : 0|16@1+ (0.1,0) [0|0] "m/s" ECU\n'
+
+
+def _write_log(path: Path, seed: int, *, metadata: bool = True) -> Path:
+    """A log of `_ROWS` rows of one signal and as many samples."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as stream:
+        writer = Writer(stream, compression=CompressionType.NONE)
+        writer.start(profile="ros2")
+        if metadata:
+            writer.add_metadata("drive", {"vehicle": "v", "session": path.parent.name, "pii_state": "none_present"})
+        number = writer.register_schema("std_msgs/msg/Float64", "ros2msg", b"float64 data")
+        speed = writer.register_channel("/speed", "cdr", number)
+        blob = writer.register_channel("/blob", "opaque", 0)
+        for i in range(_ROWS):
+            writer.add_message(speed, 1000 + i, _CDR + struct.pack("<d", seed * 1000 + i), 1000 + i)
+            writer.add_message(blob, 1000 + i, bytes([seed]) * 500, 1000 + i)
+        writer.finish()
+    return path
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder that another account may pass through: as root, the database server runs as one."""
+    made = Path(tempfile.mkdtemp(prefix="drivetrain-test-"))
+    made.chmod(0o755)
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture
+def home(folder: Path) -> Home:
+    return open_home(folder / "home")
+
+
+@pytest.fixture(scope="module")
+def ray() -> Iterator[None]:
+    """One Ray for the tests that do not kill it; `ingest` joins it."""
+    made = Path(tempfile.mkdtemp(prefix="drivetrain-test-"))
+    with local_ray(open_home(made / "ray"), cpus=2):
+        yield
+    shutil.rmtree(made, ignore_errors=True)
+
+
+def _counts(home: Home) -> dict[str, tuple[int, int, int]]:
+    """Drive -> signal rows, distinct values among them, samples, as a reader sees them."""
+    with Lake.open(home) as lake:
+        found = {}
+        for drive in lake.drives():
+            signals = lake.signals(drive.drive_id)
+            samples = lake.samples(drive.drive_id, "/blob")
+            found[drive.drive_id] = (signals.num_rows, len(set(signals["value"].to_pylist())), samples.num_rows)
+        return found
+
+
+def _outcome(report: IngestReport) -> tuple[int, int, int]:
+    return report.ingested, report.skipped, len(report.quarantined)
+
+
+@pytest.mark.usefixtures("ray")
+def test_each_content_is_taken_in_once_whatever_its_name_and_however_often(home: Home, folder: Path) -> None:
+    logs = folder / "logs"
+    first = _write_log(logs / "s1" / "a.mcap", 1)
+    _write_log(logs / "s2" / "b.mcap", 2)
+    shutil.copy(first, logs / "s2" / "copy of a.mcap")
+    seen: list[Progress] = []
+    report = ingest(home, [logs], on_progress=seen.append)
+    assert (report.found, report.duplicates) == (3, 1)
+    assert _outcome(report) == (2, 0, 0)
+    assert (report.signal_rows, report.sample_rows, report.drives) == (2 * _ROWS, 2 * _ROWS, ("v_s1", "v_s2"))
+    assert seen[-1] == Progress(done=2, total=2, rows=4 * _ROWS, quarantined=0)
+    expected = {"v_s1": (_ROWS, _ROWS, _ROWS), "v_s2": (_ROWS, _ROWS, _ROWS)}
+    assert _counts(home) == expected
+    again = ingest(home, [logs, first])
+    assert _outcome(again) == (0, 2, 0)
+    assert again.lake == report.lake
+    with Lake.open(home) as lake:
+        drive = lake.drives()[0]
+        assert [Path(path).name for path in drive.files[0].paths] == ["a.mcap", "copy of a.mcap"]
+        assert set(lake.catalog.ancestors(report.lake.sha256).values()) == {"file"}
+    _write_log(logs / "s3" / "c.mcap", 3)
+    third = ingest(home, [logs])
+    assert _outcome(third) == (1, 2, 0)
+    assert _counts(home) == {**expected, "v_s3": (_ROWS, _ROWS, _ROWS)}
+    with Lake.open(home) as lake:
+        assert report.lake.sha256 in lake.catalog.ancestors(third.lake.sha256)
+
+
+@pytest.mark.usefixtures("ray")
+def test_what_cannot_be_read_is_quarantined_and_the_rest_goes_on(home: Home, folder: Path) -> None:
+    logs = folder / "logs"
+    _write_log(logs / "s1" / "a.mcap", 1)
+    cut = _write_log(logs / "s2" / "cut.mcap", 2)
+    cut.write_bytes(cut.read_bytes()[:-60])
+    (logs / "s2" / "empty.mf4").touch()
+    (logs / "s2" / "noise.mcap").write_bytes(os.urandom(1000))
+    report = ingest(home, [logs])
+    assert _outcome(report) == (1, 0, 3)
+    assert {Path(item.path).name for item in report.quarantined} == {"cut.mcap", "empty.mf4", "noise.mcap"}
+    assert all(item.reason for item in report.quarantined)
+    with Lake.open(home) as lake:
+        assert len(lake.catalog.quarantined()) == 3
+        assert lake.catalog.leftovers() == []
+    again = ingest(home, [logs])
+    assert _outcome(again) == (0, 1, 3)
+    rescued = ingest(home, [logs], recover=True)
+    assert rescued.recovered == (str(cut),)
+    assert rescued.problems[str(cut)]
+    assert len(rescued.quarantined) == 2
+    assert _counts(home)["v_s2"][0] == _ROWS  # only the end of the file was gone
+    assert _outcome(ingest(home, [logs])) == (0, 2, 2)
+
+
+@pytest.mark.usefixtures("ray")
+def test_a_source_that_is_not_there_or_holds_nothing_is_refused(home: Home, folder: Path) -> None:
+    (folder / "nothing").mkdir()
+    log = _write_log(folder / "s1" / "a.mcap", 1)
+    for sources, options in (([folder / "none"], {}), ([folder / "nothing"], {}), ([log], {"dbc": ["none.dbc"]})):
+        with pytest.raises(ConfigError):
+            ingest(home, sources, **options)  # type: ignore[arg-type]  # of several kinds
+
+
+@pytest.mark.usefixtures("ray")
+def test_a_log_of_a_folder_alone_belongs_to_the_drive_of_that_name(home: Home, folder: Path) -> None:
+    report = ingest(home, [_write_log(folder / "night drive" / "a.mcap", 1, metadata=False)])
+    assert report.drives == ("night drive",)
+    with Lake.open(home) as lake:
+        (drive,) = lake.drives()
+        assert (drive.vehicle, drive.session, drive.pii_state) == (None, "night drive", "unknown")
+
+
+@pytest.mark.usefixtures("ray")
+def test_other_databases_read_mdf_logs_anew_and_none_leaves_them(home: Home, folder: Path) -> None:
+    drives = Path(__file__).resolve().parents[2] / "../shared/data/logs/mdf4/test_batch.mf4"
+    if not drives.exists():
+        pytest.skip("the real logs of shared/data are not here")
+    log = folder / "s1" / "real.mf4"
+    log.parent.mkdir()
+    shutil.copy(drives, log)
+    (folder / "a.dbc").write_text(_DBC)
+    assert _outcome(ingest(home, [log])) == (1, 0, 0)
+    rows = _counts_of_signals(home)
+    assert _outcome(ingest(home, [log], dbc=[str(folder / "a.dbc")])) == (1, 0, 0)
+    assert _counts_of_signals(home) == rows  # replaced, not added
+    assert _outcome(ingest(home, [log], dbc=[str(folder / "a.dbc")])) == (0, 1, 0)
+    assert _outcome(ingest(home, [log])) == (0, 1, 0)
+
+
+def _counts_of_signals(home: Home) -> int:
+    with Lake.open(home) as lake:
+        return int(lake.query("SELECT count(*) AS n FROM signals").table["n"][0].as_py())
+
+
+_KILLED = """
+import os, sys
+from pathlib import Path
+import lance
+from platform_lib.catalog.catalog import Catalog
+from platform_lib.home import open_home
+from platform_lib.lake.store import Store
+from ray_jobs.ingest import ingest
+
+def die(*_, **__):
+    os.kill(os.getpid(), 9)
+
+def die_after(act):
+    def wrapped(*arguments, **options):
+        act(*arguments, **options)
+        die()
+    return wrapped
+
+moment = sys.argv[3]
+if moment == "files written":
+    Store.append = die
+elif moment == "Iceberg appended":
+    lance.LanceDataset.commit = staticmethod(die)
+elif moment == "Lance appended":
+    Catalog.commit = die
+elif moment == "first batch committed":
+    Catalog.commit = die_after(Catalog.commit)
+elif moment == "all committed":
+    Store.drop = die
+ingest(open_home(Path(sys.argv[1])), [Path(sys.argv[2])], cpus=2)
+"""
+
+
+@pytest.mark.timeout(600)
+def test_killed_at_any_moment_and_run_again_every_row_is_there_once(home: Home, folder: Path) -> None:
+    logs = folder / "logs"
+    for seed in range(1, 7):
+        _write_log(logs / f"s{seed}" / "a.mcap", seed)
+    for moment in ("files written", "Iceberg appended", "Lance appended", "first batch committed"):
+        command = [sys.executable, "-c", _KILLED, str(home.root), str(logs), moment]
+        killed = subprocess.run(command, capture_output=True, text=True, start_new_session=True, check=False)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+        rows = _counts(home)
+        assert set(rows.values()) <= {(_ROWS, _ROWS, _ROWS)}  # whole drives or nothing
+        assert (len(rows) > 0) == (moment == "first batch committed")
+    report = json.loads(_command("ingest", str(logs), "--home", str(home.root), "--json", "--strict"))
+    assert report["ingested"] + report["skipped"] == 6
+    assert report["quarantined"] == []
+    assert _counts(home) == {f"v_s{seed}": (_ROWS, _ROWS, _ROWS) for seed in range(1, 7)}
+    with Lake.open(home) as lake:
+        assert lake.catalog.leftovers() == []
+        view = lake.catalog.view()
+        assert view.head is not None
+        assert len(lake.store.signal_files(view.head)) == 6
+        assert lake.store.samples(view.head).count_rows() == 6 * _ROWS
+        on_disk = {str(path) for path in lake.store.signals_data.rglob("*.parquet")}
+        assert on_disk >= set(lake.store.signal_files(view.head))
+    drives = json.loads(_command("drives", "--home", str(home.root), "--json"))["drives"]
+    assert [drive["session"] for drive in drives] == [f"s{seed}" for seed in range(1, 7)]
+    answer = json.loads(
+        _command("query", "SELECT count(*) AS n, 0.0/0.0 AS x FROM signals", "--home", str(home.root), "--json")
+    )
+    assert answer["rows"] == [[6 * _ROWS, None]]
+
+
+def _command(*arguments: str) -> str:
+    command = [sys.executable, "-m", "platform_lib.cli", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_batches_are_even_bounded_and_complete(tmp_path: Path) -> None:
+    from platform_lib.catalog.model import FileKey
+    from platform_lib.lake.intake import FileStamp, LogJob
+    from ray_jobs.ingest import _batches
+
+    job = LogJob(0, tmp_path, FileKey("0", "1", 1, "0"), FileStamp(1 << 20, 0))
+    jobs = [replace(job, ingest_id=i, stamp=FileStamp((i % 7) << 20, 0)) for i in range(500)]
+    batches = _batches(jobs, workers=2)
+    assert sorted(item.ingest_id for batch in batches for item in batch) == list(range(500))
+    sizes = [sum(item.stamp.bytes for item in batch) for batch in batches]
+    assert max(sizes) <= max(sum(sizes) // 8, 4 << 20)
+    assert [len(batch) for batch in _batches([replace(job, stamp=FileStamp(1 << 40, 0))] * 3, workers=2)] == [1, 1, 1]

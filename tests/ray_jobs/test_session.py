@@ -1,0 +1,105 @@
+"""A local Ray's whole life, kills included."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+import ray
+
+from platform_lib.errors import HomeError
+from platform_lib.home import Home, open_home
+from ray_jobs.session import local_ray
+
+pytestmark = [
+    pytest.mark.slow,
+    # Ray leaves some of its own files and sockets to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+    pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
+]
+
+_USE = """
+import sys, time
+from pathlib import Path
+import ray
+from platform_lib.home import open_home
+from ray_jobs.session import local_ray
+with local_ray(open_home(Path(sys.argv[1])), cpus=1):
+    ray.get(ray.remote(lambda: 1).remote())
+    print("up", flush=True)
+    time.sleep(60)
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return open_home(tmp_path / "home")
+
+
+def _processes(home: Home) -> list[str]:
+    """Processes that name the home's short folder on their command line or write below it."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            mentions = " ".join([*process.cmdline(), *(item.path for item in process.open_files())])
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
+        if str(home.short_path) in mentions:
+            found.append(process.name())
+    return found
+
+
+def _environment() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if "RAY" in name or name.startswith("PYTHON")}
+
+
+def test_tasks_run_ours_is_importable_and_nothing_is_left(home: Home) -> None:
+    before = _environment()
+    with local_ray(home, cpus=1):
+        assert _processes(home)
+        told = ray.get(ray.remote(lambda: (__import__("platform_lib").__file__, dict(os.environ))).remote())
+        assert Path(told[0]).is_relative_to(Path(__file__).resolve().parents[2])
+        assert told[1]["RAY_USAGE_STATS_ENABLED"] == "0"
+        assert ray.cluster_resources()["CPU"] == 1
+        with local_ray(home, cpus=3):  # joins the one that runs
+            assert ray.cluster_resources()["CPU"] == 1
+        assert ray.is_initialized()
+    assert not ray.is_initialized()
+    assert _processes(home) == []
+    assert list(home.short.iterdir()) == []
+    assert _environment() == before
+
+
+def test_a_killed_session_is_cleared_by_the_next_and_a_terminated_one_clears_itself(home: Home) -> None:
+    def start() -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", _USE, str(home.root)]
+        child = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        assert child.stdout is not None
+        assert child.stdout.readline() == "up\n"
+        return child
+
+    with start() as killed:
+        killed.kill()
+    orphaned = list(home.short.iterdir())
+    assert orphaned
+    with start() as terminated:
+        assert not orphaned[0].exists()
+        terminated.send_signal(signal.SIGTERM)
+        assert terminated.wait(timeout=60) == 128 + signal.SIGTERM
+    assert _processes(home) == []
+    assert list(home.short.iterdir()) == []
+
+
+def test_a_temporary_folder_too_deep_for_sockets_is_refused(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deep = tmp_path / ("deep" * 15)
+    deep.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(deep))
+    with pytest.raises(HomeError, match="TMPDIR"), local_ray(home):
+        pass
