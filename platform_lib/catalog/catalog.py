@@ -39,6 +39,7 @@ from platform_lib.catalog.schema import (
 )
 from platform_lib.errors import HomeError
 
+_COMMIT_LOCK = 0x6472_6976_6574_7262  # any constant of ours
 _IDENTITY_LABELS = frozenset({"vehicle", "session", "pii_state"})
 
 
@@ -171,6 +172,7 @@ class Catalog:
         A file's older ingest is superseded in the same transaction, so its rows are never seen twice.
         """
         with self._engine.begin() as connection:
+            _lock_commits(connection)
             commit_id = connection.execute(
                 insert(COMMITS)
                 .values(iceberg_snapshot_id=head.iceberg_snapshot_id, lance_version=head.lance_version)
@@ -186,8 +188,12 @@ class Catalog:
                 _refuse_one(connection, refusal)
 
     def leftovers(self) -> list[int]:
-        """Return ingests whose rows nobody may see: begun and never committed, or superseded."""
-        with self._engine.connect() as connection:
+        """Return ingests whose rows nobody may see: begun and never committed, or superseded.
+
+        Waits for a commit that the server still carries out for a writer that was killed.
+        """
+        with self._engine.begin() as connection:
+            _lock_commits(connection)
             found = connection.execute(
                 select(INGESTS.c.ingest_id).where(INGESTS.c.state.in_(("started", "superseded")))
             ).scalars()
@@ -238,6 +244,11 @@ class Catalog:
                 .order_by(walk.c.sha256)
             ).all()
         return {digest: kind for digest, kind in rows}
+
+
+def _lock_commits(connection: Connection) -> None:
+    """Hold the commits' lock until the transaction ends, whatever becomes of the client."""
+    connection.execute(select(func.pg_advisory_xact_lock(_COMMIT_LOCK)))
 
 
 def _key(row: Row[Any]) -> FileKey:

@@ -52,6 +52,7 @@ _STOP_WAIT_S = 30.0
 _POLL_S = 0.05
 # A socket's path holds 107 bytes and a NUL; its name here is ".s.PGSQL.5432". Source: unix(7), sun_path.
 _SOCKET_FOLDER_LIMIT_BYTES = 107 - len("/.s.PGSQL.5432")
+_BEING_CREATED = (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation, psycopg.errors.ObjectInUse)
 _SETTINGS = {
     "listen_addresses": "",
     "port": str(_PORT),
@@ -101,19 +102,24 @@ def ensure_database(uri: str) -> None:
     """
     url = make_url(uri)
     name = url.database or CATALOGUE_DATABASE
-    try:
-        with psycopg.connect(_conninfo(url.set(database="postgres")), autocommit=True) as connection:
-            found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
-            if found is None:
-                connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
-    except psycopg.errors.DuplicateDatabase:
-        return
-    except psycopg.Error as error:
-        raise HomeError(
-            f"the database '{name}' cannot be made or reached: {_first_line(error)}",
-            where=url.render_as_string(),
-            remedy="create it by hand, or correct the server's address and rights",
-        ) from error
+    deadline = time.monotonic() + _START_WAIT_S
+    while True:
+        try:
+            with psycopg.connect(_conninfo(url.set(database="postgres")), autocommit=True) as connection:
+                found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
+                if found is None:
+                    connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+                return
+        except psycopg.Error as error:
+            # Somebody makes it at this moment: another command, or the server for a client that was killed.
+            if isinstance(error, _BEING_CREATED) and time.monotonic() < deadline:
+                time.sleep(_POLL_S)
+                continue
+            raise HomeError(
+                f"the database '{name}' cannot be made or reached: {_first_line(error)}",
+                where=url.render_as_string(),
+                remedy="create it by hand, or correct the server's address and rights",
+            ) from error
 
 
 def _external_uri(text: str) -> str:

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import threading
 from dataclasses import replace
 
 import pytest
 from sqlalchemy.exc import IntegrityError
 
-from platform_lib.catalog.catalog import Catalog
+from platform_lib.catalog.catalog import Catalog, _lock_commits
 from platform_lib.catalog.model import (
     DriveIdentity,
     FileKey,
@@ -47,6 +48,19 @@ def test_nothing_is_visible_before_its_commit_and_all_of_it_after(catalog: Catal
     assert [item.ingest_id for item in view.ingests] == [first]
     assert view.head == _HEAD
     assert catalog.leftovers() == [second]
+
+
+def test_leftovers_wait_for_a_commit_that_is_still_on_its_way(catalog: Catalog) -> None:
+    (ingest_id,) = _begin(catalog, _key("a"))
+    found: list[list[int]] = []
+    with catalog._engine.begin() as connection:
+        _lock_commits(connection)
+        asker = threading.Thread(target=lambda: found.append(catalog.leftovers()))
+        asker.start()
+        asker.join(timeout=0.3)
+        assert found == []  # a killed writer's transaction may end well yet
+    asker.join()
+    assert found == [[ingest_id]]
 
 
 def test_a_drive_is_what_its_committed_files_tell(catalog: Catalog) -> None:

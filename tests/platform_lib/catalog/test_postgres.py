@@ -9,13 +9,14 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
 import psycopg
 import pytest
 
-from platform_lib.catalog.postgres import DATABASE_URL_VARIABLE, database_uri, embedded_postgres
+from platform_lib.catalog.postgres import DATABASE_URL_VARIABLE, database_uri, embedded_postgres, ensure_database
 from platform_lib.errors import ConfigError, HomeError
 from platform_lib.home import Home, open_home
 
@@ -109,7 +110,7 @@ def test_several_commands_share_one_server_and_the_last_stops_it(home: Home) -> 
 
 def test_a_kill_during_initialisation_leaves_nothing_that_counts(home: Home) -> None:
     user = _user(home, 0)
-    _wait_until(lambda: list(home.postgres.glob(".tmp-*-data/base")))
+    _wait_until(lambda: list(home.postgres.glob(".tmp-*-data")))
     _end(user, signal.SIGKILL)
     assert not (home.postgres / "data").exists()
     with embedded_postgres(home) as uri:
@@ -153,6 +154,14 @@ def test_a_deleted_socket_is_made_again(home: Home) -> None:
     _end(user, signal.SIGKILL)
     with embedded_postgres(home):
         pass
+
+
+def test_many_may_make_the_same_database_at_once(home: Home) -> None:
+    with embedded_postgres(home) as uri:
+        wanted = database_uri(uri, "wanted")
+        with ThreadPoolExecutor(6) as pool:
+            list(pool.map(ensure_database, [wanted] * 6))
+        assert _ask(wanted, "SELECT current_database()") == "wanted"
 
 
 def test_termination_stops_the_server(home: Home) -> None:
