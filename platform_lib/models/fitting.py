@@ -68,15 +68,12 @@ class EpochRecord:
 
 def normalisation_of(train: Samples) -> Normalisation:
     """Measure the constants that are baked into the graph, on the training split alone."""
-    pixels = train.inputs.image[:: max(1, len(train) // 256)].astype(np.float64) / 255.0
     speed_mps = train.inputs.ego_history[:, -1, 0].astype(np.float64)
     residual = train.future_m.astype(np.float64)
     residual[:, :, 0] -= speed_mps[:, None] * PLAN_TIMES_S
     spread = np.maximum(residual.std(axis=0), 0.05)
     history = train.inputs.ego_history.astype(np.float64)
     return Normalisation(
-        image_mean=tuple(_rounded(pixels.mean(axis=(0, 2, 3)))),
-        image_std=tuple(_rounded(np.maximum(pixels.std(axis=(0, 2, 3)), 1e-3))),
         ego_mean=tuple(_rounded(history.mean(axis=(0, 1)))),
         ego_std=tuple(_rounded(np.maximum(history.std(axis=(0, 1)), 1e-3))),
         residual_std_m=tuple((float(x), float(y)) for x, y in (_rounded(row) for row in spread)),

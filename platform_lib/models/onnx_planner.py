@@ -20,6 +20,11 @@ from platform_lib.models.interface import (
     network_inputs,
 )
 
+# ONNX Runtime's exceptions share no parent of their own.
+_LOAD_ERRORS = tuple(
+    getattr(ort.capi.onnxruntime_pybind11_state, name)
+    for name in ("Fail", "InvalidArgument", "InvalidGraph", "InvalidProtobuf", "NotImplemented", "RuntimeException")
+)
 _INTERFACE = {
     "image": [1, 3, IMAGE_HEIGHT, IMAGE_WIDTH],
     "ego_history": [1, EGO_STEPS, EGO_CHANNELS],
@@ -49,7 +54,7 @@ class OnnxPlanner:
         options.log_severity_level = 3
         try:
             self._session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except (ort.capi.onnxruntime_pybind11_state.InvalidProtobuf, RuntimeError) as error:
+        except _LOAD_ERRORS as error:
             raise ContractError(
                 f"ONNX Runtime cannot load it ({str(error).splitlines()[0][:160]})", where=path
             ) from error

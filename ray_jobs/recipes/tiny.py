@@ -20,14 +20,14 @@ def planner_tiny() -> TrainConfig:
             kind="camera", channels=(16, 32, 48, 64), squeeze=16, hidden=160, ego_hidden=64, dropout=0.1
         ),
         fit=FitConfig(
-            epochs=24,
+            epochs=16,
             batch=32,
             learning_rate=4e-3,
             weight_decay=0.02,
             warmup_share=0.1,
             seed=1,
             threads=2,
-            augmentation=Augmentation(brightness=0.25, noise=0.02, mirror=0.5, turn_std_rad=0.04, focal_px=_FOCAL_PX),
+            augmentation=Augmentation(brightness=0.3, noise=0.03, mirror=0.5, turn_std_rad=0.08, focal_px=_FOCAL_PX),
         ),
     )
 
@@ -38,7 +38,7 @@ def ego_only_tiny() -> TrainConfig:
         recipe="ego_only_tiny",
         planner=PlannerConfig(kind="ego_only", channels=(), squeeze=0, hidden=128, ego_hidden=64, dropout=0.1),
         fit=FitConfig(
-            epochs=60,
+            epochs=30,
             batch=32,
             learning_rate=2e-3,
             weight_decay=0.02,
