@@ -6,7 +6,6 @@ A planner is always its ONNX graph, run by ONNX Runtime: float and quantized gra
 from __future__ import annotations
 
 import hashlib
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -17,6 +16,8 @@ import numpy as np
 import ray
 from pydantic import JsonValue
 
+from platform_lib.catalog.catalog import Catalog
+from platform_lib.catalog.postgres import embedded_postgres
 from platform_lib.code_digest import code_sha256
 from platform_lib.console import progress
 from platform_lib.datasets.reader import DrivingDataset
@@ -39,7 +40,6 @@ from ray_jobs.samples import LoadedSplit, load_split
 from ray_jobs.session import local_ray
 from ray_jobs.train import dataset_input, valid_name
 
-_LOG = logging.getLogger(__name__)
 CAMERA, EGO_ONLY = "camera", "ego_only"
 BOOTSTRAP_SEED = 20_261_120
 SPLIT: Literal["test"] = "test"
@@ -103,6 +103,7 @@ def evaluate_run(
             write_evidence(temporary / _OUTPUT, report)
             outputs = {_OUTPUT: temporary / _OUTPUT, **write_scenes(temporary, source, split, planners)}
             manifest = step.finish(temporary / "manifest.json", outputs, _metrics(report))
+        _record(home, manifest, folder)
     return EvaluationOutcome(folder=folder, manifest=manifest, report=report, skipped=False)
 
 
@@ -140,7 +141,15 @@ def evaluate_onnx(
     )
     write_evidence(out / _OUTPUT, report)
     manifest = step.finish(out / "manifest.json", {_OUTPUT: out / _OUTPUT}, _metrics(report))
+    _record(home, manifest, out)
     return EvaluationOutcome(folder=out, manifest=manifest, report=report, skipped=False)
+
+
+def _record(home: Home, manifest: Manifest, folder: Path) -> None:
+    """Tell the catalogue what was judged, and on what."""
+    inputs = {name: item.sha256 for name, item in manifest.inputs.items()}
+    with embedded_postgres(home) as uri, Catalog(uri) as catalog:
+        catalog.record_artefact("evaluation", manifest.outputs[_OUTPUT].sha256, str(folder / _OUTPUT), inputs)
 
 
 def _whole_run(home: Home, name: str) -> Manifest:

@@ -54,10 +54,11 @@ def load_split(dataset: DrivingDataset, name: Split) -> LoadedSplit:
         slices=slices,
         inputs=PlannerInput(
             image=np.ascontiguousarray(arrays.images.transpose(0, 3, 1, 2)),
-            ego_history=arrays.ego_history,
-            command=arrays.command,
+            # Copies: torch refuses the read-only memory of Arrow buffers.
+            ego_history=arrays.ego_history.copy(),
+            command=arrays.command.copy(),
         ),
-        future_m=arrays.future,
+        future_m=arrays.future.copy(),
         frames=frames,
     )
 

@@ -19,6 +19,7 @@ import ray.train.torch
 from pydantic import JsonValue
 from ray.train.v2.api.exceptions import TrainingFailedError
 
+from platform_lib.catalog.catalog import Catalog
 from platform_lib.catalog.postgres import TRACKING_DATABASE, database_uri, embedded_postgres
 from platform_lib.console import Task, progress
 from platform_lib.datasets.reader import DrivingDataset
@@ -152,6 +153,7 @@ def _run(home: Home, job: FitJob, step: Step) -> Manifest:
             tracked.fail()
             raise
         manifest = _finish(folder, step, tracked)
+        _record(uri, manifest, folder)
         tracked.finish(
             tags={"weights_sha256": manifest.outputs["weights.pt"].sha256},
             files=tuple(folder / name for name in ("curve.jsonl", "model.onnx", "manifest.json")),
@@ -251,6 +253,16 @@ def _finish(folder: Path, step: Step, tracked: TrackedRun) -> Manifest:
         "mlflow_run_id": tracked.run_id,
     }
     return step.finish(folder / "manifest.json", {name: folder / name for name in OUTPUTS}, metrics)
+
+
+def _record(uri: str, manifest: Manifest, folder: Path) -> None:
+    """Tell the catalogue what was made from what: run from dataset, each file of the run from the run."""
+    with Catalog(uri) as catalog:
+        inputs = {name: item.sha256 for name, item in manifest.inputs.items()}
+        catalog.record_artefact("run", manifest.step_sha256, str(folder), inputs)
+        for name in ("weights.pt", "model.onnx"):
+            place = str(folder / name)
+            catalog.record_artefact("model", manifest.outputs[name].sha256, place, {"run": manifest.step_sha256})
 
 
 def _tags(step: Step, job: FitJob) -> dict[str, str]:

@@ -86,27 +86,27 @@ def _show(outcome: EvaluationOutcome) -> None:
     if outcome.skipped:
         ERR.print(f"up to date, skipped (digest {outcome.manifest.step_sha256[:12]}...)", highlight=False)
     report = outcome.report
-    OUT.print(_table("Open loop, test split", report.open_loop, ("ade_m", "fde_m", "miss_rate", "collision_rate")))
+    columns = {"ade_m": "ADE m", "fde_m": "FDE m", "miss_rate": "missed", "collision_rate": "hit"}
+    OUT.print(_table("Open loop, test split", report.open_loop, columns))
     if report.closed_loop:
-        columns = ("collision_rate", "offroad_rate", "progress_ratio", "max_accel_mps2", "max_jerk_mps3")
         total = tuple(row for row in report.closed_loop if row.slice == "all")
+        columns = {"progress_ratio": "progress", "collision_rate": "hit", "offroad_rate": "off road"}
         OUT.print(_table("Closed loop, all episodes", total, columns))
     for finding in report.findings:
         OUT.print(f"- {finding}", markup=False, highlight=False)
     OUT.print(str(outcome.folder / "evaluation.json"), markup=False, highlight=False)
 
 
-def _table(title: str, rows: tuple[MetricsRow, ...], columns: tuple[str, ...]) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column("planner")
-    table.add_column("slice")
-    for column in ("n", "drives", *columns):
-        table.add_column(column, justify="right")
+def _table(title: str, rows: tuple[MetricsRow, ...], columns: dict[str, str]) -> Table:
+    """Lay out rows; the first column of figures carries its 95 % interval."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    for name in ("planner", "slice"):
+        table.add_column(name, no_wrap=True)
+    for name in ("n", "drives", *columns.values()):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in rows:
-        cells = []
-        for column in columns:
-            found = row.metrics[column]
-            ends = "" if found.low is None else f" ({found.low:.2f}..{found.high:.2f})"
-            cells.append(f"{found.value:.3f}{ends}")
-        table.add_row(row.planner, row.slice, str(row.n), str(row.drives), *cells)
+        figures = [f"{row.metrics[name].value:.3f}" for name in columns]
+        first = row.metrics[next(iter(columns))]
+        figures[0] += "" if first.low is None else f" ({first.low:.2f}..{first.high:.2f})"
+        table.add_row(row.planner, row.slice, str(row.n), str(row.drives), *figures)
     return table

@@ -1,0 +1,141 @@
+"""Evaluation end to end: what it writes, what it skips, what it refuses."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from platform_lib.errors import ConfigError, ContractError, IntegrityError, MissingPartError
+from platform_lib.evidence import EvaluationReport, read_evidence
+from platform_lib.home import Home, open_home
+from platform_lib.manifest import Step, changed_outputs, read_manifest
+from platform_lib.models.onnx_export import export_onnx
+from platform_lib.models.planner import Normalisation, PlannerConfig, PlannerNet
+from ray_jobs import evaluate
+
+pytestmark = pytest.mark.filterwarnings("ignore:lance is not fork-safe")
+NORMAL = Normalisation((8.0, 0.0, 0.0), (4.0, 0.1, 1.0), ((1.0, 0.5),) * 6)
+CONFIGS = {
+    "cam": PlannerConfig("camera", channels=(4, 4, 4, 4), squeeze=2, hidden=8, ego_hidden=8, dropout=0.0),
+    "ego": PlannerConfig("ego_only", channels=(), squeeze=0, hidden=8, ego_hidden=8, dropout=0.0),
+}
+
+
+def finish_run(home: Home, name: str) -> None:
+    """Write a run folder as training leaves it, with an untrained network that keeps its speed."""
+    folder = home.runs / name
+    folder.mkdir(parents=True)
+    torch.manual_seed(1)
+    net = PlannerNet(CONFIGS[name], NORMAL)
+    torch.nn.init.zeros_(net.head[-1].weight)
+    torch.nn.init.zeros_(net.head[-1].bias)
+    export_onnx(net, folder / "model.onnx")
+    (folder / "weights.pt").write_bytes(b"weights of " + name.encode())
+    step = Step("run", inputs={}, config={"name": name}, modules=("platform_lib.models.planner",))
+    step.finish(folder / "manifest.json", {file: folder / file for file in ("model.onnx", "weights.pt")})
+
+
+@pytest.fixture
+def home(tmp_path: Path, small_dataset: Path) -> Home:
+    made = open_home(tmp_path / "home")
+    shutil.copytree(small_dataset, made.datasets / "small")
+    for name in CONFIGS:
+        finish_run(made, name)
+    return made
+
+
+@pytest.mark.slow
+def test_a_run_is_scored_pictured_and_skipped_the_second_time(home: Home, monkeypatch: pytest.MonkeyPatch):
+    from ray_jobs import episodes
+
+    monkeypatch.setattr(evaluate, "worlds", lambda: episodes.worlds()[:2])
+    outcome = evaluate.evaluate_run(home, run="cam", baseline="ego", dataset="small")
+    report = read_evidence(EvaluationReport, outcome.folder / "evaluation.json")
+    assert report == outcome.report
+    assert {row.planner for row in report.open_loop} == {"camera", "ego_only", "constant_velocity"}
+    # An untrained head leaves the constant-velocity path: three ways to one score.
+    ades = [report.row(name, "all").metrics["ade_m"].value for name in ("camera", "ego_only", "constant_velocity")]
+    assert ades == pytest.approx([ades[0]] * 3, abs=1e-4)
+    assert report.row("camera", "all").metrics["ade_vs_ego_only_m"].value == pytest.approx(0.0, abs=1e-4)
+    assert {row.planner for row in report.closed_loop} == {"camera", "ego_only", "expert"}
+    assert "scorer self-test: passed" in report.findings[0]
+    assert len(report.scorer_sha256) == 64
+    assert not changed_outputs(read_manifest(outcome.folder / "manifest.json"), outcome.folder)
+    _check_scenes(outcome.folder)
+
+    again = evaluate.evaluate_run(home, run="cam", baseline="ego", dataset="small")
+    assert again.skipped
+    assert again.report == report
+    (outcome.folder / "evaluation.json").write_text("{}")
+    assert not evaluate.evaluate_run(home, run="cam", baseline="ego", dataset="small", closed=False).skipped
+
+    onnx_outcome = evaluate.evaluate_onnx(
+        home, onnx=home.runs / "cam" / "model.onnx", name="w8a16", dataset="small", out=home.root.parent / "out"
+    )
+    assert onnx_outcome.report.row("w8a16", "all").metrics["ade_m"].value == pytest.approx(ades[0])
+    assert onnx_outcome.report.scorer_sha256 == report.scorer_sha256
+    assert onnx_outcome.report.dataset_sha256 == report.dataset_sha256
+
+
+def _check_scenes(folder: Path) -> None:
+    scenes = json.loads((folder / "scenes.json").read_text())["scenes"]
+    assert {scene["title"] for scene in scenes} >= {"A car cuts in", "The car ahead brakes", "Night", "A curve"}
+    for scene in scenes:
+        assert (folder / scene["image"]).read_bytes()[:2] == b"\xff\xd8"
+        assert (scene["width"], scene["height"]) == (384, 192)
+        assert set(scene["paths_px"]) == set(scene["paths_m"]) == {"driven", "planned", "ego_only"}
+        pixels = np.array(scene["paths_px"]["driven"])
+        assert len(pixels) > 3
+        assert (pixels >= 0).all()
+        assert (pixels <= [384, 192]).all()
+
+
+def test_a_missing_run_says_how_to_train_it(home: Home):
+    with pytest.raises(MissingPartError, match="drivetrain train"):
+        evaluate.evaluate_run(home, run="absent", baseline="ego", dataset="small")
+
+
+def test_weights_changed_after_training_are_refused(home: Home):
+    (home.runs / "cam" / "weights.pt").write_bytes(b"other")
+    with pytest.raises(IntegrityError, match=r"weights\.pt"):
+        evaluate.evaluate_run(home, run="cam", baseline="ego", dataset="small")
+
+
+def test_a_missing_dataset_is_named(home: Home):
+    with pytest.raises(MissingPartError, match="drivetrain dataset absent"):
+        evaluate.evaluate_run(home, run="cam", baseline="ego", dataset="absent")
+
+
+def test_a_scorer_that_fails_its_own_test_scores_nothing(home: Home, monkeypatch: pytest.MonkeyPatch):
+    from platform_lib.evaluation.self_test import Verdict
+
+    monkeypatch.setattr(evaluate, "run_self_test", lambda: Verdict(("a",), ("a",), (), ()))
+    with pytest.raises(ContractError, match="fails its own test"):
+        evaluate.evaluate_run(home, run="cam", baseline="ego", dataset="small")
+    assert not (home.runs / "cam" / "evaluation").exists()
+
+
+def test_a_graph_that_is_no_planner_is_refused_before_anything_starts(home: Home, tmp_path: Path):
+    model = onnx.load(str(home.runs / "cam" / "model.onnx"))
+    model.graph.input[0].name = "picture"
+    for node in model.graph.node:
+        node.input[:] = ["picture" if name == "image" else name for name in node.input]
+    onnx.save(model, str(tmp_path / "other.onnx"))
+    with pytest.raises(ContractError, match="not a planner"):
+        evaluate.evaluate_onnx(home, onnx=tmp_path / "other.onnx", name="x", dataset="small", out=tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_half_named_options_are_refused():
+    from platform_lib.cli import app
+
+    result = CliRunner().invoke(app, ["evaluate", "--dataset", "small", "--onnx", "m.onnx"])
+    assert isinstance(result.exception, ConfigError)
+    assert "--onnx FILE --name NAME --out DIR" in str(result.exception)
