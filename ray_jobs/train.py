@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 import shutil
 import threading
@@ -161,7 +162,18 @@ def _run(home: Home, job: FitJob, step: Step) -> Manifest:
     return manifest
 
 
+# Ray Train reads a worker's report, and lets it go on, only when it looks: every 2 s by default, half a minute of
+# waiting over the epochs of a small run. The watcher and the metrics serve clusters that a local session has not.
+_RAY_TRAIN_SETTINGS = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+}
+
+
 def _fit_on_ray(folder: Path, job: FitJob, tracked: TrackedRun) -> None:
+    for name, value in _RAY_TRAIN_SETTINGS.items():
+        os.environ.setdefault(name, value)
     scratch = folder / "ray"
     shutil.rmtree(scratch, ignore_errors=True)  # Ray's own state of a killed attempt; the checkpoints are ours
     trainer = ray.train.torch.TorchTrainer(
