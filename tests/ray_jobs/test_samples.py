@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from platform_lib.datasets.reader import DrivingDataset
 from platform_lib.evaluation.open_loop import score_frames
-from ray_jobs.samples import load_split, spread_rows
+from ray_jobs.samples import calibration_rows, load_split, spread_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:lance is not fork-safe")
 
@@ -43,3 +43,18 @@ def test_a_split_fits_both_sides_and_the_driven_path_is_without_fault(small_data
     into = split.frames.future_m.copy()
     into[:, :, 0] += 12.0
     assert score_frames(into, split.frames)["collision_rate"].sum() > 0.0
+
+
+def test_calibration_shows_the_range_of_every_ego_channel():
+    history = np.random.default_rng(3).normal(size=(200, 10, 3)).astype(np.float32)
+    rows = calibration_rows([frozenset({"clear"})] * 200, history, 16)
+    assert len(set(rows.tolist())) == 16
+    assert (np.diff(rows) > 0).all()
+    chosen = history[rows]
+    assert (chosen.max(axis=(0, 1)) == history.max(axis=(0, 1))).all()
+    assert (chosen.min(axis=(0, 1)) == history.min(axis=(0, 1))).all()
+
+
+def test_calibration_takes_every_row_of_a_small_split():
+    history = np.zeros((3, 10, 3), dtype=np.float32)
+    assert calibration_rows([frozenset({"clear"})] * 3, history, 16).tolist() == [0, 1, 2]
