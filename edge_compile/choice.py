@@ -8,7 +8,7 @@ from edge_compile.checks import FLOAT_REFERENCE
 from platform_lib.evidence import CompiledPrecision, ParityRung
 
 # Where the vendor gives no latency, the fewer bits count as faster.
-_FEWEST_BITS_FIRST = ("w8a8", "w8a16")
+_FEWEST_BITS_FIRST = ("w8a8", "w8mixed", "w8a16")
 
 
 def passes(item: CompiledPrecision, parity: Sequence[ParityRung]) -> bool:
@@ -24,10 +24,22 @@ def passes(item: CompiledPrecision, parity: Sequence[ParityRung]) -> bool:
     )
 
 
-def choose(precisions: Sequence[CompiledPrecision], parity: Sequence[ParityRung]) -> tuple[str | None, tuple[str, ...]]:
-    """Return the fastest precision that passes, None when none does, and notes on the choice."""
+def choose(
+    precisions: Sequence[CompiledPrecision], parity: Sequence[ParityRung], *, wanted: str | None = None
+) -> tuple[str | None, tuple[str, ...]]:
+    """Return the precision that goes into a bundle, None when none may, and notes on the choice.
+
+    Args:
+        precisions: What was compiled.
+        parity: The ladder.
+        wanted: The only one to take, if it passes; None for the fastest that passes.
+    """
     notes = _slower_than_float(precisions)
     candidates = [item for item in precisions if passes(item, parity)]
+    if wanted is not None:
+        if wanted in {item.precision for item in candidates}:
+            return wanted, (*notes, f"{wanted} was asked for")
+        return None, (*notes, f"{wanted} was asked for and did not pass every check and every rung of the ladder")
     if not candidates:
         return None, (*notes, "no precision passed every check and every rung of the parity ladder")
     latencies = {

@@ -13,7 +13,7 @@ from pydantic import JsonValue
 from edge_compile import parity
 from edge_compile.arrays import load_arrays
 from edge_compile.checks import FLOAT_REFERENCE, failed_compile, run_checks
-from edge_compile.choice import choose
+from edge_compile.choice import choose as choose_precision
 from edge_compile.compiled import Compiled
 from edge_compile.job import PRECISIONS, Arrays, Job, OnStage, Settings, check_job, sample_count, step_of, tool_versions
 from edge_compile.performance import not_estimated
@@ -64,6 +64,7 @@ def compile_model(
     precisions: Sequence[str] = PRECISIONS,
     options: Mapping[str, str] | None = None,
     emulator_samples: int = 16,
+    choose: str | None = None,
     limits: Limits | None = None,
     force: bool = False,
     on_stage: OnStage | None = None,
@@ -83,9 +84,10 @@ def compile_model(
         accept_unconfirmed: Accept a target whose compiler id is a guess.
         frozen: Inputs for the parity ladder, as `calibration`; without them the calibration inputs are taken.
         reference: torch's outputs on the frozen inputs, output name -> (N, *shape).
-        precisions: Which to make, of ``w8a16`` and ``w8a8``.
+        precisions: Which to make, of ``w8a16``, ``w8a8`` and ``w8mixed`` (feature maps in 8 bits, vectors in 16).
         options: Compiler options of the allow-list in `edge_compile.provider_options`.
         emulator_samples: How many frozen inputs the emulator runs.
+        choose: The only precision to choose, if it passes; None for the fastest that passes.
         limits: Time and memory of each worker process.
         force: Compile even if `out` is up to date.
         on_stage: Told what happens next.
@@ -95,7 +97,7 @@ def compile_model(
     """
     say = on_stage or _silent
     chip = find_target(target, accept_unconfirmed=accept_unconfirmed)
-    settings = Settings(tuple(precisions), tolerance, options, emulator_samples, limits or Limits())
+    settings = Settings(tuple(precisions), tolerance, options, emulator_samples, choose, limits or Limits())
     folder = Path(out).expanduser().resolve()
     check_replaceable(folder)
     say("checking the model and its samples")
@@ -265,7 +267,7 @@ def _report(
     rungs: Sequence[ParityRung],
     sdk_versions: set[str],
 ) -> CompileReport:
-    chosen, notes = choose(precisions, rungs)
+    chosen, notes = choose_precision(precisions, rungs, wanted=job.settings.choose)
     return CompileReport(
         model_name=job.model.path.stem,
         onnx_sha256=job.onnx_sha256,

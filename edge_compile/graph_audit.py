@@ -24,6 +24,7 @@ _INDEX_TYPES = frozenset({"int8", "int16", "int32", "uint8", "uint16", "uint32",
 ALLOWED_TYPES: dict[str, frozenset[str]] = {
     "w8a8": _INDEX_TYPES | {"ufixed8", "sfixed8", "sfixed32"},
     "w8a16": _INDEX_TYPES | {"ufixed8", "sfixed8", "ufixed16", "sfixed16", "sfixed32"},
+    "w8mixed": _INDEX_TYPES | {"ufixed8", "sfixed8", "ufixed16", "sfixed16", "sfixed32"},
 }
 _GRAPH_INPUT, _GRAPH_OUTPUT = 0, 1  # Source: QNN's public API reference, Qnn_TensorType_t.
 

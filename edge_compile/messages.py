@@ -29,7 +29,7 @@ class QuantizeRequest(Message):
     calibration: str
     frozen: str
     architecture: str
-    precisions: tuple[Literal["w8a16", "w8a8"], ...]
+    precisions: tuple[Literal["w8a16", "w8a8", "w8mixed"], ...]
     export_int32_bias: bool = True
 
 

@@ -24,6 +24,7 @@ DEFAULT_THRESHOLDS_DB: dict[str, dict[str, float]] = {
     "fp32": {TORCH_ONNX: 60.0},
     "fp16": {ONNX_TARGET: 40.0},
     "w8a16": {ONNX_SIMULATION: 25.0, SIMULATION_QDQ: 40.0, QDQ_TARGET: 35.0, ONNX_TARGET: 25.0},
+    "w8mixed": {ONNX_SIMULATION: 22.0, SIMULATION_QDQ: 35.0, QDQ_TARGET: 30.0, ONNX_TARGET: 22.0},
     "w8a8": {ONNX_SIMULATION: 18.0, SIMULATION_QDQ: 25.0, QDQ_TARGET: 22.0, ONNX_TARGET: 18.0},
 }
 # Ends of the scale: an error without any signal has no finite ratio, and evidence holds finite numbers only.

@@ -12,6 +12,8 @@ import onnx
 import onnxruntime as ort
 from aimet_onnx import QuantizationSimModel
 from aimet_onnx.batch_norm_fold import fold_all_batch_norms_to_weight
+from aimet_onnx.common import libquant_info
+from aimet_onnx.qc_quantize_op import QcQuantizeOp
 from numpy.typing import NDArray
 
 from edge_compile.arrays import load_arrays, save_arrays
@@ -19,7 +21,9 @@ from edge_compile.messages import Message, QuantizeAnswer, QuantizeRequest
 from edge_compile.samples import Samples
 from platform_lib.errors import CompileError
 
-_ACTIVATIONS = {"w8a16": "int16", "w8a8": "int8"}
+_ACTIVATIONS = {"w8a16": "int16", "w8a8": "int8", "w8mixed": "int8"}
+_FEATURE_MAP_RANK = 4
+_FOLDS = ("Flatten", "Reshape", "Squeeze")
 
 
 def quantize(request: QuantizeRequest) -> QuantizeAnswer:
@@ -40,14 +44,93 @@ def quantize(request: QuantizeRequest) -> QuantizeAnswer:
             config_file=f"htp_{request.architecture}",
             providers=["CPUExecutionProvider"],
         )
+        if precision == "w8mixed":
+            _widen_vectors(simulation, model)
         simulation.compute_encodings(list(_each(calibration)))
         _save(simulation, precision, request, frozen, names)
     return QuantizeAnswer(folded_batch_norms=folded, precisions=request.precisions)
 
 
+def _widen_vectors(simulation: Any, model: onnx.ModelProto) -> None:
+    """Give every activation that is no feature map 16 bits.
+
+    Feature maps hold nearly all the arithmetic, vectors hold what 256 steps are too coarse for: a path of 60 m in 8 bits
+    moves by a quarter of a metre a step.
+    """
+    ranks = _ranks(model)
+    maps = [name for name in simulation.activation_names if ranks.get(name) == _FEATURE_MAP_RANK]
+    quantizers = simulation.qc_quantize_op_dict
+    vectors = [quantizers[name] for name in simulation.activation_names if name not in maps]
+    # AIMET lets the operands of a Concat share one quantizer, through a fold too: such a map gets its own.
+    simulation.set_quantizers(
+        {name: _separate(quantizers[name]) for name in maps if any(quantizers[name] is item for item in vectors)}
+    )
+    for quantizer in vectors:
+        quantizer.set_bitwidth(16)
+
+
+def _separate(shared: QcQuantizeOp) -> QcQuantizeOp:
+    quantizer = QcQuantizeOp(
+        quant_info=libquant_info.QcQuantizeInfo(),
+        quant_scheme=shared.quant_scheme,
+        op_mode=shared.op_mode,
+        bitwidth=8,
+        use_symmetric_encodings=shared.use_symmetric_encodings,
+    )
+    quantizer.enabled = shared.enabled
+    return quantizer
+
+
+def _convert_folds(quantized: onnx.ModelProto) -> None:
+    """Convert each 8-bit feature map to 16 bits where it is folded into a vector, without loss.
+
+    No operator of the chip takes one width and gives another, a second pair of quantizers does: each of the 256 steps is
+    one of the 65,536 (scale / 256, zero point * 256).
+    """
+    graph = quantized.graph
+    constants = {item.name: onnx.numpy_helper.to_array(item) for item in graph.initializer}
+    readers = {name: node for node in graph.node for name in node.input}
+    folded = {quantizer.output[0] for quantizer in _fold_quantizers(graph, readers)}
+    nodes: list[onnx.NodeProto] = []
+    wide: dict[str, str] = {}
+    for node in graph.node:
+        node.input[:] = [wide.get(name, name) for name in node.input]
+        nodes.append(node)
+        zero_point = constants.get(node.input[2]) if node.op_type == "DequantizeLinear" else None
+        if zero_point is None or zero_point.dtype != np.uint8 or node.input[0] not in folded:
+            continue
+        name = node.output[0]
+        scale, zero = f"{name}_scale16", f"{name}_zero16"
+        graph.initializer.extend(
+            [
+                onnx.numpy_helper.from_array(constants[node.input[1]] / np.float32(256), scale),
+                onnx.numpy_helper.from_array((zero_point.astype(np.uint16) * 256).astype(np.uint16), zero),
+            ]
+        )
+        for kind, taken, given in (("Quantize", name, f"{name}_q16"), ("Dequantize", f"{name}_q16", f"{name}_dq16")):
+            nodes.append(onnx.helper.make_node(f"{kind}Linear", [taken, scale, zero], [given], name=given))
+        wide[name] = f"{name}_dq16"
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+def _fold_quantizers(graph: onnx.GraphProto, readers: dict[str, onnx.NodeProto]) -> list[onnx.NodeProto]:
+    """Return the QuantizeLinear behind each operator that only changes a shape."""
+    found = [readers.get(node.output[0]) for node in graph.node if node.op_type in _FOLDS]
+    return [node for node in found if node is not None and node.op_type == "QuantizeLinear"]
+
+
+def _ranks(model: onnx.ModelProto) -> dict[str, int]:
+    graph = onnx.shape_inference.infer_shapes(model).graph
+    values = (*graph.input, *graph.value_info, *graph.output)
+    return {item.name: len(item.type.tensor_type.shape.dim) for item in values}
+
+
 def _save(simulation: Any, precision: str, request: QuantizeRequest, frozen: Samples, names: list[str]) -> None:
     run_session(simulation.session, frozen, names, Path(f"{precision}.simulation.npz"))
     quantized = simulation.to_onnx_qdq(export_int32_bias=request.export_int32_bias, prequantize_constants=True)
+    if precision == "w8mixed":
+        _convert_folds(quantized)
     if [item.name for item in quantized.graph.output] != names:
         raise CompileError("AIMET renamed the model's outputs", where=precision)
     onnx.save(quantized, f"{precision}.qdq.onnx")

@@ -36,7 +36,11 @@ def compile_command(
         Path | None, typer.Option(help="NPZ of inputs for the parity ladder; may hold torch's outputs by name.")
     ] = None,
     precision: Annotated[
-        list[str] | None, typer.Option(help="w8a16 or w8a8; repeat for several. Default: both.", show_default=False)
+        list[str] | None,
+        typer.Option(help="w8a16, w8a8 or w8mixed; repeatable. Default: the first two.", show_default=False),
+    ] = None,
+    choose: Annotated[
+        str | None, typer.Option(help="The precision to choose, if it passes. Default: the fastest that passes.")
     ] = None,
     tolerance_db: Annotated[
         float | None, typer.Option(help="SQNR the chip has to keep against the float model. Default: by precision.")
@@ -76,6 +80,7 @@ def compile_command(
             reference=reference,
             precisions=precisions,
             options=options,
+            choose=choose,
             force=force,
             on_stage=on_stage,
         )
