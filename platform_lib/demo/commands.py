@@ -22,7 +22,7 @@ MIN_DRIVES = 12
 
 def demo(
     home: HomeOption = None,
-    drives: Annotated[int, typer.Option(help="Synthetic drives of 20 s to simulate (12 or more).")] = 60,
+    drives: Annotated[int, typer.Option(help="Synthetic drives of 20 s to simulate (12 or more).")] = 96,
     seed: Annotated[int, typer.Option(help="Seed of the drives, the split and the training.")] = 7,
     logs: Annotated[
         list[Path] | None,
