@@ -86,7 +86,7 @@ def _show(outcome: EvaluationOutcome) -> None:
     if outcome.skipped:
         ERR.print(f"up to date, skipped (digest {outcome.manifest.step_sha256[:12]}...)", highlight=False)
     report = outcome.report
-    columns = {"ade_m": "ADE m", "fde_m": "FDE m", "miss_rate": "missed", "collision_rate": "hit"}
+    columns = {"ade_m": "ADE m", "fde_m": "FDE m", "collision_rate": "hit"}
     OUT.print(_table("Open loop, test split", report.open_loop, columns))
     if report.closed_loop:
         total = tuple(row for row in report.closed_loop if row.slice == "all")
@@ -99,7 +99,7 @@ def _show(outcome: EvaluationOutcome) -> None:
 
 def _table(title: str, rows: tuple[MetricsRow, ...], columns: dict[str, str]) -> Table:
     """Lay out rows; the first column of figures carries its 95 % interval."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
     for name in ("planner", "slice"):
         table.add_column(name, no_wrap=True)
     for name in ("n", "drives", *columns.values()):
