@@ -17,7 +17,13 @@ def planner_tiny() -> TrainConfig:
     return TrainConfig(
         recipe="planner_tiny",
         planner=PlannerConfig(
-            kind="camera", channels=(16, 32, 48, 64), squeeze=16, hidden=160, ego_hidden=64, dropout=0.1
+            kind="camera",
+            channels=(16, 32, 48, 64),
+            squeeze=16,
+            hidden=160,
+            ego_hidden=64,
+            dropout=0.1,
+            vision_dropout=0.3,
         ),
         fit=FitConfig(
             epochs=16,
