@@ -42,11 +42,11 @@ lint: $(STAMP) ## Style, types, import contracts, dependencies
 
 .PHONY: test
 test: lint ## Everything: lint, types, import contracts, every test
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not soak"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not soak"
 
 .PHONY: test-fast
 test-fast: $(STAMP) ## The tests that need no server, no training and no compiler
-	$(BIN)/pytest -n 2 -m "not slow and not soak"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not soak"
 
 .PHONY: soak
 soak: $(STAMP) ## The long series of faults: kills at random moments, compared with undisturbed runs

@@ -12,12 +12,14 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500), pytest.mark.xdist_group("demo")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
 DRIVES = 12
 SEED = 3
@@ -73,8 +75,11 @@ def strays(home: Path) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory) -> Path:
-    return tmp_path_factory.mktemp("killed") / "home"
+def home() -> Iterator[Path]:
+    # Not pytest's own folder: that one is closed to others, and run by root PostgreSQL is another user.
+    with tempfile.TemporaryDirectory(prefix="drivetrain-demo-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o711)
+        yield Path(folder) / "home"
 
 
 @pytest.fixture(scope="module")
@@ -138,8 +143,9 @@ def test_a_changed_byte_in_the_bundle_is_found(killed_then_finished, home, tmp_p
 
 
 @pytest.mark.soak
-def test_a_killed_demo_and_an_undisturbed_one_make_the_same_bundle(killed_then_finished, home, tmp_path):
-    other = tmp_path / "undisturbed" / "home"
-    other.parent.mkdir()
-    finish(other)
-    assert content(other) == content(home)
+def test_a_killed_demo_and_an_undisturbed_one_make_the_same_bundle(killed_then_finished, home):
+    with tempfile.TemporaryDirectory(prefix="drivetrain-demo-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o711)
+        other = Path(folder) / "home"
+        finish(other)
+        assert content(other) == content(home)

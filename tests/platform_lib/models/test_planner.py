@@ -16,7 +16,7 @@ from platform_lib.models.onnx_planner import OnnxPlanner
 from platform_lib.models.planner import Normalisation, PlannerConfig, PlannerNet, TorchPlanner
 
 NORMAL = Normalisation((8.0, 0.0, 0.1), (4.0, 0.1, 1.2), ((1.0, 0.5),) * 6)
-CAMERA = PlannerConfig("camera", channels=(8, 12, 16, 16), squeeze=4, hidden=32, ego_hidden=16, dropout=0.1)
+CAMERA = PlannerConfig("camera", channels=(8, 12, 16, 16), squeeze=8, hidden=32, ego_hidden=16, dropout=0.1)
 EGO = dataclasses.replace(CAMERA, kind="ego_only", channels=(), squeeze=0)
 # What the Hexagon tensor processor was seen to run in integers; anything else needs a trial first.
 HTP_OPERATORS = {"Conv", "Relu", "Gemm", "Concat", "Flatten", "Reshape", "Sub", "Mul", "Add", "Slice", "Constant"}
@@ -71,8 +71,9 @@ def test_only_the_camera_planner_looks():
 
 def test_an_untrained_head_is_the_constant_velocity_path():
     net = network(CAMERA)
-    torch.nn.init.zeros_(net.head[-1].weight)
-    torch.nn.init.zeros_(net.head[-1].bias)
+    for head in (net.head, net.vision):
+        torch.nn.init.zeros_(head[-1].weight)
+        torch.nn.init.zeros_(head[-1].bias)
     given = inputs(4)
     expected = ConstantVelocity().plan(given)
     assert np.allclose(TorchPlanner("p", net).plan(given), expected, atol=1e-5)
