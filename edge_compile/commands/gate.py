@@ -40,7 +40,7 @@ def gate(
     if judged.skipped:
         ERR.print(f"  gates are up to date, skipped (digest {judged.step_sha256[:12]})", highlight=False)
     if as_json:
-        print_json(report.model_dump(mode="json"))
+        print_json({"skipped": judged.skipped, **report.model_dump(mode="json")})
     else:
         _print(report, out)
     if report.state == "rejected":

@@ -38,7 +38,7 @@ def training_curve(curves: Mapping[str, Sequence[Mapping[str, float]]]) -> str:
     Args:
         curves: Planner -> rows with ``epoch``, ``train_loss``, ``val_ade_m``.
     """
-    figure = Figure(figsize=(9.0, 3.0), layout="constrained")
+    figure = Figure(figsize=(11.0, 3.2), layout="constrained")
     loss, ade = figure.subplots(1, 2)
     for planner, rows in curves.items():
         epochs = [row["epoch"] for row in rows]
@@ -56,7 +56,7 @@ def metric_by_slice(report: EvaluationReport, *, metric: str, title: str, compre
     rows = [*report.open_loop, *(compressed.open_loop if compressed else ())]
     slices = list(dict.fromkeys(row.slice for row in rows))
     planners = list(dict.fromkeys(row.planner for row in rows))
-    figure = Figure(figsize=(9.0, 0.5 + 0.42 * len(slices)), layout="constrained")
+    figure = Figure(figsize=(11.0, 0.6 + 0.46 * len(slices)), layout="constrained")
     axes = figure.subplots()
     for rank, planner in enumerate(planners):
         shift = (rank - (len(planners) - 1) / 2) * 0.17

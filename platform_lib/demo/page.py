@@ -27,9 +27,10 @@ from platform_lib.demo.runner import StageOutcome
 from platform_lib.demo.stages import Places, places
 from platform_lib.evidence import CompileReport, EvaluationReport, GateReport, MetricsRow, read_evidence
 from platform_lib.home import Home
-from platform_lib.manifest import read_manifest
 from platform_lib.storage import sha256_file, walk_files
 
+# Two rows of three.
+_SCENES = 6
 _PATH_STYLE = {"driven": ("#38d070", 3.4), "ego_only": ("#ff9d3c", 2.2), "planned": ("#35a7ff", 3.0)}
 
 
@@ -104,7 +105,7 @@ def _cards(found: _Evidence, outcomes: Sequence[StageOutcome]) -> list[dict[str,
 
 def _scenes(folder: Path) -> list[dict[str, object]]:
     scenes = []
-    for item in json.loads((folder / "scenes.json").read_bytes())["scenes"]:
+    for item in json.loads((folder / "scenes.json").read_bytes())["scenes"][:_SCENES]:
         scene = Scene.model_validate(item)
         paths = []
         for name, (colour, width) in _PATH_STYLE.items():
@@ -141,7 +142,8 @@ def _metrics(found: _Evidence) -> dict[str, object]:
 
 
 def _closed_loop(report: EvaluationReport) -> dict[str, object]:
-    rows: tuple[MetricsRow, ...] = report.closed_loop
+    # The planner slice by slice, the others in one line each.
+    rows: list[MetricsRow] = [row for row in report.closed_loop if row.planner == "camera" or row.slice == "all"]
     names = list(dict.fromkeys(name for row in rows for name in row.metrics))
     table = [
         {
@@ -187,13 +189,7 @@ def _bundle(at: Places, outcomes: Sequence[StageOutcome]) -> Mapping[str, object
 
 def _ingest(outcomes: Sequence[StageOutcome]) -> Mapping[str, object]:
     result = next(item.result for item in outcomes if item.command.startswith("drivetrain ingest"))
-    quarantined = result.get("quarantined_files")
+    quarantined = result.get("quarantined")
     rows = quarantined if isinstance(quarantined, list) else []
-    caption = f"{result.get('files')} files found, {result.get('ingested')} ingested now, {result.get('present')} already there."
+    caption = f"{result.get('found')} files found, {result.get('ingested')} ingested now, {result.get('skipped')} already there."
     return {"caption": caption, "quarantined": rows}
-
-
-def dataset_line(at: Places) -> str:
-    """Describe the dataset from its manifest, in one line."""
-    metrics = read_manifest(at.dataset / "manifest.json").metrics
-    return json.dumps(metrics.get("samples"))

@@ -63,7 +63,7 @@ def run_stage(stage: Stage, *, number: int, total: int) -> StageOutcome:
     started = time.monotonic()
     result = _run(stage, command)
     seconds = time.monotonic() - started
-    skipped = bool(result.get("skipped", False))
+    skipped = _was_skipped(result)
     verb = "[yellow]up to date, skipped[/]" if skipped else "[green]done[/]"
     ERR.print(f"      {verb} in {seconds:.1f} s  ->  ", end="", highlight=False)
     ERR.print(str(stage.writes), markup=False, highlight=False)
@@ -96,6 +96,12 @@ def _run(stage: Stage, command: str) -> dict[str, JsonValue]:
     return result
 
 
+def _was_skipped(result: dict[str, JsonValue]) -> bool:
+    """Say whether a command found its work done; `ingest` counts the files it skipped instead."""
+    skipped = result.get("skipped", False)
+    return skipped if isinstance(skipped, bool) else bool(skipped) and not result.get("ingested")
+
+
 def _end_with_demo() -> None:
     # SIGTERM, not SIGKILL: a stage whose demo was killed gets the chance to stop its Ray and PostgreSQL.
     end_with_parent(sent=signal.SIGTERM)
@@ -114,6 +120,12 @@ def _refused(result: object, command: str, status: int) -> StageError:
     if isinstance(said, dict):
         where = f"{command}\n          {said.get('where')}" if said.get("where") else command
         return StageError(str(said.get("what")), where=where, remedy=said.get("remedy"))
+    if isinstance(result, dict) and result.get("state") == "rejected":
+        failed = [gate for gate in result["gates"] if gate["status"] == "fail"]
+        what = "; ".join(f"{gate['gate']}: {gate['reason']}" for gate in failed)
+        return StageError(
+            f"rejected by {what}", where=command, remedy="mend what failed; nothing is bundled until then"
+        )
     how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
     return StageError(
         f"the stage {how}", where=command, remedy="run that command alone with -v, then run the demo again"

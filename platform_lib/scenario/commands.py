@@ -42,7 +42,7 @@ def simulate(
     if as_json:
         print_json(
             {
-                "status": "skipped" if result.skipped else "written",
+                "skipped": result.skipped,
                 "out": result.out,
                 "truth": result.truth,
                 "manifest": result.manifest_path,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from platform_lib.demo.runner import StageError, run_stage
+from platform_lib.demo.runner import StageError, _refused, _was_skipped, run_stage
 from platform_lib.demo.stages import Stage
 
 
@@ -68,3 +68,28 @@ def test_a_stage_ends_when_the_demo_is_killed(tmp_path):
         assert time.monotonic() < deadline, "the stage outlived its demo"
         time.sleep(0.05)
     assert os.path.isdir("/proc")  # noqa: PTH112 - the check above means something only where /proc is
+
+
+@pytest.mark.parametrize(
+    ("result", "skipped"),
+    [
+        ({"skipped": True}, True),
+        ({"skipped": False}, False),
+        ({}, False),
+        ({"skipped": 12, "ingested": 0}, True),
+        ({"skipped": 12, "ingested": 1}, False),
+        ({"skipped": 0, "ingested": 0}, False),
+    ],
+)
+def test_work_found_done_is_told_from_work_done(result, skipped):
+    assert _was_skipped(result) is skipped
+
+
+def test_a_rejection_names_the_gates_that_failed():
+    gates = [
+        {"gate": "G3 camera", "status": "fail", "reason": "the camera is worse"},
+        {"gate": "G4 NPU", "status": "pass", "reason": "all nodes"},
+    ]
+    error = _refused({"state": "rejected", "gates": gates}, "drivetrain gate", 1)
+    assert "G3 camera: the camera is worse" in error.what
+    assert "G4" not in error.what

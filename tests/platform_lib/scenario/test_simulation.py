@@ -132,10 +132,8 @@ def test_the_command_prints_one_document(tmp_path: Path) -> None:
         "--json",
     ]
     written = json.loads(subprocess.run(command, check=True, capture_output=True, timeout=120).stdout)
-    assert (written["status"], written["drives"]) == ("written", 1)
-    assert (
-        json.loads(subprocess.run(command, check=True, capture_output=True, timeout=120).stdout)["status"] == "skipped"
-    )
+    assert (written["skipped"], written["drives"]) == (False, 1)
+    assert json.loads(subprocess.run(command, check=True, capture_output=True, timeout=120).stdout)["skipped"] is True
     command[command.index("1")] = "0"
     refused = subprocess.run(command, check=False, capture_output=True, timeout=120)
     assert refused.returncode == 1
