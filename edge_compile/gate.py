@@ -6,6 +6,7 @@ written so that a number that is not finite fails it.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
@@ -236,25 +237,29 @@ def _within(row: MetricsRow | None, planner: str, name: str, metric: str, limit:
 
 
 def _judge_camera(case: _Case) -> list[_Verdict]:
-    asked, found, shown = case.thresholds.float_model, [], []
-    samples, total_m = 0, 0.0
-    for name in asked.scene_slices:
+    asked, found = case.thresholds.float_model, []
+    for name in (asked.scene, *asked.scene_slices):
         row = case.evaluation.row(asked.planner, name)
         pair = None if row is None else row.metrics.get(PAIRED)
         if row is None or pair is None or not row.n > 0:
             found.append(_Verdict("not_run", f"{name}: {asked.planner} and {asked.baseline} were not paired"))
             continue
-        samples, total_m = samples + row.n, total_m + row.n * pair.value
-        shown.append(f"{name} {_figures(pair)}")
-        if pair.low is not None and pair.low > 0:
-            found.append(_Verdict("fail", f"{name}: {PAIRED} {_figures(pair)}: worse beyond doubt"))
-    if samples:
-        mean_m = total_m / samples
-        said = (
-            f"{asked.planner} less {asked.baseline} over {samples} frames where the scene decides: {mean_m:+.3f} m ADE"
-        )
-        found.append(_passes(mean_m < 0, f"{said} ({', '.join(shown)})"))
+        said = f"{name} ({row.n} frames of {row.drives} drives): {PAIRED} {_figures(pair)}"
+        found.append(_paired(pair, said, pooled=name == asked.scene))
     return found
+
+
+def _paired(pair: Interval, said: str, *, pooled: bool) -> _Verdict:
+    """Judge camera less baseline: the pooled slice has to be better beyond doubt, its parts not worse beyond doubt."""
+    if pair.low is None or pair.high is None:
+        return _Verdict("not_run", f"{said}: too few drives for an interval") if pooled else _Verdict("pass", said)
+    if pair.low > 0 or not math.isfinite(pair.value):
+        return _Verdict("fail", f"{said}: worse beyond doubt")
+    if pooled and not pair.high < 0:
+        return _Verdict(
+            "not_run", f"{said}: neither better nor worse is shown, it takes more drives or a better planner"
+        )
+    return _Verdict("pass", said)
 
 
 def _judge_closed_loop(case: _Case) -> list[_Verdict]:

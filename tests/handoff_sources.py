@@ -28,7 +28,7 @@ from platform_lib.manifest import Input, Manifest, Step
 from platform_lib.storage import sha256_file
 
 THRESHOLDS = read_thresholds(DEFAULT_THRESHOLDS)
-SLICES = tuple(THRESHOLDS.float_model.slices)
+SLICES = (*THRESHOLDS.float_model.slices, THRESHOLDS.float_model.scene)
 SELF_TEST = "scorer self-test: passed 27 cases and caught 8 planted wrong scorers"
 
 

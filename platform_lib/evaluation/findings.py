@@ -8,12 +8,9 @@ import numpy as np
 
 from platform_lib.evaluation.bootstrap import cluster_interval
 from platform_lib.evaluation.frames import Frames
-from platform_lib.evaluation.open_loop import SLICES, Scores, in_slice
+from platform_lib.evaluation.open_loop import SCENE, SCENE_SLICES, SLICES, Scores, in_slice
 from platform_lib.evaluation.self_test import Verdict
 from platform_lib.evidence import Interval, MetricsRow
-
-# Where what the camera sees decides what to do.
-SCENE_SLICES = ("pedestrian", "cut_in", "lead", "traffic_light")
 
 
 def paired_ade(camera: Scores, ego_only: Scores, frames: Frames, *, seed: int) -> dict[str, Interval]:
@@ -49,7 +46,7 @@ def self_test_findings(verdict: Verdict) -> tuple[str, ...]:
 
 def open_loop_findings(pairs: dict[str, Interval], driven: Scores, frames: Frames) -> tuple[str, ...]:
     """Say plainly where the camera beats the ego-only baseline and where it does not."""
-    found = [_pair_text(name, pair) for name, pair in pairs.items() if name in ("all", *SCENE_SLICES)]
+    found = [_pair_text(name, pair) for name, pair in pairs.items() if name in ("all", SCENE, *SCENE_SLICES)]
     missing = [name for name in SLICES if name not in pairs]
     if missing:
         found.append(f"the split has no frame of: {', '.join(missing)}")

@@ -19,7 +19,10 @@ MISS_M = 2.0
 SUBSTEPS = 5
 # An agent further than this from where it was half a second ago is another one.
 _MATCH_M = 12.5
-SLICES = ("all", "clear", "night", "rain", "pedestrian", "cut_in", "lead", "traffic_light", "cruise")
+# Where what the camera sees decides what to do; SCENE pools them, so that the question has one answer with one interval.
+SCENE_SLICES = ("pedestrian", "cut_in", "lead", "traffic_light")
+SCENE = "scene"
+SLICES = ("all", "clear", "night", "rain", SCENE, *SCENE_SLICES, "cruise")
 
 Scores = Mapping[str, Doubles]
 Scorer = Callable[[Doubles, Frames], Scores]
@@ -123,7 +126,8 @@ def _followed(agents: Agents, table: Doubles) -> list[tuple[int, int]]:
 
 def in_slice(frames: Frames, name: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
     """Return (N,) flags of the frames of a slice."""
-    return np.array([name == "all" or name in slices for slices in frames.slices], dtype=np.bool_)
+    wanted = frozenset(SCENE_SLICES) if name == SCENE else frozenset((name,))
+    return np.array([name == "all" or not wanted.isdisjoint(slices) for slices in frames.slices], dtype=np.bool_)
 
 
 def rows_by_slice(planner: str, scores: Scores, frames: Frames, *, seed: int) -> tuple[MetricsRow, ...]:

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from platform_lib.errors import ConfigError
 from platform_lib.evidence import CompileReport, EvaluationReport, GateReport
 from platform_lib.handoff.contents import read_plain, shown
 from platform_lib.handoff.derive import COMPILED_FOLDER, evaluation_entries, gates, rungs, step_record, target
@@ -78,7 +79,7 @@ def contradictions(root: Path, manifest: HandoffManifest, signed: SignedList) ->
         if key_id(canonical_public_pem(read_plain(public, 16384), public)) != signed.key_id:
             found.append(f"{PUBLIC_KEY_NAME} is not the key that signed")
         found += _bom_problems(manifest, read_plain(root / BOM_NAME, _MAX_JSON_BYTES))
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, ConfigError) as error:
         found.append(f"the evidence cannot be read: {shown(str(error))}")
     return found
 

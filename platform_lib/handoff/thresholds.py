@@ -29,7 +29,8 @@ class FloatModel(_Strict):
         baseline: The planner that sees nothing, to be beaten where the scene matters.
         min_drives: Distinct drives a slice needs before its interval is believed.
         slices: Slice -> limits.
-        scene_slices: The slices on which the scene decides, pooled by their samples for the comparison.
+        scene: The slice that pools all frames in which the scene decides; the comparison is made on it.
+        scene_slices: Its parts; on none of them may the planner be worse than the baseline beyond doubt.
         closed_loop_max_collision_rate: Collisions per closed-loop episode.
     """
 
@@ -37,6 +38,7 @@ class FloatModel(_Strict):
     baseline: str
     min_drives: int = Field(ge=2)
     slices: dict[str, SliceLimits] = Field(min_length=1)
+    scene: str
     scene_slices: tuple[str, ...] = Field(min_length=1)
     closed_loop_max_collision_rate: Rate
 

@@ -162,6 +162,20 @@ def test_a_full_disk_under_the_output_is_no_success_and_no_traceback(arguments: 
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("arguments", ["doctor --json", "nothing --json", "verify /absent --json"])
+def test_a_closed_output_is_no_success_and_no_traceback(arguments: str) -> None:
+    command = ["bash", "-c", f"{sys.executable} -m platform_lib.cli {arguments} >&-"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+
+
+def test_a_limit_beyond_any_table_is_a_wrong_command_line() -> None:
+    done = _run("query", "SELECT 1", "--limit", "9" * 20)
+    assert done.returncode == 2
+    assert "defect" not in done.stderr
+
+
 def test_a_reader_that_goes_away_is_no_traceback() -> None:
     done = subprocess.run(
         ["bash", "-c", f"{sys.executable} -m platform_lib.cli doctor | true"],

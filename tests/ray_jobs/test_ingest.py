@@ -149,7 +149,12 @@ def test_what_cannot_be_read_is_quarantined_and_the_rest_goes_on(home: Home, fol
 def test_a_source_that_is_not_there_or_holds_nothing_is_refused(home: Home, folder: Path) -> None:
     (folder / "nothing").mkdir()
     log = _write_log(folder / "s1" / "a.mcap", 1)
-    for sources, options in (([folder / "none"], {}), ([folder / "nothing"], {}), ([log], {"dbc": ["none.dbc"]})):
+    for sources, options in (
+        ([folder / "none"], {}),
+        ([folder / "nothing"], {}),
+        ([log], {"dbc": ["none.dbc"]}),
+        ([log], {"timezone": "No/Zone"}),
+    ):
         with pytest.raises(ConfigError):
             ingest(home, sources, **options)  # type: ignore[arg-type]  # of several kinds
 

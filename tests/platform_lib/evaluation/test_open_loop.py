@@ -51,7 +51,8 @@ def test_rows_hold_the_slices_that_have_frames_and_count_drives():
     plan = future + np.array([0.0, 1.0]) * np.array([0, 1, 2, 3])[:, None, None]
     found = frames(future, ("a", "a", "b", "b"), ({"rain"}, {"rain"}, {"night"}, {"night", "lead"}))
     rows = {row.slice: row for row in rows_by_slice("camera", score_frames(plan, found), found, seed=1)}
-    assert set(rows) == {"all", "rain", "night", "lead"}
+    assert set(rows) == {"all", "rain", "night", "lead", "scene"}
+    assert rows["scene"].n == 1  # every frame in which something happens, whatever it is
     assert (rows["all"].n, rows["all"].drives) == (4, 2)
     assert rows["rain"].metrics["ade_m"].value == pytest.approx(0.5)
     assert rows["lead"].metrics["ade_m"].value == pytest.approx(3.0)

@@ -102,6 +102,7 @@ HARM: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing folder": (lambda f: shutil.rmtree(f / "inputs"), "frozen.npz is missing"),
     "missing manifest": (lambda f: (f / "manifest.json").unlink(), "manifest.json"),
     "missing key": (lambda f: (f / "public-key.pem").unlink(), "public-key.pem is missing"),
+    "key not a key": (lambda f: (f / "public-key.pem").write_text("x"), "public-key.pem was changed"),
     "renamed file": (_rename, "w8a16.ctx.bin.old was added"),
     "emptied file": (lambda f: (f / "model/model.onnx").write_bytes(b""), "model.onnx is empty now"),
     "file becomes a link": (_link_out, "w8a16.ctx.bin is a link"),

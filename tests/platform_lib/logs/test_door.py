@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -41,6 +42,18 @@ def test_a_closed_log_is_not_read(mcap_maker: Any) -> None:
         pass
     with pytest.raises(ConfigError, match="closed"):
         log.read("/a")
+
+
+def test_pipes_are_refused_and_links_to_nowhere_are_not_passed_over(tmp_path: Path) -> None:
+    pipe, gone, loop = (tmp_path / name for name in ("pipe.mcap", "gone.mf4", "loop.mcap"))
+    os.mkfifo(pipe)
+    gone.symlink_to(tmp_path / "absent")
+    loop.symlink_to(loop)
+    assert find_logs([tmp_path]) == [gone, loop]
+    with pytest.raises(ConfigError, match="not a file"):
+        find_logs([pipe])
+    with pytest.raises(ConfigError, match="not a file"):
+        open_log(pipe)
 
 
 def test_logs_are_found_once_each(tmp_path: Path) -> None:

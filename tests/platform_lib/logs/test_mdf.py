@@ -12,6 +12,7 @@ from asammdf import MDF, Signal
 
 from platform_lib.errors import ConfigError, CorruptLog, PlatformError, UnsupportedLog
 from platform_lib.logs import open_log
+from platform_lib.logs.mdf_clock import parse_zone
 
 START = datetime(2026, 6, 1, 8, 0, 0, 123456, tzinfo=UTC)
 START_NS = int(START.timestamp()) * 1_000_000_000 + 123_456_000
@@ -159,6 +160,12 @@ def test_mdf3_without_a_zone_is_refused_unless_told(real_logs: Path) -> None:
     assert starts[0] - starts[1] == 2 * 3600 * 10**9  # type: ignore[operator] # rows exist
     with pytest.raises(ConfigError, match="no time zone"):
         open_log(path, timezone="Middle/Earth")
+
+
+@pytest.mark.parametrize("name", ["Middle/Earth", "", "+99:99", "+24:00"])
+def test_a_zone_that_is_none_is_a_wrong_configuration(name: str) -> None:
+    with pytest.raises(ConfigError, match="no time zone"):
+        parse_zone(name)
 
 
 def test_mdf3_with_a_zone_is_placed_on_utc(tmp_path: Path) -> None:
