@@ -190,6 +190,8 @@ def _open_source(
 
 
 def _first_bytes(path: Path) -> bytes:
+    if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
+        raise ConfigError("not a file or folder", where=path, remedy="name a drive log")
     try:
         with path.open("rb") as stream:
             magic = stream.read(16)
@@ -205,17 +207,20 @@ def _first_bytes(path: Path) -> bytes:
 def find_logs(paths: Iterable[str | Path]) -> list[Path]:
     """Return the logs under `paths`, sorted: files with a `LOG_SUFFIXES` suffix, and ROS 2 bag folders as one each.
 
-    A path that is named itself is taken whatever its suffix. Hidden files and folders are skipped.
+    A path that is named itself is taken whatever its suffix. Hidden files and folders, and links to folders, are
+    skipped. A link with a log's suffix that leads nowhere is returned, so that reading it says so.
 
     Raises:
-        ConfigError: A path does not exist.
+        ConfigError: A path does not exist, or is a pipe, a socket or a device.
     """
     found: set[Path] = set()
     for item in map(Path, paths):
         if item.is_dir():
             found.update(_walk(item))
-        elif item.exists():
+        elif item.is_file():
             found.add(item)
+        elif item.exists():
+            raise ConfigError("not a file or folder", where=item, remedy="name drive logs or folders that hold them")
         else:
             raise ConfigError("no such file or folder", where=item, remedy="name drive logs or folders that hold them")
     return sorted(found)
@@ -230,7 +235,7 @@ def _walk(folder: Path) -> Iterator[Path]:
             continue
         if item.is_dir() and not item.is_symlink():
             yield from _walk(item)
-        elif item.is_file() and item.suffix.lower() in LOG_SUFFIXES:
+        elif item.suffix.lower() in LOG_SUFFIXES and (item.is_file() or (item.is_symlink() and not item.exists())):
             yield item
 
 

@@ -28,11 +28,11 @@ def parse_zone(name: str) -> tzinfo:
     Raises:
         ConfigError: Neither.
     """
-    match = _OFFSET.match(name)
-    if match:
-        minutes = int(match[2]) * 60 + int(match[3])
-        return timezone(timedelta(minutes=-minutes if match[1] == "-" else minutes))
     try:
+        match = _OFFSET.match(name)
+        if match:
+            minutes = int(match[2]) * 60 + int(match[3])
+            return timezone(timedelta(minutes=-minutes if match[1] == "-" else minutes))
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise ConfigError(
