@@ -33,6 +33,7 @@ from platform_lib.lake.intake import FileStamp, LogJob, Place, ReadOptions, Take
 from platform_lib.lake.lake import Lake, LakeVersion
 from platform_lib.lake.tables import SCHEMA_VERSION
 from platform_lib.logs import READER_VERSION, find_logs
+from platform_lib.logs.mdf_clock import parse_zone
 from platform_lib.storage import sha256_file, sha256_tree
 from ray_jobs.session import local_ray
 
@@ -245,6 +246,8 @@ def _options_sha256(options: ReadOptions) -> str:
         if not path.is_file():
             raise ConfigError("no such CAN database", where=path, remedy="name a .dbc file, or CAN2=body.dbc")
         parts.append([bus if path == Path(name) and separator else "", sha256_file(path)])
+    if options.timezone is not None:
+        parse_zone(options.timezone)  # a name that no log asks for is wrong all the same
     if not parts and options.timezone is None:
         return _sha256("")
     return _sha256(json.dumps([sorted(parts), options.timezone]))

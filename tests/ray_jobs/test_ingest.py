@@ -156,7 +156,7 @@ def test_a_source_that_is_not_there_or_holds_nothing_is_refused(home: Home, fold
         ([log], {"timezone": "No/Zone"}),
     ):
         with pytest.raises(ConfigError):
-            ingest(home, sources, **options)  # type: ignore[arg-type]  # of several kinds
+            ingest(home, sources, **options)
 
 
 @pytest.mark.usefixtures("ray")
