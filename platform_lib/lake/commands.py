@@ -16,6 +16,7 @@ from platform_lib.home import open_home
 from platform_lib.lake.lake import Lake
 from platform_lib.options import HomeOption, JsonOption
 
+_MOST_ROWS = 2**31 - 1
 _PIPE_COLUMNS = 4096
 """Where the output is no terminal nothing has to fit a window."""
 
@@ -23,7 +24,7 @@ _PIPE_COLUMNS = 4096
 def query(
     sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT, in DuckDB's dialect.", show_default=False)],
     home: HomeOption = None,
-    limit: Annotated[int, typer.Option(min=0, help="Most rows to print; 0 prints all.")] = 50,
+    limit: Annotated[int, typer.Option(min=0, max=_MOST_ROWS, help="Most rows to print; 0 prints all.")] = 50,
     *,
     as_json: JsonOption = False,
 ) -> None:
