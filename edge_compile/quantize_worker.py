@@ -89,8 +89,8 @@ def _convert_folds(quantized: onnx.ModelProto) -> None:
     """
     graph = quantized.graph
     constants = {item.name: onnx.numpy_helper.to_array(item) for item in graph.initializer}
-    readers = {name: node for node in graph.node for name in node.input}
-    folded = {quantizer.output[0] for quantizer in _fold_quantizers(graph, readers)}
+    vectors = {node.output[0] for node in graph.node if node.op_type in _FOLDS}
+    folded = {node.output[0] for node in graph.node if node.op_type == "QuantizeLinear" and node.input[0] in vectors}
     nodes: list[onnx.NodeProto] = []
     wide: dict[str, str] = {}
     for node in graph.node:
@@ -112,12 +112,6 @@ def _convert_folds(quantized: onnx.ModelProto) -> None:
         wide[name] = f"{name}_dq16"
     del graph.node[:]
     graph.node.extend(nodes)
-
-
-def _fold_quantizers(graph: onnx.GraphProto, readers: dict[str, onnx.NodeProto]) -> list[onnx.NodeProto]:
-    """Return the QuantizeLinear behind each operator that only changes a shape."""
-    found = [readers.get(node.output[0]) for node in graph.node if node.op_type in _FOLDS]
-    return [node for node in found if node is not None and node.op_type == "QuantizeLinear"]
 
 
 def _ranks(model: onnx.ModelProto) -> dict[str, int]:

@@ -193,15 +193,21 @@ def find_home(explicit: Path | None = None, *, start: Path | None = None) -> Pat
     return here / HOME_NAME
 
 
-def open_home(explicit: Path | None = None, *, start: Path | None = None) -> Home:
-    """Open the home folder, making it on first use.
+def open_home(explicit: Path | None = None, *, start: Path | None = None, make: bool = True) -> Home:
+    """Open the home folder, making it on first use unless the command only reads.
 
     Raises:
-        HomeError: It has a layout version this release does not know, or is a folder of something else.
+        HomeError: There is none and `make` is False, it has a layout version this release does not know, or is a folder of something else.
     """
     root = find_home(explicit, start=start)
     marker = root / _MARKER
     if not os.path.lexists(marker):
+        if not make:
+            raise HomeError(
+                "there is no home here, so there is nothing to read",
+                where=root,
+                remedy="name it with --home or DRIVETRAIN_HOME, or fill one with `drivetrain ingest`",
+            )
         _make(root, marker)
     version = layout_version(root)
     if version != LAYOUT_VERSION:

@@ -22,7 +22,7 @@ _PIPE_COLUMNS = 240
 
 def drives(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """List the drives in the lake: vehicle, session, start, length, files, streams, rows, labels."""
-    with embedded_postgres(open_home(home)) as uri, Catalog(uri) as catalog:
+    with embedded_postgres(open_home(home, make=False)) as uri, Catalog(uri) as catalog:
         found = catalog.drives()
         quarantined = len(catalog.quarantined())
     if as_json:

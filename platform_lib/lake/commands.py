@@ -33,7 +33,7 @@ def query(
     Only committed rows are there, nothing can be changed, and no other file can be read.
     `DESCRIBE signals` names a table's columns.
     """
-    with Lake.open(open_home(home)) as lake:
+    with Lake.open(open_home(home, make=False)) as lake:
         result = lake.query(sql, limit=limit or None)
     names = result.table.column_names
     rows = list(zip(*(column.to_pylist() for column in result.table.columns), strict=True))

@@ -204,3 +204,11 @@ def test_a_planted_socket_folder_is_refused(tmp_path: Path, monkeypatch: pytest.
         home.short_path.write_text("")
     with pytest.raises(HomeError, match="this user alone"):
         _ = home.short
+
+
+def test_a_reading_command_makes_no_home(tmp_path):
+    with pytest.raises(HomeError, match="nothing to read"):
+        open_home(tmp_path / "typo", make=False)
+    assert not (tmp_path / "typo").exists()
+    open_home(tmp_path / "typo")
+    assert open_home(tmp_path / "typo", make=False).root == tmp_path / "typo"
