@@ -21,6 +21,7 @@ from typer.main import get_command as typer_command
 from platform_lib.code_digest import OWN_PACKAGES
 from platform_lib.console import OUT, print_error
 from platform_lib.errors import MissingPartError, PlatformError
+from platform_lib.processes import obey_parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +193,7 @@ def _root(
 
 def main() -> None:
     """Run the command line; a refusal ends with status 1 and one clear message, never a traceback."""
+    obey_parent()
     arguments = sys.argv[1:]
     command = next((item for item in arguments if item in COMMANDS), "")
     try:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
-import signal
 import subprocess
 import sys
 import time
@@ -16,7 +16,7 @@ from pydantic import JsonValue
 from platform_lib.console import ERR
 from platform_lib.demo.stages import Stage
 from platform_lib.errors import PlatformError
-from platform_lib.processes import end_with_parent
+from platform_lib.processes import PARENT_VARIABLE
 
 # A stage that takes this long on the demo's small data hangs; the whole demo is meant to take six minutes.
 STAGE_LIMIT_S = 1800.0
@@ -75,7 +75,7 @@ def _run(stage: Stage, command: str) -> dict[str, JsonValue]:
         [sys.executable, "-m", "platform_lib.cli", *stage.argv, "--json"],
         stdout=subprocess.PIPE,
         text=True,
-        preexec_fn=_end_with_demo,
+        env={**os.environ, PARENT_VARIABLE: str(os.getpid())},
     )
     try:
         output, _ = process.communicate(timeout=STAGE_LIMIT_S)
@@ -100,11 +100,6 @@ def _was_skipped(result: dict[str, JsonValue]) -> bool:
     """Say whether a command found its work done; `ingest` counts the files it skipped instead."""
     skipped = result.get("skipped", False)
     return skipped if isinstance(skipped, bool) else bool(skipped) and not result.get("ingested")
-
-
-def _end_with_demo() -> None:
-    # SIGTERM, not SIGKILL: a stage whose demo was killed gets the chance to stop its Ray and PostgreSQL.
-    end_with_parent(sent=signal.SIGTERM)
 
 
 def _wait_or_kill(process: subprocess.Popen[str]) -> None:

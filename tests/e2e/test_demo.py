@@ -21,7 +21,7 @@ import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
-DRIVES = 12
+DRIVES = 24
 SEED = 3
 
 

@@ -34,8 +34,9 @@ def finish_run(home: Home, name: str) -> None:
     folder.mkdir(parents=True)
     torch.manual_seed(1)
     net = PlannerNet(CONFIGS[name], NORMAL)
-    torch.nn.init.zeros_(net.head[-1].weight)
-    torch.nn.init.zeros_(net.head[-1].bias)
+    for head in (net.head, *([net.vision] if name == "cam" else [])):
+        torch.nn.init.zeros_(head[-1].weight)
+        torch.nn.init.zeros_(head[-1].bias)
     export_onnx(net, folder / "model.onnx")
     (folder / "weights.pt").write_bytes(b"weights of " + name.encode())
     step = Step("run", inputs={}, config={"name": name}, modules=("platform_lib.models.planner",))

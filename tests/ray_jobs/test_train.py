@@ -96,7 +96,7 @@ def artefacts(home: Home) -> dict[str, str]:
 def test_kill_9_then_a_rerun_ends_as_if_nothing_had_happened(home: Home, tmp_path: Path):
     run = home.runs / "r"
     process = subprocess.Popen(command(home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while epochs_in(run) < 3 and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGKILL)
