@@ -13,6 +13,8 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from pydantic import BaseModel, ConfigDict
 
+from platform_lib.catalog.catalog import Catalog
+from platform_lib.catalog.postgres import embedded_postgres
 from platform_lib.demo import charts
 from platform_lib.demo.evidence_tables import (
     bytes_text,
@@ -81,7 +83,7 @@ def render_page(home: Home, outcomes: Sequence[StageOutcome]) -> str:
         gates=found.gates.gates,
         gates_caption=_gates_caption(found.gates),
         bundle=_bundle(at, outcomes),
-        ingest=_ingest(outcomes),
+        ingest=_lake(home),
         stages=outcomes,
     )
 
@@ -187,9 +189,9 @@ def _bundle(at: Places, outcomes: Sequence[StageOutcome]) -> Mapping[str, object
     return {"caption": f"{len(files)} files, {size}, in {at.bundle}", "files": rows, "verify": outcomes[-1].command}
 
 
-def _ingest(outcomes: Sequence[StageOutcome]) -> Mapping[str, object]:
-    result = next(item.result for item in outcomes if item.command.startswith("drivetrain ingest"))
-    quarantined = result.get("quarantined")
-    rows = quarantined if isinstance(quarantined, list) else []
-    caption = f"{result.get('found')} files found, {result.get('ingested')} ingested now, {result.get('skipped')} already there."
-    return {"caption": caption, "quarantined": rows}
+def _lake(home: Home) -> Mapping[str, object]:
+    """Say what the catalogue holds now: a stage that was skipped found it there, and its report would not name it."""
+    with embedded_postgres(home) as uri, Catalog(uri) as catalog:
+        committed, refused = catalog.committed(), catalog.quarantined()
+    rows = [{"path": ", ".join(item.paths), "reason": item.refusal.reason} for item in refused]
+    return {"caption": f"{len(committed)} files in the lake, {len(refused)} in quarantine.", "quarantined": rows}

@@ -111,6 +111,9 @@ def test_the_page_needs_no_network(killed_then_finished):
 def test_a_second_run_skips_every_stage_and_says_so(killed_then_finished, home):
     again = finish(home)
     assert [stage["title"] for stage in again["stages"] if not stage["skipped"]] == ["Verify: every byte, offline"]
+    page = Path(again["page"]).read_text()
+    assert "4 in quarantine" in page
+    assert "truncated.mcap" in page
 
 
 def test_a_second_demo_at_once_is_refused(killed_then_finished, home):
