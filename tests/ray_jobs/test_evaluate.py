@@ -44,8 +44,8 @@ def finish_run(home: Home, name: str) -> None:
 
 
 @pytest.fixture
-def home(tmp_path: Path, small_dataset: Path) -> Home:
-    made = open_home(tmp_path / "home")
+def home(reachable_tmp: Path, small_dataset: Path) -> Home:
+    made = open_home(reachable_tmp / "home")
     shutil.copytree(small_dataset, made.datasets / "small")
     for name in CONFIGS:
         finish_run(made, name)

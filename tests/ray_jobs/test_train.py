@@ -57,8 +57,8 @@ def command(home: Home) -> list[str]:
 
 
 @pytest.fixture
-def home(tmp_path: Path, small_dataset: Path) -> Home:
-    made = open_home(tmp_path / "home")
+def home(reachable_tmp: Path, small_dataset: Path) -> Home:
+    made = open_home(reachable_tmp / "home")
     shutil.copytree(small_dataset, made.datasets / "small")
     return made
 

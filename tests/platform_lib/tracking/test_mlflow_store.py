@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,10 +14,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::Warning")]
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory):
-    home = open_home(tmp_path_factory.mktemp("tracking") / "home")
-    with embedded_postgres(home) as uri:
-        yield home, database_uri(uri, TRACKING_DATABASE)
+def store():
+    # Not pytest's own folder: run by root, PostgreSQL is another user and cannot reach it.
+    with tempfile.TemporaryDirectory(prefix="drivetrain-test-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o711)
+        home = open_home(Path(folder) / "home")
+        with embedded_postgres(home) as uri:
+            yield home, database_uri(uri, TRACKING_DATABASE)
 
 
 def tracked(store: tuple[Home, str], id_file: Path):
