@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib
-import os
-import signal
 import sys
 from pathlib import Path
 
 from edge_compile.worker import write_answer, write_refusal
 from platform_lib.errors import PlatformError
-
-_LINUX_PR_SET_PDEATHSIG = 1  # Source: linux/prctl.h
+from platform_lib.processes import end_with_parent
 
 
 def main() -> None:
@@ -21,9 +17,7 @@ def main() -> None:
     Any error of a tool leaves its traceback in the log and a status other than 0; an error of ours is handed back.
     """
     module, request, parent = sys.argv[1], Path(sys.argv[2]).read_bytes(), int(sys.argv[3])
-    ctypes.CDLL(None, use_errno=True).prctl(_LINUX_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # the parent died before the line above took hold
-        raise SystemExit(1)
+    end_with_parent(parent=parent)
     try:
         write_answer(importlib.import_module(module).serve(request))
     except PlatformError as error:

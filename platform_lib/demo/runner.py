@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from pydantic import JsonValue
 
@@ -125,8 +124,3 @@ def _refused(result: object, command: str, status: int) -> StageError:
     return StageError(
         f"the stage {how}", where=command, remedy="run that command alone with -v, then run the demo again"
     )
-
-
-def relative(path: Path, root: Path) -> str:
-    """Show a path below `root` in its short form."""
-    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)

@@ -9,7 +9,7 @@ from rich.table import Table
 
 from platform_lib.console import OUT
 from platform_lib.demo.evidence_tables import ladder_rows, planner_label, planners_of, precision_rows, slice_rows
-from platform_lib.demo.runner import StageOutcome, relative
+from platform_lib.demo.runner import StageOutcome
 from platform_lib.demo.stages import Places, places
 from platform_lib.evidence import CompileReport, EvaluationReport, GateReport, read_evidence
 from platform_lib.home import Home
@@ -30,7 +30,7 @@ def print_summary(home: Home, outcomes: Sequence[StageOutcome], *, seconds: floa
     skipped = sum(item.skipped for item in outcomes)
     OUT.print(f"\n[bold]{gates.state}[/], signed and verified, in {seconds:.0f} s ({skipped} stages were up to date)")
     for title, path in (("bundle", at.bundle), ("page", page)):
-        OUT.print(f"  {title:<7}", relative(path, Path.cwd()), markup=False, highlight=False)
+        OUT.print(f"  {title:<7}", _relative(path, Path.cwd()), markup=False, highlight=False)
     OUT.print("  verify ", outcomes[-1].command, markup=False, highlight=False)
 
 
@@ -75,3 +75,8 @@ def _print_gates(report: GateReport) -> None:
 
 def _status(status: str) -> str:
     return f"[{_COLOURS[status]}]{status.replace('_', ' ')}[/]"
+
+
+def _relative(path: Path, root: Path) -> str:
+    """Show a path below `root` in its short form."""
+    return str(path.relative_to(root)) if path.is_relative_to(root) else str(path)
