@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import warnings
 import xml.etree.ElementTree as ET
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from platform_lib.errors import CorruptLog, UnsupportedLog
 from platform_lib.logs import mdf3_blocks, mdf_blocks, mdf_clock
 from platform_lib.logs.can_decode import BusMessage, Databases, decode_message, find_messages
 from platform_lib.logs.faults import REMEDY, translated
+from platform_lib.logs.mdf4.frames import FRAME_KINDS, TIME, FrameChunk, FrameKind
 from platform_lib.logs.mdf_columns import Column, arrow_type_of, gives_text, physical
 from platform_lib.logs.model import BATCH_ROWS, TIMESTAMP, Kind, Report, Stream, Window, unique
 
@@ -245,6 +246,23 @@ class MdfSource:
         names = [column.name.removeprefix("CAN_DataFrame.") for column in columns]
         return {name: signal.samples for name, signal in zip(names, signals, strict=True)}
 
+    def frame_groups(self) -> list[ReferenceFrames]:
+        """Return the bus-logging groups, for `platform_lib.logs.mdf4.frames.iter_frames`."""
+        found = []
+        for name, group in self._groups.items():
+            for kind in FRAME_KINDS:
+                fields = tuple(c.name.removeprefix(f"{kind}.") for c in group.columns if c.name.startswith(f"{kind}."))
+                if "ID" in fields:
+                    found.append(ReferenceFrames(name, kind, fields, int(group.time_ns.size), group, self))
+        return found
+
+    def raw_fields(self, group: Group, names: Sequence[str], rows: slice) -> dict[str, npt.NDArray[Any]]:
+        """Return raw samples of some of a group's columns."""
+        by_name = {column.name: column.index for column in group.columns}
+        with translated(self._path, "reading bus frames"):
+            signals = self._raw(group.index, [by_name[name] for name in names], rows.start, rows.stop - rows.start)
+        return {name: np.asarray(signal.samples) for name, signal in zip(names, signals, strict=True)}
+
     # -- reading -------------------------------------------------------------------------------------------------
 
     def read(self, stream: Stream, window: Window, *, decode: bool) -> Iterator[pa.RecordBatch]:
@@ -287,6 +305,30 @@ class MdfSource:
     def close(self) -> None:
         """Release the file and asammdf's temporary files."""
         self._mdf.close()
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceFrames:
+    """A bus-logging group read by asammdf; see `platform_lib.logs.mdf4.frames.FrameGroup`."""
+
+    name: str
+    kind: FrameKind
+    fields: tuple[str, ...]
+    rows: int
+    group: Group
+    source: MdfSource
+
+    def chunks(self, fields: Sequence[str]) -> Iterator[FrameChunk]:
+        """Yield all frames with these fields and ``time_ns``."""
+        for rows in _row_ranges(self.group, Window()):
+            count = rows.stop - rows.start
+            samples = self.source.raw_fields(self.group, [f"{self.kind}.{name}" for name in fields], rows)
+            columns: dict[str, npt.NDArray[Any]] = {TIME: self.group.time_ns[rows]}
+            for name, values in samples.items():
+                if name.endswith(".DataBytes"):
+                    values = np.ascontiguousarray(values).view(np.uint8).reshape(count, -1)
+                columns[name.removeprefix(f"{self.kind}.")] = values
+            yield FrameChunk(count, columns, rows.start)
 
 
 def _row_ranges(group: Group, window: Window) -> Iterator[slice]:
