@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from platform_lib.errors import ConfigError, CorruptLog, UnsupportedLog
-from platform_lib.logs.model import TIMESTAMP, Report, Source, Stream, Window
+from platform_lib.logs.model import TIMESTAMP, Attachment, Report, Source, Stream, Window
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -33,6 +33,7 @@ class Log:
         path: The file or bag folder.
         streams: What it holds, in file order.
         metadata: What the recorder wrote about the drive (vehicle, session, pii_state, ...), as text.
+        attachments: Files that the recorder put into it; their content is read on demand.
         report: How sound it is, and how each stream is read.
     """
 
@@ -40,6 +41,7 @@ class Log:
         self.path = path
         self.streams: tuple[Stream, ...] = source.streams
         self.metadata: Mapping[str, str] = source.metadata
+        self.attachments: tuple[Attachment, ...] = source.attachments
         self.report: Report = source.report
         self._source = source
         self._by_name = {stream.name: stream for stream in source.streams}

@@ -26,7 +26,7 @@ from platform_lib.logs.can_decode import BusMessage, Databases, decode_message, 
 from platform_lib.logs.faults import REMEDY, translated
 from platform_lib.logs.mdf4.frames import FRAME_KINDS, TIME, FrameChunk, FrameKind
 from platform_lib.logs.mdf_columns import Column, arrow_type_of, gives_text, physical
-from platform_lib.logs.model import BATCH_ROWS, TIMESTAMP, Kind, Report, Stream, Window, unique
+from platform_lib.logs.model import BATCH_ROWS, TIMESTAMP, Attachment, Kind, Report, Stream, Window, unique
 
 Index = npt.NDArray[np.int64]
 _READ_BYTES = 256 << 20
@@ -74,6 +74,8 @@ class Group:
 
 class MdfSource:
     """The `Source` of one MDF file."""
+
+    attachments: tuple[Attachment, ...] = ()
 
     def __init__(self, path: Path, mdf: MDF, databases: Databases, report: Report, start_ns: int) -> None:
         self._path = path

@@ -22,6 +22,7 @@ from platform_lib.logs.model import (
     DATA,
     PUBLISH,
     TIMESTAMP,
+    Attachment,
     Reader,
     Report,
     Stream,
@@ -125,6 +126,8 @@ def topic_decoder(topic: Topic) -> TopicDecoder | str:
 
 class TopicSource:
     """The `Source` of a log made of topics."""
+
+    attachments: tuple[Attachment, ...] = ()
 
     def __init__(
         self,

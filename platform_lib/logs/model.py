@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -43,6 +43,25 @@ class Stream:
     schema_text: str | None = None
     start_ns: int | None = None
     stop_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that the recorder put into the log, beside its streams.
+
+    Attributes:
+        name: As recorded; it may hold a path of the recorder's machine, so never write to it unchecked.
+        media_type: As recorded (``application/json``, ...); empty where the log does not say.
+        size_bytes: Length of the content.
+        load: Returns the content while the log is open. Raises `CorruptLog` where a checksum speaks against it.
+        time_ns: When it was recorded, UTC; ``None`` where the log does not say.
+    """
+
+    name: str
+    media_type: str
+    size_bytes: int
+    load: Callable[[], bytes] = field(repr=False, compare=False)
+    time_ns: int | None = None
 
 
 @dataclass(slots=True)
@@ -93,6 +112,7 @@ class Source(Protocol):
     streams: tuple[Stream, ...]
     metadata: Mapping[str, str]
     report: Report
+    attachments: tuple[Attachment, ...]
 
     def read(self, stream: Stream, window: Window, *, decode: bool) -> Iterator[pa.RecordBatch]:
         """Yield the stream's rows in batches of at most `BATCH_ROWS`, all columns."""
