@@ -76,6 +76,7 @@ class Report:
         problems: What is wrong or missing, one sentence each; empty for a sound log read in full.
         unsupported: Stream name -> why it is not decoded (its raw payload may still be readable).
         unverified: What no checksum of the file covers, so that a flipped bit there could not be noticed.
+        notes: How something was read where there is a choice (J1939 frames matched by parameter group, ...).
     """
 
     format: str
@@ -85,6 +86,7 @@ class Report:
     problems: list[str] = field(default_factory=list)
     unsupported: dict[str, str] = field(default_factory=dict)
     unverified: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def lose(self, count_bytes: int, problem: str) -> None:
         """Note damage that was skipped."""
