@@ -5,7 +5,6 @@ This is the only place of `platform_lib` that knows rooms beside it, and it know
 
 from __future__ import annotations
 
-import errno
 import importlib
 import logging
 import sys
@@ -20,8 +19,16 @@ from typer.main import get_command as typer_command
 
 from platform_lib.code_digest import OWN_PACKAGES
 from platform_lib.console import OUT, print_error
-from platform_lib.errors import MissingPartError, PlatformError
+from platform_lib.errors import MissingPartError, OutputError, PlatformError, UsageError
+from platform_lib.options import refuse_empty_values
 from platform_lib.processes import obey_parent
+from platform_lib.refusals import refused_by_system
+from platform_lib.standard_streams import (
+    READER_GONE_STATUS,
+    ReaderGone,
+    abandon_standard_output,
+    own_standard_streams,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +41,6 @@ class Entry:
     panel: str
     extra: str | None = None
 
-
-_OS_REMEDIES = {
-    errno.ENOSPC: "free some disk space and run the command again; what was finished is kept",
-    errno.EDQUOT: "free some of the disk quota and run the command again; what was finished is kept",
-    errno.EROFS: "name a writable place with --home or --out",
-    errno.EACCES: "name a place this user may use, or change its permissions",
-    errno.EPERM: "name a place this user may use, or change its permissions",
-    errno.ENOENT: "check the name",
-    errno.ENOTDIR: "check the name: a part of it is a file",
-    errno.EMFILE: "raise the limit of open files (`ulimit -n`)",
-}
 
 _START, _DATA, _MODEL, _EDGE = "Start here", "Logs and data", "Training", "Vehicle"
 COMMANDS: dict[str, Entry] = {
@@ -129,6 +125,12 @@ class _LazyGroup(TyperGroup):
                     raise
         return name, command, rest
 
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:  # Typer takes it for a gone reader, and ends without a word
+            raise refused_by_system(error, where="drivetrain") from error
+
 
 def _load(name: str, entry: Entry) -> Any:
     try:
@@ -194,29 +196,59 @@ def _root(
 def main() -> None:
     """Run the command line; a refusal ends with status 1 and one clear message, never a traceback."""
     obey_parent()
-    arguments = sys.argv[1:]
-    command = next((item for item in arguments if item in COMMANDS), "")
     try:
-        app(prog_name="drivetrain")
+        own_standard_streams()
+        try:
+            status = run(sys.argv[1:])
+        finally:
+            sys.stdout.flush()
+    except ReaderGone:
+        abandon_standard_output()
+        status = READER_GONE_STATUS
+    except OutputError as error:  # said too late for standard output itself
+        abandon_standard_output()
+        print_error(error, as_json=False)
+        status = 1
+    raise SystemExit(status)
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command, and say in one form what went wrong; return its exit status, or raise it."""
+    as_json = "--json" in arguments
+    command = next((item for item in arguments if item in COMMANDS), "")
+    where = f"drivetrain {command}".rstrip()
+    try:
+        refuse_empty_values(arguments, where=where)
+        ended = app(arguments, prog_name="drivetrain", standalone_mode=False)
+    except (ReaderGone, OutputError):
+        raise
+    except typer.TyperException as error:
+        if error.format_message():  # else it was a group without its command, and the help is printed
+            print_error(_usage_error(error, where=where), as_json=as_json)
+        return error.exit_code
     except Exception as error:  # the one broad catch: every error ends here, said in one form
         if not {"-v", "--verbose"}.isdisjoint(arguments):
             traceback.print_exc()
-        explained = _explain(error, command)
-        try:
-            print_error(explained, as_json="--json" in arguments)
-        except OSError:  # standard output itself is what fails
-            print_error(explained, as_json=False)
-        raise SystemExit(1) from error
+        print_error(_explain(error, command, where=where), as_json=as_json)
+        raise SystemExit(2 if isinstance(error, UsageError) else 1) from error
+    return ended if isinstance(ended, int) else 0
 
 
-def _explain(error: Exception, command: str) -> PlatformError:
-    where = f"drivetrain {command}".rstrip()
+def _usage_error(error: typer.TyperException, *, where: str) -> UsageError:
+    context = getattr(error, "ctx", None)
+    where = where if context is None else context.command_path
+    return UsageError(error.format_message().rstrip("."), where=where, remedy=f"see `{where} --help`")
+
+
+def _explain(error: Exception, command: str, *, where: str) -> PlatformError:
+    if isinstance(error, typer.Abort) and isinstance(error.__cause__, Exception):
+        error = error.__cause__  # Typer's word for an input that ended too early, whichever it was
     if isinstance(error, ModuleNotFoundError):
         error = _missing_package(error, command)
     if isinstance(error, PlatformError):
         return error
-    if isinstance(error, OSError) and error.strerror is not None:
-        return PlatformError(error.strerror, where=error.filename or where, remedy=_OS_REMEDIES.get(error.errno or 0))
+    if isinstance(error, OSError):
+        return refused_by_system(error, where=where)
     return PlatformError(
         f"a defect of drivetrain itself: {type(error).__name__}: {error}",
         where=where,

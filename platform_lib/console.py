@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import sys
 from collections.abc import Iterator, Mapping
@@ -29,11 +28,8 @@ def print_json(document: Mapping[str, Any]) -> None:
     Raises:
         TypeError: A value is none of these; written as some text it would pass for data.
         ValueError: A number is not finite.
-        OSError: Standard output is closed.
     """
     text = json.dumps(document, indent=2, default=_plain, allow_nan=False) + "\n"
-    if sys.stdout is None:  # what Python makes of a closed one
-        raise OSError(errno.EBADF, "standard output is closed")
     sys.stdout.write(text)
 
 

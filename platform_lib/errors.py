@@ -39,6 +39,14 @@ class UnsupportedLog(PlatformError):  # noqa: N818 - a stable public name
     """A sound log that holds something this reader does not decode, and says so instead of guessing."""
 
 
+class UsageError(PlatformError):
+    """A command line that says what no command takes: an unknown option, a missing argument, an empty value."""
+
+
+class OutputError(PlatformError):
+    """Standard output is closed, or what it leads to takes no more."""
+
+
 class ConfigError(PlatformError):
     """Configuration that cannot mean what it says: a misspelt key, a value out of range, a contradiction."""
 

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from platform_lib.errors import UsageError
+
+_EMPTY_OPTION = re.compile(r"(--[a-z][a-z-]*)=")
 
 HomeOption = Annotated[
     Path | None,
@@ -17,3 +23,21 @@ HomeOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines on standard output.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Run the step even if its artefact is up to date.")]
+
+
+def refuse_empty_values(arguments: Sequence[str], *, where: str) -> None:
+    """Refuse an argument or an option's value that is empty: as a path it would mean the current folder.
+
+    Raises:
+        UsageError: One is.
+    """
+    for before, argument in zip(["", *arguments], arguments, strict=False):
+        named = _EMPTY_OPTION.fullmatch(argument)
+        if argument and named is None:
+            continue
+        option = named[1] if named else before if before.startswith("-") else ""
+        raise UsageError(
+            f"the value of {option} is empty" if option else "an argument is empty",
+            where=where,
+            remedy="give a value, or '.' for the current folder; a shell variable that is not set gives an empty one",
+        )

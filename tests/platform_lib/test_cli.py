@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from platform_lib import cli
 from platform_lib.cli import COMMANDS
 
 HEAVY = {"torch", "ray", "numpy", "pyarrow", "pandas", "polars", "duckdb", "lance", "mlflow", "onnx", "onnxruntime"}
@@ -151,39 +152,107 @@ def test_an_interrupt_ends_with_status_130() -> None:
     assert "Traceback" not in done.stderr
 
 
+def _shell(line: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run a line of bash in which `dt` is the command; its status is the command's own, whatever it pipes into."""
+    script = f'dt() {{ {sys.executable} -m platform_lib.cli "$@"; }}; {line}'
+    return subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, check=False, env={**os.environ, **environment}
+    )
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
-@pytest.mark.parametrize("arguments", [["doctor"], ["doctor", "--json"]])
-def test_a_full_disk_under_the_output_is_no_success_and_no_traceback(arguments: list[str]) -> None:
-    with Path("/dev/full").open("w") as full:
-        command = [sys.executable, "-m", "platform_lib.cli", *arguments]
-        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+@pytest.mark.parametrize("arguments", ["doctor", "nothing --json"])
+def test_a_full_disk_under_the_output_is_no_success_and_no_traceback(arguments: str) -> None:
+    done = _shell(f"dt {arguments} > /dev/full")
     assert done.returncode == 1
-    assert "No space left on device" in done.stderr
+    assert "cannot be written (No space left on device)\n  where:  standard output" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("arguments", ["doctor --json", "nothing --json", "verify /absent --json"])
-def test_a_closed_output_is_no_success_and_no_traceback(arguments: str) -> None:
-    command = ["bash", "-c", f"{sys.executable} -m platform_lib.cli {arguments} >&-"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode != 0
-    assert "Traceback" not in done.stderr
+@pytest.mark.parametrize("arguments", ["doctor --json", "nothing --json"])
+def test_a_closed_output_is_refused_before_anything_runs(arguments: str) -> None:
+    done = _shell(f"dt {arguments} >&-")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error it is closed, so no result can be given\n  where:  standard output\n")
+
+
+@pytest.mark.parametrize("arguments", ["doctor --json", "--help"])
+def test_a_reader_that_goes_away_ends_the_command_quietly(arguments: str) -> None:
+    done = _shell(f"dt {arguments} | true; exit ${{PIPESTATUS[0]}}")
+    assert done.returncode == 141
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", "2> /dev/full", "<&-"])
+def test_a_standard_error_that_takes_nothing_changes_no_result(redirection: str) -> None:
+    done = _shell(f"dt --version {redirection}")
+    assert (done.returncode, done.stdout[:10]) == (0, "drivetrain")
+
+
+def test_a_broken_pipe_inside_a_command_is_no_gone_reader() -> None:
+    done = _planted("import os; r, w = os.pipe(); os.close(r); os.write(w, b'x')")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error Broken pipe\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "where", "what"),
+    [
+        ("nothing", "drivetrain", "No such command 'nothing'"),
+        ("", "drivetrain", "No such option: --json"),
+        ("doctor --nope", "drivetrain doctor", "No such option: --nope"),
+        ("verify", "drivetrain verify", "Missing argument"),
+        ("dataset x --seed many", "drivetrain dataset", "Invalid value for '--seed'"),
+        ("log", "drivetrain log", "No such option: --json"),
+        ("log info", "drivetrain log info", "Missing argument 'FILE'"),
+        ("log nothing", "drivetrain log", "No such command 'nothing'"),
+        ("doctor --home", "drivetrain doctor", "requires an argument"),
+        ("verify a b", "drivetrain verify", "unexpected extra argument"),
+    ],
+)
+def test_a_wrong_command_line_is_one_document_for_machines(
+    arguments: str, where: str, what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # `--home` takes what follows as its value, so the flag comes first there.
+    words = ["doctor", "--json", "--home"] if arguments.endswith("--home") else [*arguments.split(), "--json"]
+    assert cli.run(words) == 2
+    error = json.loads(capsys.readouterr().out)["error"]
+    assert (error["kind"], error["where"]) == ("UsageError", where)
+    assert what in error["what"]
+    assert error["remedy"] == f"see `{where} --help`"
+
+
+@pytest.mark.parametrize(
+    ("words", "what"),
+    [
+        (["verify", ""], "an argument is empty"),
+        (["doctor", "--home", ""], "the value of --home is empty"),
+        (["simulate", "--out="], "the value of --out is empty"),
+        (["gate", "--evaluation", "", "--out", "x"], "the value of --evaluation is empty"),
+    ],
+)
+def test_an_empty_path_does_not_mean_the_current_folder(
+    words: list[str], what: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.run(words)
+    assert ended.value.code == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"error {what}\n  where:  drivetrain {words[0]}\n  remedy: give a value")
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "utf-8", "latin-1"])
+def test_what_the_output_cannot_show_is_shown_as_an_escape(encoding: str) -> None:
+    done = _shell("dt verify $'/absent/caf\\xff-\u4e2d'", PYTHONIOENCODING=encoding)
+    assert done.returncode == 1
+    assert "caf\\udcff-" in done.stderr
+    assert "defect" not in done.stderr
 
 
 def test_a_limit_beyond_any_table_is_a_wrong_command_line() -> None:
     done = _run("query", "SELECT 1", "--limit", "9" * 20)
     assert done.returncode == 2
     assert "defect" not in done.stderr
-
-
-def test_a_reader_that_goes_away_is_no_traceback() -> None:
-    done = subprocess.run(
-        ["bash", "-c", f"{sys.executable} -m platform_lib.cli doctor | true"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr
 
 
 def test_the_completion_script_can_be_shown() -> None:
