@@ -22,7 +22,8 @@ from asammdf.blocks.mdf_v4 import MDF4
 
 from platform_lib.errors import CorruptLog, UnsupportedLog
 from platform_lib.logs import mdf3_blocks, mdf_blocks, mdf_clock
-from platform_lib.logs.can_decode import BusMessage, Databases, decode_message, find_messages
+from platform_lib.logs.bus.database import Databases
+from platform_lib.logs.bus.streams import BusStreams
 from platform_lib.logs.faults import REMEDY, translated
 from platform_lib.logs.mdf4.frames import FRAME_KINDS, TIME, FrameChunk, FrameKind
 from platform_lib.logs.mdf_columns import Column, arrow_type_of, gives_text, physical
@@ -85,8 +86,7 @@ class MdfSource:
         self.metadata = header_metadata(path, mdf, self._version, report)
         self._start_ns = start_ns
         self._groups: dict[str, Group] = {}
-        self._bus: dict[str, tuple[Group, BusMessage]] = {}
-        self._databases = databases
+        self._bus = BusStreams(databases, report)
         self._cut: set[int] = set()
         self.streams: tuple[Stream, ...] = ()
 
@@ -226,27 +226,10 @@ class MdfSource:
 
     def _bus_streams(self) -> list[Stream]:
         streams: list[Stream] = []
-        if not self._databases.entries:
-            return streams
-        for name, group in self._groups.items():
-            if self._kind(group.index) != "can" or not any(c.name == "CAN_DataFrame.ID" for c in group.columns):
-                continue
-            with translated(self._path, f"decoding the CAN frames of group '{name}'"):
-                found = find_messages(self._table(group), self._databases, self.report, name)
-            taken = tuple(self._bus)
-            for message, stream_name in zip(found, unique([item.stream for item in found], taken), strict=True):
-                self._bus[stream_name] = (group, message)
-                times = group.time_ns[message.rows]
-                streams.append(message.describe(stream_name, times))
-                self.report.readers[stream_name] = "fast"
+        for group in self.frame_groups():
+            with translated(self._path, f"decoding the bus frames of group '{group.name}'"):
+                streams += self._bus.add(group)
         return streams
-
-    def _table(self, group: Group) -> dict[str, Any]:
-        """Return a CAN group's raw samples by channel name, without the ``CAN_DataFrame.`` prefix."""
-        columns = [column for column in group.columns if column.name.startswith("CAN_DataFrame.")]
-        signals = self._raw(group.index, [column.index for column in columns], 0, int(group.time_ns.size))
-        names = [column.name.removeprefix("CAN_DataFrame.") for column in columns]
-        return {name: signal.samples for name, signal in zip(names, signals, strict=True)}
 
     def frame_groups(self) -> list[ReferenceFrames]:
         """Return the bus-logging groups, for `platform_lib.logs.mdf4.frames.iter_frames`."""
@@ -271,7 +254,8 @@ class MdfSource:
         """Yield the group's rows in recorded order."""
         del decode
         if stream.name in self._bus:
-            yield from self._read_bus(stream, window)
+            with translated(self._path, f"decoding '{stream.name}'"):
+                yield from self._bus.read(stream.name, window)
             return
         group = self._groups[stream.name]
         for rows in _row_ranges(group, window):
@@ -295,17 +279,9 @@ class MdfSource:
                 arrays.append(column.array(signal.samples, signal.invalidation_bits))
         return pa.RecordBatch.from_arrays(arrays, schema=stream.schema)
 
-    def _read_bus(self, stream: Stream, window: Window) -> Iterator[pa.RecordBatch]:
-        group, message = self._bus[stream.name]
-        with translated(self._path, f"decoding '{stream.name}'"):
-            whole = decode_message(message, group.time_ns, stream.schema)
-        for start in range(0, whole.num_rows, BATCH_ROWS):
-            kept = _inside(whole.slice(start, BATCH_ROWS), window)
-            if kept.num_rows:
-                yield kept
-
     def close(self) -> None:
         """Release the file and asammdf's temporary files."""
+        self._bus.close()
         self._mdf.close()
 
 

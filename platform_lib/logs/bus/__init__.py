@@ -1,0 +1,1 @@
+"""Frames of CAN, CAN FD and LIN buses -> signals, by the databases that describe them."""
