@@ -12,6 +12,7 @@ from edge_compile.gate import Thresholds, judge
 from platform_lib.errors import ConfigError, IntegrityError, MissingPartError
 from platform_lib.evidence import CompileReport, EvaluationReport, GateReport, read_evidence, write_evidence
 from platform_lib.manifest import Manifest, Step, changed_outputs, input_of, manifest_path_of, read_manifest
+from platform_lib.refusals import first_problem
 
 DEFAULT_THRESHOLDS = Path(__file__).with_name("thresholds.yaml")
 
@@ -81,8 +82,7 @@ def read_thresholds(path: Path) -> Thresholds:
     except yaml.YAMLError as error:
         raise ConfigError(f"not YAML: {' '.join(str(error).split())}", where=path, remedy=remedy) from error
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}", where=path, remedy=remedy) from error
+        raise ConfigError(first_problem(error), where=path, remedy=remedy) from error
 
 
 def read_step_manifest(path: Path, *, kind: str) -> Manifest:

@@ -246,7 +246,7 @@ def _explain(error: Exception, command: str, *, where: str) -> PlatformError:
     if isinstance(error, ModuleNotFoundError):
         error = _missing_package(error, command)
     if isinstance(error, PlatformError):
-        return error
+        return error.completed(where=where)
     if isinstance(error, OSError):
         return refused_by_system(error, where=where)
     return PlatformError(

@@ -12,6 +12,7 @@ from typing import Annotated, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, NonNegativeInt, StringConstraints, ValidationError, model_validator
 
 from platform_lib.errors import IntegrityError, MissingPartError
+from platform_lib.refusals import first_problem
 from platform_lib.storage import publish_bytes
 
 Status = Literal["pass", "fail", "not_run"]
@@ -238,9 +239,10 @@ def read_evidence(kind: type[_Evidence], path: Path) -> _Evidence:
             f"no {kind.__name__}", where=path, remedy="run the step that writes it, see `drivetrain --help`"
         ) from error
     except ValidationError as error:
-        first = error.errors()[0]
         raise IntegrityError(
-            f"not a valid {kind.__name__}: {'.'.join(map(str, first['loc']))}: {first['msg']}", where=path
+            f"not a valid {kind.__name__}: {first_problem(error)}",
+            where=path,
+            remedy="run the step that writes it again; evidence is not edited by hand",
         ) from error
 
 

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, f
 
 from platform_lib.code_digest import code_sha256
 from platform_lib.errors import IntegrityError
+from platform_lib.refusals import first_problem
 from platform_lib.storage import publish_bytes, sha256_file, sha256_tree
 
 SCHEMA_VERSION: Literal[1] = 1
@@ -157,6 +158,11 @@ class Step:
         )
 
 
+def up_to_date(step_sha256: str) -> str:
+    """Say that a step was skipped, in the one form that every command uses."""
+    return f"up to date, skipped (digest {step_sha256[:12]})"
+
+
 def manifest_path_of(artefact: Path) -> Path:
     """Return the manifest's place for an artefact: ``<artefact>.manifest.json``."""
     return artefact.with_name(artefact.name + ".manifest.json")
@@ -172,9 +178,8 @@ def read_manifest(path: Path) -> Manifest:
     try:
         return Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
         raise IntegrityError(
-            f"not a manifest of schema version {SCHEMA_VERSION}: {'.'.join(map(str, first['loc']))}: {first['msg']}",
+            f"not a manifest of schema version {SCHEMA_VERSION}: {first_problem(error)}",
             where=path,
             remedy="run the step that makes it again",
         ) from error

@@ -1,11 +1,15 @@
-"""What the operating system refuses, in the form of every other error: what, where, and what to do."""
+"""What the operating system or a data model refuses, in the words of every other error."""
 
 from __future__ import annotations
 
 import errno
 import os
+from typing import TYPE_CHECKING
 
 from platform_lib.errors import PlatformError
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 _REMEDIES = {
     errno.ENOSPC: "free some disk space and run the command again; what was finished is kept",
@@ -47,3 +51,9 @@ def refused_by_system(error: OSError, *, where: str) -> PlatformError:
     )
     what = error.strerror or str(error) or type(error).__name__
     return PlatformError(what, where=where if place in (None, "") or isinstance(place, int) else place, remedy=remedy)
+
+
+def first_problem(error: ValidationError) -> str:
+    """Say the first thing that a model refused: where in the document, if it is anywhere in particular, and what."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    return ": ".join(part for part in (".".join(map(str, first["loc"])), first["msg"]) if part)

@@ -108,6 +108,13 @@ def test_a_refusal_for_machines_is_one_json_document() -> None:
     assert json.loads(done.stdout) == {"error": expected}
 
 
+def test_a_refusal_always_says_where_and_what_to_do() -> None:
+    done = _planted("raise errors.CorruptLog('cut short')", "planted", "--json")
+    error = json.loads(done.stdout)["error"]
+    assert (error["kind"], error["where"]) == ("CorruptLog", "drivetrain planted")
+    assert "--recover" in error["remedy"]
+
+
 def test_a_command_that_refuses_its_home_says_so_in_json() -> None:
     done = _run("doctor", "--home", "/dev/null", "--json")
     assert done.returncode == 1

@@ -169,3 +169,12 @@ def test_an_unknown_latency_gives_its_reason():
 def test_counts_are_not_negative():
     with pytest.raises(ValidationError):
         MetricsRow(planner="camera", slice="all", n=-1, drives=1, metrics={})
+
+
+def test_what_is_no_evidence_is_told_without_an_empty_place_and_with_a_remedy(tmp_path: Path) -> None:
+    path = tmp_path / "gates.json"
+    path.write_text("{")
+    with pytest.raises(IntegrityError) as refused:
+        read_evidence(GateReport, path)
+    assert refused.value.what.startswith("not a valid GateReport: Invalid JSON")
+    assert refused.value.remedy is not None

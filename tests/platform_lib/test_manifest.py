@@ -190,3 +190,13 @@ def test_writing_twice_reads_back_the_same(tmp_path: Path) -> None:
     found.write(tmp_path / "again.json")
     assert read_manifest(tmp_path / "again.json") == found
     assert isinstance(found, Manifest)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"kind": 1}'])
+def test_what_is_no_manifest_is_told_without_an_empty_place(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "manifest.json"
+    path.write_text(text)
+    with pytest.raises(IntegrityError) as refused:
+        read_manifest(path)
+    assert ": :" not in refused.value.what
+    assert refused.value.what.startswith("not a manifest of schema version 1: ")
