@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import json
 import os
-import stat
-import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from platform_lib.errors import HomeBusyError, HomeError
+from platform_lib.short_folder import make_short_folder, short_path
 from platform_lib.storage import publish_bytes
 
 HOME_NAME = ".drivetrain"
@@ -106,23 +104,12 @@ class Home:
     @property
     def short_path(self) -> Path:
         """A short per-home folder for sockets (Ray and PostgreSQL refuse socket paths over 107 bytes)."""
-        digest = hashlib.sha256(os.fsencode(self.root)).hexdigest()[:10]
-        return Path(tempfile.gettempdir()) / f"drivetrain-{os.getuid()}-{digest}"
+        return short_path(self.root)
 
     @property
     def short(self) -> Path:
         """The folder of `short_path`, made on use and entered by this user alone."""
-        folder = self.short_path
-        with suppress(FileExistsError):
-            folder.mkdir(mode=0o700)
-        found = folder.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-            raise HomeError(
-                "the socket folder is not a folder that this user alone may enter",
-                where=folder,
-                remedy="remove it, or set TMPDIR",
-            )
-        return folder
+        return make_short_folder(self.root)
 
     @contextmanager
     def lock(self, name: str, *, wait_s: float = 0.0) -> Iterator[None]:

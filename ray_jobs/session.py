@@ -28,6 +28,7 @@ import ray
 from platform_lib.catalog.liveness import ProcessIdentity, orderly_termination
 from platform_lib.errors import HomeError
 from platform_lib.home import Home
+from platform_lib.short_folder import sweep_short_folders
 
 logger = logging.getLogger(__name__)
 
@@ -72,11 +73,8 @@ def local_ray(home: Home, cpus: int | None = None) -> Iterator[None]:
 def _claim_folder(home: Home) -> Path:
     """Clear what dead drivers left, and make this session's folder."""
     with home.lock("ray-sessions", wait_s=60.0):
-        for old in sorted(home.short.glob("r*")):
-            if not _is_alive(old):
-                logger.info("session=%s its driver died; clearing", old)
-                _stop_processes(old)
-                shutil.rmtree(old, ignore_errors=True)
+        sweep_short_folders(_clear_dead)
+        _clear_dead(home.short)
         folder = home.short / f"r{os.getpid()}"
         if len(os.fsencode(folder)) > _FOLDER_LIMIT_BYTES:
             raise HomeError(
@@ -87,6 +85,19 @@ def _claim_folder(home: Home) -> Path:
         folder.mkdir(mode=0o700, exist_ok=True)
         (folder / _DRIVER).write_text(str(ProcessIdentity.current()))
     return folder
+
+
+def _clear_dead(short: Path) -> bool:
+    """Stop and clear the sessions in a short folder whose drivers died; return whether others live."""
+    living = False
+    for session in sorted(short.glob("r*")):
+        if _is_alive(session):
+            living = True
+            continue
+        logger.info("session=%s its driver died; clearing", session)
+        _stop_processes(session)
+        shutil.rmtree(session, ignore_errors=True)
+    return living
 
 
 def _is_alive(folder: Path) -> bool:

