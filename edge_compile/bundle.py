@@ -25,7 +25,7 @@ from platform_lib.handoff.derive import evaluation_entries, gates, rungs, step_r
 from platform_lib.handoff.keys import SigningKey, canonical_public_pem, ensure_signing_key
 from platform_lib.handoff.model import FileEntry, HandoffManifest, unknown
 from platform_lib.handoff.signing import sign_folder
-from platform_lib.handoff.verify import verify_package
+from platform_lib.handoff.verify import verify_bundle
 from platform_lib.home import Home
 from platform_lib.manifest import Manifest, Step, manifest_path_of
 from platform_lib.storage import publish_folder, sha256_file, sweep_unfinished
@@ -59,7 +59,7 @@ def build_bundle(places: Places, out: Path, home: Home) -> Bundled:
     Raises:
         MissingPartError: A source is missing.
         IntegrityError: A source differs from its manifest, or sources do not belong together.
-        ContractError: The gates rejected the package, or a source may not be packed.
+        ContractError: The gates rejected the model, or a source may not be packed.
         ConfigError: `out` holds something other than a bundle.
     """
     _refuse_foreign(out)
@@ -100,7 +100,7 @@ def _fill(temporary: Path, sources: Sources, key: SigningKey) -> HandoffManifest
     manifest = _describe(inner, sources, key, files, package_id=package_id, content_sha256=content_sha256)
     _write(inner / model.MANIFEST_NAME, (manifest.model_dump_json(indent=2) + "\n").encode())
     sign_folder(inner, key)
-    found = verify_package(inner, (key.public,), only_these=True)
+    found = verify_bundle(inner, (key.public,), only_these=True)
     if found.verdict != "verified":
         raise IntegrityError(
             f"the new bundle does not verify: {'; '.join(found.problems)}",

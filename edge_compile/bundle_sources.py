@@ -53,7 +53,7 @@ class Packed:
 
     Attributes:
         source: Where it is; for `content` where that came from.
-        path: Where it goes, relative to the package.
+        path: Where it goes, relative to the bundle.
         content: Its bytes, if it is written and not copied.
     """
 
@@ -69,7 +69,7 @@ class Sources:
     """All that goes into a bundle, checked.
 
     Attributes:
-        step_manifests: Path in the package -> manifest of each step that led here.
+        step_manifests: Path in the bundle -> manifest of each step that led here.
     """
 
     run: Manifest
@@ -94,7 +94,7 @@ class Sources:
 
     @property
     def state(self) -> Literal["candidate", "approved"]:
-        """The gates' state; a rejected package never gets here."""
+        """The gates' state; a rejected model never gets here."""
         return "approved" if self.gates.state == "approved" else "candidate"
 
     @property
@@ -109,7 +109,7 @@ def read_sources(places: Places) -> Sources:
     Raises:
         MissingPartError: A source is missing.
         IntegrityError: A source differs from its manifest, or is of another model, dataset or build than the rest.
-        ContractError: The gates rejected the package, no precision was chosen, or a file may not be packed.
+        ContractError: The gates rejected the model, no precision was chosen, or a file may not be packed.
     """
     run = _intact(places.run, "run")
     dataset = _intact(places.dataset, "dataset")

@@ -34,7 +34,7 @@ SAFETY = Safety(
 DEPLOYMENT = Deployment(
     preconditions=unknown("nothing has been deployed; an independent fallback is needed wherever it is"),
     monitors=unknown("no monitors are built yet"),
-    rollback_target=unknown("there is no earlier approved package"),
+    rollback_target=unknown("there is no earlier approved bundle"),
 )
 FALLBACK = unknown("no fallback contract has been agreed with a vehicle")
 _UNQUALIFIED = unknown("not qualified; the classification is the project's own and unreviewed")

@@ -33,7 +33,7 @@ def gate(
 ) -> None:
     """Judge evidence against written thresholds: pass, fail or not run, and only pass passes.
 
-    Exit status 0 for a candidate or an approved package, 1 when a gate fails.
+    Exit status 0 for a candidate or an approved one, 1 when a gate fails.
     """
     judged = run_gate(evaluation, compressed_evaluation, compile_, dataset, thresholds=thresholds, out=out)
     report = judged.report

@@ -1,4 +1,4 @@
-"""The bill of materials of a package: CycloneDX 1.6 with the model, its card, its data and the libraries behind it."""
+"""The bill of materials of a bundle: CycloneDX 1.6 with the model, its card, its data and the libraries behind it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class BomContent:
     """What goes into the bill of materials.
 
     Attributes:
-        content_sha256: Digest of the package's content; the serial number follows from it.
+        content_sha256: Digest of the bundle's content; the serial number follows from it.
         created_utc: When the newest input was made.
         artefacts: What is delivered: the float model and what was compiled from it.
         environment: Distribution -> version of the run that trained the model.
@@ -73,19 +73,19 @@ def build_bom(content: BomContent) -> bytes:
     )
     data = [_dataset(dataset) for dataset in content.datasets]
     parts = [*data, *_files(content.artefacts), *_libraries(content.environment)]
-    package = Component(
+    bundle = Component(
         name=content.package_id,
         version=content.model_version,
         type=ComponentType.FIRMWARE,
-        bom_ref="package",
+        bom_ref="bundle",
         hashes=_sha256(content.content_sha256),
     )
     bom = Bom(
         serial_number=uuid.uuid5(_NAMESPACE, content.content_sha256),
-        metadata=BomMetaData(component=package, timestamp=content.created_utc),
+        metadata=BomMetaData(component=bundle, timestamp=content.created_utc),
         components=[model, *parts],
         dependencies=[
-            Dependency(package.bom_ref, [Dependency(model.bom_ref), *(Dependency(part.bom_ref) for part in parts)]),
+            Dependency(bundle.bom_ref, [Dependency(model.bom_ref), *(Dependency(part.bom_ref) for part in parts)]),
             Dependency(model.bom_ref, [Dependency(item.bom_ref) for item in data]),
         ],
     )

@@ -12,7 +12,7 @@ from rich.table import Table
 from platform_lib.console import OUT, print_json
 from platform_lib.handoff.keys import PublicKey, read_public_key, trusted_keys
 from platform_lib.handoff.model import HandoffManifest, Unknown
-from platform_lib.handoff.verify import Verification, verify_package
+from platform_lib.handoff.verify import Verification, verify_bundle
 from platform_lib.home import Home, find_home
 from platform_lib.options import HomeOption, JsonOption
 
@@ -36,7 +36,7 @@ def verify(
     lies in the bundle vouches for nothing: if only that one fits, the bundle is unauthenticated and the exit status 1.
     """
     keys = _keys(public_key, home)
-    found = verify_package(bundle, keys, only_these=public_key is not None)
+    found = verify_bundle(bundle, keys, only_these=public_key is not None)
     if as_json:
         print_json(_document(bundle, found))
     else:
@@ -55,6 +55,7 @@ def _document(bundle: Path, found: Verification) -> dict[str, Any]:
     manifest = found.manifest
     document: dict[str, Any] = {
         "bundle": str(bundle),
+        "folder": str(found.folder),
         "verdict": found.verdict,
         "problems": list(found.problems),
         "files_checked": found.files,
@@ -75,16 +76,17 @@ def _document(bundle: Path, found: Verification) -> dict[str, Any]:
 
 
 def _print(bundle: Path, found: Verification, keys: tuple[PublicKey, ...]) -> None:
+    place = escape(str(bundle) if not bundle.is_symlink() else f"{bundle} -> {found.folder}")
     if found.verdict == "failed":
-        OUT.print(f"[bold red]FAILED[/]  {escape(str(bundle))}: do not install this bundle", highlight=False)
+        OUT.print(f"[bold red]FAILED[/]  {place}: do not install this bundle", highlight=False)
         for problem in found.problems:
             OUT.print("  - ", problem, markup=False, highlight=False, sep="")
         return
     if found.verdict == "verified" and found.trusted is not None:
-        OUT.print(f"[bold green]VERIFIED[/]  {escape(str(bundle))}", highlight=False)
+        OUT.print(f"[bold green]VERIFIED[/]  {place}", highlight=False)
         OUT.print(f"  signed by  key {found.key_id}, trusted as {escape(str(found.trusted.path))}", highlight=False)
     else:
-        OUT.print(f"[bold yellow]UNAUTHENTICATED[/]  {escape(str(bundle))}", highlight=False)
+        OUT.print(f"[bold yellow]UNAUTHENTICATED[/]  {place}", highlight=False)
         OUT.print(
             f"  whole, and signed by key {found.key_id}, which lies in the bundle itself: whoever made the bundle made "
             f"it too.\n  None of the {len(keys)} keys trusted here fits. Get the signer's public key from a source you "
@@ -100,7 +102,7 @@ def _print_summary(manifest: HandoffManifest, found: Verification) -> None:
     table = Table(show_header=False, box=None, padding=(0, 1))
     table.add_column(style="dim")
     table.add_column(overflow="fold")
-    table.add_row("package", escape(header.package_id))
+    table.add_row("bundle", escape(header.package_id))
     colour = "green" if header.state == "approved" else "yellow"
     table.add_row(
         "state", f"[{colour}]{header.state}[/]" + ("" if header.state == "approved" else ": signed is not approved")

@@ -1,4 +1,4 @@
-"""Whether a package's manifest says what its files say."""
+"""Whether a bundle's manifest says what its files say."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from platform_lib.errors import ConfigError
 from platform_lib.evidence import CompileReport, EvaluationReport, GateReport
-from platform_lib.handoff.contents import read_plain, shown
+from platform_lib.handoff import strict_json
+from platform_lib.handoff.contents import SignedFiles, shown
 from platform_lib.handoff.derive import COMPILED_FOLDER, evaluation_entries, gates, rungs, step_record, target
 from platform_lib.handoff.envelope import SignedList
 from platform_lib.handoff.gates import blocking, state_of
-from platform_lib.handoff.keys import canonical_public_pem, key_id
+from platform_lib.handoff.keys import MAX_PEM_BYTES, canonical_public_pem, key_id
 from platform_lib.handoff.model import (
     BOM_NAME,
     COMPILE_REPORT,
@@ -32,7 +33,8 @@ from platform_lib.handoff.model import (
 from platform_lib.handoff.thresholds import Thresholds
 from platform_lib.manifest import Manifest
 
-_MAX_JSON_BYTES = 64 << 20
+# The largest JSON that a bundle may hold; the demo's largest takes 0.3 MB.
+MAX_JSON_BYTES = 16 << 20
 _Kind = TypeVar("_Kind", bound=BaseModel)
 
 
@@ -53,7 +55,7 @@ class _Bom(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The evidence files of a package, read."""
+    """The evidence files of a bundle, read."""
 
     evaluation: EvaluationReport
     compressed: EvaluationReport | None
@@ -62,41 +64,35 @@ class Evidence:
     thresholds: Thresholds
 
 
-def contradictions(root: Path, manifest: HandoffManifest, signed: SignedList) -> list[str]:
+def contradictions(files: SignedFiles, manifest: HandoffManifest, signed: SignedList) -> list[str]:
     """Name what the manifest says and the files do not.
 
     Args:
-        root: The package; nothing in it is a link.
+        files: The bundle's files; none of them is a link.
         manifest: Its manifest.
         signed: What its signature covers.
     """
     found = _list_problems(manifest, signed)
     try:
-        evidence = read_package_evidence(root)
+        evidence = _read_evidence(files)
         found += _evidence_problems(manifest, evidence)
-        found += _step_problems(root, manifest)
-        public = root / PUBLIC_KEY_NAME
-        if key_id(canonical_public_pem(read_plain(public, 16384), public)) != signed.key_id:
+        found += _step_problems(files, manifest)
+        public = files.read(PUBLIC_KEY_NAME, MAX_PEM_BYTES)
+        if key_id(canonical_public_pem(public, Path(PUBLIC_KEY_NAME))) != signed.key_id:
             found.append(f"{PUBLIC_KEY_NAME} is not the key that signed")
-        found += _bom_problems(manifest, read_plain(root / BOM_NAME, _MAX_JSON_BYTES))
+        found += _bom_problems(files, manifest)
     except (OSError, ValueError, KeyError, ConfigError) as error:
-        found.append(f"the evidence cannot be read: {shown(str(error))}")
+        found.append(f"the evidence cannot be read: {shown(str(error))[:400]}")
     return found
 
 
-def read_package_evidence(root: Path) -> Evidence:
-    """Read the evidence of a package.
-
-    Raises:
-        OSError: A file is missing or no plain file.
-        ValueError: A file is not the evidence its name says.
-    """
+def _read_evidence(files: SignedFiles) -> Evidence:
     return Evidence(
-        evaluation=_read(EvaluationReport, root, EVALUATION),
-        compressed=_read(EvaluationReport, root, COMPRESSED_EVALUATION),
-        compiled=_read(CompileReport, root, COMPILE_REPORT),
-        gates=_read(GateReport, root, GATES_REPORT),
-        thresholds=_read(Thresholds, root, THRESHOLDS),
+        evaluation=_read(EvaluationReport, files, EVALUATION),
+        compressed=_read(EvaluationReport, files, COMPRESSED_EVALUATION),
+        compiled=_read(CompileReport, files, COMPILE_REPORT),
+        gates=_read(GateReport, files, GATES_REPORT),
+        thresholds=_read(Thresholds, files, THRESHOLDS),
     )
 
 
@@ -109,7 +105,7 @@ def _list_problems(manifest: HandoffManifest, signed: SignedList) -> list[str]:
         if listed.get(path) != covered.get(path)
     ]
     if manifest.header.package_id != signed.package_id:
-        found.append(f"the signature is of package {shown(signed.package_id)}, not {manifest.header.package_id}")
+        found.append(f"the signature is of bundle {shown(signed.package_id)}, not {manifest.header.package_id}")
     if manifest.signature.key_id != signed.key_id:
         found.append(f"{MANIFEST_NAME} names another signing key than the signature")
     return found
@@ -143,27 +139,24 @@ def _compiled_as_reported(listed: dict[str, FileEntry], compiled: CompileReport)
     return bool(ours) and all(compiled.digests.get(path) == digest for path, digest in ours.items())
 
 
-def _step_problems(root: Path, manifest: HandoffManifest) -> list[str]:
+def _step_problems(files: SignedFiles, manifest: HandoffManifest) -> list[str]:
     return [
         f"{MANIFEST_NAME} contradicts {record.manifest.path}"
         for record in manifest.provenance.steps
-        if record != step_record(_read(Manifest, root, record.manifest.path), record.manifest)
+        if record != step_record(_read(Manifest, files, record.manifest.path), record.manifest)
     ]
 
 
-def _bom_problems(manifest: HandoffManifest, data: bytes) -> list[str]:
-    try:
-        components = _Bom.model_validate_json(data).components
-    except ValidationError as error:
-        raise ValueError(f"{BOM_NAME}: {error.errors()[0]['msg']}") from error
+def _bom_problems(files: SignedFiles, manifest: HandoffManifest) -> list[str]:
+    components = _read(_Bom, files, BOM_NAME).components
     models = [item for item in components if item.type == "machine-learning-model"]
     digests = [entry.content for item in models for entry in item.hashes]
     return [] if digests == [manifest.model.onnx_sha256] else [f"{BOM_NAME} is of another model"]
 
 
-def _read(kind: type[_Kind], root: Path, name: str) -> _Kind:
+def _read(kind: type[_Kind], files: SignedFiles, name: str) -> _Kind:
+    data = files.read(name, MAX_JSON_BYTES)
     try:
-        return kind.model_validate_json(read_plain(root / name, _MAX_JSON_BYTES))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"{name}: {'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        return strict_json.parse(kind, data)
+    except ValueError as error:
+        raise ValueError(f"{name}: {error}") from error

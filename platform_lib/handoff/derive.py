@@ -62,7 +62,7 @@ def target(report: CompileReport, chosen: CompiledPrecision, files: dict[str, Fi
     Args:
         report: The compile report.
         chosen: Its precision that ships.
-        files: The package's files by path; those of the compile lie below ``compiled/``.
+        files: The bundle's files by path; those of the compile lie below ``compiled/``.
     """
     contexts = tuple(files[f"{COMPILED_FOLDER}/{path}"] for path in chosen.context)
     encodings = None if chosen.encodings is None else (files[f"{COMPILED_FOLDER}/{chosen.encodings}"],)

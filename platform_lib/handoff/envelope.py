@@ -1,6 +1,6 @@
 """The signature file, read strictly before the signing library sees it. Pure.
 
-The library tolerates formats before its 1.0 release, ignored paths and signatures without a key's name; a package has
+The library tolerates formats before its 1.0 release, ignored paths and signatures without a key's name; a bundle has
 none of them, so all are refused here. What is read here is not yet authentic.
 """
 
@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
+import unicodedata
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from platform_lib.handoff import strict_json
 
 Hex64 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -82,7 +84,7 @@ class SignedList(_Strict):
 
     Attributes:
         key_id: The key it names.
-        package_id: The package it names.
+        package_id: The bundle it names.
         sha256: Relative path -> digest of every file it covers.
     """
 
@@ -103,16 +105,14 @@ def read_envelope(data: bytes) -> SignedList:
             raise ValueError("it was rewritten after it was signed")
         payload = _decode(envelope.dsseEnvelope.payload)
         _decode(envelope.dsseEnvelope.signatures[0].sig)
-        # The library reads with json, which keeps the last of two equal keys: so does this.
-        statement = _Statement.model_validate(json.loads(payload))
+        statement = _Statement.model_validate(strict_json.values(payload))
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ValueError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
-    except (binascii.Error, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(strict_json.first_problem(error)) from error
+    except (binascii.Error, UnicodeDecodeError) as error:
         raise ValueError(f"not what model-signing writes ({type(error).__name__})") from error
     names = [item.name for item in statement.predicate.resources]
-    if len(set(names)) != len(names):
-        raise ValueError("it covers a file twice")
+    if len({unicodedata.normalize("NFC", name).casefold() for name in names}) != len(names):
+        raise ValueError("it covers two files under one name, or under two that differ in case alone")
     return SignedList(
         key_id=envelope.verificationMaterial.publicKey.hint,
         package_id=statement.subject[0].name,

@@ -1,4 +1,4 @@
-"""The gates a package has to pass, and what their results add up to; pure.
+"""The gates a model has to pass on its way into a vehicle, and what their results add up to; pure.
 
 Source: the release process of this platform, gates 0 to 8. A gate that is judged from several kinds of evidence is
 split, so that the part that was not run is named alone.
@@ -50,7 +50,7 @@ def state_of(results: Iterable[GateResult]) -> State:
 
 
 def blocking(results: Iterable[GateResult]) -> tuple[str, ...]:
-    """Name every gate that keeps a package from approval, in the order of `GATES`, then unknown and doubled ones."""
+    """Name every gate that keeps a bundle from approval, in the order of `GATES`, then unknown and doubled ones."""
     listed = list(results)
     passed = [result.gate for result in listed if result.status == "pass"]
     open_known = [gate for gate in GATES if passed.count(gate) != 1 or any(_not_passed(r, gate) for r in listed)]

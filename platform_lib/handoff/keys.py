@@ -19,7 +19,7 @@ from platform_lib.storage import publish_bytes
 PRIVATE_NAME = "bundle-signing.pem"
 PUBLIC_NAME = "bundle-signing.pub.pem"
 TRUSTED_FOLDER = "trusted"
-_MAX_PEM_BYTES = 16384
+MAX_PEM_BYTES = 16384
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ def read_public_key(path: Path) -> PublicKey:
     """
     try:
         with path.open("rb") as stream:
-            data = stream.read(_MAX_PEM_BYTES + 1)
+            data = stream.read(MAX_PEM_BYTES + 1)
     except FileNotFoundError as error:
         raise MissingPartError("no public key", where=path, remedy="name the signer's key with --public-key") from error
     return PublicKey(path, key_id(canonical_public_pem(data, path)))
@@ -95,7 +95,7 @@ def canonical_public_pem(data: bytes, where: Path) -> bytes:
     """
     remedy = "name the PEM file of the signer's public key; it begins with 'BEGIN PUBLIC KEY'"
     try:
-        key = serialization.load_pem_public_key(data[:_MAX_PEM_BYTES])
+        key = serialization.load_pem_public_key(data[:MAX_PEM_BYTES])
     except (ValueError, UnsupportedAlgorithm) as error:
         raise ConfigError("not a public key in PEM form", where=where, remedy=remedy) from error
     if not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name not in ("secp256r1", "secp384r1", "secp521r1"):

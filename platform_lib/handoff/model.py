@@ -1,4 +1,4 @@
-"""The handoff manifest: everything an integrator is told about one package. Pure.
+"""The handoff manifest: everything an integrator is told about one bundle. Pure.
 
 What is not known is never left out and never null: it is an `Unknown` with the reason. A field that may be unknown says
 so in its type; a bare null is refused everywhere else.
@@ -50,10 +50,10 @@ def unknown(reason: str) -> Unknown:
 
 
 class FileEntry(_Strict):
-    """One file of the package.
+    """One file of the bundle.
 
     Attributes:
-        path: Relative to the package, POSIX.
+        path: Relative to the bundle, POSIX.
         role: What it is for, in one word or two.
     """
 
@@ -65,18 +65,19 @@ class FileEntry(_Strict):
     @model_validator(mode="after")
     def _inside(self) -> Self:
         path = PurePosixPath(self.path)
-        if path.is_absolute() or ".." in path.parts or path.as_posix() != self.path or "\0" in self.path:
+        odd = {"\0", "\\", ":"} & set(self.path)  # a drive, a parent or a stream where the integrator runs Windows
+        if path.is_absolute() or ".." in path.parts or path.as_posix() != self.path or odd:
             raise ValueError(f"{self.path!r} is not a plain relative path")
         return self
 
 
 class Header(_Strict):
-    """Which package this is, and what its signature does not say.
+    """Which bundle this is, and what its signature does not say.
 
     Attributes:
         package_id: Model, target and a digest of the content; the same content has the same id.
         created_utc: When the newest of its inputs was made.
-        state: ``candidate`` or ``approved``; a rejected package is never made.
+        state: ``candidate`` or ``approved``; a rejected model is never packed.
         blocking: The gates that keep it from approval.
     """
 
@@ -95,7 +96,7 @@ class Odd(_Strict):
 
 
 class Item(_Strict):
-    """What the package does in the vehicle, in the terms of ISO 26262, ISO 21448 and UN R156."""
+    """What the bundle does in the vehicle, in the terms of ISO 26262, ISO 21448 and UN R156."""
 
     function: Text
     asil: Text | Unknown
@@ -125,7 +126,7 @@ class Tensor(_Strict):
 
 
 class Model(_Strict):
-    """The float model the package comes from.
+    """The float model the bundle comes from.
 
     Attributes:
         preprocessing_sha256: Digest of what turns sensor data into the inputs.
@@ -162,7 +163,7 @@ class Latency(_Strict):
 
 
 class Target(_Strict):
-    """One chip the package is built for.
+    """One chip the bundle is built for.
 
     Attributes:
         soc_model: The compiler's numeric id of the chip.
@@ -312,7 +313,7 @@ class StepRecord(_Strict):
 
 
 class Provenance(_Strict):
-    """How the package came to be."""
+    """How the bundle came to be."""
 
     steps: tuple[StepRecord, ...] = Field(min_length=1)
     environment_sha256: Sha256
@@ -323,7 +324,7 @@ class Provenance(_Strict):
 
 
 class Approval(_Strict):
-    """One person's approval of this package's content."""
+    """One person's approval of this bundle's content."""
 
     person: Text
     role: Text
@@ -340,7 +341,7 @@ class Deployment(_Strict):
 
 
 class SignatureNote(_Strict):
-    """How the package is signed. The key that lies in it is for comparison; trust comes from outside.
+    """How the bundle is signed. The key that lies in it is for comparison; trust comes from outside.
 
     Attributes:
         key_id: sha256 of the public key's PEM, as the signature names it.
@@ -354,10 +355,10 @@ class SignatureNote(_Strict):
 
 
 class HandoffManifest(_Strict):
-    """``manifest.json`` of a package; see the module's note on what is not known.
+    """``manifest.json`` of a bundle; see the module's note on what is not known.
 
     Attributes:
-        files: Every file of the package but this one and the signature.
+        files: Every file of the bundle but this one and the signature.
     """
 
     header: Header

@@ -1,4 +1,4 @@
-"""Signing a package: one model-signing signature over every file in it, nothing ignored."""
+"""Signing a bundle: one model-signing signature over every file in it, nothing ignored."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def sign_folder(folder: Path, key: SigningKey) -> Path:
     """Sign every file below `folder`, hidden ones and ``.git*`` included; return the signature's path.
 
     The signature is written last, so the signed list ignores no path at all; the folder's name goes into it as the
-    package's. ECDSA draws a random number: signing twice gives two signatures, both good.
+    bundle's. ECDSA draws a random number: signing twice gives two signatures, both good.
 
     Args:
-        folder: Named as the package, and complete.
+        folder: Named as the bundle, and complete.
         key: The private key to sign with.
     """
     everything = hashing.Config().set_ignored_paths(paths=[], ignore_git_paths=False)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import shutil
 import signal
@@ -11,9 +10,9 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import handoff_sources as sources
 import pytest
 
 from edge_compile.bundle import build_bundle
@@ -21,35 +20,22 @@ from edge_compile.bundle_sources import Places, read_sources
 from platform_lib.errors import ConfigError, ContractError, IntegrityError, MissingPartError, PlatformError
 from platform_lib.evidence import CompileReport, EvaluationReport, read_evidence, write_evidence
 from platform_lib.handoff.keys import ensure_signing_key
-from platform_lib.handoff.verify import verify_package
+from platform_lib.handoff.verify import verify_bundle
 from platform_lib.home import Home, open_home
 from platform_lib.manifest import Step, read_manifest
-
-
-def _load(name: str) -> ModuleType:
-    path = Path(__file__).resolve().parents[1] / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-SOURCES: Any = _load("handoff_sources")
 
 
 @pytest.fixture(scope="session")
 def _written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Places]:
     root = tmp_path_factory.mktemp("sources")
-    return root, SOURCES.write_sources(root)
+    return root, sources.write_sources(root)
 
 
 @pytest.fixture
 def places(_written: tuple[Path, Places], tmp_path: Path) -> Places:
     root, places = _written
     shutil.copytree(root, tmp_path / "work")
-    return SOURCES.moved(places, root, tmp_path / "work")
+    return sources.moved(places, root, tmp_path / "work")
 
 
 @pytest.fixture
@@ -76,7 +62,7 @@ def test_a_bundle_holds_what_was_promised_and_verifies(places: Places, home: Hom
     assert set(promised) <= digests.keys()
     assert not any("fp16" in name or "weights.pt" in name for name in digests)
     key = ensure_signing_key(home).public
-    assert verify_package(made.folder, (key,), only_these=True).verdict == "verified"
+    assert verify_bundle(made.folder, (key,), only_these=True).verdict == "verified"
     manifest = json.loads((made.folder / "manifest.json").read_text())
     assert {item["path"]: item["sha256"] for item in manifest["files"]} == {
         name: digest for name, digest in digests.items() if name not in ("manifest.json", "bundle.sig")
@@ -123,7 +109,7 @@ HARM: dict[str, tuple[Callable[[Places], object], type[PlatformError], str]] = {
     "compile report changed": (lambda p: _append(p.compiled / "report.json"), IntegrityError, "report.json"),
     "dataset changed": (lambda p: _append(p.dataset / "samples.lance/data.bin"), IntegrityError, "samples.lance"),
     "evaluation changed": (
-        lambda p: _evaluate(p.evaluation, findings=(SOURCES.SELF_TEST, "better")), IntegrityError, "other evidence"),
+        lambda p: _evaluate(p.evaluation, findings=(sources.SELF_TEST, "better")), IntegrityError, "other evidence"),
     "compressed evaluation changed": (
         lambda p: _evaluate(p.compressed, seeds=(2,)), IntegrityError, "other evidence"),
     "gates edited": (lambda p: p.gates.write_text(p.gates.read_text() + "\n"), IntegrityError, "changed after it was judged"),
@@ -170,18 +156,18 @@ def test_gates_forged_with_their_manifest_are_judged_again(places: Places, home:
 def test_what_the_gates_rejected_is_not_packed(places: Places, home: Home, tmp_path: Path) -> None:
     worse = read_evidence(EvaluationReport, places.compressed)
     rows = [
-        row.model_copy(update={"metrics": {"ade_m": SOURCES.interval(3.0), "fde_m": SOURCES.interval(6.0)}})
+        row.model_copy(update={"metrics": {"ade_m": sources.interval(3.0), "fde_m": sources.interval(6.0)}})
         for row in worse.open_loop
     ]
     _evaluate(places.compressed, open_loop=tuple(rows))
-    SOURCES.judge_again(places)
+    sources.judge_again(places)
     with pytest.raises(ContractError, match="rejected it: G4 margins"):
         build_bundle(places, tmp_path / "bundle", home)
 
 
 def _of_another_model(places: Places) -> None:
     other = places.run.with_name("other")
-    SOURCES.write_run(other, read_manifest(places.dataset / "manifest.json"))
+    sources.write_run(other, read_manifest(places.dataset / "manifest.json"))
     (other / "weights.pt").write_bytes(b"other weights")
     step = Step("run", inputs=read_manifest(places.run / "manifest.json").inputs, config={}, modules=())
     outputs = {name: other / name for name in ("model.onnx", "weights.pt", "frozen.npz")}
@@ -207,7 +193,7 @@ def test_a_program_or_library_is_never_packed(places: Places, home: Home, tmp_pa
     step.finish(
         places.compiled / "manifest.json", {name: places.compiled / name for name in [*digests, "report.json"]}, {}
     )
-    SOURCES.judge_again(places)
+    sources.judge_again(places)
     with pytest.raises(ContractError, match="program or library"):
         build_bundle(places, tmp_path / "bundle", home)
 
@@ -277,9 +263,9 @@ def test_a_kill_at_any_moment_leaves_a_whole_bundle_or_none(places: Places, tmp_
         process.kill()
         killed += process.wait() == -signal.SIGKILL
         if out.exists():
-            assert verify_package(out, (key,), only_these=True).verdict == "verified"
+            assert verify_bundle(out, (key,), only_these=True).verdict == "verified"
             shutil.rmtree(out)
     assert killed > 0
     subprocess.run(command, check=True, capture_output=True)
-    assert verify_package(out, (key,), only_these=True).verdict == "verified"
+    assert verify_bundle(out, (key,), only_these=True).verdict == "verified"
     assert [path.name for path in sorted(home.bundles.iterdir())] == ["demo", "demo.manifest.json"]

@@ -1,15 +1,14 @@
 from __future__ import annotations
 
-import importlib.util
 import itertools
 import json
 import math
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import handoff_sources as sources
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,36 +19,24 @@ from platform_lib.evidence import GateReport, GateResult, Interval
 from platform_lib.handoff.gates import GATES, blocking, state_of, worst
 from platform_lib.manifest import Manifest, read_manifest
 
-
-def _load(name: str) -> ModuleType:
-    path = Path(__file__).resolve().parents[1] / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-SOURCES: Any = _load("handoff_sources")
-SHA = SOURCES.sha
+SHA = sources.sha
 QDQ = {"w8a16.qdq.onnx": SHA("qdq")}
 STATUSES = ("pass", "fail", "not_run")
 
 
 @pytest.fixture(scope="module")
 def dataset(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
-    return SOURCES.write_dataset(tmp_path_factory.mktemp("gate") / "demo")
+    return sources.write_dataset(tmp_path_factory.mktemp("gate") / "demo")
 
 
 def _case(dataset: Manifest, /, **changes: Any) -> GateReport:
     """Judge sound evidence with some of it replaced."""
-    evaluation = changes.get("evaluation", lambda e: e)(SOURCES.evaluation(SHA("w"), dataset.step_sha256))
-    compressed = SOURCES.evaluation(SHA("qdq"), dataset.step_sha256, planner="w8a16", worse_m=0.02)
+    evaluation = changes.get("evaluation", lambda e: e)(sources.evaluation(SHA("w"), dataset.step_sha256))
+    compressed = sources.evaluation(SHA("qdq"), dataset.step_sha256, planner="w8a16", worse_m=0.02)
     compressed = changes.get("compressed", lambda e: e)(compressed)
-    compiled = changes.get("compiled", lambda c: c)(SOURCES.compile_report(SHA("onnx"), QDQ))
+    compiled = changes.get("compiled", lambda c: c)(sources.compile_report(SHA("onnx"), QDQ))
     manifest = changes.get("dataset", lambda d: d)(dataset)
-    return judge(evaluation, compressed, compiled, manifest, changes.get("thresholds", SOURCES.THRESHOLDS))
+    return judge(evaluation, compressed, compiled, manifest, changes.get("thresholds", sources.THRESHOLDS))
 
 
 def _status(report: GateReport, gate: str) -> str:
@@ -109,7 +96,7 @@ def _closed(report: Any, rate: float, n: int) -> Any:
 
 
 def _proof(dataset: Manifest, **changes: Any) -> Manifest:
-    return dataset.model_copy(update={"metrics": {"split_proof": SOURCES.proof(**changes)}})
+    return dataset.model_copy(update={"metrics": {"split_proof": sources.proof(**changes)}})
 
 
 def _chosen(report: Any, **changes: Any) -> Any:
@@ -175,7 +162,7 @@ FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("failed self-test", "G2 scorer", "fail",
      {"evaluation": lambda e: e.model_copy(update={"findings": ("scorer self-test: FAILED in oracle has no error",)})}),
     ("both", "G2 scorer", "fail",
-     {"compressed": lambda e: e.model_copy(update={"findings": (SOURCES.SELF_TEST, "scorer self-test: FAILED")})}),
+     {"compressed": lambda e: e.model_copy(update={"findings": (sources.SELF_TEST, "scorer self-test: FAILED")})}),
     ("interval over the limit", "G3 limits", "fail",
      {"evaluation": lambda e: _row(e, "camera", "night", fde_m=Interval(value=1.0, low=0.5, high=99.0))}),
     ("value over the limit", "G3 limits", "fail",
@@ -199,7 +186,7 @@ FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("few episodes", "G3 closed loop", "not_run", {"evaluation": lambda e: _closed(e, 0.0, 3)}),
     ("not driven", "G3 closed loop", "not_run", {"evaluation": lambda e: e.model_copy(update={"closed_loop": ()})}),
     ("slice suffers", "G4 margins", "fail",
-     {"compressed": lambda e: _row(e, "w8a16", "pedestrian", ade_m=SOURCES.interval(1.2))}),
+     {"compressed": lambda e: _row(e, "w8a16", "pedestrian", ade_m=sources.interval(1.2))}),
     ("other frames", "G4 margins", "fail", {"compressed": lambda e: _of_row(e, "w8a16", "rain", n=19)}),
     ("slice unscored", "G4 margins", "not_run", {"compressed": lambda e: _without(e, "w8a16", "rain")}),
     ("not evaluated", "G4 margins", "not_run", {"compressed": lambda _: None}),
@@ -208,12 +195,12 @@ FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("refused node", "G4 NPU", "fail", {"compiled": lambda c: _graph(c, unsupported={"Erf": "no kernel"})}),
     ("empty graph", "G4 NPU", "fail", {"compiled": lambda c: _graph(c, npu_nodes=0)}),
     ("no graph", "G4 NPU", "not_run", {"compiled": lambda c: _chosen(c, graph=None)}),
-    ("slower", "G4 latency", "fail", {"compiled": lambda c: _latency(c, SOURCES.interval(480.0, 5.0))}),
-    ("slower within bounds", "G4 latency", "fail", {"compiled": lambda c: _latency(c, SOURCES.interval(405.0, 20.0))}),
-    ("bounds overlap", "G4 latency", "not_run", {"compiled": lambda c: _latency(c, SOURCES.interval(395.0, 20.0))}),
+    ("slower", "G4 latency", "fail", {"compiled": lambda c: _latency(c, sources.interval(480.0, 5.0))}),
+    ("slower within bounds", "G4 latency", "fail", {"compiled": lambda c: _latency(c, sources.interval(405.0, 20.0))}),
+    ("bounds overlap", "G4 latency", "not_run", {"compiled": lambda c: _latency(c, sources.interval(395.0, 20.0))}),
     ("no latency", "G4 latency", "not_run", {"compiled": lambda c: _latency(c, None, reason="none for v68")}),
     ("other ruler", "G4 latency", "not_run",
-     {"compiled": lambda c: _latency(c, SOURCES.interval(100.0, 1.0), measured_on="device")}),
+     {"compiled": lambda c: _latency(c, sources.interval(100.0, 1.0), measured_on="device")}),
     ("check failed", "G4 toolchain", "fail", {"compiled": lambda c: _check(c, "soc_readback", "fail")}),
     ("check not run", "G4 toolchain", "not_run", {"compiled": lambda c: _check(c, "digest_before_load", "not_run")}),
     ("check missing", "G4 toolchain", "not_run", {"compiled": lambda c: _check(c, "no_float_islands", None)}),
@@ -228,7 +215,7 @@ FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("rung missing", "G5 ladder", "not_run", {"compiled": lambda c: c.model_copy(update={"parity": c.parity[1:]})}),
     ("rung twice", "G5 ladder", "fail", {"compiled": lambda c: c.model_copy(update={"parity": c.parity + c.parity[:1]})}),
     ("device failed", "G5 device", "fail",
-     {"compiled": lambda c: c.model_copy(update={"parity": (*c.parity, SOURCES.rung("target->device", "w8a16", 5.0))})}),
+     {"compiled": lambda c: c.model_copy(update={"parity": (*c.parity, sources.rung("target->device", "w8a16", 5.0))})}),
 ]  # fmt: skip
 
 
@@ -244,7 +231,7 @@ def test_a_planted_fault_is_caught(dataset: Manifest, gate: str, expected: str, 
 
 def test_each_gate_that_can_be_judged_has_a_passing_case(dataset: Manifest) -> None:
     on_device = {
-        "compiled": lambda c: c.model_copy(update={"parity": (*c.parity, SOURCES.rung("target->device", "w8a16"))})
+        "compiled": lambda c: c.model_copy(update={"parity": (*c.parity, sources.rung("target->device", "w8a16"))})
     }
     report = _case(dataset, **on_device)
     assert {item.gate for item in report.gates if item.status == "pass"} == {gate for _, gate, _, _ in FAULTS}
@@ -327,7 +314,7 @@ def _gate(places: Any, *more: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_command_prints_one_document_and_is_skipped_the_second_time(tmp_path: Path) -> None:
-    places = SOURCES.write_sources(tmp_path)
+    places = sources.write_sources(tmp_path)
     before = places.gates.read_bytes()
     done = _gate(places, "--json")
     assert (done.returncode, json.loads(done.stdout)["state"]) == (0, "candidate")
@@ -337,9 +324,9 @@ def test_the_command_prints_one_document_and_is_skipped_the_second_time(tmp_path
 
 
 def test_a_rejection_ends_with_status_1_and_names_its_gates(tmp_path: Path) -> None:
-    places = SOURCES.write_sources(tmp_path)
+    places = sources.write_sources(tmp_path)
     strict = tmp_path / "strict.yaml"
-    written = SOURCES.DEFAULT_THRESHOLDS.read_text()
+    written = sources.DEFAULT_THRESHOLDS.read_text()
     strict.write_text(written.replace("max_ade_increase_m: 0.10", "max_ade_increase_m: 0.01"))
     done = _gate(places, "--thresholds", str(strict))
     assert done.returncode == 1
@@ -362,13 +349,13 @@ def test_thresholds_that_cannot_be_meant_are_refused(tmp_path: Path, old: str, n
     from platform_lib.errors import ConfigError
 
     wrong = tmp_path / "wrong.yaml"
-    wrong.write_text(SOURCES.DEFAULT_THRESHOLDS.read_text().replace(old, new))
+    wrong.write_text(sources.DEFAULT_THRESHOLDS.read_text().replace(old, new))
     with pytest.raises(ConfigError, match=said):
         read_thresholds(wrong)
 
 
 def test_a_compile_changed_after_the_fact_is_refused(tmp_path: Path) -> None:
-    places = SOURCES.write_sources(tmp_path)
+    places = sources.write_sources(tmp_path)
     (places.compiled / "w8a16.ctx.bin").write_bytes(b"other")
     done = _gate(places)
     assert done.returncode == 1

@@ -47,7 +47,7 @@ def test_the_bill_lists_model_card_data_files_and_libraries(content: BomContent)
     assert bom["metadata"]["component"]["name"] == "p"
     edges = {item["ref"]: item.get("dependsOn", []) for item in bom["dependencies"]}
     assert edges["model"] == ["dataset:demo"]
-    assert set(edges["package"]) == parts.keys()
+    assert set(edges["bundle"]) == parts.keys()
 
 
 def test_the_same_content_gives_the_same_bytes_and_other_content_another_serial_number(content: BomContent) -> None:

@@ -82,7 +82,16 @@ def test_the_key_in_the_bundle_alone_leaves_it_unauthenticated(signed: Any, tmp_
 def test_the_bundle_s_own_key_named_on_the_command_line_is_refused(signed: Any) -> None:
     done = _run(str(signed.folder), "--public-key", str(signed.folder / "public-key.pem"))
     assert done.returncode == 1
-    assert "lies in the package" in done.stderr
+    assert "lies in the bundle" in done.stderr
+
+
+def test_a_link_shows_where_it_leads_and_what_is_no_bundle_says_so(signed: Any, tmp_path: Path) -> None:
+    (tmp_path / "latest").symlink_to(signed.folder)
+    done = _run(str(tmp_path / "latest"), "--public-key", str(signed.key.path))
+    assert f"latest -> {signed.folder}" in done.stdout.replace("\n", "")
+    done = _run(str(tmp_path), "--json")
+    error = json.loads(done.stdout)["error"]
+    assert (done.returncode, error["kind"], error["what"]) == (1, "MissingPartError", "no manifest.json: not a bundle")
 
 
 def test_a_home_planted_in_the_bundle_is_refused(signed: Any) -> None:

@@ -81,12 +81,12 @@ def test_tool_confidence_follows_the_standard(ti: int, td: int, tcl: int) -> Non
 
 
 @pytest.mark.parametrize("path", ["/etc/passwd", "../x", "a/../../x", "a//b", "./a", ""])
-def test_files_lie_in_the_package(path: str) -> None:
+def test_files_lie_in_the_bundle(path: str) -> None:
     with pytest.raises(ValidationError):
         FileEntry(path=path, role="x", sha256="0" * 64, bytes=1)
 
 
-def test_approval_takes_two_people_of_this_package(signed: Any) -> None:
+def test_approval_takes_two_people_of_this_bundle(signed: Any) -> None:
     document = json.loads((signed.folder / "manifest.json").read_text())
     mine = document["header"]["package_id"]
 
@@ -99,6 +99,6 @@ def test_approval_takes_two_people_of_this_package(signed: Any) -> None:
         return HandoffManifest.model_validate_json(json.dumps(document | {"header": header, "approvals": given}))
 
     assert approved(("one", mine), ("two", mine)).header.state == "approved"
-    for people in ([], [("one", mine)], [("one", mine), ("one", mine)], [("one", mine), ("two", "another-package")]):
+    for people in ([], [("one", mine)], [("one", mine), ("one", mine)], [("one", mine), ("two", "another-bundle")]):
         with pytest.raises(ValidationError, match="2 people"):
             approved(*people)

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,17 +15,19 @@ import pytest
 from model_signing import hashing, signing
 
 from platform_lib.errors import ConfigError, MissingPartError
-from platform_lib.handoff.keys import ensure_signing_key, read_public_key
+from platform_lib.handoff import verify as verify_module
+from platform_lib.handoff.contents import list_contents
+from platform_lib.handoff.keys import SigningKey, ensure_signing_key, read_public_key
 from platform_lib.handoff.signing import sign_folder
-from platform_lib.handoff.verify import Verification, verify_package
+from platform_lib.handoff.verify import Verification, verify_bundle
 from platform_lib.home import open_home
 
 
 def _verify(signed: Any) -> Verification:
-    return verify_package(signed.folder, (signed.key,))
+    return verify_bundle(signed.folder, (signed.key,))
 
 
-def test_an_untouched_package_verifies(signed: Any) -> None:
+def test_an_untouched_bundle_verifies(signed: Any) -> None:
     found = _verify(signed)
     assert (found.verdict, found.problems, found.trusted) == ("verified", (), signed.key)
     assert found.manifest is not None
@@ -37,8 +40,8 @@ def test_a_copy_elsewhere_and_under_another_name_verifies(signed: Any, tmp_path:
     shutil.copytree(signed.folder, other)
     link = tmp_path / "latest"
     link.symlink_to(other)
-    assert verify_package(other, (signed.key,)).verdict == "verified"
-    assert verify_package(link, (signed.key,)).verdict == "verified"
+    assert verify_bundle(other, (signed.key,)).verdict == "verified"
+    assert verify_bundle(link, (signed.key,)).verdict == "verified"
 
 
 def _change(path: Path) -> None:
@@ -156,20 +159,20 @@ def test_nothing_outside_is_ever_read(signed: Any) -> None:
 
 def test_another_key_does_not_verify(signed: Any, tmp_path: Path) -> None:
     stranger = ensure_signing_key(open_home(tmp_path / "stranger")).public
-    assert verify_package(signed.folder, (stranger,), only_these=True).verdict == "failed"
-    unasked = verify_package(signed.folder, (stranger,))
+    assert verify_bundle(signed.folder, (stranger,), only_these=True).verdict == "failed"
+    unasked = verify_bundle(signed.folder, (stranger,))
     assert (unasked.verdict, unasked.trusted) == ("unauthenticated", None)
-    assert verify_package(signed.folder, (stranger, signed.key)).trusted == signed.key
+    assert verify_bundle(signed.folder, (stranger, signed.key)).trusted == signed.key
 
 
-def test_a_package_signed_anew_by_a_stranger_is_not_authenticated(signed: Any, tmp_path: Path) -> None:
+def test_a_bundle_signed_anew_by_a_stranger_is_not_authenticated(signed: Any, tmp_path: Path) -> None:
     stranger = ensure_signing_key(open_home(tmp_path / "stranger"))
     (signed.folder / "bundle.sig").unlink()
     shutil.copyfile(stranger.public.path, signed.folder / "public-key.pem")
-    renamed = signed.folder.with_name(_package_id(signed.folder))
+    renamed = signed.folder.with_name(_bundle_id(signed.folder))
     signed.folder.rename(renamed)
     sign_folder(renamed, stranger)
-    found = verify_package(renamed, (signed.key,))
+    found = verify_bundle(renamed, (signed.key,))
     assert found.verdict == "failed"  # the manifest still names the first key
     text = (renamed / "manifest.json").read_text().replace(signed.key.key_id, stranger.public.key_id)
     entry = json.loads(text)
@@ -178,26 +181,26 @@ def test_a_package_signed_anew_by_a_stranger_is_not_authenticated(signed: Any, t
     (renamed / "manifest.json").write_text(json.dumps(entry))
     (renamed / "bundle.sig").unlink()
     sign_folder(renamed, stranger)
-    assert verify_package(renamed, (signed.key,)).verdict == "unauthenticated"
-    assert verify_package(renamed, (signed.key,), only_these=True).verdict == "failed"
-    assert verify_package(renamed, ()).verdict == "unauthenticated"
-    assert verify_package(renamed, (stranger.public,)).verdict == "verified"
+    assert verify_bundle(renamed, (signed.key,)).verdict == "unauthenticated"
+    assert verify_bundle(renamed, (signed.key,), only_these=True).verdict == "failed"
+    assert verify_bundle(renamed, ()).verdict == "unauthenticated"
+    assert verify_bundle(renamed, (stranger.public,)).verdict == "verified"
 
 
-def test_a_key_that_lies_in_the_package_may_not_vouch_for_it(signed: Any, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="lies in the package"):
-        verify_package(signed.folder, (read_public_key(signed.folder / "public-key.pem"),))
+def test_a_key_that_lies_in_the_bundle_may_not_vouch_for_it(signed: Any, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="lies in the bundle"):
+        verify_bundle(signed.folder, (read_public_key(signed.folder / "public-key.pem"),))
     (tmp_path / "key.pem").symlink_to(signed.folder / "public-key.pem")
-    with pytest.raises(ConfigError, match="lies in the package"):
-        verify_package(signed.folder, (read_public_key(tmp_path / "key.pem"),))
+    with pytest.raises(ConfigError, match="lies in the bundle"):
+        verify_bundle(signed.folder, (read_public_key(tmp_path / "key.pem"),))
 
 
-def test_a_signature_of_another_package_is_refused(signed: Any, tmp_path: Path) -> None:
+def test_a_signature_of_another_bundle_is_refused(signed: Any, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(signed.folder, other)
     (other / "README.txt").write_text("other words")
     (other / "bundle.sig").unlink()
-    renamed = other.with_name("other-package")
+    renamed = other.with_name("other-bundle")
     other.rename(renamed)
     sign_folder(renamed, ensure_signing_key(signed.home))
     shutil.copyfile(renamed / "bundle.sig", signed.folder / "bundle.sig")
@@ -205,8 +208,8 @@ def test_a_signature_of_another_package_is_refused(signed: Any, tmp_path: Path) 
     assert found.verdict == "failed"
     assert "README.txt was changed" in found.problems
     # The whole of it: the files fit their signature, and the manifest gives it away.
-    told = verify_package(renamed, (signed.key,)).problems
-    assert any("package other-package" in problem for problem in told)
+    told = verify_bundle(renamed, (signed.key,)).problems
+    assert any("bundle other-bundle" in problem for problem in told)
     assert any("disagree about README.txt" in problem for problem in told)
 
 
@@ -239,7 +242,7 @@ def test_a_list_edited_to_fit_changed_files_is_found(signed: Any) -> None:
     """The attacker changes a file and the signed list alike; only the signature's number is out of reach."""
     target = signed.folder / "README.txt"
     before = hashlib.sha256(target.read_bytes()).hexdigest()
-    target.write_text("install me")
+    target.write_bytes(b"install me".ljust(target.stat().st_size))
     after = hashlib.sha256(target.read_bytes()).hexdigest()
     document = json.loads((signed.folder / "bundle.sig").read_text())
     payload = json.loads(base64.b64decode(document["dsseEnvelope"]["payload"]))
@@ -268,14 +271,14 @@ def test_a_signature_that_ignores_paths_is_refused_even_by_the_right_key(signed:
 # --- the manifest against the files, signed by the right key ---------------------------------------------------------
 
 
-def _package_id(folder: Path) -> str:
+def _bundle_id(folder: Path) -> str:
     return str(json.loads((folder / "manifest.json").read_text())["header"]["package_id"])
 
 
 def _edited(signed: Any, edit: Callable[[dict[str, Any]], None]) -> Verification:
     """Edit the manifest and sign it properly: what a careless or dishonest signer could do."""
     path = signed.folder / "manifest.json"
-    package_id = _package_id(signed.folder)
+    package_id = _bundle_id(signed.folder)
     document = json.loads(path.read_text())
     edit(document)
     path.write_text(json.dumps(document))
@@ -283,7 +286,7 @@ def _edited(signed: Any, edit: Callable[[dict[str, Any]], None]) -> Verification
     named = signed.folder.with_name(package_id)
     signed.folder.rename(named)
     sign_folder(named, ensure_signing_key(signed.home))
-    return verify_package(named, (signed.key,))
+    return verify_bundle(named, (signed.key,))
 
 
 def _approve(document: dict[str, Any]) -> None:
@@ -314,7 +317,7 @@ CONTRADICTIONS: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "other model": (lambda d: d["model"].update(onnx_sha256="0" * 64), "the model compiled"),
     "other step": (lambda d: d["provenance"]["steps"][0].update(step_sha256="0" * 64), "dataset.json"),
     "a file unlisted": (lambda d: d["files"].pop(-2), "disagree about README.txt"),
-    "another package": (lambda d: d["header"].update(package_id="other"), "the signature is of package"),
+    "another bundle": (lambda d: d["header"].update(package_id="other"), "the signature is of bundle"),
     "another key": (lambda d: d["signature"].update(key_id="0" * 64), "names another signing key"),
     "a bare null": (lambda d: d["item"].update(asil=None), "is not a handoff manifest: item.asil"),
     "a misspelt key": (lambda d: d["header"].update(colour="red"), "header.colour"),
@@ -329,9 +332,236 @@ def test_a_signed_manifest_that_says_other_than_its_files_fails(signed: Any, nam
     assert not expected or any(expected in problem for problem in found.problems), found.problems
 
 
-def test_no_package_is_said_plainly(tmp_path: Path) -> None:
-    with pytest.raises(MissingPartError, match="no such package"):
-        verify_package(tmp_path / "none", ())
+# --- attacks ------------------------------------------------------------------------------------------------------
+
+
+def _another(signed: Any, folder: Path, readme: str) -> Path:
+    """Copy the bundle with another README, listed and signed as it has to be, under the same name and key."""
+    shutil.copytree(signed.folder, folder)
+    readme_path = folder / "README.txt"
+    readme_path.write_text(readme)
+    document = json.loads((folder / "manifest.json").read_text())
+    entry = next(item for item in document["files"] if item["path"] == "README.txt")
+    entry |= {"sha256": hashlib.sha256(readme.encode()).hexdigest(), "bytes": len(readme)}
+    (folder / "manifest.json").write_text(json.dumps(document))
+    _sign_again(folder, ensure_signing_key(signed.home))
+    return folder
+
+
+def _sign_again(folder: Path, key: SigningKey) -> None:
+    """Sign under the name in the manifest, as `drivetrain bundle` does."""
+    (folder / "bundle.sig").unlink(missing_ok=True)
+    named = folder.with_name(_bundle_id(folder))
+    folder.rename(named)
+    sign_folder(named, key)
+    named.rename(folder)
+
+
+def test_signatures_swapped_between_two_bundles_of_one_name_and_key_are_refused(signed: Any, tmp_path: Path) -> None:
+    """The other one is also what an older bundle of the same name is."""
+    other = _another(signed, tmp_path / "older", "older words")
+    assert verify_bundle(other, (signed.key,)).verdict == "verified"
+    ours, theirs = (signed.folder / "bundle.sig").read_bytes(), (other / "bundle.sig").read_bytes()
+    (signed.folder / "bundle.sig").write_bytes(theirs)
+    (other / "bundle.sig").write_bytes(ours)
+    for folder in (signed.folder, other):
+        found = verify_bundle(folder, (signed.key,))
+        assert found.verdict == "failed"
+        assert any("manifest.json was changed" in problem for problem in found.problems)
+
+
+def test_an_older_readme_under_the_newer_manifest_is_refused(signed: Any, tmp_path: Path) -> None:
+    other = _another(signed, tmp_path / "older", "older words")
+    shutil.copyfile(other / "README.txt", signed.folder / "README.txt")
+    assert "README.txt was changed" in _verify(signed).problems
+
+
+def test_a_signature_that_only_names_the_trusted_key_is_refused(signed: Any, tmp_path: Path) -> None:
+    """Edited and signed by a stranger, whose signature then says that the trusted key made it."""
+    stranger = ensure_signing_key(open_home(tmp_path / "stranger"))
+    _sign_again(signed.folder, stranger)
+    path = signed.folder / "bundle.sig"
+    path.write_text(path.read_text().replace(stranger.public.key_id, signed.key.key_id))
+    found = _verify(signed)
+    assert found.verdict == "failed"
+    assert any("was not made by key" in problem for problem in found.problems)
+
+
+@pytest.mark.parametrize("name", ["README.TXT", "Manifest.json", "BUNDLE.SIG", "Evidence/gates.json"])
+def test_a_name_in_another_case_is_another_name(signed: Any, name: str) -> None:
+    old = {"README.TXT": "README.txt", "Manifest.json": "manifest.json", "BUNDLE.SIG": "bundle.sig"}
+    (signed.folder / name).parent.mkdir(exist_ok=True)
+    (signed.folder / old.get(name, "evidence/gates.json")).rename(signed.folder / name)
+    assert _verify(signed).verdict == "failed"
+
+
+def test_names_that_are_one_where_case_is_ignored_are_refused_though_signed(signed: Any) -> None:
+    (signed.folder / "readme.TXT").write_text("which of the two is installed?")
+    _sign_again(signed.folder, ensure_signing_key(signed.home))
+    assert any("differ in case alone" in problem for problem in _verify(signed).problems)
+
+
+def test_a_hard_link_is_as_good_as_its_bytes(signed: Any, tmp_path: Path) -> None:
+    target = signed.folder / "compiled/w8a16.ctx.bin"
+    outside = tmp_path / "outside.bin"
+    shutil.copyfile(target, outside)
+    target.unlink()
+    target.hardlink_to(outside)
+    assert _verify(signed).verdict == "verified"
+    outside.write_bytes(b"evil")
+    assert _verify(signed).problems == ("compiled/w8a16.ctx.bin was changed",)
+
+
+def test_a_device_is_never_opened() -> None:
+    assert "null is a device, not a plain file" in list_contents(Path("/dev"), limit=100_000).unsafe
+
+
+@pytest.mark.parametrize("path", ["../secret", "/etc/passwd", "a/../../secret", "a//b", "./a", "a\\b", "C:a", "nul\0"])
+def test_a_signed_manifest_that_lists_a_path_outside_is_refused(signed: Any, path: str) -> None:
+    def edit(document: dict[str, Any]) -> None:
+        document["files"][0]["path"] = path
+
+    found = _edited(signed, edit)
+    assert any("not a plain relative path" in problem for problem in found.problems), found.problems
+
+
+DOCUMENTS: dict[str, tuple[Callable[[str], str], str]] = {
+    "a key twice": (
+        lambda text: text.replace('"state":', '"state": "approved", "state":', 1),
+        "'state' is given twice",
+    ),
+    "not a number": (lambda text: text.replace('"soc_model": 52', '"soc_model": NaN'), "NaN is no number"),
+    "deep": (lambda _: "[" * 5_000_000, "more than 250000 values"),
+    "nested": (lambda _: "[" * 200_000, "nested too deep"),
+    "crowded": (lambda _: "{" + ",".join(f'"{n}":[]' for n in range(300_000)) + "}", "more than 250000 values"),
+    "wide": (lambda _: "{" + ",".join(f'"{n}":0' for n in range(50_000)) + "}", "not a handoff manifest"),
+    "a long number": (lambda _: '{"header": ' + "9" * 1_000_000 + "}", "not a handoff manifest"),
+    "huge": (lambda text: text + " " * (17 << 20), "manifest.json cannot be read"),
+    "empty": (lambda _: "", "not a handoff manifest"),
+}
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_a_signed_manifest_that_is_no_honest_json_is_refused_in_bounded_time(signed: Any, name: str) -> None:
+    edit, expected = DOCUMENTS[name]
+    path, package_id = signed.folder / "manifest.json", _bundle_id(signed.folder)
+    path.write_text(edit(path.read_text()))
+    (signed.folder / "bundle.sig").unlink()
+    named = signed.folder.with_name(package_id)
+    signed.folder.rename(named)
+    sign_folder(named, ensure_signing_key(signed.home))
+    before_s = time.process_time()
+    found = verify_bundle(named, (signed.key,))
+    assert time.process_time() - before_s < 15
+    assert any(expected in problem for problem in found.problems), found.problems
+    assert all(len(problem) < 1000 for problem in found.problems)
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "bundle.sig", "README.txt", "extra"])
+def test_two_gibibytes_of_anything_are_refused_without_being_read(signed: Any, name: str) -> None:
+    with (signed.folder / name).open("r+b" if name != "extra" else "wb") as stream:
+        stream.truncate(1 << 40)  # a hole: it takes no room on the disk, and hours to read
+    before_s = time.process_time()
+    assert _verify(signed).verdict == "failed"
+    assert time.process_time() - before_s < 10
+
+
+def test_many_strangers_are_counted_and_not_all_named(signed: Any) -> None:
+    for number in range(1200):
+        (signed.folder / f"extra-{number:04}").touch()
+    found = _verify(signed)
+    assert any("more than" in problem for problem in found.problems)
+    assert len(found.problems) <= 21
+    for number in range(300, 1200):
+        (signed.folder / f"extra-{number:04}").unlink()
+    assert _verify(signed).problems[-1].startswith("and ")
+
+
+def _while_verifying(signed: Any, monkeypatch: pytest.MonkeyPatch, act: Callable[[Path], object]) -> Verification:
+    """Act at the last moment: when every digest and the signature were found good."""
+    real = verify_module.contradictions
+
+    def acting(*arguments: Any) -> list[str]:
+        found = real(*arguments)
+        act(signed.folder)
+        return found
+
+    monkeypatch.setattr(verify_module, "contradictions", acting)
+    return _verify(signed)
+
+
+def _change_and_restore(path: Path) -> None:
+    before, stat = path.read_bytes(), path.stat()
+    path.write_bytes(b"x" * len(before))
+    path.write_bytes(before)
+    os.utime(path, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+
+
+MOMENTS: dict[str, Callable[[Path], object]] = {
+    "a byte": lambda f: _change(f / "compiled/w8a16.ctx.bin"),
+    "a byte and back": lambda f: _change_and_restore(f / "compiled/w8a16.ctx.bin"),
+    "another file of the same bytes": lambda f: shutil.copyfile(f / "README.txt", f / "r") and (f / "r").replace(f / "README.txt"),
+    "an added file": lambda f: (f / "extra").write_text("x"),
+    "a link": _link_out,
+    "an empty folder": lambda f: (f / "empty").mkdir(),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_what_changes_while_it_is_verified_fails(signed: Any, monkeypatch: pytest.MonkeyPatch, moment: str) -> None:
+    found = _while_verifying(signed, monkeypatch, MOMENTS[moment])
+    assert found.problems == ("the bundle was changed while it was verified",)
+
+
+def test_evidence_changed_after_its_digest_was_taken_is_never_believed(
+    signed: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = verify_module._signer
+
+    def acting(*arguments: Any, **named: Any) -> Any:
+        _change(signed.folder / "evidence/gates.json")
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(verify_module, "_signer", acting)
+    assert any("gates.json" in problem for problem in _verify(signed).problems)
+
+
+# --- what is no bundle --------------------------------------------------------------------------------------------
+
+
+def test_no_bundle_is_said_plainly(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(MissingPartError, match="not a folder"):
-        verify_package(tmp_path / "file", ())
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "folder").mkdir()
+    expected = {
+        "none": "no such bundle",
+        "file": "not a folder",
+        "file/below": "no such bundle",
+        "loop": "cannot be read",
+        "x" * 300: "cannot be read",
+        "folder": "no manifest.json: not a bundle",
+        "~nobody-of-that-name": "no such bundle|cannot be read",
+    }
+    for name, said in expected.items():
+        place = Path(name) if name.startswith("~") else tmp_path / name
+        with pytest.raises(MissingPartError, match=said) as caught:
+            verify_bundle(place, ())
+        assert "manifest.json and bundle.sig" in str(caught.value.remedy)
+
+
+def test_a_huge_folder_that_is_no_bundle_is_refused_without_a_walk(tmp_path: Path) -> None:
+    for number in range(2000):
+        (tmp_path / f"{number}").touch()
+    with pytest.raises(MissingPartError, match=r"no manifest\.json: not a bundle"):
+        verify_bundle(tmp_path, ())
+    (tmp_path / "manifest.json").write_text("{}")  # as every step's folder has one
+    found = verify_bundle(tmp_path, ())
+    assert (found.verdict, found.files) == ("failed", 0)
+    assert found.problems == ("bundle.sig is missing: not a bundle, or one that is not signed",)
+
+
+def test_a_folder_that_may_not_be_read_is_said(signed: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Permissions do not bind root, whom tests may run as, so the system's answer is the one part that is set."""
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(MissingPartError, match="may not read it"):
+        _verify(signed)
