@@ -98,12 +98,12 @@ class Log:
             raise ConfigError("the log is closed", where=self.path, remedy="read inside `with open_log(...)`")
         stream = self.stream(name)
         wanted = None if columns is None else list(dict.fromkeys((TIMESTAMP, *columns)))
-        batches = self._source.read(stream, Window(start_ns, stop_ns), decode=decode)
-        return batches if wanted is None else self._project(stream, batches, wanted, decode=decode)
+        if wanted is not None:
+            self._check_columns(stream, wanted, decode=decode)
+        batches = self._source.read(stream, Window(start_ns, stop_ns), decode=decode, columns=wanted)
+        return batches if wanted is None else (batch.select(wanted) for batch in batches)
 
-    def _project(
-        self, stream: Stream, batches: Iterator[pa.RecordBatch], wanted: list[str], *, decode: bool
-    ) -> Iterator[pa.RecordBatch]:
+    def _check_columns(self, stream: Stream, wanted: list[str], *, decode: bool) -> None:
         known = [*stream.schema.names] if decode or stream.kind != "message" else [TIMESTAMP, "publish_ns", "data"]
         missing = [column for column in wanted if column not in known]
         if missing:
@@ -112,7 +112,6 @@ class Log:
                 where=self.path,
                 remedy=f"it has: {', '.join(known[:20])}",
             )
-        return (batch.select(wanted) for batch in batches)
 
     def close(self) -> None:
         """Release the file; batches already read stay valid."""

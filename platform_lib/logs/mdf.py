@@ -250,12 +250,14 @@ class MdfSource:
 
     # -- reading -------------------------------------------------------------------------------------------------
 
-    def read(self, stream: Stream, window: Window, *, decode: bool) -> Iterator[pa.RecordBatch]:
+    def read(
+        self, stream: Stream, window: Window, *, decode: bool, columns: Sequence[str] | None = None
+    ) -> Iterator[pa.RecordBatch]:
         """Yield the group's rows in recorded order."""
         del decode
         if stream.name in self._bus:
             with translated(self._path, f"decoding '{stream.name}'"):
-                yield from self._bus.read(stream.name, window)
+                yield from self._bus.read(stream.name, window, columns)
             return
         group = self._groups[stream.name]
         for rows in _row_ranges(group, window):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -164,7 +164,9 @@ class TopicSource:
         named = [field.with_name(new) for field, new in zip(fields, names, strict=True)]
         return pa.schema([RAW_SCHEMA.field(0), RAW_SCHEMA.field(1), *named])
 
-    def read(self, stream: Stream, window: Window, *, decode: bool) -> Iterator[pa.RecordBatch]:
+    def read(
+        self, stream: Stream, window: Window, *, decode: bool, columns: Sequence[str] | None = None
+    ) -> Iterator[pa.RecordBatch]:
         """Yield the topic's messages in log-time order."""
         topic = self._topics[stream.name]
         decoder = self._decoders.get(stream.name) if decode else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -116,8 +116,13 @@ class Source(Protocol):
     report: Report
     attachments: tuple[Attachment, ...]
 
-    def read(self, stream: Stream, window: Window, *, decode: bool) -> Iterator[pa.RecordBatch]:
-        """Yield the stream's rows in batches of at most `BATCH_ROWS`, all columns."""
+    def read(
+        self, stream: Stream, window: Window, *, decode: bool, columns: Sequence[str] | None = None
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the stream's rows in batches of at most `BATCH_ROWS`.
+
+        `columns` says which columns are wanted, existing ones: a source may spare itself the others, or yield them too.
+        """
 
     def close(self) -> None:
         """Release the file."""
