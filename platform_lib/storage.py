@@ -59,9 +59,9 @@ def publish_file(path: Path) -> Iterator[Path]:
     temporary = path.with_name(f".tmp-{uuid.uuid4().hex[:12]}-{path.name}")
     try:
         yield temporary
-        _fsync(temporary)
+        fsync_path(temporary)
         temporary.replace(path)
-        _fsync(path.parent)
+        fsync_path(path.parent)
     finally:
         _remove(temporary)
 
@@ -82,7 +82,7 @@ def publish_folder(path: Path) -> Iterator[Path]:
         yield temporary
         _fsync_tree(temporary)
         _put_in_place(temporary, path, aside=path.with_name(f".tmp-old-{token}-{path.name}"))
-        _fsync(path.parent)
+        fsync_path(path.parent)
     finally:
         _remove(temporary)
 
@@ -150,11 +150,12 @@ def _fsync_tree(folder: Path) -> None:
         for name in names:
             path = Path(root) / name
             if path.is_file() and not path.is_symlink():
-                _fsync(path)
-        _fsync(Path(root))
+                fsync_path(path)
+        fsync_path(Path(root))
 
 
-def _fsync(path: Path) -> None:
+def fsync_path(path: Path) -> None:
+    """Wait until a file's content, or the names in a folder, are on the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
