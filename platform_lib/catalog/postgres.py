@@ -142,7 +142,9 @@ def _external_uri(text: str) -> str:
 
 
 def _conninfo(url: URL) -> str:
-    return url.set(drivername="postgresql").render_as_string(hide_password=False)
+    """Write the URL as libpq reads it: SQLAlchemy writes a space of the query as ``+``, which libpq takes as it is."""
+    place, mark, query = url.set(drivername="postgresql").render_as_string(hide_password=False).partition("?")
+    return place + mark + query.replace("+", "%20")
 
 
 def _first_line(error: Exception) -> str:

@@ -183,6 +183,12 @@ def test_a_path_too_long_for_a_socket_is_served_from_elsewhere(open_folder: Path
     assert _server_pid(home) is None
 
 
+def test_a_path_with_spaces_and_signs_of_urls_is_served(open_folder: Path) -> None:
+    home = open_home(open_folder / "my drives + 100%41")
+    with embedded_postgres(home) as uri:
+        assert _ask(uri, "SELECT 1") == 1
+
+
 def test_another_server_can_be_named_instead(home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with embedded_postgres(home) as uri:
         monkeypatch.setenv(DATABASE_URL_VARIABLE, database_uri(uri, "elsewhere").replace("+psycopg", ""))
