@@ -4,33 +4,35 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
+# Python 3.11, where it has another name or is not on PATH.
 PYTHON ?= python3.11
+export PYTHON
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 HOME_FLAG := $(if $(DRIVETRAIN_HOME),,--home .drivetrain)
-# Real drive logs to ingest beside the synthetic ones; LOGS= for none.
+# One folder of real drive logs to ingest beside the synthetic ones; LOGS= for none.
 LOGS ?= $(wildcard ../shared/data/logs)
 
 .PHONY: help
 help: ## Show what can be made
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | sort | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@echo
+	@echo '  LOGS=DIR             with demo: ingest a folder of your own drive logs too'
+	@echo '  DRIVETRAIN_HOME=DIR  with demo: write there instead of .drivetrain'
+	@echo '  PYTHON=PROGRAM       the Python 3.11 to install with'
 
-# The stamp is written last, so an interrupted installation starts again. torch goes first: with it in place nothing
-# else pulls another build of it.
+# A program of its own: it has to survive being killed, and to be waited for by a second make.
 $(STAMP): pyproject.toml constraints.txt
-	@command -v $(PYTHON) >/dev/null || { echo "Python 3.11 is needed; name it with PYTHON=/path/to/python3.11" >&2; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[infra,data,train,edge,dev]'
-	touch $@
+	@.ci/install
 
 .PHONY: install
 install: $(STAMP) ## Make .venv with every extra
 
 .PHONY: demo
+demo: export LOGS := $(LOGS)
 demo: $(STAMP) ## From raw drive logs to a verified, signed bundle
-	$(BIN)/drivetrain demo $(HOME_FLAG) $(addprefix --logs ,$(LOGS))
+	@$(BIN)/drivetrain demo $(HOME_FLAG) $${LOGS:+--logs "$$LOGS"}
 
 .PHONY: lint
 lint: $(STAMP) ## Style, types, import contracts, dependencies
