@@ -154,6 +154,7 @@ def ingest(
         )
     options_sha256 = _options_sha256(options)
     with _alone(home), Lake.open(home) as lake:
+        lake.store.mend(lake.catalog.view().head)
         lake.store.create()
         _sweep(lake)
         contents, unreadable = _digest(paths, options_sha256, cpus)

@@ -5,20 +5,16 @@ from __future__ import annotations
 import math
 from typing import Annotated
 
+import pyarrow as pa
 import typer
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from platform_lib.console import OUT, print_json
 from platform_lib.home import open_home
 from platform_lib.lake.lake import Lake
 from platform_lib.options import HomeOption, JsonOption
+from platform_lib.table import Column, print_table
 
 _MOST_ROWS = 2**31 - 1
-_PIPE_COLUMNS = 4096
-"""Where the output is no terminal nothing has to fit a window."""
 
 
 def query(
@@ -41,13 +37,8 @@ def query(
         document = {"columns": names, "rows": [[_plain(cell) for cell in row] for row in rows]}
         print_json({**document, "row_count": len(rows), "truncated": result.truncated})
         return
-    table = Table(box=box.SIMPLE)
-    for name in names:
-        table.add_column(escape(name), overflow="fold")
-    for row in rows:
-        table.add_row(*(_shown(cell) for cell in row))
-    console = OUT if OUT.is_terminal else Console(width=_PIPE_COLUMNS)
-    console.print(table)
+    columns = [Column(field.name, right=_is_number(field.type)) for field in result.table.schema]
+    print_table(columns, [[_shown(cell) for cell in row] for row in rows])
     if result.truncated:
         OUT.print(f"the first {len(rows)} rows; --limit 0 prints all")
 
@@ -65,7 +56,11 @@ def _plain(cell: object) -> object:
     return cell
 
 
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind))
+
+
 def _shown(cell: object) -> str:
     if cell is None:
-        return "[dim]null[/]"
-    return escape(cell.hex() if isinstance(cell, bytes) else str(cell))
+        return "null"
+    return cell.hex() if isinstance(cell, bytes) else str(cell)

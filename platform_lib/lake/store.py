@@ -7,7 +7,8 @@ versions that the catalogue names is invisible: left by a kill, or on its way.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,17 @@ from pyiceberg.types import DateType, DoubleType, LongType, NestedField, StringT
 from platform_lib.catalog.model import LakeHead
 from platform_lib.errors import HomeError
 from platform_lib.home import Home
+from platform_lib.lake.durable import DurableFileIO, files_below, fsync_files, make_folder
 from platform_lib.lake.tables import SAMPLE_SCHEMA
 from platform_lib.lake.writer import WrittenFiles
+from platform_lib.storage import fsync_path
 
 logger = logging.getLogger(__name__)
 
 _NAMESPACE = "lake"
 _TABLE = f"{_NAMESPACE}.signals"
+_FILE_IO = f"{DurableFileIO.__module__}.{DurableFileIO.__name__}"
+_LAST_VERSION = 2**64 - 1  # Lance names version v's manifest by this number less v, so that the newest sorts first
 
 SIGNALS = Schema(
     NestedField(1, "ingest_id", LongType(), required=False, doc="rows of committed ingests alone are visible"),
@@ -71,7 +76,7 @@ class Store:
         self.samples_uri = home.lake / "samples.lance"
         self._home = home
         self.database_uri = uri
-        self._iceberg = SqlCatalog("drivetrain", uri=uri, warehouse=str(home.lake))
+        self._iceberg = SqlCatalog("drivetrain", uri=uri, warehouse=str(home.lake), **{"py-io-impl": _FILE_IO})
 
     @property
     def signals_data(self) -> Path:
@@ -110,7 +115,7 @@ class Store:
 
     def create(self) -> None:
         """Make what does not exist yet."""
-        self._home.lake.mkdir(parents=True, exist_ok=True)
+        make_folder(self._home.lake)
         self._iceberg.create_namespace_if_not_exists(_NAMESPACE)
         self._iceberg.create_table_if_not_exists(
             _TABLE,
@@ -124,7 +129,31 @@ class Store:
         )
         self._table()
         if not _is_lance(self.samples_uri):
-            lance.write_dataset(pa.Table.from_batches([], SAMPLE_SCHEMA), str(self.samples_uri), mode="create")
+            with self._samples_on_disk():
+                lance.write_dataset(pa.Table.from_batches([], SAMPLE_SCHEMA), str(self.samples_uri), mode="create")
+
+    def mend(self, head: LakeHead | None) -> None:
+        """Take back versions of the sample store that a power loss left torn; `head`, the newest seen, is not among them.
+
+        Raises:
+            HomeError: The version that the catalogue names is damaged.
+        """
+        seen = 0 if head is None else head.lance_version
+        for manifest in sorted((self.samples_uri / "_versions").glob("*.manifest")):  # the newest first
+            try:
+                lance.dataset(str(self.samples_uri))
+            except (OSError, ValueError, RuntimeError) as error:
+                version = _LAST_VERSION - int(manifest.stem) if manifest.stem.isdecimal() else 0
+                if version <= seen:
+                    raise HomeError(
+                        f"version {seen} of the sample store cannot be read: {str(error).splitlines()[0]}",
+                        where=self.samples_uri,
+                        remedy="restore the home from a backup, or ingest the logs into a new one",
+                    ) from error
+                logger.warning("version=%d of the sample store is torn and was never seen; removed", version)
+                manifest.unlink()
+            else:
+                return
 
     def append(self, written: Sequence[WrittenFiles]) -> LakeHead:
         """Add written files to both stores: Iceberg first, then Lance. Visible only once the catalogue says so."""
@@ -136,7 +165,8 @@ class Store:
         store = lance.dataset(str(self.samples_uri))
         if fragments:
             operation = lance.LanceOperation.Append(fragments)
-            store = lance.LanceDataset.commit(store, operation, read_version=store.version)
+            with self._samples_on_disk():
+                store = lance.LanceDataset.commit(store, operation, read_version=store.version)
         return _head(table, store)
 
     def drop(self, ingest_ids: Sequence[int]) -> LakeHead:
@@ -147,9 +177,20 @@ class Store:
             table.delete(named)
         store = lance.dataset(str(self.samples_uri))
         if store.count_rows(filter=named):
-            store.delete(named)
+            with self._samples_on_disk():
+                store.delete(named)
         self._collect_garbage(table, store)
         return _head(table, store)
+
+    @contextmanager
+    def _samples_on_disk(self) -> Iterator[None]:
+        """Flush what the block makes Lance write; data files are flushed by who wrote them."""
+        before = files_below(self.samples_uri, but="data")
+        make_folder(self.samples_uri)
+        yield
+        after = files_below(self.samples_uri, but="data")
+        fsync_files(after - before)
+        fsync_path(self.samples_uri)
 
     def _collect_garbage(self, table: Table, store: Any) -> None:
         """Remove data files that a kill left before any commit named them."""

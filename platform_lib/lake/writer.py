@@ -6,7 +6,6 @@ taking a log back drops files instead of rewriting them.
 
 from __future__ import annotations
 
-import os
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from platform_lib.errors import CorruptLog
+from platform_lib.lake.durable import fsync_files, make_folder
 from platform_lib.lake.flatten import Leaf, leaves
 from platform_lib.lake.tables import SAMPLE_SCHEMA, SIGNAL_SCHEMA
 
@@ -103,9 +103,9 @@ class SignalWriter:
     def finish(self) -> tuple[str, ...]:
         """Write what is left, close and fsync the files; return their paths."""
         self._flush()
-        for path, writer in self._writers.values():
+        for _, writer in self._writers.values():
             writer.close()
-            _fsync(path)
+        fsync_files(path for path, _ in self._writers.values())
         return tuple(str(path) for path, _ in self._writers.values())
 
     def _by_day(self, stream: str, leaf: Leaf, times: pa.Array) -> Iterator[tuple[int, pa.RecordBatch]]:
@@ -160,7 +160,7 @@ class SignalWriter:
                 )
             name = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)).date().isoformat()
             path = self._folder / f"day={name}" / f"{self._tag.ingest_id}-{uuid.uuid4().hex[:12]}.parquet"
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             self._writers[day] = (path, _open_parquet(path))
         return self._writers[day][1]
 
@@ -183,9 +183,7 @@ def write_samples(uri: Path, batches: Iterator[pa.RecordBatch]) -> tuple[str, ..
         if guard.error is not None:
             raise guard.error from None  # Lance reports what its input raised as a text of its own
         raise
-    for fragment in fragments:
-        for file in fragment.files:
-            _fsync(uri / "data" / file.path)
+    fsync_files(uri / "data" / file.path for fragment in fragments for file in fragment.files)
     return tuple(_fragment_json(fragment) for fragment in fragments)
 
 
@@ -251,11 +249,3 @@ def _open_parquet(path: Path) -> pq.ParquetWriter:
         column_encoding={"timestamp_ns": "DELTA_BINARY_PACKED"},
         store_schema=False,  # readers shall see plain strings
     )
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
