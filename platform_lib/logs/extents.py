@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from array import array
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from platform_lib.errors import CorruptLog
 from platform_lib.logs.faults import REMEDY
+from platform_lib.logs.model import BATCH_BYTES, BATCH_ROWS, Window
+from platform_lib.logs.payloads import Payloads, Rows
 
 Index = npt.NDArray[np.int64]
 _CACHE_BYTES = 256 << 20
@@ -50,30 +52,71 @@ def place_of(extent: int, offset: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Payloads:
-    """Payload k is ``buffers[buffer[k]][start[k] : start[k] + length[k]]``."""
+class TopicIndex:
+    """Where one topic's messages are, sorted by log time.
 
-    buffers: list[bytes]
-    buffer: npt.NDArray[np.int32]
-    start: Index
-    length: Index
+    Attributes:
+        log_time_ns: (N,) int64, ascending.
+        publish_time_ns: (N,) int64, or ``None`` where the format has no such time.
+        size_bytes: (N,) int64, payload lengths.
+        places: (N,) int64, what the store finds a payload by.
+    """
 
-    @classmethod
-    def of(cls, payloads: list[bytes]) -> Payloads:
-        """Join separate payloads into one buffer."""
-        length = np.array([len(item) for item in payloads], np.int64)
-        return cls([b"".join(payloads)], np.zeros(length.size, np.int32), np.cumsum(length) - length, length)
+    log_time_ns: Index
+    publish_time_ns: Index | None
+    size_bytes: Index
+    places: Index
 
-    def joined(self) -> tuple[npt.NDArray[np.uint8], Index]:
-        """Return one buffer that holds every payload, and where each starts; no copy if there is one already."""
-        if len(self.buffers) == 1:
-            return np.frombuffer(self.buffers[0], np.uint8), self.start
-        stops = (self.start + self.length).tolist()
-        whole = b"".join(
-            memoryview(self.buffers[number])[start:stop]
-            for number, start, stop in zip(self.buffer.tolist(), self.start.tolist(), stops, strict=True)
-        )
-        return np.frombuffer(whole, np.uint8), np.cumsum(self.length) - self.length
+    @property
+    def span_ns(self) -> tuple[int | None, int | None]:
+        """The earliest time, and one past the latest."""
+        if not self.log_time_ns.size:
+            return None, None
+        return int(self.log_time_ns[0]), int(self.log_time_ns[-1]) + 1
+
+    def batches(self, window: Window) -> Iterator[tuple[int, int]]:
+        """Yield row ranges of bounded rows and bytes that cover `window`."""
+        times = self.log_time_ns
+        first = 0 if window.start_ns is None else int(np.searchsorted(times, window.start_ns, "left"))
+        stop = times.size if window.stop_ns is None else int(np.searchsorted(times, window.stop_ns, "left"))
+        ends = np.cumsum(self.size_bytes)
+        while first < stop:
+            before = int(ends[first - 1]) if first else 0
+            by_bytes = int(np.searchsorted(ends, before + BATCH_BYTES, "right"))
+            last = min(stop, first + BATCH_ROWS, max(by_bytes, first + 1))
+            yield first, last
+            first = last
+
+
+class PayloadStore(Protocol):
+    """Where payloads are fetched from."""
+
+    def fetch(self, places: Index, size_bytes: Index) -> Payloads:
+        """Return the payloads at `places`, in that order; `size_bytes` are their lengths."""
+
+    def close(self) -> None:
+        """Release the file."""
+
+
+class IndexedRows:
+    """The rows of a log whose every message is indexed."""
+
+    def __init__(self, indexes: list[TopicIndex], store: PayloadStore) -> None:
+        self._indexes = indexes
+        self._store = store
+
+    def rows(self, topics: Sequence[int], window: Window) -> Iterator[tuple[int, Rows]]:
+        """Yield the rows of the given topics, one topic after the other."""
+        for number in topics:
+            index = self._indexes[number]
+            for first, last in index.batches(window):
+                payloads = self._store.fetch(index.places[first:last], index.size_bytes[first:last])
+                publish = None if index.publish_time_ns is None else index.publish_time_ns[first:last]
+                yield number, Rows(index.log_time_ns[first:last], publish, payloads)
+
+    def close(self) -> None:
+        """Release the file."""
+        self._store.close()
 
 
 class ExtentStore:

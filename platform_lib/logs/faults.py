@@ -61,7 +61,7 @@ def damage_types() -> tuple[type[Exception], ...]:
 
 
 @contextmanager
-def translated(path: Path, what: str) -> Iterator[None]:
+def translated(path: Path | str, what: str) -> Iterator[None]:
     """Turn a parser's exception inside the block into a `CorruptLog` about `path`; ours pass as they are.
 
     Args:

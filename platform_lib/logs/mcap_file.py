@@ -19,7 +19,7 @@ import numpy as np
 
 from platform_lib.errors import CorruptLog, UnsupportedLog
 from platform_lib.logs import mcap_records as rec
-from platform_lib.logs.extents import ExtentStore, Messages, place_of, read_exactly
+from platform_lib.logs.extents import ExtentStore, IndexedRows, Messages, TopicIndex, place_of, read_exactly
 from platform_lib.logs.faults import REMEDY, translated
 from platform_lib.logs.mcap_records import Op
 from platform_lib.logs.messages import Loaded, Topic, TopicSource, checked_times
@@ -87,7 +87,8 @@ def load_mcap(path: Path, report: Report, *, recover: bool) -> Loaded:
         finally:
             scan.close()
         store = ExtentStore(path, partial(_load, path, content.extents))
-        return Loaded(_topics(path, content, report), store, _metadata(content))
+        topics, indexes = _topics(path, content, report)
+        return Loaded(topics, IndexedRows(indexes, store), _metadata(content))
 
 
 def _load(path: Path, extents: list[Extent], file: BinaryIO, number: int) -> bytes:
@@ -105,7 +106,7 @@ def _metadata(content: Content) -> Mapping[str, str]:
     return result | content.metadata.get("drive", {})
 
 
-def _topics(path: Path, content: Content, report: Report) -> list[Topic]:
+def _topics(path: Path, content: Content, report: Report) -> tuple[list[Topic], list[TopicIndex]]:
     """Group channels into topics: channels of one topic, encoding and schema are one stream."""
     groups: dict[tuple[str, str, rec.Schema | None], list[Messages]] = {}
     for channel in content.channels.values():
@@ -116,7 +117,7 @@ def _topics(path: Path, content: Content, report: Report) -> list[Topic]:
             schema and rec.Schema(0, schema.name, schema.encoding, schema.data),
         )
         groups.setdefault(key, []).append(content.messages.get(channel.id, Messages()))
-    topics = []
+    topics, indexes = [], []
     for (name, encoding, schema), parts in groups.items():
         log = checked_times(path, name, np.concatenate([np.array(part.log_time, np.uint64) for part in parts]))
         publish = checked_times(path, name, np.concatenate([np.array(part.publish_time, np.uint64) for part in parts]))
@@ -124,6 +125,8 @@ def _topics(path: Path, content: Content, report: Report) -> list[Topic]:
         place = np.concatenate([np.array(part.place, np.int64) for part in parts])
         order = np.lexsort((place, log))  # places ascend through the file, so equal times keep file order
         text = None if schema is None else _text(schema, report)
+        index = TopicIndex(log[order], publish[order], size[order], place[order])
+        indexes.append(index)
         topics.append(
             Topic(
                 name=name,
@@ -131,13 +134,13 @@ def _topics(path: Path, content: Content, report: Report) -> list[Topic]:
                 message_encoding=encoding,
                 schema_encoding=schema.encoding if schema else "",
                 schema_text=text,
-                log_time_ns=log[order],
-                publish_time_ns=publish[order],
-                size_bytes=size[order],
-                places=place[order],
+                schema_data=schema.data if schema else None,
+                rows=log.size,
+                start_ns=index.span_ns[0],
+                stop_ns=index.span_ns[1],
             )
         )
-    return topics
+    return topics, indexes
 
 
 def _text(schema: rec.Schema, report: Report) -> str | None:

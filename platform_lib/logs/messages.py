@@ -13,12 +13,9 @@ import pyarrow as pa
 
 from platform_lib.errors import CorruptLog, UnsupportedLog
 from platform_lib.logs.cdr import message_decoder
-from platform_lib.logs.extents import Payloads
 from platform_lib.logs.faults import REMEDY, translated
 from platform_lib.logs.json_fields import json_decoder
 from platform_lib.logs.model import (
-    BATCH_BYTES,
-    BATCH_ROWS,
     DATA,
     PUBLISH,
     TIMESTAMP,
@@ -29,23 +26,29 @@ from platform_lib.logs.model import (
     Window,
     unique,
 )
+from platform_lib.logs.payloads import Payloads, Rows
 
 Index = npt.NDArray[np.int64]
 RAW_SCHEMA = pa.schema(
     [pa.field(TIMESTAMP, pa.int64(), nullable=False), pa.field(PUBLISH, pa.int64()), pa.field(DATA, pa.binary_view())]
 )
-_INLINE_BYTES = 12  # Source: Arrow columnar format 1.4, variable-size binary view layout
+_TIMES_SCHEMA = pa.schema([RAW_SCHEMA.field(0), RAW_SCHEMA.field(1)])
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic's index, sorted by log time.
+    """One topic of a log.
 
     Attributes:
-        log_time_ns: (N,) int64, ascending.
-        publish_time_ns: (N,) int64, or ``None`` where the format has no such time.
-        size_bytes: (N,) int64, payload lengths.
-        places: (N,) int64, what the store finds a payload by.
+        name: As recorded.
+        message_type: As the log names it, ``None`` where it does not.
+        message_encoding: How payloads are serialised: ``cdr``, ``json``, ``protobuf``, ...
+        schema_encoding: How the definition is written: ``ros2msg``, ``jsonschema``, ...; empty without one.
+        schema_text: The definition, where it is text.
+        schema_data: The definition as stored, ``None`` without one.
+        rows: How many messages there are.
+        start_ns: The earliest log time, ``None`` without rows.
+        stop_ns: One past the latest, ``None`` without rows.
     """
 
     name: str
@@ -53,36 +56,17 @@ class Topic:
     message_encoding: str
     schema_encoding: str
     schema_text: str | None
-    log_time_ns: Index
-    publish_time_ns: Index | None
-    size_bytes: Index
-    places: Index
+    schema_data: bytes | None
+    rows: int
+    start_ns: int | None
+    stop_ns: int | None
 
 
-def views(payloads: Payloads) -> pa.Array:
-    """Return payloads as binary_view over their buffers, without copying them."""
-    layout = np.dtype([("n", "<i4"), ("head", "S4"), ("buffer", "<i4"), ("start", "<i4")])
-    table = np.zeros(payloads.length.size, layout)
-    table["n"], table["buffer"], table["start"] = payloads.length, payloads.buffer, payloads.start
-    flat = table.view(np.uint8).reshape(-1, 16)
-    for number, buffer in enumerate(payloads.buffers):
-        raw = np.frombuffer(buffer, np.uint8)
-        mine = payloads.buffer == number
-        long = np.flatnonzero(mine & (payloads.length > _INLINE_BYTES))
-        flat[long, 4:8] = raw[payloads.start[long][:, None] + np.arange(4)]
-        for row in np.flatnonzero(mine & (payloads.length <= _INLINE_BYTES)):
-            size, at = int(payloads.length[row]), int(payloads.start[row])
-            flat[row, 4:] = 0
-            flat[row, 4 : 4 + size] = raw[at : at + size]
-    parts = [None, pa.py_buffer(flat), *(pa.py_buffer(buffer) for buffer in payloads.buffers)]
-    return pa.Array.from_buffers(pa.binary_view(), payloads.length.size, parts)
+class RowStore(Protocol):
+    """Where a log's rows come from; topics go by their number in the log."""
 
-
-class PayloadStore(Protocol):
-    """Where payloads are fetched from."""
-
-    def fetch(self, places: Index, size_bytes: Index) -> Payloads:
-        """Return the payloads at `places`, in that order; `size_bytes` are their lengths."""
+    def rows(self, topics: Sequence[int], window: Window) -> Iterator[tuple[int, Rows]]:
+        """Yield the rows of the given topics, each topic's in time order, at most `BATCH_ROWS` at a time."""
 
     def close(self) -> None:
         """Release the file."""
@@ -90,11 +74,12 @@ class PayloadStore(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A log's topics, where their payloads come from, and what the recorder wrote about the drive."""
+    """A log's topics, where their rows come from, and what else the recorder wrote."""
 
     topics: list[Topic]
-    store: PayloadStore
+    store: RowStore
     metadata: Mapping[str, str]
+    attachments: tuple[Attachment, ...] = ()
 
 
 class TopicDecoder(Protocol):
@@ -127,11 +112,9 @@ def topic_decoder(topic: Topic) -> TopicDecoder | str:
 class TopicSource:
     """The `Source` of a log made of topics."""
 
-    attachments: tuple[Attachment, ...] = ()
-
     def __init__(
         self,
-        path: Path,
+        path: Path | str,
         loaded: Loaded,
         report: Report,
         reader: Reader = "fast",
@@ -140,12 +123,13 @@ class TopicSource:
         self._store = loaded.store
         self.report = report
         self.metadata = loaded.metadata
-        topics = loaded.topics
-        self._topics: dict[str, Topic] = {}
+        self.attachments = loaded.attachments
+        self._numbers: dict[str, int] = {}
         self._decoders: dict[str, TopicDecoder] = {}
         streams = []
-        for topic, name in zip(topics, unique([topic.name for topic in topics]), strict=True):
-            self._topics[name] = topic
+        for number, name in enumerate(unique([topic.name for topic in loaded.topics])):
+            topic = loaded.topics[number]
+            self._numbers[name] = number
             decoder = topic_decoder(topic)
             if isinstance(decoder, str):
                 report.problems.append(f"topic '{name}' is given as raw payloads: {decoder}")
@@ -167,21 +151,39 @@ class TopicSource:
     def read(
         self, stream: Stream, window: Window, *, decode: bool, columns: Sequence[str] | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """Yield the topic's messages in log-time order."""
-        topic = self._topics[stream.name]
+        """Yield the topic's messages in log-time order; without payloads where `columns` asks for times alone."""
+        return (batch for _, batch in self.read_all([stream], window, decode=decode, columns=columns))
+
+    def read_all(
+        self, streams: Sequence[Stream], window: Window, *, decode: bool, columns: Sequence[str] | None = None
+    ) -> Iterator[tuple[Stream, pa.RecordBatch]]:
+        """Yield several topics' messages in one pass over the log, each topic's in log-time order."""
+        by_number = {self._numbers[stream.name]: stream for stream in streams}
+        counts = dict.fromkeys(by_number, 0)
+        what = f"reading topic '{streams[0].name}'" if len(streams) == 1 else "reading topics"
+        times_only = columns is not None and set(columns) <= {TIMESTAMP, PUBLISH}
+        rows = self._store.rows(list(by_number), window)
+        while True:
+            with translated(self._path, what):
+                found = next(rows, None)
+                if found is None:
+                    break
+                stream = by_number[found[0]]
+                batch = _times(found[1]) if times_only else self._batch(stream, found[1], decode=decode)
+            counts[found[0]] += batch.num_rows
+            yield stream, batch
+        for number, stream in by_number.items():
+            if window.everything and counts[number] != stream.rows:
+                what = f"topic '{stream.name}' has {counts[number]} messages, its index counts {stream.rows}"
+                raise CorruptLog(what, where=self._path, remedy=REMEDY)
+
+    def _batch(self, stream: Stream, rows: Rows, *, decode: bool) -> pa.RecordBatch:
+        times = _times(rows).columns
         decoder = self._decoders.get(stream.name) if decode else None
-        schema = stream.schema if decoder is not None else RAW_SCHEMA
-        for first, last in _batches(topic, window):
-            with translated(self._path, f"reading topic '{stream.name}'"):
-                payloads = self._store.fetch(topic.places[first:last], topic.size_bytes[first:last])
-                times = _times(topic, first, last)
-                if decoder is None:
-                    batch = pa.RecordBatch.from_arrays([*times, views(payloads)], schema=schema)
-                else:
-                    batch = pa.RecordBatch.from_arrays(
-                        [*times, *self._decode(stream.name, decoder, payloads)], schema=schema
-                    )
-            yield batch
+        if decoder is None:
+            return pa.RecordBatch.from_arrays([*times, rows.payloads.views()], schema=RAW_SCHEMA)
+        columns = self._decode(stream.name, decoder, rows.payloads)
+        return pa.RecordBatch.from_arrays([*times, *columns], schema=stream.schema)
 
     def _decode(self, name: str, decoder: TopicDecoder, payloads: Payloads) -> list[pa.Array]:
         raw, start = payloads.joined()
@@ -199,41 +201,29 @@ class TopicSource:
         self._store.close()
 
 
+def _times(rows: Rows) -> pa.RecordBatch:
+    publish = rows.publish_time_ns
+    columns = [
+        pa.array(rows.log_time_ns, type=pa.int64()),
+        pa.nulls(rows.log_time_ns.size, pa.int64()) if publish is None else pa.array(publish, type=pa.int64()),
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=_TIMES_SCHEMA)
+
+
 def _stream(name: str, topic: Topic, schema: pa.Schema) -> Stream:
-    times = topic.log_time_ns
     return Stream(
         name=name,
         kind="message",
         schema=schema,
-        rows=int(times.size),
+        rows=topic.rows,
         message_type=topic.message_type,
         schema_text=topic.schema_text,
-        start_ns=int(times[0]) if times.size else None,
-        stop_ns=int(times[-1]) + 1 if times.size else None,
+        start_ns=topic.start_ns,
+        stop_ns=topic.stop_ns,
     )
 
 
-def _batches(topic: Topic, window: Window) -> Iterator[tuple[int, int]]:
-    times = topic.log_time_ns
-    first = 0 if window.start_ns is None else int(np.searchsorted(times, window.start_ns, "left"))
-    stop = times.size if window.stop_ns is None else int(np.searchsorted(times, window.stop_ns, "left"))
-    ends = np.cumsum(topic.size_bytes)
-    while first < stop:
-        before = int(ends[first - 1]) if first else 0
-        by_bytes = int(np.searchsorted(ends, before + BATCH_BYTES, "right"))
-        last = min(stop, first + BATCH_ROWS, max(by_bytes, first + 1))
-        yield first, last
-        first = last
-
-
-def _times(topic: Topic, first: int, last: int) -> list[pa.Array]:
-    log = pa.array(topic.log_time_ns[first:last], type=pa.int64())
-    if topic.publish_time_ns is None:
-        return [log, pa.nulls(last - first, pa.int64())]
-    return [log, pa.array(topic.publish_time_ns[first:last], type=pa.int64())]
-
-
-def checked_times(path: Path, name: str, values: npt.NDArray[np.uint64]) -> Index:
+def checked_times(path: Path | str, name: str, values: npt.NDArray[np.uint64]) -> Index:
     """Return unsigned recorder times as int64 nanoseconds; refuse what does not fit (after the year 2262)."""
     if values.size and int(values.max()) > np.iinfo(np.int64).max:
         raise CorruptLog(f"topic '{name}' has a time past the year 2262", where=path, remedy=REMEDY)

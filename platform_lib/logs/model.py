@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -126,6 +126,16 @@ class Source(Protocol):
 
     def close(self) -> None:
         """Release the file."""
+
+
+@runtime_checkable
+class OnePassSource(Source, Protocol):
+    """A source that can read several streams in one pass."""
+
+    def read_all(
+        self, streams: Sequence[Stream], window: Window, *, decode: bool
+    ) -> Iterator[tuple[Stream, pa.RecordBatch]]:
+        """Yield the rows of all `streams`, each stream's as `read` does."""
 
 
 def unique(names: list[str], taken: tuple[str, ...] = ()) -> list[str]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
@@ -21,11 +22,13 @@ from rosbags.typesys import Stores, TypesysError, get_typestore
 
 from platform_lib.errors import CorruptLog, UnsupportedLog
 from platform_lib.logs.cdr import decode_payloads
-from platform_lib.logs.extents import Index, Payloads
+from platform_lib.logs.extents import Index, IndexedRows, TopicIndex
 from platform_lib.logs.faults import REMEDY, translated
 from platform_lib.logs.mcap_file import load_mcap
+from platform_lib.logs.merging import merged
 from platform_lib.logs.messages import Loaded, Topic, TopicSource
-from platform_lib.logs.model import Report
+from platform_lib.logs.model import Report, Window
+from platform_lib.logs.payloads import Payloads, Rows
 from platform_lib.logs.ros_schema import normal_name
 
 _METADATA = "metadata.yaml"
@@ -134,7 +137,7 @@ def _part(folder: Path, name: str, bag: _Bag, report: Report, *, recover: bool) 
 def _compare_counts(folder: Path, bag: _Bag, topics: list[Topic], report: Report, *, recover: bool) -> None:
     found: dict[str, int] = defaultdict(int)
     for topic in topics:
-        found[topic.name] += int(topic.log_time_ns.size)
+        found[topic.name] += topic.rows
     said = {item.topic_metadata.name: item.message_count for item in bag.topics_with_message_count}
     wrong = [name for name, count in said.items() if found.get(name, 0) != count]
     if not wrong and sum(found.values()) == bag.message_count:
@@ -150,27 +153,22 @@ def _compare_counts(folder: Path, bag: _Bag, topics: list[Topic], report: Report
 # -- several parts as one --------------------------------------------------------------------------------------------
 
 
-class _PartsStore:
-    """Fetches from several stores; a place is an index into (part, place there)."""
+class _JoinedRows:
+    """The rows of several parts, of which a topic may be in any number."""
 
-    def __init__(self, parts: list[Loaded], part: Index, place: Index) -> None:
+    def __init__(self, parts: list[Loaded], members: list[list[tuple[int, int]]]) -> None:
+        """`members`: for each topic of the whole, which part holds it under which number there."""
         self._parts = parts
-        self._part = part
-        self._place = place
+        self._members = members
 
-    def fetch(self, places: Index, size_bytes: Index) -> Payloads:
-        """Return the payloads at `places`."""
-        buffers: list[bytes] = []
-        buffer = np.zeros(places.size, np.int32)
-        start, length = np.zeros(places.size, np.int64), np.zeros(places.size, np.int64)
-        owner = self._part[places]
-        for number in np.unique(owner):
-            rows = np.flatnonzero(owner == number)
-            found = self._parts[int(number)].store.fetch(self._place[places[rows]], size_bytes[rows])
-            buffer[rows] = found.buffer + len(buffers)
-            start[rows], length[rows] = found.start, found.length
-            buffers.extend(found.buffers)
-        return Payloads(buffers, buffer, start, length)
+    def rows(self, topics: Sequence[int], window: Window) -> Iterator[tuple[int, Rows]]:
+        """Yield the rows of the given topics, one topic after the other."""
+        for number in topics:
+            sources = [self._part_rows(*member, window) for member in self._members[number]]
+            yield from ((number, rows) for rows in merged(sources))
+
+    def _part_rows(self, part: int, topic: int, window: Window) -> Iterator[Rows]:
+        return (rows for _, rows in self._parts[part].store.rows([topic], window))
 
     def close(self) -> None:
         """Release every part's file."""
@@ -180,39 +178,27 @@ class _PartsStore:
 
 def _join(parts: list[Loaded], custom: dict[str, str]) -> Loaded:
     metadata: dict[str, str] = dict(custom)
-    groups: dict[tuple[str, str | None, str, str | None], list[tuple[int, Topic]]] = {}
+    groups: dict[tuple[str, str | None, str, str | None], list[tuple[int, int]]] = {}
     for number, part in enumerate(parts):
         metadata.update(part.metadata)
-        for topic in part.topics:
+        for place, topic in enumerate(part.topics):
             key = (topic.name, topic.message_type, topic.message_encoding, topic.schema_text)
-            groups.setdefault(key, []).append((number, topic))
-    owners: list[Index] = []
-    places: list[Index] = []
-    topics, base = [], 0
+            groups.setdefault(key, []).append((number, place))
+    topics = []
     for members in groups.values():
-        log = np.concatenate([topic.log_time_ns for _, topic in members])
-        order = np.argsort(log, kind="stable")
-        owners.append(np.concatenate([np.full(topic.places.size, number, np.int64) for number, topic in members]))
-        places.append(np.concatenate([topic.places for _, topic in members]))
-        first = members[0][1]
-        publish = [topic.publish_time_ns for _, topic in members if topic.publish_time_ns is not None]
+        found = [parts[number].topics[place] for number, place in members]
+        starts = [topic.start_ns for topic in found if topic.start_ns is not None]
+        stops = [topic.stop_ns for topic in found if topic.stop_ns is not None]
         topics.append(
-            Topic(
-                name=first.name,
-                message_type=first.message_type,
-                message_encoding=first.message_encoding,
-                schema_encoding=first.schema_encoding,
-                schema_text=first.schema_text,
-                log_time_ns=log[order],
-                publish_time_ns=np.concatenate(publish)[order] if len(publish) == len(members) else None,
-                size_bytes=np.concatenate([topic.size_bytes for _, topic in members])[order],
-                places=base + order,
+            replace(
+                found[0],
+                rows=sum(topic.rows for topic in found),
+                start_ns=min(starts, default=None),
+                stop_ns=max(stops, default=None),
             )
         )
-        base += log.size
-    none = np.zeros(0, np.int64)
-    store = _PartsStore(parts, np.concatenate([none, *owners]), np.concatenate([none, *places]))
-    return Loaded(topics, store, metadata)
+    attachments = tuple(item for part in parts for item in part.attachments)
+    return Loaded(topics, _JoinedRows(parts, list(groups.values())), metadata, attachments)
 
 
 # -- sqlite3 ---------------------------------------------------------------------------------------------------------
@@ -254,12 +240,12 @@ def _load_sqlite(path: Path, report: Report, *, recover: bool, compressed: bool)
         connection = _connect_cut(path) if recover and _missing_bytes(path) else _connect(path)
         try:
             _check_sqlite(path, connection, report, recover=recover)
-            topics = _sqlite_topics(path, connection, report)
+            topics, indexes = _sqlite_topics(path, connection, report)
         except BaseException:
             connection.close()
             raise
         report.unverified.append(f"{path.name}: message payloads have no checksum")
-        return Loaded(topics, _SqliteStore(path, connection, compressed=compressed), {})
+        return Loaded(topics, IndexedRows(indexes, _SqliteStore(path, connection, compressed=compressed)), {})
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -340,7 +326,7 @@ def _readable_rows(connection: sqlite3.Connection) -> dict[int, tuple[int, int, 
     return found
 
 
-def _sqlite_topics(path: Path, connection: sqlite3.Connection, report: Report) -> list[Topic]:
+def _sqlite_topics(path: Path, connection: sqlite3.Connection, report: Report) -> tuple[list[Topic], list[TopicIndex]]:
     names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not {"topics", "messages"} <= names:
         raise UnsupportedLog("a sqlite3 file that is no ROS 2 bag (no tables 'topics' and 'messages')", where=path)
@@ -350,11 +336,13 @@ def _sqlite_topics(path: Path, connection: sqlite3.Connection, report: Report) -
         if not (isinstance(topic_id, int) and isinstance(timestamp, int) and isinstance(size, int)):
             raise CorruptLog(f"message row {row_id} holds values of the wrong kind", where=path, remedy=REMEDY)
         rows[topic_id].append((timestamp, int(str(row_id)), size))
-    topics = []
+    topics, indexes = [], []
     for topic_id, name, kind, encoding in connection.execute("SELECT id, name, type, serialization_format FROM topics"):
         table = np.array(rows.pop(topic_id, []), np.int64).reshape(-1, 3)
         sample = _first_payload(connection, table)
         schema_encoding, text = definitions.choose(str(kind), sample if encoding == "cdr" else None, report)
+        index = TopicIndex(table[:, 0], None, table[:, 2], table[:, 1])
+        indexes.append(index)
         topics.append(
             Topic(
                 name=str(name),
@@ -362,16 +350,16 @@ def _sqlite_topics(path: Path, connection: sqlite3.Connection, report: Report) -
                 message_encoding=str(encoding),
                 schema_encoding=schema_encoding,
                 schema_text=text,
-                log_time_ns=table[:, 0],
-                publish_time_ns=None,
-                size_bytes=table[:, 2],
-                places=table[:, 1],
+                schema_data=None if text is None else text.encode(),
+                rows=len(table),
+                start_ns=index.span_ns[0],
+                stop_ns=index.span_ns[1],
             )
         )
     if rows:
         count = sum(map(len, rows.values()))
         raise CorruptLog(f"{count} messages belong to no topic", where=path, remedy=REMEDY)
-    return topics
+    return topics, indexes
 
 
 def _first_payload(connection: sqlite3.Connection, table: Index) -> bytes | None:

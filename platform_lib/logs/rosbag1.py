@@ -15,7 +15,7 @@ import numpy as np
 from rosbags.rosbag1 import Reader
 
 from platform_lib.errors import CorruptLog
-from platform_lib.logs.extents import ExtentStore, Messages, read_exactly
+from platform_lib.logs.extents import ExtentStore, IndexedRows, Messages, TopicIndex, read_exactly
 from platform_lib.logs.faults import REMEDY, translated
 from platform_lib.logs.messages import Loaded, Topic, TopicSource, checked_times
 from platform_lib.logs.model import Report
@@ -34,11 +34,11 @@ def open_bag1(path: Path, *, recover: bool) -> TopicSource:
         try:
             chunks = [reader.chunks[info.pos] for info in reader.chunk_infos]
             found = _walk(path, reader, chunks, report, recover=recover)
-            topics = _topics(path, reader, found)
+            topics, indexes = _topics(path, reader, found)
         finally:
             reader.close()
         store = ExtentStore(path, partial(_load, path, chunks))
-        return TopicSource(path, Loaded(topics, store, {}), report)
+        return TopicSource(path, Loaded(topics, IndexedRows(indexes, store), {}), report)
 
 
 def _load(path: Path, chunks: list[Any], file: BinaryIO, number: int) -> bytes:
@@ -114,15 +114,18 @@ def _fields(head: bytes) -> Iterator[tuple[bytes, bytes]]:
         at += 4 + size
 
 
-def _topics(path: Path, reader: Reader, found: dict[int, Messages]) -> list[Topic]:
+def _topics(path: Path, reader: Reader, found: dict[int, Messages]) -> tuple[list[Topic], list[TopicIndex]]:
     groups: dict[tuple[str, str, str], list[Messages]] = {}
     for item in reader.connections:
         groups.setdefault((item.topic, item.msgtype, item.msgdef.data), []).append(found.get(item.id, Messages()))
-    topics = []
+    topics, indexes = [], []
     for (name, kind, text), parts in groups.items():
         log = checked_times(path, name, np.concatenate([np.array(part.log_time, np.uint64) for part in parts]))
         place = np.concatenate([np.array(part.place, np.int64) for part in parts])
         order = np.lexsort((place, log))
+        size = np.concatenate([np.array(part.size, np.int64) for part in parts])
+        index = TopicIndex(log[order], None, size[order], place[order])
+        indexes.append(index)
         topics.append(
             Topic(
                 name=name,
@@ -130,10 +133,10 @@ def _topics(path: Path, reader: Reader, found: dict[int, Messages]) -> list[Topi
                 message_encoding="ros1",
                 schema_encoding="ros1msg",
                 schema_text=text,
-                log_time_ns=log[order],
-                publish_time_ns=None,
-                size_bytes=np.concatenate([np.array(part.size, np.int64) for part in parts])[order],
-                places=place[order],
+                schema_data=text.encode(),
+                rows=log.size,
+                start_ns=index.span_ns[0],
+                stop_ns=index.span_ns[1],
             )
         )
-    return topics
+    return topics, indexes
