@@ -92,7 +92,7 @@ def embedded_postgres(home: Home) -> Iterator[str]:
 
 def database_uri(uri: str, database: str) -> str:
     """Return `uri` pointing at another database of the same server."""
-    return make_url(uri).set(database=database).render_as_string(hide_password=False)
+    return _as_text(make_url(uri).set(database=database))
 
 
 def ensure_database(uri: str) -> None:
@@ -138,12 +138,16 @@ def _external_uri(text: str) -> str:
             where=DATABASE_URL_VARIABLE,
             remedy="use postgresql://user:password@host:port/database, or unset it for the embedded server",
         )
-    return url.set(drivername="postgresql+psycopg").render_as_string(hide_password=False)
+    return _as_text(url.set(drivername="postgresql+psycopg"))
 
 
 def _conninfo(url: URL) -> str:
-    """Write the URL as libpq reads it: SQLAlchemy writes a space of the query as ``+``, which libpq takes as it is."""
-    place, mark, query = url.set(drivername="postgresql").render_as_string(hide_password=False).partition("?")
+    return _as_text(url.set(drivername="postgresql"))
+
+
+def _as_text(url: URL) -> str:
+    """Write a URL as both SQLAlchemy and libpq read it: SQLAlchemy writes a space in the query as ``+``, libpq keeps that."""
+    place, mark, query = url.render_as_string(hide_password=False).partition("?")
     return place + mark + query.replace("+", "%20")
 
 
@@ -401,7 +405,7 @@ class _Server:
             database=CATALOGUE_DATABASE,
             query={"host": str(self._host()), "port": str(_PORT)},
         )
-        return url.render_as_string(hide_password=False)
+        return _as_text(url)
 
     def _host(self) -> Path:
         """Return the socket's folder as clients name it: where that is long, a link to it in the home's short folder."""
