@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -20,6 +21,8 @@ from platform_lib.errors import PlatformError
 
 OUT = Console(soft_wrap=True, emoji=False)
 ERR = Console(stderr=True, soft_wrap=True, emoji=False)
+# Control characters, and those that turn the writing direction: a name from a file is not to steer a terminal.
+_STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
 def print_json(document: Mapping[str, Any]) -> None:
@@ -43,6 +46,11 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} has no form in JSON")
 
 
+def plain_line(text: str) -> str:
+    """Return `text` as one line without characters that would steer a terminal: each becomes its escape."""
+    return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 def print_error(error: PlatformError, *, as_json: bool) -> None:
     """Print an error for people on standard error, or for machines as ``{"error": ...}`` on standard output."""
     if as_json:
@@ -50,11 +58,12 @@ def print_error(error: PlatformError, *, as_json: bool) -> None:
         print_json({"error": {"kind": kind, "what": error.what, "where": error.where, "remedy": error.remedy}})
         return
     # What was found in files and names is printed as it is: a bracket in it is no markup.
-    ERR.print(f"[bold red]error[/] {escape(error.what)}", highlight=False)
+    what = "\n".join(map(plain_line, error.what.splitlines()))
+    ERR.print(f"[bold red]error[/] {escape(what)}", highlight=False)
     if error.where is not None:
-        ERR.print("  where:  ", error.where, markup=False, highlight=False, sep="")
+        ERR.print("  where:  ", plain_line(error.where), markup=False, highlight=False, sep="")
     if error.remedy is not None:
-        ERR.print("  remedy: ", error.remedy, markup=False, highlight=False, sep="")
+        ERR.print("  remedy: ", plain_line(error.remedy), markup=False, highlight=False, sep="")
 
 
 class Task:

@@ -5,19 +5,25 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import UTC, datetime
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
 from platform_lib.catalog.catalog import Catalog
 from platform_lib.catalog.model import Drive
 from platform_lib.catalog.postgres import embedded_postgres
 from platform_lib.console import OUT, print_json
 from platform_lib.home import open_home
 from platform_lib.options import HomeOption, JsonOption
+from platform_lib.table import Column, print_table
 
-_PIPE_COLUMNS = 240
-"""Where the output is no terminal nothing has to fit a window."""
+_COLUMNS = (
+    Column("vehicle"),
+    Column("session"),
+    Column("start (UTC)"),
+    Column("seconds", right=True),
+    Column("files", right=True),
+    Column("streams", right=True),
+    Column("rows", right=True),
+    Column("samples", right=True),
+    Column("labels"),
+)
 
 
 def drives(home: HomeOption = None, as_json: JsonOption = False) -> None:
@@ -28,29 +34,25 @@ def drives(home: HomeOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"drives": [{**asdict(item), "duration_s": duration_s(item)} for item in found]})
         return
-    table = Table(title=f"{len(found)} drives", title_justify="left", box=box.SIMPLE)
-    for name in ("vehicle", "session", "start (UTC)"):
-        table.add_column(name, no_wrap=True)
-    for name in ("seconds", "files", "streams", "rows", "samples"):
-        table.add_column(name, justify="right")
-    table.add_column("labels")
-    for item in found:
-        seconds = duration_s(item)
-        table.add_row(
-            item.vehicle or "unknown",
-            item.session,
-            "unknown" if item.start_ns is None else _utc(item.start_ns),
-            "unknown" if seconds is None else f"{seconds:.1f}",
-            str(len(item.files)),
-            str(item.streams),
-            f"{item.signal_rows:,}",
-            f"{item.sample_rows:,}",
-            ", ".join(f"{name}={value}" for name, value in item.labels.items()),
-        )
-    console = OUT if OUT.is_terminal else Console(width=_PIPE_COLUMNS)
-    console.print(table)
+    OUT.print(f"{len(found)} drives", highlight=False)
+    print_table(_COLUMNS, [_cells(item) for item in found])
     if quarantined:
         OUT.print(quarantined, "files are in quarantine; the table 'quarantine' of `drivetrain query` says why")
+
+
+def _cells(drive: Drive) -> list[str]:
+    seconds = duration_s(drive)
+    return [
+        drive.vehicle or "unknown",
+        drive.session,
+        "unknown" if drive.start_ns is None else _utc(drive.start_ns),
+        "unknown" if seconds is None else f"{seconds:.1f}",
+        str(len(drive.files)),
+        str(drive.streams),
+        f"{drive.signal_rows:,}",
+        f"{drive.sample_rows:,}",
+        ", ".join(f"{name}={value}" for name, value in drive.labels.items()),
+    ]
 
 
 def duration_s(drive: Drive) -> float | None:

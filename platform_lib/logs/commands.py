@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import inspect
 import math
 import re
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,15 +17,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
 from rich.markup import escape
-from rich.table import Table
 
-from platform_lib.console import OUT, print_json, progress
+from platform_lib.console import OUT, plain_line, print_json, progress
 from platform_lib.errors import ConfigError
 from platform_lib.logs.door import Log, open_log
 from platform_lib.logs.model import DATA, PUBLISH, TIMESTAMP, Stream, unique
 from platform_lib.logs.summary import timing
 from platform_lib.options import JsonOption
 from platform_lib.storage import publish_file
+from platform_lib.table import Column, print_table
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Look into one drive log: info, head, export.")
 
@@ -42,28 +44,57 @@ TimezoneOption = Annotated[
 ]
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _SHOWN_BYTES = 24
+_SHOWN_COLUMNS = 4
+_COLUMNS = (
+    Column("stream"),
+    Column("kind"),
+    Column("rows", right=True),
+    Column("rate Hz", right=True),
+    Column("seconds", right=True),
+    Column("gaps", right=True),
+    Column("longest s", right=True),
+    Column("content"),
+)
+
+
+def _reading(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command what says which log is read and how; it is called with the open log in place of that."""
+
+    def read(
+        file: FileArgument,
+        *,
+        dbc: DbcOption = None,
+        arxml: ArxmlOption = None,
+        recover: RecoverOption = False,
+        timezone: TimezoneOption = None,
+        as_json: JsonOption = False,
+        **own: Any,
+    ) -> None:
+        with open_log(file, dbc or (), arxml or (), recover, timezone=timezone) as log:
+            command(log, **own, as_json=as_json)
+
+    # Typer makes the options from the signature: the file, what the command adds, then what all of them share.
+    file, *shared = list(inspect.signature(read, eval_str=True).parameters.values())[:-1]
+    added = list(inspect.signature(command, eval_str=True).parameters.values())[1:]
+    alone = [item for item in added if item.name != "as_json"]
+    merged = sorted([file, *alone, *shared], key=lambda item: item.kind)
+    vars(read)["__signature__"] = inspect.Signature(merged)
+    read.__name__, read.__doc__ = command.__name__, command.__doc__
+    read.__annotations__ = {item.name: item.annotation for item in merged}
+    return read
 
 
 @app.command()
-def info(
-    file: FileArgument,
-    *,
-    dbc: DbcOption = None,
-    arxml: ArxmlOption = None,
-    recover: RecoverOption = False,
-    timezone: TimezoneOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Show streams, kinds, rows, rates, gaps, units, and how sound the log is."""
-    with open_log(file, dbc or (), arxml or (), recover, timezone=timezone) as log:
-        streams = [_describe(log, stream) for stream in log.streams]
-        document = {
-            "path": str(file),
-            "format": log.report.format,
-            "metadata": dict(log.metadata),
-            "streams": streams,
-            "report": asdict(log.report),
-        }
+@_reading
+def info(log: Log, *, as_json: bool) -> None:
+    """Show a log's streams (kind, rows, rate, gaps, units), and how sound it is."""
+    document = {
+        "path": str(log.path),
+        "format": log.report.format,
+        "metadata": dict(log.metadata),
+        "streams": [_describe(log, stream) for stream in log.streams],
+        "report": asdict(log.report),
+    }
     if as_json:
         print_json(document)
     else:
@@ -105,33 +136,31 @@ def _utc(time_ns: int | None) -> str | None:
 
 def _show(document: dict[str, Any]) -> None:
     report = document["report"]
-    OUT.print(f"[bold]{escape(document['path'])}[/]  {document['format']}", highlight=False)
+    OUT.print(f"[bold]{escape(plain_line(document['path']))}[/]  {document['format']}", highlight=False)
     for key, value in document["metadata"].items():
-        OUT.print(f"  {escape(key)}: {escape(' '.join(value.split())[:120])}", highlight=False)
-    table = Table(box=None, pad_edge=False, title_justify="left")
-    for title, right in (("stream", False), ("kind", False), ("rows", True), ("rate Hz", True), ("s", True)):
-        table.add_column(title, justify="right" if right else "left", overflow="fold")
-    table.add_column("gaps (longest s)", overflow="fold")
-    table.add_column("message, or columns [units]", overflow="fold")
-    for stream in document["streams"]:
-        units = stream["units"]
-        shown = [f"{name} [{units[name]}]" if name in units else name for name in stream["columns"][:4]]
-        more = "" if len(stream["columns"]) <= 4 else f" +{len(stream['columns']) - 4}"
-        table.add_row(
-            escape(stream["name"]),
-            stream["kind"],
-            str(stream["rows"]),
-            _number(stream["rate_hz"]),
-            _number(stream["duration_s"]),
-            f"{stream['gaps']} ({_number(stream['longest_gap_s'])})" if stream["gaps"] else "",
-            escape(stream["message_type"] or ", ".join(shown) + more),
-        )
-    OUT.print(table)
+        OUT.print(f"  {plain_line(key)}: {' '.join(plain_line(value).split())[:120]}", markup=False, highlight=False)
+    print_table(_COLUMNS, [_cells(stream) for stream in document["streams"]])
     health = "sound" if not report["recovered"] else f"DAMAGED, recovered; {report['bytes_lost']} bytes lost"
     OUT.print(f"health: [bold]{health}[/]", highlight=False)
     for title in ("problems", "unverified"):
         for line in report[title]:
-            OUT.print(f"  {title.rstrip('s')}: {escape(line)}", highlight=False)
+            OUT.print(f"  {title.rstrip('s')}: {plain_line(line)}", markup=False, highlight=False)
+
+
+def _cells(stream: dict[str, Any]) -> list[str]:
+    units = stream["units"]
+    shown = [f"{name} [{units[name]}]" if name in units else name for name in stream["columns"][:_SHOWN_COLUMNS]]
+    more = len(stream["columns"]) - len(shown)
+    return [
+        stream["name"],
+        stream["kind"],
+        str(stream["rows"]),
+        _number(stream["rate_hz"]),
+        _number(stream["duration_s"]),
+        str(stream["gaps"]) if stream["gaps"] else "",
+        _number(stream["longest_gap_s"]) if stream["gaps"] else "",
+        stream["message_type"] or ", ".join(shown) + (f" and {more} more" if more > 0 else ""),
+    ]
 
 
 def _number(value: float | None) -> str:
@@ -139,34 +168,30 @@ def _number(value: float | None) -> str:
 
 
 @app.command()
+@_reading
 def head(
-    file: FileArgument,
+    log: Log,
     stream: Annotated[str, typer.Argument(metavar="STREAM", help="As `drivetrain log info` names it.")],
     *,
     rows: Annotated[int, typer.Option("--rows", "-n", min=1, help="How many rows.")] = 5,
     raw: Annotated[bool, typer.Option("--raw", help="A topic's payloads, not its fields.")] = False,
-    dbc: DbcOption = None,
-    arxml: ArxmlOption = None,
-    recover: RecoverOption = False,
-    timezone: TimezoneOption = None,
-    as_json: JsonOption = False,
+    as_json: bool,
 ) -> None:
     """Show the first rows of one stream."""
-    with open_log(file, dbc or (), arxml or (), recover, timezone=timezone) as log:
-        found: list[dict[str, Any]] = []
-        for batch in log.read(stream, decode=not raw):
-            found.extend(batch.slice(0, rows - len(found)).to_pylist())
-            if len(found) >= rows:
-                break
-        kept = log.stream(stream)
-        if as_json:
-            print_json({"path": str(file), "stream": kept.name, "rows": _plain(found), "of_rows": kept.rows})
-            return
-        for row in found:
-            OUT.print(escape(_utc(row[TIMESTAMP]) or ""), style="bold", highlight=False)
-            for name, value in row.items():
-                OUT.print(f"  {escape(name)}: {escape(_short(value))}", highlight=False)
-        OUT.print(f"{len(found)} of {kept.rows} rows", style="dim", highlight=False)
+    found: list[dict[str, Any]] = []
+    for batch in log.read(stream, decode=not raw):
+        found.extend(batch.slice(0, rows - len(found)).to_pylist())
+        if len(found) >= rows:
+            break
+    kept = log.stream(stream)
+    if as_json:
+        print_json({"path": str(log.path), "stream": kept.name, "rows": _plain(found), "of_rows": kept.rows})
+        return
+    for row in found:
+        OUT.print(_utc(row[TIMESTAMP]) or "", style="bold", markup=False, highlight=False)
+        for name, value in row.items():
+            OUT.print(f"  {plain_line(name)}: {plain_line(_short(value))}", markup=False, highlight=False)
+    OUT.print(f"{len(found)} of {kept.rows} rows", style="dim", highlight=False)
 
 
 def _short(value: object) -> str:
@@ -191,37 +216,35 @@ def _plain(value: Any) -> Any:
 
 
 @app.command()
+@_reading
 def export(
-    file: FileArgument,
-    stream: Annotated[list[str] | None, typer.Argument(metavar="[STREAM]...", help="Default: all.")] = None,
+    log: Log,
+    stream: Annotated[
+        list[str] | None, typer.Argument(metavar="STREAM", help="Which streams. Default: all.", show_default=False)
+    ] = None,
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write Parquet files into.")],
     raw: Annotated[bool, typer.Option("--raw", help="Topics' payloads, not their fields.")] = False,
-    dbc: DbcOption = None,
-    arxml: ArxmlOption = None,
-    recover: RecoverOption = False,
-    timezone: TimezoneOption = None,
-    as_json: JsonOption = False,
+    as_json: bool,
 ) -> None:
-    """Write streams to Parquet, a file each, whole or not at all."""
-    with open_log(file, dbc or (), arxml or (), recover, timezone=timezone) as log:
-        chosen = [log.stream(name) for name in stream] if stream else list(log.streams)
-        if not chosen:
-            raise ConfigError("the log has no streams", where=file, remedy="see `drivetrain log info`")
-        names = unique([_file_name(item.name) for item in log.streams])
-        files = {item.name: out / f"{name}.parquet" for item, name in zip(log.streams, names, strict=True)}
-        written = []
-        with progress("exporting", len(chosen)) as task:
-            for item in chosen:
-                rows = _write(log, item, files[item.name], decode=not raw)
-                written.append({"stream": item.name, "path": str(files[item.name]), "rows": rows})
-                task.advance(note=item.name)
-        recovered = {"recovered": log.report.recovered, "problems": log.report.problems}
+    """Write streams to Parquet, one file each, whole or not at all."""
+    chosen = [log.stream(name) for name in stream] if stream else list(log.streams)
+    if not chosen:
+        raise ConfigError("the log has no streams", where=log.path, remedy="see `drivetrain log info`")
+    names = unique([_file_name(item.name) for item in log.streams])
+    files = {item.name: out / f"{name}.parquet" for item, name in zip(log.streams, names, strict=True)}
+    written = []
+    with progress("exporting", len(chosen)) as task:
+        for item in chosen:
+            rows = _write(log, item, files[item.name], decode=not raw)
+            written.append({"stream": item.name, "path": str(files[item.name]), "rows": rows})
+            task.advance(note=item.name)
     if as_json:
-        print_json({"path": str(file), "written": written, **recovered})
+        recovered = {"recovered": log.report.recovered, "problems": log.report.problems}
+        print_json({"path": str(log.path), "written": written, **recovered})
         return
     for entry in written:
-        OUT.print(escape(f"{entry['path']}  {entry['rows']} rows"), highlight=False)
+        OUT.print(f"{entry['path']}  {entry['rows']} rows", markup=False, highlight=False)
 
 
 def _write(log: Log, stream: Stream, path: Path, *, decode: bool) -> int:

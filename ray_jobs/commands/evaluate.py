@@ -6,12 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from platform_lib.console import ERR, OUT, print_json
 from platform_lib.errors import ConfigError
 from platform_lib.home import open_home
+from platform_lib.manifest import up_to_date
 from platform_lib.options import ForceOption, HomeOption, JsonOption
+from platform_lib.table import Column, print_table
 
 if TYPE_CHECKING:
     from platform_lib.evidence import MetricsRow
@@ -84,29 +85,29 @@ def _chosen(compiled: Path) -> tuple[Path, str]:
 
 def _show(outcome: EvaluationOutcome) -> None:
     if outcome.skipped:
-        ERR.print(f"up to date, skipped (digest {outcome.manifest.step_sha256[:12]}...)", highlight=False)
+        ERR.print(up_to_date(outcome.manifest.step_sha256), highlight=False)
     report = outcome.report
     columns = {"ade_m": "ADE m", "fde_m": "FDE m", "collision_rate": "hit"}
-    OUT.print(_table("Open loop, test split", report.open_loop, columns))
+    OUT.print("Open loop, test split", style="bold")
+    _print_rows(report.open_loop, columns)
     if report.closed_loop:
         total = tuple(row for row in report.closed_loop if row.slice == "all")
         columns = {"progress_ratio": "progress", "collision_rate": "hit", "offroad_rate": "off road"}
-        OUT.print(_table("Closed loop, all episodes", total, columns))
+        OUT.print("Closed loop, all episodes", style="bold")
+        _print_rows(total, columns)
     for finding in report.findings:
         OUT.print(f"- {finding}", markup=False, highlight=False)
     OUT.print(str(outcome.folder / "evaluation.json"), markup=False, highlight=False)
 
 
-def _table(title: str, rows: tuple[MetricsRow, ...], columns: dict[str, str]) -> Table:
-    """Lay out rows; the first column of figures carries its 95 % interval."""
-    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
-    for name in ("planner", "slice"):
-        table.add_column(name, no_wrap=True)
-    for name in ("n", "drives", *columns.values()):
-        table.add_column(name, justify="right", no_wrap=True)
+def _print_rows(rows: tuple[MetricsRow, ...], figures: dict[str, str]) -> None:
+    """Print rows; the first column of figures carries its 95 % interval."""
+    first = next(iter(figures))
+    cells = []
     for row in rows:
-        figures = [f"{row.metrics[name].value:.3f}" for name in columns]
-        first = row.metrics[next(iter(columns))]
-        figures[0] += "" if first.low is None else f" ({first.low:.2f}..{first.high:.2f})"
-        table.add_row(row.planner, row.slice, str(row.n), str(row.drives), *figures)
-    return table
+        low, high = row.metrics[first].low, row.metrics[first].high
+        values = [f"{row.metrics[name].value:.3f}" for name in figures]
+        values[0] += "" if low is None or high is None else f" ({low:.2f}..{high:.2f})"
+        cells.append([row.planner, row.slice, str(row.n), str(row.drives), *values])
+    numbers = [Column(title, right=True) for title in ("n", "drives", *figures.values())]
+    print_table([Column("planner"), Column("slice"), *numbers], cells)

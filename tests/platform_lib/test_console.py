@@ -35,6 +35,12 @@ def test_what_stands_in_names_is_no_markup(capsys: pytest.CaptureFixture[str]) -
     assert "'.[data]'" in err
 
 
+def test_a_name_from_a_file_cannot_steer_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    print_error(ConfigError("two\nlines \x1b[2J", where="a\nerror b\u202e", remedy="\x9b"), as_json=False)
+    err = capsys.readouterr().err
+    assert err == "error two\nlines \\x1b[2J\n  where:  a\\nerror b\\u202e\n  remedy: \\x9b\n"
+
+
 def test_an_error_for_machines_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
     print_error(ConfigError("misspelt", where="a.yaml"), as_json=True)
     captured = capsys.readouterr()
