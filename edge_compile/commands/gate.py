@@ -12,6 +12,7 @@ from rich.table import Table
 from edge_compile.gate_files import DEFAULT_THRESHOLDS, run_gate
 from platform_lib.console import ERR, OUT, print_json
 from platform_lib.evidence import GateReport
+from platform_lib.manifest import up_to_date
 from platform_lib.options import JsonOption
 
 _COLOURS = {"pass": "green", "fail": "bold red", "not_run": "yellow"}
@@ -37,11 +38,11 @@ def gate(
     """
     judged = run_gate(evaluation, compressed_evaluation, compile_, dataset, thresholds=thresholds, out=out)
     report = judged.report
-    if judged.skipped:
-        ERR.print(f"  gates are up to date, skipped (digest {judged.step_sha256[:12]})", highlight=False)
     if as_json:
         print_json({"skipped": judged.skipped, **report.model_dump(mode="json")})
     else:
+        if judged.skipped:
+            ERR.print(up_to_date(judged.step_sha256), highlight=False)
         _print(report, out)
     if report.state == "rejected":
         failed = [item.gate for item in report.gates if item.status == "fail"]

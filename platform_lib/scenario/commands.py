@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from platform_lib.console import OUT, print_json, progress
+from platform_lib.manifest import up_to_date
 from platform_lib.options import ForceOption, JsonOption
 
 
@@ -51,7 +52,7 @@ def simulate(
             }
         )
     elif result.skipped:
-        OUT.print(f"up to date, skipped (digest {manifest.step_sha256[:12]}): {result.out}", markup=False)
+        OUT.print(f"{up_to_date(manifest.step_sha256)}: {result.out}", markup=False)
     else:
         size = sum(item.bytes for item in manifest.outputs.values())
         OUT.print(f"{drives} drives, {size / 1e6:.0f} MB: {result.out}; truth: {result.truth}", markup=False)

@@ -9,6 +9,7 @@ import typer
 from platform_lib.console import OUT, print_json
 from platform_lib.datasets.model import SampleRules
 from platform_lib.home import open_home
+from platform_lib.manifest import up_to_date
 from platform_lib.options import ForceOption, HomeOption, JsonOption
 from ray_jobs.dataset import DatasetOutcome, build_dataset
 
@@ -49,7 +50,7 @@ def _show(outcome: DatasetOutcome) -> None:
     metrics = outcome.manifest.metrics
     digest = outcome.manifest.step_sha256[:12]
     if outcome.skipped:
-        OUT.print(f"up to date, skipped (digest {digest})", highlight=False)
+        OUT.print(up_to_date(outcome.manifest.step_sha256), highlight=False)
     samples, skipped = metrics["samples"], metrics["skipped_drives"]
     if isinstance(samples, dict):
         counts = ", ".join(f"{split} {count}" for split, count in samples.items())

@@ -8,6 +8,7 @@ import typer
 
 from platform_lib.console import ERR, OUT, print_json
 from platform_lib.home import open_home
+from platform_lib.manifest import up_to_date
 from platform_lib.options import ForceOption, HomeOption, JsonOption
 
 
@@ -41,7 +42,7 @@ def train(
         )
         return
     if outcome.skipped:
-        ERR.print(f"up to date, skipped (digest {outcome.manifest.step_sha256[:12]}...)", highlight=False)
+        ERR.print(up_to_date(outcome.manifest.step_sha256), highlight=False)
     elif outcome.resumed_epochs:
         ERR.print(f"resumed after epoch {outcome.resumed_epochs}", highlight=False)
     OUT.print(
