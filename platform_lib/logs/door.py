@@ -249,36 +249,45 @@ def _first_bytes(path: Path) -> bytes:
 def find_logs(paths: Iterable[str | Path]) -> list[Path]:
     """Return the logs under `paths`, sorted: files with a `LOG_SUFFIXES` suffix, and ROS 2 bag folders as one each.
 
-    A path that is named itself is taken whatever its suffix. Hidden files and folders, and links to folders, are
-    skipped. A link with a log's suffix that leads nowhere is returned, so that reading it says so.
+    A path that is named itself is taken whatever its suffix. Hidden files and folders are skipped. Links to folders are
+    followed, each folder once: by its own name where that lies under `paths`, else by the first link to it. A link with
+    a log's suffix that leads nowhere is returned, so that reading it says so.
 
     Raises:
         ConfigError: A path does not exist, or is a pipe, a socket or a device.
     """
     found: set[Path] = set()
+    folders: list[Path] = []
     for item in map(Path, paths):
         if item.is_dir():
-            found.update(_walk(item))
+            folders.append(item)
         elif item.is_file():
             found.add(item)
         elif item.exists():
             raise ConfigError("not a file or folder", where=item, remedy="name drive logs or folders that hold them")
         else:
             raise ConfigError("no such file or folder", where=item, remedy="name drive logs or folders that hold them")
-    return sorted(found)
+    return sorted(found.union(_walk(folders)))
 
 
-def _walk(folder: Path) -> Iterator[Path]:
-    if (folder / _BAG_METADATA).is_file():
-        yield folder
-        return
-    for item in sorted(folder.iterdir()):
-        if item.name.startswith("."):
+def _walk(folders: list[Path]) -> Iterator[Path]:
+    links: list[Path] = []
+    seen: set[Path] = set()
+    while folders or links:
+        folder = folders.pop() if folders else links.pop(0)
+        if (real := folder.resolve()) in seen:
             continue
-        if item.is_dir() and not item.is_symlink():
-            yield from _walk(item)
-        elif item.suffix.lower() in LOG_SUFFIXES and (item.is_file() or (item.is_symlink() and not item.exists())):
-            yield item
+        seen.add(real)
+        if (folder / _BAG_METADATA).is_file():
+            yield folder
+            continue
+        for item in sorted(folder.iterdir()):
+            if item.name.startswith("."):
+                continue
+            if item.is_dir():
+                (links if item.is_symlink() else folders).append(item)
+            elif item.suffix.lower() in LOG_SUFFIXES and (item.is_file() or (item.is_symlink() and not item.exists())):
+                yield item
 
 
 def decode_cdr(message_type: str, schema_text: str, payloads: Iterable[bytes]) -> pa.RecordBatch:

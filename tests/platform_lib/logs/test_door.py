@@ -73,6 +73,21 @@ def test_logs_are_found_once_each(tmp_path: Path) -> None:
     assert READER_VERSION
 
 
+def test_links_to_folders_are_followed_each_folder_once(tmp_path: Path) -> None:
+    drives, elsewhere = tmp_path / "drives", tmp_path / "elsewhere"
+    for folder in (drives / "own", elsewhere / "day"):
+        folder.mkdir(parents=True)
+    (drives / "own/can.mf4").touch()
+    (elsewhere / "day/can.mf4").touch()
+    (drives / "also-own").symlink_to(drives / "own")
+    (drives / "disk").symlink_to(elsewhere)
+    (drives / "same-disk").symlink_to(elsewhere)
+    (elsewhere / "day/circle").symlink_to(elsewhere)
+    (elsewhere / "up").symlink_to(drives)
+    assert find_logs([drives]) == [drives / "disk/day/can.mf4", drives / "own/can.mf4"]
+    assert find_logs([drives / "disk"]) == [drives / "disk/day/can.mf4", drives / "disk/up/own/can.mf4"]
+
+
 def test_importing_the_door_loads_no_reader() -> None:
     program = "import sys, platform_lib.logs; print([m for m in ('asammdf', 'numpy', 'pyarrow', 'rosbags') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
