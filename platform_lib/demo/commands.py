@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from platform_lib.console import ERR, print_json
-from platform_lib.demo.runner import StageOutcome, run_stage
-from platform_lib.demo.stages import demo_stages, places
+from platform_lib.demo.runner import StageError, StageOutcome, run_stage
+from platform_lib.demo.stages import Stage, demo_stages, places
+from platform_lib.demo.witness import Witness
 from platform_lib.errors import ConfigError
 from platform_lib.home import Home, open_home
 from platform_lib.options import HomeOption, JsonOption
@@ -22,7 +24,10 @@ MIN_DRIVES = 12
 
 def demo(
     home: HomeOption = None,
-    drives: Annotated[int, typer.Option(help="Synthetic drives of 20 s to simulate (12 or more).")] = 96,
+    drives: Annotated[
+        int,
+        typer.Option(help="Synthetic drives of 20 s to simulate (12 or more); few may teach too little for the gates."),
+    ] = 96,
     seed: Annotated[int, typer.Option(help="Seed of the drives, the split and the training.")] = 7,
     logs: Annotated[
         list[Path] | None,
@@ -48,8 +53,9 @@ def demo(
     opened = open_home(home)
     with opened.lock("demo", wait_s=86400.0 if wait else 0.0):
         started = time.monotonic()
-        outcomes = _run_all(opened, drives=drives, seed=seed, logs=tuple(logs or ()))
-        page = _write_page(opened, outcomes)
+        witness = Witness()
+        outcomes = _run_all(demo_stages(opened, drives=drives, seed=seed, logs=tuple(logs or ())), opened, witness)
+        page = _write_page(opened, outcomes, witness)
         seconds = time.monotonic() - started
     from platform_lib.demo.summary import print_summary
 
@@ -59,17 +65,27 @@ def demo(
         print_summary(opened, outcomes, seconds=seconds, page=page)
 
 
-def _run_all(home: Home, *, drives: int, seed: int, logs: tuple[Path, ...]) -> tuple[StageOutcome, ...]:
-    stages = demo_stages(home, drives=drives, seed=seed, logs=logs)
-    ERR.print(f"[bold]Drivetrain demo[/] in {home.root}: {len(stages)} stages", highlight=False)
-    return tuple(run_stage(stage, number=number, total=len(stages)) for number, stage in enumerate(stages, start=1))
+def _run_all(stages: tuple[Stage, ...], home: Home, witness: Witness) -> tuple[StageOutcome, ...]:
+    ERR.print(f"[bold]Drivetrain demo[/] in {escape(str(home.root))}: {len(stages)} stages", highlight=False)
+    outcomes = []
+    for number, stage in enumerate(stages, start=1):
+        try:
+            outcome = run_stage(stage, number=number, total=len(stages))
+        except StageError:
+            witness.require_unchanged()  # if something was changed underneath, that is the cause to name
+            raise
+        witness.see(stage, outcome)
+        outcomes.append(outcome)
+    return tuple(outcomes)
 
 
-def _write_page(home: Home, outcomes: tuple[StageOutcome, ...]) -> Path:
+def _write_page(home: Home, outcomes: tuple[StageOutcome, ...], witness: Witness) -> Path:
     from platform_lib.demo.page import render_page
 
     at = places(home)
-    publish_bytes(at.report, render_page(home, outcomes).encode())
+    page = render_page(home, outcomes)
+    witness.require_unchanged()
+    publish_bytes(at.report, page.encode())
     summary = [item.as_json() for item in outcomes]
     publish_bytes(at.report.with_name("stages.json"), (json.dumps(summary, indent=2) + "\n").encode())
     return at.report

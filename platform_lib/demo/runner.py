@@ -15,6 +15,7 @@ from pydantic import JsonValue
 from platform_lib.console import ERR
 from platform_lib.demo.stages import Stage
 from platform_lib.errors import PlatformError
+from platform_lib.manifest import read_manifest, up_to_date
 from platform_lib.processes import PARENT_VARIABLE
 
 # A stage that takes this long on the demo's small data hangs; the whole demo is meant to take six minutes.
@@ -30,6 +31,7 @@ class StageOutcome:
         command: The command line a person would type for it.
         seconds: Wall time.
         skipped: An artefact of the same inputs, configuration and code was there.
+        digest: Of its inputs, configuration and code, by which it is skipped; the lake's version; None for a verdict.
         path: What it wrote.
         result: The command's own JSON document.
     """
@@ -38,6 +40,7 @@ class StageOutcome:
     command: str
     seconds: float
     skipped: bool
+    digest: str | None
     path: str
     result: dict[str, JsonValue]
 
@@ -63,10 +66,19 @@ def run_stage(stage: Stage, *, number: int, total: int) -> StageOutcome:
     result = _run(stage, command)
     seconds = time.monotonic() - started
     skipped = _was_skipped(result)
-    verb = "[yellow]up to date, skipped[/]" if skipped else "[green]done[/]"
+    digest = _digest(stage, result)
+    verb = f"[yellow]{up_to_date(digest)}[/]" if skipped and digest else "[green]done[/]"
     ERR.print(f"      {verb} in {seconds:.1f} s  ->  ", end="", highlight=False)
     ERR.print(str(stage.writes), markup=False, highlight=False)
-    return StageOutcome(stage.title, command, round(seconds, 2), skipped, str(stage.writes), result)
+    return StageOutcome(
+        title=stage.title,
+        command=command,
+        seconds=round(seconds, 2),
+        skipped=skipped,
+        digest=digest,
+        path=str(stage.writes),
+        result=result,
+    )
 
 
 def _run(stage: Stage, command: str) -> dict[str, JsonValue]:
@@ -99,6 +111,16 @@ def _was_skipped(result: dict[str, JsonValue]) -> bool:
     """Say whether a command found its work done; `ingest` counts the files it skipped instead."""
     skipped = result.get("skipped", False)
     return skipped if isinstance(skipped, bool) else bool(skipped) and not result.get("ingested")
+
+
+def _digest(stage: Stage, result: dict[str, JsonValue]) -> str | None:
+    if stage.manifest is not None:
+        try:
+            return read_manifest(stage.manifest).step_sha256
+        except FileNotFoundError:
+            return None
+    lake = result.get("lake")
+    return str(lake["sha256"]) if isinstance(lake, dict) else None
 
 
 def _wait_or_kill(process: subprocess.Popen[str]) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from platform_lib.home import Home
+from platform_lib.manifest import manifest_path_of
 
 NAME = "demo"
 TARGET = "sa8255p"
@@ -26,12 +27,14 @@ class Stage:
         argv: The command's arguments after ``drivetrain``.
         writes: The artefact it leaves.
         why: One line that says why the step exists.
+        manifest: The artefact's manifest; None for the lake, which has a version instead, and for a verdict.
     """
 
     title: str
     argv: tuple[str, ...]
     writes: Path
     why: str
+    manifest: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +95,7 @@ def _data_stages(home: Home, at: Places, *, drives: int, seed: int, logs: tuple[
             argv=("simulate", "--out", str(at.drives), "--drives", str(drives), "--seed", str(seed), "--broken"),
             writes=at.drives,
             why="MDF4 and MCAP with clock offsets, drift, jitter and dropouts; some logs are broken on purpose",
+            manifest=manifest_path_of(at.drives),
         ),
         Stage(
             title="Ingest: every log once, broken ones quarantined",
@@ -104,6 +108,7 @@ def _data_stages(home: Home, at: Places, *, drives: int, seed: int, logs: tuple[
             argv=("dataset", NAME, "--seed", str(seed), "--every", EVERY, "--home", root),
             writes=at.dataset,
             why="recorder clocks aligned; camera joined with ego history and driven future; no drive in two splits",
+            manifest=at.dataset / "manifest.json",
         ),
     )
 
@@ -116,12 +121,14 @@ def _model_stages(home: Home, at: Places) -> tuple[Stage, ...]:
             argv=("train", "planner_tiny", "--dataset", NAME, "--run", at.planner.name, "--home", root),
             writes=at.planner,
             why="camera, ego history and route command to three seconds of waypoints, on Ray Train",
+            manifest=at.planner / "manifest.json",
         ),
         Stage(
             title="Train: ego-only baseline",
             argv=("train", "ego_only_tiny", "--dataset", NAME, "--run", at.baseline.name, "--home", root),
             writes=at.baseline,
             why="the row that shows whether the camera matters",
+            manifest=at.baseline / "manifest.json",
         ),
         Stage(
             title="Evaluate: by slice, open and closed loop",
@@ -131,6 +138,7 @@ def _model_stages(home: Home, at: Places) -> tuple[Stage, ...]:
             ),
             writes=at.evaluation,
             why="confidence intervals over drives, beside constant velocity and ego-only",
+            manifest=at.evaluation.parent / "manifest.json",
         ),
     )
 
@@ -148,6 +156,7 @@ def _edge_stages(home: Home, at: Places) -> tuple[Stage, ...]:
             ),
             writes=at.compiled,
             why="AIMET, then a QNN context binary, compared rung by rung on the same frozen frames",
+            manifest=at.compiled / "manifest.json",
         ),
         Stage(
             title="Evaluate: the compressed planner, by the same scorer",
@@ -157,6 +166,7 @@ def _edge_stages(home: Home, at: Places) -> tuple[Stage, ...]:
             ),
             writes=at.compressed_evaluation,
             why="what quantization costs on each slice",
+            manifest=at.compressed_evaluation.parent / "manifest.json",
         ),
         Stage(
             title="Gate: evidence against written thresholds",
@@ -166,6 +176,7 @@ def _edge_stages(home: Home, at: Places) -> tuple[Stage, ...]:
             ),
             writes=at.gates,
             why="pass, fail or not run: only pass passes",
+            manifest=manifest_path_of(at.gates),
         ),
         Stage(
             title="Bundle: artefacts, evidence, bill of materials, signature",
@@ -176,6 +187,7 @@ def _edge_stages(home: Home, at: Places) -> tuple[Stage, ...]:
             ),
             writes=at.bundle,
             why="signed with a local key; signed is not approved",
+            manifest=manifest_path_of(at.bundle),
         ),
         Stage(
             title="Verify: every byte, offline",

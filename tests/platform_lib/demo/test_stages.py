@@ -43,3 +43,10 @@ def test_extra_logs_are_ingested_beside_the_synthetic_ones():
 def test_the_seed_reaches_the_drives_and_the_split():
     seeded = [stage.argv[stage.argv.index("--seed") + 1] for stage in stages(seed=11) if "--seed" in stage.argv]
     assert seeded == ["11", "11"]
+
+
+def test_every_stage_that_makes_an_artefact_names_its_manifest():
+    assert [stage.argv[0] for stage in stages() if stage.manifest is None] == ["ingest", "verify"]
+    manifests = [stage.manifest for stage in stages() if stage.manifest is not None]
+    assert len(set(manifests)) == len(manifests)
+    assert all(path.is_relative_to(HOME.root) for path in manifests)
