@@ -16,9 +16,11 @@ from uuid import UUID
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Column
 
 from platform_lib.errors import PlatformError
 
+_WIDE_COLUMNS = 110  # where a long bar leaves room for what stands beside it
 OUT = Console(soft_wrap=True, emoji=False)
 ERR = Console(stderr=True, soft_wrap=True, emoji=False)
 # Control characters, and those that turn the writing direction: a name from a file is not to steer a terminal.
@@ -73,10 +75,22 @@ class Task:
         self._progress = progress
         self._number = number
 
+    def expect(self, total: float) -> None:
+        """Say how many steps there are, once that is known."""
+        self._progress.update(self._number, total=total)
+
+    @property
+    def line(self) -> str:
+        """Where the task stands, as one line of text."""
+        (task,) = self._progress.tasks
+        total = "?" if task.total is None else f"{task.total:g}"
+        took = timedelta(seconds=int(task.elapsed or 0))
+        return f"  {task.description} {task.completed:g}/{total} {took} {task.fields['note']}".rstrip()
+
     def advance(self, steps: float = 1, *, note: str | None = None) -> None:
         """Move on by `steps`; `note` replaces the text after the counter."""
         if note is not None:
-            self._progress.update(self._number, note=note)
+            self._progress.update(self._number, note=plain_line(note))
         self._progress.update(self._number, advance=steps)
 
 
@@ -86,15 +100,21 @@ def progress(title: str, total: float | None) -> Iterator[Task]:
 
     Args:
         title: What is being done, in two or three words.
-        total: How many steps there are, if it is known.
+        total: How many steps there are; None if that is not known yet, see `Task.expect`.
     """
+    wide = ERR.width >= _WIDE_COLUMNS
     columns = (
-        TextColumn("  {task.description}"),
-        BarColumn(bar_width=24),
+        TextColumn("  {task.description}", markup=False),
+        BarColumn(bar_width=24 if wide else 10),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(compact=True),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", markup=False, table_column=Column(overflow="fold")),  # goes on below
     )
-    with Progress(*columns, console=ERR, transient=False) as bar:
-        yield Task(bar, bar.add_task(title, total=total, note=""))
+    with Progress(*columns, console=ERR, transient=False, disable=not ERR.is_terminal) as bar:
+        task = Task(bar, bar.add_task(title, total=total, note=""))
+        try:
+            yield task
+        finally:
+            if not ERR.is_terminal:
+                ERR.print(task.line, markup=False, highlight=False)

@@ -26,6 +26,7 @@ from typing import Any
 
 import ray
 
+from platform_lib.catalog.coherence import doubt
 from platform_lib.catalog.model import FileKey, FoundFile, IngestRecord, Refusal
 from platform_lib.errors import ConfigError, CorruptLog, HomeBusyError, PlatformError, UnsupportedLog
 from platform_lib.home import Home
@@ -73,8 +74,9 @@ class IngestReport:
         streams: Streams kept.
         signal_rows: Rows added to the signal table.
         sample_rows: Samples added.
-        raw_can_frames: Raw CAN frames that stay in their logs.
-        problems: What is missing of logs that were taken in: path -> sentences.
+        raw_can_frames: Raw CAN frames that no database explains: they stay in their logs, `problems` names them.
+        problems: What is missing of logs that were taken in, or was assumed: path -> sentences.
+        drive_problems: Drives of these sources, named by their folder alone, that look like several: drive id -> why.
         lake: The lake's version afterwards.
         seconds: Wall time.
     """
@@ -91,6 +93,7 @@ class IngestReport:
     sample_rows: int
     raw_can_frames: int
     problems: dict[str, tuple[str, ...]]
+    drive_problems: dict[str, str]
     lake: LakeVersion
     seconds: float
 
@@ -139,7 +142,7 @@ def ingest(
         recover: Take what is whole of damaged logs.
         timezone: For headers that carry local time only.
         cpus: CPUs for reading; what this process may run on by default.
-        on_progress: Called after every commit.
+        on_progress: Called when it is known what there is to do, and after every commit.
 
     Raises:
         ConfigError: A source or database does not exist, holds no log, or cannot be parsed.
@@ -162,11 +165,12 @@ def ingest(
         before = lake.version()
         todo, refused_before = _plan(lake, contents, options)
         tally = _Tally(total=len(todo), refused=refused_before)
+        on_progress(tally.progress)
         if todo:
             _read_all(lake, home, _begin(lake, todo), options, cpus, tally, on_progress)
             _sweep(lake)
             _record_lineage(lake, home, before, tally)
-        return _report(paths, contents, unreadable, tally, lake.version(), time.monotonic() - started)
+        return _report(lake, paths, contents, unreadable, tally, started)
 
 
 @contextmanager
@@ -399,12 +403,12 @@ def _record_lineage(lake: Lake, home: Home, before: LakeVersion, tally: _Tally) 
 
 
 def _report(
+    lake: Lake,
     paths: Sequence[Path],
     contents: Sequence[_Content],
     unreadable: Sequence[QuarantinedFile],
     tally: _Tally,
-    version: LakeVersion,
-    seconds: float,
+    started: float,
 ) -> IngestReport:
     records = [record for _, record in tally.records]
     streams = [item for record in records for item in record.streams]
@@ -420,11 +424,20 @@ def _report(
         streams=sum(item.kept_as != "nothing" for item in streams),
         signal_rows=sum(record.signal_rows for record in records),
         sample_rows=sum(record.sample_rows for record in records),
-        raw_can_frames=sum(item.messages for item in streams if item.kept_as == "nothing" and item.kind == "can"),
+        raw_can_frames=sum(record.unexplained_frames for record in records),
         problems=_problems(tally),
-        lake=version,
-        seconds=seconds,
+        drive_problems=_drive_problems(lake, contents),
+        lake=lake.version(),
+        seconds=time.monotonic() - started,
     )
+
+
+def _drive_problems(lake: Lake, contents: Sequence[_Content]) -> dict[str, str]:
+    ours = {item.found.key.file_sha256 for item in contents}
+    doubts = {
+        drive.drive_id: doubt(drive) for drive in lake.drives() if any(file.file_sha256 in ours for file in drive.files)
+    }
+    return {drive_id: why for drive_id, why in doubts.items() if why is not None}
 
 
 def _problems(tally: _Tally) -> dict[str, tuple[str, ...]]:

@@ -286,12 +286,16 @@ def _drive(rows: Sequence[Row[Any]], paths: Mapping[str, tuple[str, ...]], strea
         start_ns=min(starts, default=None),
         stop_ns=max(stops, default=None),
         labels={name: "|".join(sorted(values)) for name, values in sorted(labels.items())},
-        files=tuple(DriveFile(row.file_sha256, paths[row.file_sha256], row.bytes, row.recovered) for row in rows),
+        files=tuple(_drive_file(row, paths) for row in rows),
         pii_state=min((row.pii_state for row in rows), key=PII_STATES.index),
         streams=sum(streams.get(row.ingest_id, 0) for row in rows),
         signal_rows=sum(row.signal_rows for row in rows),
         sample_rows=sum(row.sample_rows for row in rows),
     )
+
+
+def _drive_file(row: Row[Any], paths: Mapping[str, tuple[str, ...]]) -> DriveFile:
+    return DriveFile(row.file_sha256, paths[row.file_sha256], row.bytes, row.recovered, row.start_ns, row.stop_ns)
 
 
 def _commit_one(connection: Connection, record: IngestRecord, commit_id: int) -> None:

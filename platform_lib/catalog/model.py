@@ -77,7 +77,11 @@ class DriveIdentity:
 
 @dataclass(frozen=True, slots=True)
 class IngestRecord:
-    """One file, read in full and written to both stores, ready to be made visible."""
+    """One file, read in full and written to both stores, ready to be made visible.
+
+    Attributes:
+        unexplained_frames: Raw CAN frames that no database explains; they stay in the log.
+    """
 
     ingest_id: int
     drive: DriveIdentity
@@ -91,6 +95,7 @@ class IngestRecord:
     problems: tuple[str, ...] = ()
     recovered: bool = False
     bytes_lost: int | None = None
+    unexplained_frames: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,12 +124,14 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True)
 class DriveFile:
-    """A committed file of a drive."""
+    """A committed file of a drive; its times are None without rows."""
 
     file_sha256: str
     paths: tuple[str, ...]
     bytes: int
     recovered: bool
+    start_ns: int | None = None
+    stop_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

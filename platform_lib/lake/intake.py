@@ -7,11 +7,12 @@
 | topic with blobs or sequences, or with nothing in it | samples: the payload, for `platform_lib.logs.decode_cdr` |
 | topic of compressed images | samples: the image's own bytes |
 | topic that no reader decodes | samples: the payload, encoding ``raw`` |
-| raw CAN frames | nothing: they stay in the log; what a database decodes from them is kept as signals |
+| raw CAN frames | nothing: they stay in the log; what a database decodes from them is kept as signals, the rest is counted |
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,7 @@ from platform_lib.logs import Log, Stream, open_log
 from platform_lib.logs.model import DATA, PUBLISH, TIMESTAMP, unique
 
 CHANGED = "ChangedLog"
+_DECODED_CAN = re.compile(r"CAN\d+/")
 _IMAGE_TYPES = frozenset({"sensor_msgs/msg/CompressedImage", "sensor_msgs/CompressedImage"})
 # First bytes of image files. Source: ITU-T T.81 B.1.1.3 (SOI and the next marker), ISO/IEC 15948 5.2.
 _IMAGE_MAGICS = ((b"\xff\xd8\xff", "jpeg"), (b"\x89PNG\r\n\x1a\n", "png"))
@@ -169,6 +171,7 @@ def _take_in(log: Log, job: LogJob, place: Place) -> Taken:
     tag = Tag(job.ingest_id, drive.drive_id, job.key.file_sha256, state)
     records: list[StreamRecord] = []
     streams = list(zip(log.streams, unique([storable(stream.name) for stream in log.streams]), strict=True))
+    explained = sum(stream.rows for stream in log.streams if _DECODED_CAN.match(stream.name) and _is_decoded(stream))
     with SignalWriter(place.signals_data, tag) as writer:
         for stream, name in streams:
             if _kept_as(stream) == "signals":
@@ -185,6 +188,7 @@ def _take_in(log: Log, job: LogJob, place: Place) -> Taken:
         ingest_id=job.ingest_id,
         drive=drive,
         streams=tuple(records),
+        unexplained_frames=max(0, sum(item.rows for item in log.streams if item.kind == "can") - explained),
         signal_rows=writer.rows,
         sample_rows=sum(item.rows for item in records if item.kept_as == "samples"),
         start_ns=min(starts, default=None),
@@ -204,6 +208,11 @@ def _kept_as(stream: Stream) -> KeptAs:
     if stream.kind == "signal":
         return "signals"
     return "signals" if not _is_raw(stream) and is_signal_schema(stream.schema) else "samples"
+
+
+def _is_decoded(stream: Stream) -> bool:
+    """Whether a stream is a bus message that a database decoded; a channel group names no message type."""
+    return stream.kind == "signal" and stream.message_type is not None
 
 
 def _is_raw(stream: Stream) -> bool:

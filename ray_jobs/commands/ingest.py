@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from platform_lib.console import OUT, print_json, progress
+from platform_lib.console import OUT, plain_line, print_json, progress
 from platform_lib.home import open_home
 from platform_lib.options import HomeOption, JsonOption
 from ray_jobs.ingest import IngestReport, Progress
@@ -46,9 +46,8 @@ def ingest(
 
         def advance(now: Progress) -> None:
             nonlocal done
-            line.advance(
-                now.done - done, note=f"of {now.total} files, {now.rows:,} rows, {now.quarantined} quarantined"
-            )
+            line.expect(now.total)
+            line.advance(now.done - done, note=f"files, {now.rows:,} rows, {now.quarantined} quarantined")
             done = now.done
 
         report = run_ingest(
@@ -83,16 +82,34 @@ def _print(report: IngestReport) -> None:
         ("streams", report.streams),
         ("signal rows", report.signal_rows),
         ("samples", report.sample_rows),
-        ("raw CAN frames left in the logs", report.raw_can_frames),
+        ("CAN frames no database explains", report.raw_can_frames),
     ):
         table.add_row(name, f"{value:,}")
     table.add_row("lake version", report.lake.sha256[:12])
     table.add_row("seconds", f"{report.seconds:.1f}")
     OUT.print(table)
     for item in report.quarantined:
-        OUT.print("quarantined ", item.path, ": ", item.reason, sep="", markup=False, highlight=False)
-    for path, told in list(report.problems.items())[:_SHOWN]:
-        for problem in told:
-            OUT.print("note ", path, ": ", problem, sep="", markup=False, highlight=False)
-    if len(report.problems) > _SHOWN:
-        OUT.print(f"notes on {len(report.problems) - _SHOWN} more logs: --json lists them")
+        _say(f"quarantined {item.path}: {item.reason}")
+    for drive_id, why in report.drive_problems.items():
+        _say(f"note drive {drive_id}: {why}")
+    notes = _notes(report)
+    for note in notes[:_SHOWN]:
+        _say(f"note {note}")
+    if len(notes) > _SHOWN:
+        OUT.print(f"{len(notes) - _SHOWN} more notes: --json lists them")
+
+
+def _say(line: str) -> None:
+    OUT.print(plain_line(line), markup=False, highlight=False)
+
+
+def _notes(report: IngestReport) -> list[str]:
+    """Say each sentence once: of one log, or of how many."""
+    logs: dict[str, list[str]] = {}
+    for path, told in report.problems.items():
+        for sentence in told:
+            logs.setdefault(sentence, []).append(path)
+    return [
+        f"{paths[0]}: {sentence}" if len(paths) == 1 else f"{len(paths)} logs, {paths[0]} the first: {sentence}"
+        for sentence, paths in logs.items()
+    ]

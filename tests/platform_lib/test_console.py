@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 from decimal import Decimal
+from io import StringIO
 from pathlib import Path
 from types import MappingProxyType
 
@@ -78,3 +79,29 @@ def test_progress_goes_to_standard_error_and_counts(capsys: pytest.CaptureFixtur
     assert captured.out == ""
     assert "reading logs" in captured.err
     assert "2/2" in captured.err
+
+
+def test_a_total_may_be_known_late_and_nothing_is_cut(capsys: pytest.CaptureFixture[str]) -> None:
+    note = "files, 1,234,567 rows, 3 quarantined, the last [red] one of a rather long name\x1b[2J.mcap"
+    with progress("ingest", None) as task:
+        assert task.line == "  ingest 0/? 0:00:00"
+        task.expect(8)
+        task.advance(3, note=note)
+    err = capsys.readouterr().err
+    assert err.count("\n") == 1
+    assert "ingest 3/8" in err
+    assert err.rstrip("\n").endswith("[red] one of a rather long name\\x1b[2J.mcap")
+
+
+def test_a_terminal_of_eighty_columns_shows_the_whole_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = StringIO()
+    terminal = Console(file=shown, width=80, force_terminal=True, no_color=True, soft_wrap=True)
+    monkeypatch.setattr(console, "ERR", terminal)
+    words = "1,234,567 rows, 3 quarantined, and many more words than eighty columns hold"
+    with progress("training a recipe", 1200) as task:
+        task.advance(1200, note=words)
+    last = shown.getvalue().rpartition("\x1b[2K")[2]
+    assert "training a recipe" in last
+    assert "1200/1200" in last
+    assert all(word in last for word in words.split()), "planted: a no-wrap column drops the last words"
+    assert "…" not in last
