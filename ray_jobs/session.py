@@ -13,8 +13,10 @@ from __future__ import annotations
 import logging
 import os
 import secrets
+import shlex
 import shutil
 import signal
+import sys
 import threading
 import warnings
 from collections.abc import Iterator, Mapping
@@ -137,7 +139,18 @@ def _init(folder: Path, cpus: int) -> None:
         object_store_memory=OBJECT_STORE_BYTES,
         _temp_dir=str(folder),
         _plasma_directory=_plasma_directory(folder),
+        runtime_env=_runtime_env(sys.executable),
     )
+
+
+def _runtime_env(interpreter: str) -> dict[str, str] | None:
+    """Quote an interpreter whose path needs it: Ray starts workers with variables of their own through a shell.
+
+    Without it such a worker never comes up, and Ray waits for it for ever. Elsewhere there is no such environment,
+    since with one Ray starts all its workers that way.
+    """
+    quoted = shlex.quote(interpreter)
+    return None if quoted == interpreter else {"py_executable": quoted}
 
 
 def _plasma_directory(folder: Path) -> str | None:

@@ -118,3 +118,31 @@ def test_a_temporary_folder_too_deep_for_sockets_is_refused(
     monkeypatch.setattr("tempfile.tempdir", str(deep))
     with pytest.raises(HomeError, match="TMPDIR"), local_ray(home):
         pass
+
+
+_ACTOR = """
+import sys
+from pathlib import Path
+import ray
+from platform_lib.home import open_home
+from ray_jobs.session import local_ray
+@ray.remote
+class Worker:
+    def variable(self):
+        import os
+        return os.environ["OF_ITS_OWN"], sys.executable
+with local_ray(open_home(Path(sys.argv[1])), cpus=1):
+    worker = Worker.options(runtime_env={"env_vars": {"OF_ITS_OWN": "yes"}}).remote()
+    print(*ray.get(worker.variable.remote(), timeout=45), flush=True)
+"""
+
+
+def test_a_worker_with_variables_of_its_own_starts_from_an_environment_whose_path_has_a_space(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "my check'out" / ".venv"  # this very environment under another path
+    (elsewhere / "bin").mkdir(parents=True)
+    (elsewhere / "bin" / "python").symlink_to(Path(sys.executable).resolve())
+    (elsewhere / "pyvenv.cfg").write_bytes((Path(sys.prefix) / "pyvenv.cfg").read_bytes())
+    (elsewhere / "lib").symlink_to(Path(sys.prefix) / "lib")
+    command = [str(elsewhere / "bin" / "python"), "-c", _ACTOR, str(tmp_path / "home")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.stdout.split(" ", 1) == ["yes", f"{elsewhere}/bin/python\n"], done.stderr[-2000:]
