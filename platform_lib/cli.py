@@ -249,8 +249,9 @@ def _explain(error: Exception, command: str, *, where: str) -> PlatformError:
         return error.completed(where=where)
     if isinstance(error, OSError):
         return refused_by_system(error, where=where)
+    said = str(error).strip().splitlines() or [""]  # of a worker's whole traceback the last line
     return PlatformError(
-        f"a defect of drivetrain itself: {type(error).__name__}: {error}",
+        f"a defect of drivetrain itself: {type(error).__name__}: {said[-1]}",
         where=where,
         remedy="run `drivetrain --verbose ...` for the traceback, and report it",
     )

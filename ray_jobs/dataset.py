@@ -6,6 +6,7 @@ import logging
 import re
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 # last one keeps the others waiting.
 _TASKS_PER_CPU = 3
 _WORK_PREFIX = "dataset-"
+INPUTS_PAGE = "docs/reference/dataset-inputs.md"
+_NOT_ON_BUS = "with a known unit on a bus"  # how `platform_lib.datasets.sources` ends that reason
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -143,13 +146,21 @@ def _work_folder(home: Home) -> Path:
 def _refuse_too_few(shards: Sequence[Shard], skipped: Sequence[SkippedDrive]) -> None:
     if len(shards) >= len(SPLITS):
         return
-    reasons = "; ".join(sorted({f"{item.drive_id}: {item.reason}" for item in skipped})[:5])
+    counts = Counter(item.reason for item in skipped).most_common()
+    reasons = "; ".join(f"{reason} ({count} drives)" if count > 1 else reason for reason, count in counts[:5])
     raise ContractError(
         f"{len(shards)} of {len(shards) + len(skipped)} drives gave samples, and a split needs at least {len(SPLITS)}"
-        + (f" ({reasons})" if reasons else ""),
+        + (f": {reasons}" if reasons else ""),
         where="dataset",
-        remedy="ingest more drives with camera, odometry, route command, object and bus streams",
+        remedy=_remedy([reason for reason, _ in counts]),
     )
+
+
+def _remedy(reasons: Sequence[str]) -> str:
+    page = f"{INPUTS_PAGE} lists the topics and signals that a drive needs"
+    if any(reason.endswith(_NOT_ON_BUS) for reason in reasons):
+        return f"name the vehicle's CAN database and read the logs again: `drivetrain ingest FOLDER --dbc FILE`; {page}"
+    return f"ingest more drives that hold them; {page}"
 
 
 def _build_drives(

@@ -226,12 +226,44 @@ def test_a_second_run_is_skipped_and_a_forced_one_gives_the_same_rows(filled: Fi
     assert not list((filled.home.root / "scratch").glob("dataset-*"))
 
 
-def test_too_few_drives_are_refused_with_the_reasons() -> None:
+def test_too_few_drives_are_refused_with_the_reasons_and_the_page_that_lists_what_is_needed() -> None:
+    from platform_lib.datasets.model import SkippedDrive
+    from ray_jobs.dataset import INPUTS_PAGE, _refuse_too_few
+
+    skipped = [SkippedDrive(f"drive-{number}", "no /odom") for number in range(4)]
+    with pytest.raises(ContractError) as refused:
+        _refuse_too_few([], [*skipped, SkippedDrive("drive-9", "no /route/command data")])
+    assert refused.value.what == (
+        "0 of 5 drives gave samples, and a split needs at least 3: no /odom (4 drives); no /route/command data"
+    )
+    assert refused.value.remedy is not None
+    assert INPUTS_PAGE in refused.value.remedy
+    assert "--dbc" not in refused.value.remedy
+    assert (Path(__file__).parents[2] / INPUTS_PAGE).is_file()
+
+
+@pytest.mark.parametrize("role", ["BUS_SPEED", "BUS_YAW_RATE"])
+def test_a_bus_that_nobody_decoded_points_to_its_database(role: str) -> None:
+    from platform_lib.datasets import sources
     from platform_lib.datasets.model import SkippedDrive
     from ray_jobs.dataset import _refuse_too_few
 
-    with pytest.raises(ContractError, match=r"0 of 4 drives .* needs at least 3 \(drive-0: no camera; drive-1"):
-        _refuse_too_few([], [SkippedDrive(f"drive-{number}", "no camera") for number in range(4)])
+    reason = f"no {getattr(sources, role).name} with a known unit on a bus"
+    assert "with a known unit on a bus" in Path(str(sources.__file__)).read_text(), "the reason is still said so"
+    with pytest.raises(ContractError, match="drivetrain ingest FOLDER --dbc FILE"):
+        _refuse_too_few([], [SkippedDrive("drive-1", reason)])
+
+
+def test_the_page_of_what_a_drive_needs_names_every_topic_signal_and_unit() -> None:
+    from platform_lib.datasets import sources
+    from ray_jobs.dataset import INPUTS_PAGE
+
+    page = (Path(__file__).parents[2] / INPUTS_PAGE).read_text()
+    topics = [sources.CAMERA_TOPIC, sources.ODOMETRY_TOPIC, sources.COMMAND_TOPIC, sources.OBJECTS_TOPIC]
+    roles = (sources.BUS_SPEED, sources.BUS_YAW_RATE, sources.BUS_ACCEL)
+    signals = [name for role in roles for alternative in role.signals for name in alternative]
+    units = [unit for role in roles for unit in role.scale]
+    assert [word for word in (*topics, *signals, *units) if f"`{word}`" not in page] == []
 
 
 @pytest.mark.slow
