@@ -35,7 +35,7 @@ _CDR = b"\x00\x01\x00\x00"
 _DBC = 'VERSION ""\nBS_:\nBU_: ECU\nBO_ 1 Speed: 8 ECU\n SG_ v : 0|16@1+ (0.1,0) [0|0] "m/s" ECU\n'
 
 
-def _write_log(path: Path, seed: int, *, metadata: bool = True) -> Path:
+def _write_log(path: Path, seed: int, *, metadata: bool = True, start_ns: int = 1000) -> Path:
     """A log of `_ROWS` rows of one signal and as many samples."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as stream:
@@ -47,8 +47,8 @@ def _write_log(path: Path, seed: int, *, metadata: bool = True) -> Path:
         speed = writer.register_channel("/speed", "cdr", number)
         blob = writer.register_channel("/blob", "opaque", 0)
         for i in range(_ROWS):
-            writer.add_message(speed, 1000 + i, _CDR + struct.pack("<d", seed * 1000 + i), 1000 + i)
-            writer.add_message(blob, 1000 + i, bytes([seed]) * 500, 1000 + i)
+            writer.add_message(speed, start_ns + i, _CDR + struct.pack("<d", seed * 1000 + i), start_ns + i)
+            writer.add_message(blob, start_ns + i, bytes([seed]) * 500, start_ns + i)
         writer.finish()
     return path
 
@@ -102,6 +102,7 @@ def test_each_content_is_taken_in_once_whatever_its_name_and_however_often(home:
     assert (report.found, report.duplicates) == (3, 1)
     assert _outcome(report) == (2, 0, 0)
     assert (report.signal_rows, report.sample_rows, report.drives) == (2 * _ROWS, 2 * _ROWS, ("v_s1", "v_s2"))
+    assert seen[0] == Progress(done=0, total=2, rows=0, quarantined=0)
     assert seen[-1] == Progress(done=2, total=2, rows=4 * _ROWS, quarantined=0)
     expected = {"v_s1": (_ROWS, _ROWS, _ROWS), "v_s2": (_ROWS, _ROWS, _ROWS)}
     assert _counts(home) == expected
@@ -163,9 +164,21 @@ def test_a_source_that_is_not_there_or_holds_nothing_is_refused(home: Home, fold
 def test_a_log_of_a_folder_alone_belongs_to_the_drive_of_that_name(home: Home, folder: Path) -> None:
     report = ingest(home, [_write_log(folder / "night drive" / "a.mcap", 1, metadata=False)])
     assert report.drives == ("night drive",)
+    assert report.drive_problems == {}
     with Lake.open(home) as lake:
         (drive,) = lake.drives()
         assert (drive.vehicle, drive.session, drive.pii_state) == (None, "night drive", "unknown")
+
+
+@pytest.mark.usefixtures("ray")
+def test_logs_of_one_folder_that_lie_years_apart_are_told_each_time(home: Home, folder: Path) -> None:
+    _write_log(folder / "found" / "a.mcap", 1, metadata=False)
+    _write_log(folder / "found" / "b.mcap", 2, metadata=False, start_ns=50 * 365 * 86_400 * 10**9)
+    _write_log(folder / "named" / "c.mcap", 3)
+    for _ in range(2):
+        report = ingest(home, [folder])
+        assert list(report.drive_problems) == ["found"]
+        assert "years" in report.drive_problems["found"]
 
 
 @pytest.mark.usefixtures("ray")

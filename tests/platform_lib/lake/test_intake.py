@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import os
+import warnings
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import lance
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from asammdf import MDF, Signal, Source
 
 from platform_lib.catalog.model import FileKey, Refusal
 from platform_lib.lake.intake import (
@@ -180,3 +184,54 @@ def test_real_logs_are_taken_in_whole_or_refused_with_a_reason(place: Place, pat
     assert rows == outcome.record.signal_rows
     assert all(item.rows >= item.messages for item in outcome.record.streams if item.kept_as == "samples")
     assert all(item.rows or not item.messages or item.problem for item in outcome.record.streams)
+
+
+def _bus_log(path: Path, frame_ids: list[int]) -> Path:
+    """An MF4 of CAN frames whose header holds local time without a zone."""
+    frames = np.zeros(
+        len(frame_ids),
+        [
+            *((f"CAN_DataFrame.{name}", kind) for name, kind in (("BusChannel", "u1"), ("ID", "<u4"), ("IDE", "u1"))),
+            *((f"CAN_DataFrame.{name}", "u1") for name in ("DLC", "DataLength")),
+            ("CAN_DataFrame.DataBytes", "u1", (8,)),
+        ],
+    )
+    for name, value in (("BusChannel", 1), ("ID", frame_ids), ("DLC", 8), ("DataLength", 8)):
+        frames[f"CAN_DataFrame.{name}"] = value
+    source = Source(source_type=2, bus_type=2, name="CAN1", path="CAN1", comment="")
+    with warnings.catch_warnings(), MDF(version="4.10") as mdf:
+        warnings.simplefilter("ignore")
+        mdf.header.start_time = datetime(2026, 6, 1, 8, tzinfo=UTC)
+        mdf.header.time_flags = 1
+        signal = Signal(frames, np.arange(len(frame_ids)) / 100, name="CAN_DataFrame", source=source)
+        mdf.append(signal, acq_name="CAN1", acq_source=source, common_timebase=True)
+        mdf.save(path, overwrite=True)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("known", "unexplained", "named"),
+    [([], 6, []), ([1], 3, ["0x2", "0x7FF"]), ([1, 2], 1, ["0x7FF"]), ([1, 2, 0x7FF], 0, [])],
+)
+def test_frames_that_no_database_explains_are_counted_and_named(
+    place: Place, tmp_path: Path, known: list[int], unexplained: int, named: list[str]
+) -> None:
+    log = _bus_log(tmp_path / "bus.mf4", [1, 2, 1, 2, 1, 0x7FF])
+    texts = [f' BO_ {number} M{number}: 8 ECU\n SG_ v : 0|16@1+ (1,0) [0|0] "" ECU\n'.lstrip() for number in known]
+    (tmp_path / "a.dbc").write_text('VERSION ""\nBS_:\nBU_: ECU\n' + "".join(texts))
+    taken = take_in(_job(log), ReadOptions(dbc=(str(tmp_path / "a.dbc"),) if known else ()), place)
+    assert isinstance(taken, Taken)
+    assert taken.record.unexplained_frames == unexplained
+    told = [item for item in taken.record.problems if "in no database" in item]
+    assert len(told) == bool(named)
+    assert all(name in told[0] for name in named)
+
+
+def test_a_header_in_local_time_is_told_until_its_zone_is_named(place: Place, tmp_path: Path) -> None:
+    log = _bus_log(tmp_path / "bus.mf4", [1])
+    taken = take_in(_job(log), ReadOptions(), place)
+    assert isinstance(taken, Taken)
+    assert any("local time" in item and "--timezone" in item for item in taken.record.problems)
+    taken = take_in(_job(log), ReadOptions(timezone="+02:00"), place)
+    assert isinstance(taken, Taken)
+    assert not any("local time" in item for item in taken.record.problems)

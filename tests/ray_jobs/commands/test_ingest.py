@@ -1,0 +1,51 @@
+"""What a person is told of an ingest."""
+
+from __future__ import annotations
+
+import pytest
+
+from platform_lib.lake.lake import LakeVersion
+from ray_jobs.commands.ingest import _print
+from ray_jobs.ingest import IngestReport, QuarantinedFile
+
+_LOCAL = "the header's start is local time without a zone; it is taken as UTC (give timezone= / --timezone)"
+
+
+def _report(problems: dict[str, tuple[str, ...]], drive_problems: dict[str, str]) -> IngestReport:
+    return IngestReport(
+        found=3,
+        duplicates=0,
+        ingested=2,
+        skipped=0,
+        quarantined=(QuarantinedFile("/l/[b].mcap", "CorruptLog", "cut\x1b[2J", None),),
+        recovered=(),
+        drives=("l",),
+        streams=2,
+        signal_rows=10,
+        sample_rows=0,
+        raw_can_frames=1234,
+        problems=problems,
+        drive_problems=drive_problems,
+        lake=LakeVersion("0" * 64, 1, 1),
+        seconds=1.0,
+    )
+
+
+def test_what_was_assumed_or_left_is_said_once_for_all_logs_it_holds_for(capsys: pytest.CaptureFixture[str]) -> None:
+    many = {f"/l/{i}.mf4": (_LOCAL,) for i in range(100)}
+    _print(
+        _report({"/l/a.mf4": ("group 'x': 7 CAN frames are in no database",), **many}, {"l": "they are years apart"})
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert f"note 100 logs, /l/0.mf4 the first: {_LOCAL}" in lines
+    assert "note /l/a.mf4: group 'x': 7 CAN frames are in no database" in lines
+    assert "note drive l: they are years apart" in lines
+    assert "quarantined /l/[b].mcap: cut\\x1b[2J" in lines
+    assert any("CAN frames no database explains" in line and "1,234" in line for line in lines)
+
+
+def test_many_different_notes_are_cut_and_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    _print(_report({f"/l/{i}.mf4": (f"sentence {i}",) for i in range(25)}, {}))
+    out = capsys.readouterr().out
+    assert out.count("\nnote ") == 20
+    assert "5 more notes: --json lists them" in out
