@@ -18,6 +18,7 @@ from edge_compile import statements
 from edge_compile.bundle_readme import readme
 from edge_compile.bundle_sources import Packed, Places, Sources, read_sources
 from edge_compile.onnx_interface import read_interface
+from edge_compile.workplace import sweep_killed
 from platform_lib.errors import ConfigError, IntegrityError
 from platform_lib.handoff import model
 from platform_lib.handoff.bom import BomContent, build_bom
@@ -28,7 +29,7 @@ from platform_lib.handoff.signing import sign_folder
 from platform_lib.handoff.verify import verify_bundle
 from platform_lib.home import Home
 from platform_lib.manifest import Manifest, Step, manifest_path_of
-from platform_lib.storage import publish_folder, sha256_file, sweep_unfinished
+from platform_lib.storage import publish_folder, sha256_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +73,7 @@ def build_bundle(places: Places, out: Path, home: Home) -> Bundled:
         modules=("edge_compile.bundle",),
     )
     with home.lock("bundle", wait_s=60.0):
-        if out.parent.resolve() == home.bundles.resolve():
-            sweep_unfinished(out.parent)
+        sweep_killed(out)
         if (done := step.done(manifest_path_of(out))) is not None and out.is_dir():
             return _bundled(out, done, skipped=True)
         with publish_folder(out) as temporary:

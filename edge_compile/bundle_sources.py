@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from edge_compile.gate import judge
 from edge_compile.gate_dataset import DatasetFacts, dataset_facts
-from edge_compile.gate_files import read_step_manifest
+from edge_compile.gate_files import evaluation_manifest, read_step_manifest
 from platform_lib.errors import ContractError, IntegrityError, MissingPartError
 from platform_lib.evidence import CompiledPrecision, CompileReport, EvaluationReport, GateReport, read_evidence
 from platform_lib.handoff import model
@@ -117,18 +117,19 @@ def read_sources(places: Places) -> Sources:
     compiled = read_evidence(CompileReport, places.compiled / "report.json")
     evaluation = read_evidence(EvaluationReport, places.evaluation)
     compressed = read_evidence(EvaluationReport, places.compressed)
-    gates, thresholds, gate_manifest = _gates(places, evaluation, compressed, compiled, dataset)
+    scored = evaluation_manifest(places.evaluation)
+    gates, thresholds, gate_manifest = _gates(places, evaluation, compressed, compiled, dataset, scored)
     chosen = None if compiled.chosen is None else compiled.precision(compiled.chosen)
     if chosen is None:
         raise ContractError("no precision passed, so there is nothing to ship", where=places.compiled)
     _belong_together(places, run=run, dataset=dataset, compiled=compiled, evaluation=evaluation)
-    folder = "evidence/manifests"
+    folder, rescored = "evidence/manifests", evaluation_manifest(places.compressed)
     manifests = {
         f"{folder}/dataset.json": (places.dataset / "manifest.json", dataset),
         f"{folder}/run.json": (places.run / "manifest.json", run),
         f"{folder}/compile.json": (places.compiled / "manifest.json", compile_manifest),
-        **_evaluation_manifest(places.evaluation, f"{folder}/evaluation.json"),
-        **_evaluation_manifest(places.compressed, f"{folder}/compressed_evaluation.json"),
+        **({} if scored is None else {f"{folder}/evaluation.json": scored}),
+        **({} if rescored is None else {f"{folder}/compressed_evaluation.json": rescored}),
         f"{folder}/gates.json": (manifest_path_of(places.gates), gate_manifest),
     }
     packed = (
@@ -172,6 +173,7 @@ def _gates(
     compressed: EvaluationReport,
     compiled: CompileReport,
     dataset: Manifest,
+    scored: tuple[Path, Manifest] | None,
 ) -> tuple[GateReport, Thresholds, Manifest]:
     """Read the gate report and judge again: a report that says other than the evidence is refused."""
     remedy = "run `drivetrain gate` again"
@@ -185,6 +187,7 @@ def _gates(
         "compressed_evaluation": places.compressed,
         "compile": places.compiled / "report.json",
         "dataset": places.dataset / "manifest.json",
+        **({} if scored is None else {"evaluation_manifest": scored[0]}),
     }
     judged = {name: item.sha256 for name, item in manifest.inputs.items()}
     if judged != {name: sha256_file(source) for name, source in sources.items()}:
@@ -193,7 +196,8 @@ def _gates(
         thresholds = Thresholds.model_validate(manifest.config)
     except ValidationError as error:
         raise IntegrityError("the gates' manifest holds no thresholds", where=path, remedy=remedy) from error
-    if judge(evaluation, compressed, compiled, dataset, thresholds) != report:
+    again = judge(evaluation, compressed, compiled, dataset, thresholds, scored=None if scored is None else scored[1])
+    if again != report:
         raise IntegrityError("the gates say other than their evidence", where=places.gates, remedy=remedy)
     if report.state == "rejected":
         failed = ", ".join(item.gate for item in report.gates if item.status == "fail")
@@ -219,17 +223,6 @@ def _belong_together(
     for what, holds in statements.items():
         if not holds:
             raise IntegrityError(what, where=places.run, remedy="name the run, dataset and compile of one another")
-
-
-def _evaluation_manifest(path: Path, name: str) -> dict[str, tuple[Path, Manifest]]:
-    """Return the evaluation's manifest, checked, where it has one: the gates' manifest pins its bytes in any case."""
-    for candidate in (manifest_path_of(path), path.with_name("manifest.json")):
-        if candidate.is_file():
-            manifest = read_step_manifest(candidate, kind="evaluation")
-            if path.name in changed_outputs(manifest, candidate.parent):
-                raise IntegrityError("changed after it was evaluated", where=path, remedy="evaluate again")
-            return {name: (candidate, manifest)}
-    return {}
 
 
 def _artefacts(places: Places, run: Manifest, compiled: CompileReport, chosen: CompiledPrecision) -> tuple[Packed, ...]:

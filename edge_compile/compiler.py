@@ -63,7 +63,7 @@ def compile_model(
     reference: Arrays | None = None,
     precisions: Sequence[str] = PRECISIONS,
     options: Mapping[str, str] | None = None,
-    emulator_samples: int = 16,
+    emulator_samples: int | None = None,
     choose: str | None = None,
     limits: Limits | None = None,
     force: bool = False,
@@ -86,7 +86,7 @@ def compile_model(
         reference: torch's outputs on the frozen inputs, output name -> (N, *shape).
         precisions: Which to make, of ``w8a16``, ``w8a8`` and ``w8mixed`` (feature maps in 8 bits, vectors in 16).
         options: Compiler options of the allow-list in `edge_compile.provider_options`.
-        emulator_samples: How many frozen inputs the emulator runs.
+        emulator_samples: How many frozen inputs the emulator runs; None for all, up to `job.EMULATED_AT_MOST`.
         choose: The only precision to choose, if it passes; None for the fastest that passes.
         limits: Time and memory of each worker process.
         force: Compile even if `out` is up to date.
@@ -189,7 +189,7 @@ def _compile_one(
         job.target,
         frozen,
         outputs,
-        samples=job.settings.emulator_samples,
+        samples=job.emulated,
         scratch=workplace.scratch / f"{precision}-emulator",
         log=workplace.log,
         limits=job.settings.limits,
@@ -280,14 +280,21 @@ def _report(
         precisions=tuple(precisions),
         parity=tuple(rungs),
         digests={item.name: sha256_file(item) for item in sorted(folder.iterdir())},
-        notes=(*job.notes, *notes, *_STANDING_NOTES),
+        notes=(*job.notes, *notes, _emulated(job), *_STANDING_NOTES),
     )
+
+
+def _emulated(job: Job) -> str:
+    count = sample_count(job.frozen)
+    more = "" if job.emulated == count else "; --emulator-samples runs more"
+    return f"the emulator ran {job.emulated} of {count} frozen inputs; every other engine ran all{more}"
 
 
 def _metrics(job: Job, report: CompileReport) -> dict[str, JsonValue]:
     return {
         "calibration_samples": sample_count(job.calibration),
         "frozen_samples": sample_count(job.frozen),
+        "emulated_samples": job.emulated,
         "chosen": report.chosen,
     }
 

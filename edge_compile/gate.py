@@ -7,6 +7,7 @@ written so that a number that is not finite fails it.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import combinations
@@ -24,14 +25,18 @@ from platform_lib.evidence import (
     Status,
 )
 from platform_lib.handoff.gates import GATES, blocking, state_of, worst
-from platform_lib.handoff.thresholds import RungFloor, Thresholds
+from platform_lib.handoff.thresholds import FloatModel, RungFloor, Thresholds
 from platform_lib.manifest import Manifest
 
 __all__ = ["Thresholds", "judge"]
 
 BASELINES = frozenset({"camera", "ego_only", "constant_velocity"})
-# What an evaluation says of its scorer's own test begins so; "passed" follows, or anything else.
+# What an evaluation says of its scorer's own test begins so; how many cases passed follows, or anything else.
 SELF_TEST = "scorer self-test:"
+_SELF_TEST_PASSED = re.compile(
+    r"scorer self-test: passed [1-9][0-9]* cases and caught [1-9][0-9]* planted wrong scorers"
+)
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 # The camera's ADE less the baseline's on the same frames, as the evaluation pairs them.
 PAIRED = "ade_vs_ego_only_m"
 # A reason names so many parts; all of them are in the evidence.
@@ -53,7 +58,7 @@ class _Case:
     evaluation: EvaluationReport
     compressed: EvaluationReport | None
     compiled: CompileReport
-    dataset: Manifest
+    scored: Manifest | None
     facts: DatasetFacts
     thresholds: Thresholds
 
@@ -69,6 +74,8 @@ def judge(
     compiled: CompileReport,
     dataset: Manifest,
     thresholds: Thresholds,
+    *,
+    scored: Manifest | None,
 ) -> GateReport:
     """Judge every gate of `GATES`.
 
@@ -78,8 +85,9 @@ def judge(
         compiled: What was compiled and compared.
         dataset: The manifest of the dataset both evaluations name.
         thresholds: What has to be reached.
+        scored: The manifest of the float model's evaluation, whose inputs name the model; None if it has none.
     """
-    case = _Case(evaluation, compressed, compiled, dataset, dataset_facts(dataset), thresholds)
+    case = _Case(evaluation, compressed, compiled, scored, dataset_facts(dataset), thresholds)
     results = tuple(_result(gate, _JUDGES[gate](case)) for gate in GATES)
     return GateReport(state=state_of(results), target=compiled.target, gates=results, blocking=blocking(results))
 
@@ -115,15 +123,15 @@ def _figures(interval: Interval) -> str:
 
 
 def _judge_evidence(case: _Case) -> list[_Verdict]:
-    known = case.facts.digests
+    digest = case.evaluation.dataset_sha256
+    known = digest in case.facts.digests
+    said = f"evaluation.dataset_sha256 {digest[:12]} is the dataset's"
     found = [
-        _passes(
-            case.evaluation.dataset_sha256 in known,
-            f"evaluation.dataset_sha256 {case.evaluation.dataset_sha256[:12]} is the dataset's"
-            if case.evaluation.dataset_sha256 in known
-            else f"the evaluation is of another dataset ({case.evaluation.dataset_sha256[:12]})",
-        ),
+        _passes(known, said if known else f"the evaluation is of another dataset ({digest[:12]})"),
         _passes(case.evaluation.split == "test", f"evaluated on the split '{case.evaluation.split}'"),
+        *_sound(case.evaluation, "float"),
+        _same_model(case),
+        _whole_split(case),
     ]
     if case.compressed is None:
         return [*found, *_open("the compressed model was not evaluated")]
@@ -137,7 +145,42 @@ def _judge_evidence(case: _Case) -> list[_Verdict]:
     # The float evaluation also drives in closed loop, with seeds of its own.
     strange = set(case.compressed.seeds) - set(case.evaluation.seeds)
     found.append(_passes(not strange, f"{len(strange)} seeds of the compressed evaluation are not the float's"))
-    return [*found, _same_artefact(case, case.compressed)]
+    return [*found, *_sound(case.compressed, "compressed"), _same_artefact(case, case.compressed)]
+
+
+def _sound(report: EvaluationReport, name: str) -> list[_Verdict]:
+    """Judge what any evaluation has to have: digests that are digests, seeds, and no row twice."""
+    digests = {"weights": report.weights_sha256, "dataset": report.dataset_sha256, "scorer": report.scorer_sha256}
+    bad = [what for what, digest in digests.items() if _SHA256.fullmatch(digest) is None]
+    found = [_passes(not bad, f"{name} evaluation: {f'no digest of {bad[0]}' if bad else 'names what it scored'}")]
+    for rows in (report.open_loop, report.closed_loop):
+        keys = [(row.planner, row.slice) for row in rows]
+        if twice := sorted({f"{planner}/{part}" for planner, part in keys if keys.count((planner, part)) > 1}):
+            found.append(_Verdict("fail", f"{name} evaluation: {twice[0]} is there twice"))
+    return found if report.seeds else [*found, *_open(f"{name} evaluation: names no seed")]
+
+
+def _same_model(case: _Case) -> _Verdict:
+    ours = case.compiled.onnx_sha256
+    if case.scored is None:
+        return _Verdict("not_run", "no manifest beside the float evaluation says which model it scored")
+    same = any(item.sha256 == ours for item in case.scored.inputs.values())
+    said = f"the model compiled is {ours[:12]}, which the float evaluation {'scored' if same else 'did not score'}"
+    return _passes(same, said)
+
+
+def _whole_split(case: _Case) -> _Verdict:
+    row = case.evaluation.row(case.thresholds.float_model.planner, "all")
+    proof = case.facts.proof
+    if row is None or proof is None or not proof.samples.get("test"):
+        return _Verdict("not_run", "it cannot be said how much of the test split was evaluated")
+    said = (
+        f"{row.n} of {proof.samples['test']} test samples, {row.drives} of {len(proof.drives['test'])} drives evaluated"
+    )
+    if row.n > proof.samples["test"] or row.drives > len(proof.drives["test"]):
+        return _Verdict("fail", said)
+    whole = (row.n, row.drives) == (proof.samples["test"], len(proof.drives["test"]))
+    return _Verdict("pass" if whole else "not_run", said)
 
 
 def _same_artefact(case: _Case, compressed: EvaluationReport) -> _Verdict:
@@ -156,7 +199,8 @@ def _judge_pii(case: _Case) -> list[_Verdict]:
     said = "samples by pii_state: " + ", ".join(f"{state} {count}" for state, count in sorted(states.items()))
     if not states.keys() <= {"none_present", "blurred"}:
         return [_Verdict("fail", said)]
-    if sum(states.values()) != sum(proof.samples.values()):
+    uncounted = [split for split, n in proof.samples.items() if sum(proof.pii_states.get(split, {}).values()) != n]
+    if uncounted or any(count < 0 for of in proof.pii_states.values() for count in of.values()):
         return [_Verdict("fail", f"{said}; but {sum(proof.samples.values())} samples in all")]
     if states.get("blurred"):
         return _open(f"{said}; the recall of the blur was not measured")
@@ -186,6 +230,11 @@ def _judge_drives(case: _Case) -> list[_Verdict]:
         return [_Verdict("fail", f"{said}; in two splits: {', '.join(sorted(shared)[:5]) or counted}")]
     if empty:
         return _open(f"{said}; {', '.join(empty)} is empty")
+    unlisted = [d for split, of in members.items() for d in sorted(of) if not proof.files.get(split, {}).get(d)]
+    if unlisted:
+        return _open(f"{said}; no log file of {unlisted[0]} is listed")
+    if len(proof.shared_content) < len(list(combinations(members, 2))):
+        return _open(f"{said}; images were not compared between every two splits")
     return [_Verdict("pass", f"{said}; no drive, log file or image is in two")]
 
 
@@ -207,7 +256,7 @@ def _judge_scorer(case: _Case) -> list[_Verdict]:
         lines = [line for line in report.findings if line.lower().startswith(SELF_TEST)]
         if not lines:
             found.append(_Verdict("not_run", f"{where}: carries no self-test"))
-        found += [_passes(line.lower().startswith(f"{SELF_TEST} passed "), f"{where}: {line}") for line in lines]
+        found += [_passes(_SELF_TEST_PASSED.fullmatch(line) is not None, f"{where}: {line}") for line in lines]
     return found
 
 
@@ -219,21 +268,27 @@ def _judge_limits(case: _Case) -> list[_Verdict]:
     for name, limits in asked.slices.items():
         row = case.evaluation.row(asked.planner, name)
         for metric, limit in (("ade_m", limits.ade_m), ("fde_m", limits.fde_m)):
-            found.append(_within(row, asked.planner, name, metric, limit, min_drives=asked.min_drives))
+            found.append(_within(row, f"{asked.planner}/{name} {metric}", metric, limit, asked))
     return found
 
 
-def _within(row: MetricsRow | None, planner: str, name: str, metric: str, limit: float, *, min_drives: int) -> _Verdict:
-    where = f"{planner}/{name} {metric}"
+def _within(row: MetricsRow | None, where: str, metric: str, limit: float, asked: FloatModel) -> _Verdict:
     if row is None or metric not in row.metrics:
         return _Verdict("not_run", f"{where} was not scored")
     interval = row.metrics[metric]
     said = f"{where} {_figures(interval)}, limit {limit:g}, n {row.n}, {row.drives} drives"
-    if interval.high is None or not row.n > 0 or not row.drives >= min_drives:
-        # A mean beyond the limit needs no interval to fail.
-        thin = f"{said}: too few drives for an interval (at least {min_drives})"
-        return _Verdict("not_run", thin) if interval.value <= limit else _Verdict("fail", said)
-    return _passes(max(interval.value, interval.high) <= limit, said)
+    if not 0.0 <= interval.value <= limit:  # a mean beyond the limit needs no interval to fail
+        return _Verdict("fail", said)
+    if (thin := _too_thin(row, asked)) or interval.high is None:
+        return _Verdict("not_run", f"{said}: {thin or 'no interval'}")
+    return _passes(interval.high <= limit, said)
+
+
+def _too_thin(row: MetricsRow, asked: FloatModel) -> str:
+    """Say what a slice lacks before its figures are believed; nothing if it has enough."""
+    if not row.drives >= asked.min_drives:
+        return f"too few drives (at least {asked.min_drives})"
+    return "" if row.n >= asked.min_samples else f"too few samples (at least {asked.min_samples})"
 
 
 def _judge_camera(case: _Case) -> list[_Verdict]:
@@ -245,17 +300,20 @@ def _judge_camera(case: _Case) -> list[_Verdict]:
             found.append(_Verdict("not_run", f"{name}: {asked.planner} and {asked.baseline} were not paired"))
             continue
         said = f"{name} ({row.n} frames of {row.drives} drives): {PAIRED} {_figures(pair)}"
-        found.append(_paired(pair, said, pooled=name == asked.scene))
+        thin = _too_thin(row, asked)
+        found.append(
+            _Verdict("not_run", f"{said}: {thin}") if thin else _paired(pair, said, pooled=name == asked.scene)
+        )
     return found
 
 
 def _paired(pair: Interval, said: str, *, pooled: bool) -> _Verdict:
     """Judge camera less baseline: the pooled slice has to be better beyond doubt, its parts not worse beyond doubt."""
     if pair.low is None or pair.high is None:
-        return _Verdict("not_run", f"{said}: too few drives for an interval") if pooled else _Verdict("pass", said)
-    if pair.low > 0 or not math.isfinite(pair.value):
+        return _Verdict("not_run", f"{said}: no interval")
+    if not all(math.isfinite(number) for number in (pair.value, pair.low, pair.high)) or pair.low > 0:
         return _Verdict("fail", f"{said}: worse beyond doubt")
-    if pooled and not pair.high < 0:
+    if pooled and not (pair.high < 0 and pair.value < 0):
         return _Verdict(
             "not_run", f"{said}: neither better nor worse is shown, it takes more drives or a better planner"
         )
@@ -330,7 +388,10 @@ def _grown(one: MetricsRow | None, other: MetricsRow | None, where: str, metric:
         return _Verdict("not_run", f"{where} was not scored on both")
     if (one.n, one.drives) != (other.n, other.drives) or not one.n > 0:
         return _Verdict("fail", f"{where}: float on {one.n} samples, compressed on {other.n}: not the same frames")
-    change = other.metrics[metric].value - one.metrics[metric].value
+    before, after = one.metrics[metric].value, other.metrics[metric].value
+    if not min(before, after) >= 0.0:
+        return _Verdict("fail", f"{where}: float {before}, compressed {after}: no distances")
+    change = after - before
     return _passes(change <= margin, f"{where} {change:+.3f} on the same {one.n} frames, margin {margin:g}")
 
 
@@ -362,19 +423,27 @@ def _judge_latency(case: _Case) -> list[_Verdict]:
     said = f"{case.chosen.precision} {_figures(ours.latency_us)} us, {name} {_figures(theirs.latency_us)} us, " + (
         "vendor simulated, not measured" if ours.measured_on == "simulator" else "measured on the device"
     )
+    if ours.reason is not None:
+        return _open(f"{said}: {ours.reason}")
+    if not min(ours.latency_us.value, theirs.latency_us.value) > 0:
+        return [_Verdict("fail", f"{said}: no time at all")]
     return [_faster(ours.latency_us, theirs.latency_us, said)]
 
 
 def _faster(ours: Interval, theirs: Interval, said: str) -> _Verdict:
-    low = ours.value if ours.low is None else ours.low
-    high = ours.value if ours.high is None else ours.high
-    their_low = theirs.value if theirs.low is None else theirs.low
-    their_high = theirs.value if theirs.high is None else theirs.high
+    low, high = _ends(ours)
+    their_low, their_high = _ends(theirs)
     if high < their_low:
         return _Verdict("pass", said)
     if low <= their_high and ours.value < theirs.value:
         return _Verdict("not_run", f"{said}: the bounds overlap and decide nothing; measure it on the device")
     return _Verdict("fail", f"{said}: not faster")
+
+
+def _ends(interval: Interval) -> tuple[float, float]:
+    """Return the widest bounds there are: a value may lie outside its own interval."""
+    ends = [end for end in (interval.value, interval.low, interval.high) if end is not None]
+    return min(ends), max(ends)
 
 
 def _judge_toolchain(case: _Case) -> list[_Verdict]:
@@ -383,6 +452,8 @@ def _judge_toolchain(case: _Case) -> list[_Verdict]:
     checks = case.chosen.checks
     missing = set(case.thresholds.compression.required_checks) - {check.name for check in checks}
     found = [_Verdict(check.status, f"{check.name}: {check.detail}") for check in checks]
+    if not case.compiled.id_confirmed:
+        found += _open(f"the chip id {case.compiled.soc_model} of {case.compiled.target} is a guess")
     return found + [_Verdict("not_run", f"no check '{name}' in the compile report") for name in sorted(missing)]
 
 

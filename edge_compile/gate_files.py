@@ -46,12 +46,18 @@ def run_gate(
     compiled = read_evidence(CompileReport, compile_ / "report.json")
     _unchanged_report(compile_)
     dataset_manifest = read_step_manifest(dataset / "manifest.json", kind="dataset")
+    if changed := changed_outputs(dataset_manifest, dataset):
+        raise IntegrityError(
+            f"changed after the dataset was made: {', '.join(changed)}", where=dataset, remedy="make the dataset again"
+        )
+    found = evaluation_manifest(evaluation)
     limits = read_thresholds(thresholds)
     sources = {
         "evaluation": evaluation,
         "compile": compile_ / "report.json",
         "dataset": dataset / "manifest.json",
         **({} if compressed is None else {"compressed_evaluation": compressed}),
+        **({} if found is None else {"evaluation_manifest": found[0]}),
     }
     step = Step(
         "gate",
@@ -59,9 +65,11 @@ def run_gate(
         config=limits.model_dump(mode="json"),
         modules=("edge_compile.gate",),
     )
-    if (done := step.done(manifest_path_of(out))) is not None:
-        return Judged(read_evidence(GateReport, out), done.step_sha256, skipped=True)
-    report = judge(float_report, compressed_report, compiled, dataset_manifest, limits)
+    scored = None if found is None else found[1]
+    report = judge(float_report, compressed_report, compiled, dataset_manifest, limits, scored=scored)
+    # Judging costs nothing, so what lies there is never believed: it is what is judged now, or it is written anew.
+    if step.done(manifest_path_of(out)) is not None and read_evidence(GateReport, out) == report:
+        return Judged(report, step.sha256, skipped=True)
     write_evidence(out, report)
     step.finish(manifest_path_of(out), {"gates.json": out}, {"state": report.state, "blocking": list(report.blocking)})
     return Judged(report, step.sha256, skipped=False)
@@ -101,6 +109,22 @@ def read_step_manifest(path: Path, *, kind: str) -> Manifest:
     if manifest.kind != kind:
         raise IntegrityError(f"the manifest of a {manifest.kind}, not of a {kind}", where=path)
     return manifest
+
+
+def evaluation_manifest(path: Path) -> tuple[Path, Manifest] | None:
+    """Return the manifest beside an evaluation with its place, checked against it; None where it has none.
+
+    Raises:
+        IntegrityError: The evaluation differs from it.
+    """
+    for candidate in (manifest_path_of(path), path.with_name("manifest.json")):
+        if candidate.is_file():
+            manifest = read_step_manifest(candidate, kind="evaluation")
+            listed = {output.path for output in manifest.outputs.values()}
+            if path.name not in listed or path.name in changed_outputs(manifest, candidate.parent):
+                raise IntegrityError("changed after it was evaluated", where=path, remedy="evaluate again")
+            return candidate, manifest
+    return None
 
 
 def _unchanged_report(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +15,15 @@ from platform_lib.errors import ContractError, MissingPartError
 # Per-channel QuantizeLinear, which every precision here uses, appeared in opset 13.
 # Source: https://onnx.ai/onnx/operators/onnx__QuantizeLinear.html, read 2026-11-20.
 OLDEST_OPSET = 13
+# Source: onnxruntime 1.31.1 loads opset 26 and IR version 13, and refuses the next; measured on 2026-11-20.
+NEWEST_OPSET, NEWEST_IR = 26, 13
+_STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
+# onnxruntime's own operators; whether the chip has one is the compiler's to say.
+_RUNTIME_DOMAINS = frozenset({"com.microsoft"})
 # One protobuf message holds 2 GiB at most; the quantized model is written as one file.
 _LARGEST_BYTES = 1_900_000_000
-_FLOATS = frozenset({onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16, onnx.TensorProto.DOUBLE})
+_OTHER_FLOATS = frozenset({onnx.TensorProto.FLOAT16, onnx.TensorProto.BFLOAT16, onnx.TensorProto.DOUBLE})
+_FLOATS = _OTHER_FLOATS | {onnx.TensorProto.FLOAT}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,11 +69,11 @@ def _read(path: Path) -> FloatModel:
         raise ContractError("the ONNX model has no nodes", where=path, remedy="export the model again")
     _check_kind(path, proto)
     _check_weights(path, proto)
-    constants = {item.name for item in proto.graph.initializer}
-    inputs = tuple(_spec(path, item) for item in proto.graph.input if item.name not in constants)
-    outputs = tuple(_output_spec(path, item) for item in proto.graph.output)
+    inputs = tuple(_spec(path, "input", item) for item in proto.graph.input)
+    outputs = tuple(_spec(path, "output", item) for item in proto.graph.output)
     if not inputs or not outputs:
         raise ContractError("the ONNX model has no input or no output", where=path, remedy="export the model again")
+    _check_flow(path, proto)
     return FloatModel(path, proto, inputs, outputs, _opset(path, proto), external)
 
 
@@ -113,20 +120,75 @@ def _opset(path: Path, proto: onnx.ModelProto) -> int:
             where=path,
             remedy="export with opset 20 (below it GELU decomposes into Erf, which the chip has not)",
         )
+    if version > NEWEST_OPSET:
+        raise ContractError(
+            f"opset {version} is too new: the tools know up to {NEWEST_OPSET}",
+            where=path,
+            remedy="export with opset 20",
+        )
     return int(version)
 
 
+def _check_flow(path: Path, proto: onnx.ModelProto) -> None:
+    """Refuse an output that no node computes from the inputs: the chip's answer for one was wrong, by measurement."""
+    inputs = {item.name for item in proto.graph.input}
+    computed = set(inputs)
+    for node in proto.graph.node:  # the checker has seen that they stand in the order of their flow
+        if computed.intersection(_read_by(node)):
+            computed.update(node.output)
+    for item in proto.graph.output:
+        if item.name in inputs or item.name not in computed:
+            what = "is an input" if item.name in inputs else "does not depend on any input"
+            raise ContractError(f"output '{item.name}' {what}", where=path, remedy="leave it out, and export again")
+
+
+def _read_by(node: onnx.NodeProto) -> set[str]:
+    """Name what a node reads, the branches inside it included."""
+    found = set(node.input)
+    for attribute in node.attribute:
+        for inner in attribute.g.node:
+            found |= _read_by(inner)
+    return found
+
+
 def _check_kind(path: Path, proto: onnx.ModelProto) -> None:
+    if proto.ir_version > NEWEST_IR:
+        raise ContractError(
+            f"IR version {proto.ir_version} is too new: the tools know up to {NEWEST_IR}",
+            where=path,
+            remedy=f"set the model's ir_version to {NEWEST_IR} or less, or export it with an older onnx",
+        )
+    weights = {item.name for item in proto.graph.initializer}
+    if both := next((item.name for item in proto.graph.input if item.name in weights), None):
+        raise ContractError(
+            f"the weight '{both}' is also an input",
+            where=path,
+            remedy="export with keep_initializers_as_inputs=False (IR version 4 or newer)",
+        )
     kinds = {node.op_type for node in proto.graph.node}
     if "EPContext" in kinds:
         raise ContractError("this is a compiled context already", where=path, remedy="name the float model")
     if kinds & {"QuantizeLinear", "DequantizeLinear"}:
         raise ContractError("this model is quantized already", where=path, remedy="name the float model")
+    known = _STANDARD_DOMAINS | _RUNTIME_DOMAINS | {item.domain for item in proto.functions}
+    if foreign := next((node for node in proto.graph.node if node.domain not in known), None):
+        raise ContractError(
+            f"the operator '{foreign.op_type}' of '{foreign.domain}' is not one of ONNX's",
+            where=path,
+            remedy="export the model with standard operators, and leave what has none outside it",
+        )
 
 
 def _check_weights(path: Path, proto: onnx.ModelProto) -> None:
     constants = [attribute.t for node in proto.graph.node if node.op_type == "Constant" for attribute in node.attribute]
     for tensor in (*proto.graph.initializer, *constants):
+        if tensor.data_type in _OTHER_FLOATS and math.prod(tensor.dims) > 1:
+            kind = onnx.TensorProto.DataType.Name(tensor.data_type)
+            raise ContractError(
+                f"the weight '{tensor.name or 'a constant'}' is {kind}; only FLOAT weights are quantized",
+                where=path,
+                remedy="export the model in float32",
+            )
         if tensor.data_type not in _FLOATS:
             continue
         values = onnx.numpy_helper.to_array(tensor, base_dir=str(path.parent))
@@ -139,20 +201,19 @@ def _check_weights(path: Path, proto: onnx.ModelProto) -> None:
             )
 
 
-def _spec(path: Path, item: onnx.ValueInfoProto) -> TensorSpec:
+def _spec(path: Path, role: str, item: onnx.ValueInfoProto) -> TensorSpec:
     kind = item.type.tensor_type
     if kind.elem_type != onnx.TensorProto.FLOAT:
         name = onnx.TensorProto.DataType.Name(kind.elem_type)
-        raise ContractError(
-            f"input '{item.name}' is {name}; only FLOAT inputs are compiled so far",
-            where=path,
-            remedy="cast inside the model and export again",
+        remedy = (
+            "cast inside the model" if role == "input" else "give the scores, and take the ArgMax outside the model"
         )
-    return TensorSpec(item.name, _static_shape(path, "input", item))
-
-
-def _output_spec(path: Path, item: onnx.ValueInfoProto) -> TensorSpec:
-    return TensorSpec(item.name, _static_shape(path, "output", item))
+        raise ContractError(
+            f"{role} '{item.name}' is {name}; only FLOAT {role}s are compiled so far",
+            where=path,
+            remedy=f"{remedy}; then export again",
+        )
+    return TensorSpec(item.name, _static_shape(path, role, item))
 
 
 def _static_shape(path: Path, role: str, item: onnx.ValueInfoProto) -> tuple[int, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import onnx
 from pydantic import ValidationError
 
 from edge_compile.compiled import OPTIMISATION_LEVEL, Compiled
@@ -50,7 +51,7 @@ def compile_precision(
     except WorkerStoppedError:
         raise
     except CompileError as error:
-        raise _with_reasons(error, scratch / _TRACE, precision) from error
+        raise _with_reasons(error, scratch / _TRACE, precision, model) from error
     return _collect(precision, answer, scratch)
 
 
@@ -126,7 +127,7 @@ def _collect(precision: str, answer: CompileAnswer, scratch: Path) -> Compiled:
     )
 
 
-def _with_reasons(error: CompileError, trace: Path, precision: str) -> CompileError:
+def _with_reasons(error: CompileError, trace: Path, precision: str, model: Path) -> CompileError:
     try:
         refused = unsupported(OpTrace.model_validate_json(trace.read_bytes()))
     except (FileNotFoundError, ValidationError):
@@ -134,7 +135,16 @@ def _with_reasons(error: CompileError, trace: Path, precision: str) -> CompileEr
     if not refused:
         return CompileError(f"{precision}: {error.what}", where=error.where, remedy=error.remedy)
     name, reason = next(iter(refused.items()))
+    erf = ", or export with opset 20: below it GELU becomes Erf" if "Erf" in reason else ""
     return CompileError(
-        f"{precision}: the compiler refuses {len(refused)} node(s), first '{name}': {reason}",
-        remedy="replace the operator in the model, or export with opset 20 where GELU became Erf",
+        f"{precision}: the compiler refuses {len(refused)} node(s), first '{name}'{_reader_of(name, model)}: {reason}",
+        remedy=f"replace the operator in the model{erf}",
     )
+
+
+def _reader_of(name: str, model: Path) -> str:
+    """Name the operator of the user's own model that reads what a cast of AIMET's gives."""
+    nodes = onnx.load(model, load_external_data=False).graph.node
+    casts = [node for node in nodes if node.name == name and node.op_type == "DequantizeLinear"]
+    readers = [(cast, node) for cast in casts for node in nodes if cast.output[0] in node.input]
+    return "".join(f" (the input '{cast.input[0]}' of {node.op_type} '{node.name}')" for cast, node in readers[:1])

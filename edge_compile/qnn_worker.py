@@ -69,7 +69,9 @@ def run_context(request: RunRequest) -> RunAnswer:
     stored = load_arrays(Path(request.inputs))
     inputs = {item.name: stored[item.name][: request.samples] for item in session.get_inputs()}
     count = len(next(iter(inputs.values())))
-    rows = [session.run(names, {key: value[index] for key, value in inputs.items()}) for index in range(count)]
+    rows = [
+        session.run(names, {key: np.asarray(value[index]) for key, value in inputs.items()}) for index in range(count)
+    ]
     outputs = {name: np.stack([row[index] for row in rows]) for index, name in enumerate(names)}
     save_arrays(Path(request.outputs), outputs)
     return RunAnswer(checked_files=(path.name, *info.binaries), soc_model=info.soc_model, samples=count)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from edge_compile.messages import Message, QuantizeAnswer, QuantizeRequest
 from edge_compile.samples import Samples
 from platform_lib.errors import CompileError
 
+Shapes = dict[str, tuple[int, ...]]
 _ACTIVATIONS = {"w8a16": "int16", "w8a8": "int8", "w8mixed": "int8"}
 _FEATURE_MAP_RANK = 4
 _FOLDS = ("Flatten", "Reshape", "Squeeze")
@@ -29,8 +30,8 @@ _FOLDS = ("Flatten", "Reshape", "Squeeze")
 def quantize(request: QuantizeRequest) -> QuantizeAnswer:
     """Quantize into the current folder, and run every engine that is no chip on the frozen inputs."""
     calibration, frozen = load_arrays(Path(request.calibration)), load_arrays(Path(request.frozen))
-    names = [item.name for item in onnx.load(request.model).graph.output]
-    run_session(_cpu_session(request.model), frozen, names, Path("fp32.outputs.npz"))
+    shapes = _shapes(onnx.load(request.model).graph.output)
+    run_session(_cpu_session(request.model), frozen, shapes, Path("fp32.outputs.npz"))
     folded = 0
     for precision in request.precisions:
         model = onnx.load(request.model)
@@ -47,7 +48,7 @@ def quantize(request: QuantizeRequest) -> QuantizeAnswer:
         if precision == "w8mixed":
             _widen_vectors(simulation, model)
         simulation.compute_encodings(list(_each(calibration)))
-        _save(simulation, precision, request, frozen, names)
+        _save(simulation, precision, request, frozen, shapes)
     return QuantizeAnswer(folded_batch_norms=folded, precisions=request.precisions)
 
 
@@ -120,28 +121,43 @@ def _ranks(model: onnx.ModelProto) -> dict[str, int]:
     return {item.name: len(item.type.tensor_type.shape.dim) for item in values}
 
 
-def _save(simulation: Any, precision: str, request: QuantizeRequest, frozen: Samples, names: list[str]) -> None:
-    run_session(simulation.session, frozen, names, Path(f"{precision}.simulation.npz"))
+def _shapes(outputs: Iterable[onnx.ValueInfoProto]) -> Shapes:
+    return {item.name: tuple(size.dim_value for size in item.type.tensor_type.shape.dim) for item in outputs}
+
+
+def _save(simulation: Any, precision: str, request: QuantizeRequest, frozen: Samples, shapes: Shapes) -> None:
+    run_session(simulation.session, frozen, shapes, Path(f"{precision}.simulation.npz"))
     quantized = simulation.to_onnx_qdq(export_int32_bias=request.export_int32_bias, prequantize_constants=True)
     if precision == "w8mixed":
         _convert_folds(quantized)
-    if [item.name for item in quantized.graph.output] != names:
+    if [item.name for item in quantized.graph.output] != list(shapes):
         raise CompileError("AIMET renamed the model's outputs", where=precision)
     onnx.save(quantized, f"{precision}.qdq.onnx")
-    run_session(_cpu_session(f"{precision}.qdq.onnx"), frozen, names, Path(f"{precision}.qdq.npz"))
+    run_session(_cpu_session(f"{precision}.qdq.onnx"), frozen, shapes, Path(f"{precision}.qdq.npz"))
     folder = Path(f"aimet-{precision}")
     folder.mkdir()
     simulation.export(str(folder), precision, export_model=False)
     shutil.move(folder / f"{precision}.encodings", f"{precision}.encodings.json")
 
 
-def run_session(session: Any, samples: Samples, names: list[str], out: Path) -> None:
-    """Run a session on each sample alone and write ``.npz`` of output name -> (N, *shape)."""
+def run_session(session: Any, samples: Samples, shapes: Shapes, out: Path) -> None:
+    """Run a session on each sample alone and write ``.npz`` of output name -> (N, *shape).
+
+    Raises:
+        CompileError: An output has not the shape that the model says.
+    """
     run: Callable[..., list[NDArray[np.float32]]] = session.run
     rows = [run(None, sample) for sample in _each(samples)]
-    if len(rows[0]) != len(names):
-        raise CompileError(f"{len(rows[0])} outputs instead of {len(names)}", where=out.name)
-    save_arrays(out, {name: np.stack([row[index] for row in rows]) for index, name in enumerate(names)})
+    if len(rows[0]) != len(shapes):
+        raise CompileError(f"{len(rows[0])} outputs instead of {len(shapes)}", where=out.name)
+    for index, (name, shape) in enumerate(shapes.items()):
+        if wrong := [row[index].shape for row in rows if row[index].shape != shape]:
+            raise CompileError(
+                f"the output '{name}' came out as {wrong[0]}, and the model says {shape}",
+                where=out.name.partition(".")[0],
+                remedy="the chip needs static shapes: leave out operators such as NonZero, and export again",
+            )
+    save_arrays(out, {name: np.stack([row[index] for row in rows]) for index, name in enumerate(shapes)})
 
 
 def _cpu_session(model: str) -> Any:
@@ -153,7 +169,7 @@ def _cpu_session(model: str) -> Any:
 
 def _each(samples: Samples) -> list[Samples]:
     count = len(next(iter(samples.values())))
-    return [{name: values[index] for name, values in samples.items()} for index in range(count)]
+    return [{name: np.asarray(values[index]) for name, values in samples.items()} for index in range(count)]
 
 
 def serve(request_json: bytes) -> Message:

@@ -78,6 +78,11 @@ def _check_all(
     role: str, arrays: Mapping[str, NDArray[np.generic]], specs: tuple[TensorSpec, ...], *, largest: float
 ) -> Samples:
     expected = {spec.name for spec in specs}
+    if not isinstance(arrays, Mapping):
+        raise ContractError(
+            f"{role} is a {type(arrays).__name__}, not arrays by name",
+            remedy=f"give a dict with: {', '.join(sorted(expected))}",
+        )
     if missing := sorted(expected - set(arrays)):
         raise ContractError(f"{role} lacks '{missing[0]}'", remedy=f"give arrays for: {', '.join(sorted(expected))}")
     if unknown := sorted(set(arrays) - expected):

@@ -123,7 +123,8 @@ def _watch(process: subprocess.Popen[bytes], limits: Limits, *, deadline_s: floa
         except subprocess.TimeoutExpired:
             if time.monotonic() > deadline_s:
                 raise WorkerStoppedError(
-                    f"took longer than {limits.time_s:g} s and was stopped", remedy="raise the time limit (Limits)"
+                    f"took longer than {limits.time_s:g} s and was stopped",
+                    remedy="raise the time limit (Limits), or run fewer samples on the emulator (--emulator-samples)",
                 ) from None
             used = _resident_bytes(process.pid)
             if used > limits.memory_bytes:

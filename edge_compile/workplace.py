@@ -41,8 +41,8 @@ def open_workplace(out: Path) -> Iterator[Workplace]:
     except OSError as error:
         raise ConfigError(f"cannot be made ({error.strerror})", where=out, remedy="name a writable --out") from error
     with _locked(out):
-        _sweep(out)
-        scratch = out.with_name(f".tmp-{uuid.uuid4().hex[:12]}-scratch-{out.name}")
+        sweep_killed(out)
+        scratch = out.with_name(f".tmp-scratch-{uuid.uuid4().hex[:12]}-{out.name}")
         scratch.mkdir()
         log = scratch / "tools.log"
         log.touch()
@@ -79,6 +79,24 @@ def check_replaceable(out: Path) -> None:
         raise ConfigError(f"holds {kind}, which a compile would replace", where=out, remedy=remedy)
 
 
+def sweep_killed(out: Path) -> None:
+    """Clear what killed commands that were to publish `out` left beside it; only for the holder of its lock.
+
+    An older result that was moved aside, and never replaced, goes back to its name.
+    """
+    name = rf"{re.escape(out.name)}(\.manifest\.json)?"
+    for item in sorted(out.parent.glob(".tmp-*")):
+        found = re.fullmatch(rf"\.tmp-(old-|scratch-)?[0-9a-f]{{12}}-{name}", item.name)
+        if found is None or item.is_symlink():
+            continue
+        if found[1] == "old-" and not out.exists():
+            item.rename(out)
+        elif item.is_dir():
+            shutil.rmtree(item, ignore_errors=True)
+        else:
+            item.unlink(missing_ok=True)
+
+
 @contextmanager
 def _locked(out: Path) -> Iterator[None]:
     path = out.with_name(f".lock-{out.name}")
@@ -111,10 +129,3 @@ def _same_file(path: Path, descriptor: int) -> bool:
         return os.path.samestat(path.stat(), os.fstat(descriptor))
     except FileNotFoundError:
         return False
-
-
-def _sweep(out: Path) -> None:
-    ours = re.compile(rf"\.tmp-[0-9a-f]{{12}}-(old-|scratch-)?{re.escape(out.name)}")
-    for item in out.parent.glob(".tmp-*"):
-        if ours.fullmatch(item.name) and item.is_dir() and not item.is_symlink():
-            shutil.rmtree(item, ignore_errors=True)

@@ -11,8 +11,10 @@ from rich.markup import escape
 
 from edge_compile.bundle import build_bundle
 from edge_compile.bundle_sources import Places
-from platform_lib.console import OUT, print_json
+from platform_lib.catalog.liveness import orderly_termination
+from platform_lib.console import ERR, OUT, print_json
 from platform_lib.home import open_home
+from platform_lib.manifest import manifest_path_of, read_manifest, up_to_date
 from platform_lib.options import HomeOption, JsonOption
 
 
@@ -42,11 +44,14 @@ def bundle(
         compressed=compressed_evaluation,
         gates=gates,
     )
-    made = build_bundle(places, out, open_home(home))
+    with orderly_termination():
+        made = build_bundle(places, out, open_home(home))
     if as_json:
         print_json(dataclasses.asdict(made))
         return
-    done = "up to date, skipped" if made.skipped else f"{made.files} files, signed by key {made.key_id[:16]}"
+    if made.skipped:
+        ERR.print(up_to_date(read_manifest(manifest_path_of(made.folder)).step_sha256), highlight=False)
+    done = f"{made.files} files, signed by key {made.key_id[:16]}"
     OUT.print(f"[green]{escape(made.package_id)}[/]: {done}", highlight=False)
     OUT.print(f"  in {escape(str(made.folder))}", highlight=False)
     if made.state != "approved":

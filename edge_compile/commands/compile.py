@@ -15,9 +15,11 @@ from rich.table import Table
 from edge_compile.compiler import REPORT, CompileResult, compile_model
 from edge_compile.job import PRECISIONS
 from edge_compile.onnx_model import read_model
+from platform_lib.catalog.liveness import orderly_termination
 from platform_lib.console import ERR, OUT, print_json, progress
 from platform_lib.errors import ConfigError, ContractError, MissingPartError
 from platform_lib.evidence import CompiledPrecision, CompileReport, ParityRung
+from platform_lib.manifest import up_to_date
 from platform_lib.options import ForceOption, JsonOption
 
 _Arrays = dict[str, NDArray[np.generic]]
@@ -45,6 +47,9 @@ def compile_command(
     tolerance_db: Annotated[
         float | None, typer.Option(help="SQNR the chip has to keep against the float model. Default: by precision.")
     ] = None,
+    emulator_samples: Annotated[
+        int | None, typer.Option(min=1, help="Frozen inputs to run on the emulator. Default: all, up to 64.")
+    ] = None,
     option: Annotated[
         list[str] | None, typer.Option(help="Compiler option KEY=VALUE, for example vtcm_mb=8.", show_default=False)
     ] = None,
@@ -62,7 +67,7 @@ def compile_command(
     calibrated, _ = _split(calibration, *names)
     options = _options(option or [])
     stages = 2 + 2 * (1 + len(precisions))
-    with progress("compiling", total=stages) as task:
+    with orderly_termination(), progress("compiling", total=stages) as task:
         said: list[str] = []
 
         def on_stage(stage: str) -> None:
@@ -80,6 +85,7 @@ def compile_command(
             reference=reference,
             precisions=precisions,
             options=options,
+            emulator_samples=emulator_samples,
             choose=choose,
             force=force,
             on_stage=on_stage,
@@ -129,7 +135,7 @@ def _options(pairs: list[str]) -> dict[str, str]:
 def _show(result: CompileResult) -> None:
     report = result.report
     if result.skipped:
-        ERR.print(f"up to date, skipped (digest {result.manifest.step_sha256[:12]}...)", highlight=False)
+        ERR.print(up_to_date(result.manifest.step_sha256), highlight=False)
     confirmed = "" if report.id_confirmed else " [yellow](id unconfirmed)[/]"
     OUT.print(f"{report.model_name} for {report.target} (chip id {report.soc_model}, {report.architecture}){confirmed}")
     for table in (_precision_table(report), _ladder(report.parity)):

@@ -28,6 +28,7 @@ class FloatModel(_Strict):
         planner: The planner judged, as the evaluation names it.
         baseline: The planner that sees nothing, to be beaten where the scene matters.
         min_drives: Distinct drives a slice needs before its interval is believed.
+        min_samples: Samples it needs.
         slices: Slice -> limits.
         scene: The slice that pools all frames in which the scene decides; the comparison is made on it.
         scene_slices: Its parts; on none of them may the planner be worse than the baseline beyond doubt.
@@ -37,6 +38,7 @@ class FloatModel(_Strict):
     planner: str
     baseline: str
     min_drives: int = Field(ge=2)
+    min_samples: int = Field(ge=1)
     slices: dict[str, SliceLimits] = Field(min_length=1)
     scene: str
     scene_slices: tuple[str, ...] = Field(min_length=1)

@@ -109,7 +109,10 @@ HARM: dict[str, tuple[Callable[[Places], object], type[PlatformError], str]] = {
     "compile report changed": (lambda p: _append(p.compiled / "report.json"), IntegrityError, "report.json"),
     "dataset changed": (lambda p: _append(p.dataset / "samples.lance/data.bin"), IntegrityError, "samples.lance"),
     "evaluation changed": (
-        lambda p: _evaluate(p.evaluation, findings=(sources.SELF_TEST, "better")), IntegrityError, "other evidence"),
+        lambda p: _evaluate(p.evaluation, findings=(sources.SELF_TEST, "better")), IntegrityError, "after it was evaluated"),
+    "evaluation changed with its manifest": (
+        lambda p: (_evaluate(p.evaluation, findings=()), sources.write_evaluation_manifest(p)), IntegrityError,
+        "other evidence"),
     "compressed evaluation changed": (
         lambda p: _evaluate(p.compressed, seeds=(2,)), IntegrityError, "other evidence"),
     "gates edited": (lambda p: p.gates.write_text(p.gates.read_text() + "\n"), IntegrityError, "changed after it was judged"),

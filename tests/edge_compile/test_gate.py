@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 import math
@@ -15,9 +16,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from edge_compile.gate import judge, wilson_high
-from platform_lib.evidence import GateReport, GateResult, Interval
+from platform_lib.evidence import Check, GateReport, GateResult, Interval
 from platform_lib.handoff.gates import GATES, blocking, state_of, worst
-from platform_lib.manifest import Manifest, read_manifest
+from platform_lib.manifest import Manifest, Output, read_manifest
 
 SHA = sources.sha
 QDQ = {"w8a16.qdq.onnx": SHA("qdq")}
@@ -36,7 +37,9 @@ def _case(dataset: Manifest, /, **changes: Any) -> GateReport:
     compressed = changes.get("compressed", lambda e: e)(compressed)
     compiled = changes.get("compiled", lambda c: c)(sources.compile_report(SHA("onnx"), QDQ))
     manifest = changes.get("dataset", lambda d: d)(dataset)
-    return judge(evaluation, compressed, compiled, manifest, changes.get("thresholds", sources.THRESHOLDS))
+    scored = changes.get("scored", lambda s: s)(sources.scored(SHA("onnx")))
+    thresholds = changes.get("thresholds", sources.THRESHOLDS)
+    return judge(evaluation, compressed, compiled, manifest, thresholds, scored=scored)
 
 
 def _status(report: GateReport, gate: str) -> str:
@@ -91,7 +94,7 @@ def _of_row(report: Any, planner: str, name: str, **fields: int) -> Any:
 
 def _closed(report: Any, rate: float, n: int) -> Any:
     row = report.closed_loop[0]
-    metrics = {"collision_rate": Interval(value=rate, low=rate, high=rate)}
+    metrics = {"collision_rate": Interval.model_construct(value=rate, low=rate, high=rate)}
     return report.model_copy(update={"closed_loop": (row.model_copy(update={"metrics": metrics, "n": n}),)})
 
 
@@ -134,6 +137,11 @@ def _pii(dataset: Manifest, state: str) -> Manifest:
     return _proof(dataset, pii_states={"train": {"none_present": 30}, "val": {state: 10}, "test": {"none_present": 20}})
 
 
+def _nan(end: str) -> Interval:
+    """An interval that no evidence file can hold: only a defect of ours would put it there."""
+    return Interval(value=1.0, low=0.5, high=1.5).model_copy(update={end: math.nan})
+
+
 # Gate, what is planted, the status it has to get.
 FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("other dataset", "G0 evidence", "fail", {"evaluation": lambda e: e.model_copy(update={"dataset_sha256": SHA("x")})}),
@@ -141,12 +149,35 @@ FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("other scorer", "G0 evidence", "fail", {"compressed": lambda e: e.model_copy(update={"scorer_sha256": SHA("x")})}),
     ("other artefact", "G0 evidence", "fail", {"compressed": lambda e: e.model_copy(update={"weights_sha256": SHA("x")})}),
     ("other seeds", "G0 evidence", "fail", {"compressed": lambda e: e.model_copy(update={"seeds": (1, 99)})}),
+    ("other model", "G0 evidence", "fail", {"scored": lambda _: sources.scored(SHA("another"))}),
+    ("model unsaid", "G0 evidence", "not_run", {"scored": lambda _: None}),
+    ("digest empty", "G0 evidence", "fail",
+     {"evaluation": lambda e: e.model_copy(update={"dataset_sha256": ""}),
+      "compressed": lambda e: e.model_copy(update={"dataset_sha256": ""}),
+      "dataset": lambda d: d.model_copy(update={"outputs": {"x": Output(path="x", sha256="", bytes=0)}})}),
+    ("scorer empty", "G0 evidence", "fail",
+     {"evaluation": lambda e: e.model_copy(update={"scorer_sha256": ""}),
+      "compressed": lambda e: e.model_copy(update={"scorer_sha256": ""})}),
+    ("no seeds", "G0 evidence", "not_run", {"compressed": lambda e: e.model_copy(update={"seeds": ()})}),
+    ("row twice", "G0 evidence", "fail",
+     {"evaluation": lambda e: e.model_copy(update={"open_loop": (*e.open_loop, e.open_loop[0])})}),
+    ("part of the split", "G0 evidence", "not_run", {"evaluation": lambda e: _of_row(e, "camera", "all", n=19)}),
+    ("one drive left out", "G0 evidence", "not_run", {"evaluation": lambda e: _of_row(e, "camera", "all", drives=1)}),
+    ("more than the split", "G0 evidence", "fail", {"evaluation": lambda e: _of_row(e, "camera", "all", n=21)}),
+    ("no rows at all", "G0 evidence", "not_run", {"evaluation": lambda e: e.model_copy(update={"open_loop": ()})}),
     ("no compressed", "G0 evidence", "not_run", {"compressed": lambda _: None}),
     ("nothing chosen", "G0 evidence", "not_run", {"compiled": lambda c: c.model_copy(update={"chosen": None})}),
     ("person visible", "G0 PII", "fail", {"dataset": lambda d: _pii(d, "present")}),
     ("state unknown", "G0 PII", "fail", {"dataset": lambda d: _pii(d, "unknown")}),
     ("blurred", "G0 PII", "not_run", {"dataset": lambda d: _pii(d, "blurred")}),
     ("samples uncounted", "G0 PII", "fail", {"dataset": lambda d: _proof(d, samples={"train": 99, "val": 10, "test": 20})}),
+    ("a split uncounted", "G0 PII", "fail",
+     {"dataset": lambda d: _proof(d, pii_states={"train": {"none_present": 50}, "val": {"none_present": 10}, "test": {}})}),
+    ("counted below zero", "G0 PII", "fail",
+     {"dataset": lambda d: _proof(d, pii_states={"train": {"none_present": 31, "blurred": -1}, "val": {"none_present": 10},
+                                                 "test": {"none_present": 20}})}),
+    ("no samples", "G0 PII", "not_run",
+     {"dataset": lambda d: _proof(d, samples={}, pii_states={"test": {"none_present": 0}})}),
     ("no proof", "G0 PII", "not_run", {"dataset": lambda d: d.model_copy(update={"metrics": {}})}),
     ("no proof", "G1 drives", "not_run", {"dataset": lambda d: d.model_copy(update={"metrics": {}})}),
     ("unreadable proof", "G1 drives", "not_run", {"dataset": lambda d: d.model_copy(update={"metrics": {"split_proof": 1}})}),
@@ -158,6 +189,14 @@ FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
      {"dataset": lambda d: _proof(d, shared_content={"train/val": 0, "train/test": 3, "val/test": 0})}),
     ("empty test", "G1 drives", "not_run",
      {"dataset": lambda d: _proof(d, drives={"train": ["d1"], "val": ["d4"], "test": []})}),
+    ("files unlisted", "G1 drives", "not_run", {"dataset": lambda d: _proof(d, files={"train": {}, "val": {}, "test": {}})}),
+    ("images not compared", "G1 drives", "not_run", {"dataset": lambda d: _proof(d, shared_content={})}),
+    ("self-test of nothing", "G2 scorer", "fail",
+     {"evaluation": lambda e: e.model_copy(
+         update={"findings": ("scorer self-test: passed 0 cases and caught 0 planted wrong scorers",)})}),
+    ("self-test in part", "G2 scorer", "fail",
+     {"evaluation": lambda e: e.model_copy(
+         update={"findings": ("scorer self-test: passed 3 of 27 cases and caught 8 planted wrong scorers",)})}),
     ("no self-test", "G2 scorer", "not_run", {"evaluation": lambda e: e.model_copy(update={"findings": ("camera is better",)})}),
     ("failed self-test", "G2 scorer", "fail",
      {"evaluation": lambda e: e.model_copy(update={"findings": ("scorer self-test: FAILED in oracle has no error",)})}),
@@ -172,6 +211,18 @@ FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("no interval", "G3 limits", "not_run",
      {"evaluation": lambda e: _row(e, "camera", "rain", fde_m=Interval(value=1.0, low=None, high=None))}),
     ("one drive", "G3 limits", "not_run", {"evaluation": lambda e: _of_row(e, "camera", "rain", drives=1)}),
+    ("few samples", "G3 limits", "not_run", {"evaluation": lambda e: _of_row(e, "camera", "rain", n=19)}),
+    ("no samples", "G3 limits", "not_run", {"evaluation": lambda e: _of_row(e, "camera", "rain", n=0)}),
+    ("below zero", "G3 limits", "fail",
+     {"evaluation": lambda e: _row(e, "camera", "rain", ade_m=Interval(value=-5.0, low=-5.0, high=-5.0))}),
+    ("NaN", "G3 limits", "fail", {"evaluation": lambda e: _row(e, "camera", "rain", ade_m=_nan("value"))}),
+    ("NaN above", "G3 limits", "fail", {"evaluation": lambda e: _row(e, "camera", "rain", ade_m=_nan("high"))}),
+    ("part with one drive", "G3 camera", "not_run",
+     {"evaluation": lambda e: _row(e, "camera", "lead", ade_vs_ego_only_m=Interval(value=5.0, low=None, high=None))}),
+    ("part with few samples", "G3 camera", "not_run", {"evaluation": lambda e: _of_row(e, "camera", "lead", n=3)}),
+    ("NaN", "G3 camera", "fail", {"evaluation": lambda e: _row(e, "camera", "lead", ade_vs_ego_only_m=_nan("low"))}),
+    ("outside its interval", "G3 camera", "not_run",
+     {"evaluation": lambda e: _row(e, "camera", "scene", ade_vs_ego_only_m=Interval(value=5.0, low=-3.0, high=-1.0))}),
     ("neither better nor worse than blind", "G3 camera", "not_run",
      {"evaluation": lambda e: _row(e, "camera", "scene", ade_vs_ego_only_m=Interval(value=-0.1, low=-0.3, high=0.1))}),
     ("one drive where the scene decides", "G3 camera", "not_run",
@@ -183,10 +234,17 @@ FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("not paired", "G3 camera", "not_run", {"evaluation": lambda e: _row(e, "camera", "lead", ade_vs_ego_only_m=None)}),
     ("collides", "G3 closed loop", "fail", {"evaluation": lambda e: _closed(e, 0.6, 30)}),
     ("no rate", "G3 closed loop", "fail", {"evaluation": lambda e: _closed(e, -0.5, 30)}),
+    ("NaN", "G3 closed loop", "fail", {"evaluation": lambda e: _closed(e, math.nan, 30)}),
+    ("no episodes", "G3 closed loop", "not_run", {"evaluation": lambda e: _closed(e, 0.0, 0)}),
     ("few episodes", "G3 closed loop", "not_run", {"evaluation": lambda e: _closed(e, 0.0, 3)}),
     ("not driven", "G3 closed loop", "not_run", {"evaluation": lambda e: e.model_copy(update={"closed_loop": ()})}),
     ("slice suffers", "G4 margins", "fail",
      {"compressed": lambda e: _row(e, "w8a16", "pedestrian", ade_m=sources.interval(1.2))}),
+    ("below zero", "G4 margins", "fail",
+     {"compressed": lambda e: _row(e, "w8a16", "rain", ade_m=Interval(value=-5.0, low=-5.0, high=-5.0))}),
+    ("NaN", "G4 margins", "fail", {"compressed": lambda e: _row(e, "w8a16", "rain", ade_m=_nan("value"))}),
+    ("no frames", "G4 margins", "fail", {"evaluation": lambda e: _of_row(e, "camera", "rain", n=0),
+                                         "compressed": lambda e: _of_row(e, "w8a16", "rain", n=0)}),
     ("other frames", "G4 margins", "fail", {"compressed": lambda e: _of_row(e, "w8a16", "rain", n=19)}),
     ("slice unscored", "G4 margins", "not_run", {"compressed": lambda e: _without(e, "w8a16", "rain")}),
     ("not evaluated", "G4 margins", "not_run", {"compressed": lambda _: None}),
@@ -199,11 +257,25 @@ FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("slower within bounds", "G4 latency", "fail", {"compiled": lambda c: _latency(c, sources.interval(405.0, 20.0))}),
     ("bounds overlap", "G4 latency", "not_run", {"compiled": lambda c: _latency(c, sources.interval(395.0, 20.0))}),
     ("no latency", "G4 latency", "not_run", {"compiled": lambda c: _latency(c, None, reason="none for v68")}),
+    ("no time", "G4 latency", "fail", {"compiled": lambda c: _latency(c, Interval(value=0.0, low=None, high=None))}),
+    ("NaN", "G4 latency", "fail", {"compiled": lambda c: _latency(c, _nan("value"))}),
+    ("uncosted operators", "G4 latency", "not_run",
+     {"compiled": lambda c: _latency(c, sources.interval(100.0, 1.0), reason="3 operators carry no cost")}),
+    ("outside its bounds", "G4 latency", "fail",
+     {"compiled": lambda c: _latency(c, Interval(value=500.0, low=1.0, high=2.0))}),
     ("other ruler", "G4 latency", "not_run",
      {"compiled": lambda c: _latency(c, sources.interval(100.0, 1.0), measured_on="device")}),
     ("check failed", "G4 toolchain", "fail", {"compiled": lambda c: _check(c, "soc_readback", "fail")}),
     ("check not run", "G4 toolchain", "not_run", {"compiled": lambda c: _check(c, "digest_before_load", "not_run")}),
     ("check missing", "G4 toolchain", "not_run", {"compiled": lambda c: _check(c, "no_float_islands", None)}),
+    ("chip guessed", "G4 toolchain", "not_run", {"compiled": lambda c: c.model_copy(update={"id_confirmed": False})}),
+    ("no checks", "G4 toolchain", "not_run", {"compiled": lambda c: _chosen(c, checks=())}),
+    ("check contradicts itself", "G4 toolchain", "fail",
+     {"compiled": lambda c: _chosen(c, checks=(*c.precision("w8a16").checks,
+                                               Check(name="soc_readback", status="fail", detail="seen")))}),
+    ("NaN", "G5 ladder", "fail", {"compiled": lambda c: _rung(c, "qdq->target", sqnr_db=math.nan)}),
+    ("no frames", "G5 ladder", "not_run", {"compiled": lambda c: _rung(c, "qdq->target", samples=0)}),
+    ("other precision", "G5 ladder", "not_run", {"compiled": lambda c: _rung(c, "qdq->target", precision="w8a8")}),
     ("rung failed", "G5 ladder", "fail", {"compiled": lambda c: _rung(c, "qdq->target", status="fail", reason="9 dB")}),
     ("rung under the floor", "G5 ladder", "fail", {"compiled": lambda c: _rung(c, "qdq->target", sqnr_db=12.0)}),
     ("lax tolerance", "G5 ladder", "fail",
@@ -317,8 +389,8 @@ def test_the_command_prints_one_document_and_is_skipped_the_second_time(tmp_path
     places = sources.write_sources(tmp_path)
     before = places.gates.read_bytes()
     done = _gate(places, "--json")
-    assert (done.returncode, json.loads(done.stdout)["state"]) == (0, "candidate")
-    assert "up to date, skipped" in done.stderr
+    document = json.loads(done.stdout)
+    assert (done.returncode, document["state"], document["skipped"]) == (0, "candidate", True)
     assert places.gates.read_bytes() == before
     assert read_manifest(places.gates.with_name("gates.json.manifest.json")).kind == "gate"
 
@@ -352,6 +424,28 @@ def test_thresholds_that_cannot_be_meant_are_refused(tmp_path: Path, old: str, n
     wrong.write_text(sources.DEFAULT_THRESHOLDS.read_text().replace(old, new))
     with pytest.raises(ConfigError, match=said):
         read_thresholds(wrong)
+
+
+def test_gates_forged_with_their_manifest_are_judged_again(tmp_path: Path) -> None:
+    places = sources.write_sources(tmp_path)
+    places.gates.write_text(json.dumps(json.loads(places.gates.read_text()) | {"state": "approved", "blocking": []}))
+    beside = places.gates.with_name("gates.json.manifest.json")
+    manifest = json.loads(beside.read_text())
+    manifest["outputs"]["gates.json"]["sha256"] = hashlib.sha256(places.gates.read_bytes()).hexdigest()
+    beside.write_text(json.dumps(manifest))
+    done = _gate(places, "--json")
+    assert json.loads(done.stdout)["state"] == json.loads(places.gates.read_text())["state"] == "candidate"
+
+
+def test_a_dataset_or_evaluation_changed_after_the_fact_is_refused(tmp_path: Path) -> None:
+    places = sources.write_sources(tmp_path)
+    (places.dataset / "samples.lance/data.bin").write_bytes(b"other rows")
+    done = _gate(places)
+    assert (done.returncode, "samples.lance" in done.stderr) == (1, True)
+    (places.dataset / "samples.lance/data.bin").write_bytes(b"rows")
+    places.evaluation.write_text(places.evaluation.read_text() + " ")
+    done = _gate(places)
+    assert (done.returncode, "changed after it was evaluated" in done.stderr) == (1, True)
 
 
 def test_a_compile_changed_after_the_fact_is_refused(tmp_path: Path) -> None:

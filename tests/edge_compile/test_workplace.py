@@ -28,13 +28,27 @@ def test_a_failure_keeps_the_log_and_names_it(tmp_path: Path) -> None:
 
 
 def test_what_a_killed_compile_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
-    ours = [tmp_path / f".tmp-{'a' * 12}-{kind}out" for kind in ("", "old-", "scratch-")]
-    others = [tmp_path / name for name in (f".tmp-{'a' * 12}-scratch-other", ".tmp-mine-out", "out.txt")]
+    token = "a" * 12
+    (tmp_path / "out").mkdir()
+    ours = [tmp_path / f".tmp-{kind}{token}-out" for kind in ("", "old-", "scratch-")]
+    # The last is what a compile into a folder called scratch-out has in its hands at this moment.
+    others = [tmp_path / name for name in (f".tmp-scratch-{token}-other", ".tmp-mine-out", f".tmp-{token}-scratch-out")]
     for folder in (*ours, *others):
         folder.mkdir()
+    file = tmp_path / f".tmp-{token}-out.manifest.json"
+    file.touch()
     with open_workplace(tmp_path / "out"):
-        assert not any(folder.exists() for folder in ours)
+        assert not any(path.exists() for path in (*ours, file))
     assert all(folder.exists() for folder in others)
+
+
+def test_a_result_that_was_moved_aside_and_never_replaced_goes_back(tmp_path: Path) -> None:
+    aside = tmp_path / f".tmp-old-{'a' * 12}-out"
+    aside.mkdir()
+    (aside / "manifest.json").write_text("the only copy")
+    with open_workplace(tmp_path / "out"):
+        assert (tmp_path / "out/manifest.json").read_text() == "the only copy"
+    assert not aside.exists()
 
 
 def test_a_second_compile_into_the_same_folder_is_refused(tmp_path: Path) -> None:
