@@ -144,7 +144,19 @@ def _load(name: str, entry: Entry) -> Any:
         app.command(name=name)(target)
     command = typer_command(app)
     command.name = name
+    for leaf in getattr(command, "commands", {"": command}).values():
+        _make_readable(leaf)
     return command
+
+
+def _make_readable(command: Any) -> None:
+    """Let a help page wrap its paragraphs to the window, and name arguments and lists as people do."""
+    command.help = "\n\n".join(" ".join(text.split()) for text in (command.help or "").split("\n\n"))
+    for parameter in command.params:
+        if parameter.metavar is None and parameter.param_type_name == "argument":
+            parameter.metavar = parameter.name.upper()
+        elif parameter.metavar is None and getattr(parameter, "multiple", False):
+            parameter.metavar = "<path>" if "Path" in parameter.bare_type() else "<str>"
 
 
 def _missing_package(error: ModuleNotFoundError, command: str) -> Exception:

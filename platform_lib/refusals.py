@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 from typing import TYPE_CHECKING
 
 from platform_lib.errors import PlatformError
@@ -45,7 +44,7 @@ def refused_by_system(error: OSError, *, where: str) -> PlatformError:
     """
     place = error.filename
     if isinstance(place, bytes):
-        place = os.fsdecode(place)
+        place = place.decode(errors="surrogateescape")
     remedy = _REMEDIES.get(
         error.errno or 0, "check that this place can be reached and used, then run the command again"
     )

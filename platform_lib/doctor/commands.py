@@ -21,11 +21,15 @@ from platform_lib.home import find_home
 from platform_lib.options import HomeOption, JsonOption
 
 _MARKS = {"ok": "[green]ok[/]     ", "warning": "[yellow]warning[/]", "missing": "[bold red]missing[/]"}
+_HEADINGS = {"deep": "tried, each in a process of its own"}
 
 
 def doctor(
     home: HomeOption = None,
-    deep: Annotated[bool, typer.Option("--deep", help="Start the heavy parts once, too: some seconds each.")] = False,
+    deep: Annotated[
+        bool,
+        typer.Option("--deep", help="Also try PostgreSQL, Ray, torch and QNN, each by itself: up to a minute."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Say what is installed, what is missing, what that disables, and how to mend it; changes nothing.
@@ -44,7 +48,7 @@ def doctor(
 
 
 def examine(root: Path, *, deep: bool) -> Iterator[Finding]:
-    """Yield every finding for the home at `root`; `deep` starts PostgreSQL, Ray, torch and QNN as well."""
+    """Yield every finding for the home at `root`; `deep` tries PostgreSQL, Ray, torch and QNN as well."""
     yield from check_packages()
     yield from check_parts()
     yield from check_machine(root)
@@ -58,7 +62,7 @@ def _show(findings: tuple[Finding, ...], *, ready: bool) -> None:
     for finding in findings:
         if finding.group != group:
             group = finding.group
-            OUT.print(f"\n[bold]{group}[/]")
+            OUT.print(f"\n[bold]{_HEADINGS.get(group, group)}[/]")
         OUT.print(f"  {_MARKS[finding.status]} {finding.name:<11} {escape(finding.detail)}", highlight=False)
         if finding.disables is not None:
             OUT.print(f"          disables: {escape(finding.disables)}", highlight=False)

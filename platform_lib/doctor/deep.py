@@ -1,4 +1,4 @@
-"""Start each heavy part once, in a process of its own."""
+"""Try each heavy part once, in a process of its own."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PROBES = {
 
 
 def check_deep() -> Iterator[Finding]:
-    """Start every part that `platform_lib.doctor.probe` knows; some seconds each."""
+    """Try every part that `platform_lib.doctor.probe` knows; some seconds each."""
     for name, disables in _PROBES.items():
         yield run_probe(name, disables)
 

@@ -72,7 +72,7 @@ def _postgres() -> Finding:
 def _ray() -> Finding:
     if _package_folder("ray") is None:
         return _absent("ray", "ingest, dataset, train, tune, demo")
-    return Finding("parts", "ray", "ok", f"{installed_version('ray')}; --deep imports it", demo=True)
+    return Finding("parts", "ray", "ok", f"{installed_version('ray')}; --deep tries it", demo=True)
 
 
 def _qnn() -> Finding:
@@ -85,7 +85,7 @@ def _qnn() -> Finding:
         detail = f"HTP backend incomplete: {', '.join(absent)} (the wheel has it on Linux x86_64)"
         remedy = "use an x86_64 Linux machine; pip install --force-reinstall -c constraints.txt onnxruntime-qnn"
         return Finding("parts", "qnn", "missing", detail, disables, remedy, demo=True)
-    detail = f"onnxruntime-qnn {installed_version('onnxruntime-qnn')}, HTP backend found; --deep registers it"
+    detail = f"onnxruntime-qnn {installed_version('onnxruntime-qnn')}, HTP backend found; --deep tries it"
     return Finding("parts", "qnn", "ok", detail, demo=True)
 
 

@@ -22,20 +22,22 @@ def _postgres() -> str:
         # A pooled connection would outlive its use, and the server wait for it while stopping.
         with embedded_postgres(home) as uri, create_engine(uri, poolclass=NullPool).connect() as connection:
             version = connection.execute(text("show server_version")).scalar_one()
-    return f"PostgreSQL {version} started, answered and stopped"
+    return f"PostgreSQL {version} starts, answers and stops"
 
 
 def _ray() -> str:
     import ray
 
-    return f"ray {ray.__version__} imports"
+    return f"Ray {ray.__version__} can be imported; no cluster was started"
 
 
 def _torch() -> str:
     import torch
 
     product = torch.ones(2, 2) @ torch.ones(2, 2)
-    return f"torch {torch.__version__} multiplies ({product.sum().item():g}), CUDA {torch.cuda.is_available()}"
+    if product.sum().item() != 8.0:
+        raise RuntimeError(f"torch {torch.__version__} multiplies wrongly: {product.tolist()}")
+    return f"torch {torch.__version__} multiplies, {'with' if torch.cuda.is_available() else 'without'} CUDA"
 
 
 def _qnn() -> str:
@@ -46,7 +48,7 @@ def _qnn() -> str:
     devices = [item for item in onnxruntime.get_ep_devices() if item.ep_name == "QNNExecutionProvider"]
     if not devices or not Path(onnxruntime_qnn.get_qnn_htp_path()).is_file():
         raise RuntimeError("the QNN provider registers but offers no device, or the HTP backend is not there")
-    return f"QNN provider registered, {len(devices)} devices, HTP backend found"
+    return "the QNN provider registers and offers its device, and the HTP backend is there; nothing was compiled"
 
 
 PROBES: Mapping[str, Callable[[], str]] = {"postgresql": _postgres, "ray": _ray, "torch": _torch, "qnn": _qnn}
