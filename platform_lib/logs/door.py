@@ -305,6 +305,6 @@ def decode_cdr(message_type: str, schema_text: str, payloads: Iterable[bytes]) -
         CorruptLog: A payload does not fit the definition.
         UnsupportedLog: The definition holds a type that is not decoded (wstring, a missing definition).
     """
-    from platform_lib.logs.cdr import decode_payloads
+    from platform_lib.logs.schemas.cdr import decode_payloads
 
     return decode_payloads(message_type, schema_text, payloads)

@@ -12,9 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from platform_lib.errors import CorruptLog, UnsupportedLog
-from platform_lib.logs.cdr import message_decoder
 from platform_lib.logs.faults import REMEDY, translated
-from platform_lib.logs.json_fields import json_decoder
 from platform_lib.logs.model import (
     DATA,
     PUBLISH,
@@ -26,7 +24,9 @@ from platform_lib.logs.model import (
     Window,
     unique,
 )
-from platform_lib.logs.payloads import Payloads, Rows
+from platform_lib.logs.payloads import Rows
+from platform_lib.logs.schemas.decoders import TopicDecoder, topic_decoder
+from platform_lib.logs.schemas.faulty import FaultyPayload
 
 Index = npt.NDArray[np.int64]
 RAW_SCHEMA = pa.schema(
@@ -82,33 +82,6 @@ class Loaded:
     attachments: tuple[Attachment, ...] = ()
 
 
-class TopicDecoder(Protocol):
-    """Decodes payloads into columns."""
-
-    def fields(self) -> list[pa.Field]:
-        """Return the Arrow fields, in order."""
-
-    def decode(self, raw: npt.NDArray[np.uint8], start: Index, length: Index) -> list[pa.Array]:
-        """Return one array a field."""
-
-
-def topic_decoder(topic: Topic) -> TopicDecoder | str:
-    """Return the decoder of a topic, or why there is none."""
-    pair = (topic.message_encoding, topic.schema_encoding)
-    try:
-        match pair:
-            case ("cdr", "ros2msg") | ("ros1", "ros1msg"):
-                if topic.message_type is None or topic.schema_text is None:
-                    return "the log has no message definition for it"
-                return message_decoder(topic.message_type, topic.schema_text, ros1=pair[0] == "ros1")
-            case ("json", "jsonschema" | ""):
-                return json_decoder(topic.schema_text)
-            case _:
-                return f"messages are encoded as {pair[0]!r} with a schema in {pair[1]!r}"
-    except UnsupportedLog as error:
-        return error.what
-
-
 class TopicSource:
     """The `Source` of a log made of topics."""
 
@@ -130,8 +103,11 @@ class TopicSource:
         for number, name in enumerate(unique([topic.name for topic in loaded.topics])):
             topic = loaded.topics[number]
             self._numbers[name] = number
-            decoder = topic_decoder(topic)
+            decoder = topic_decoder(
+                topic.message_encoding, topic.schema_encoding, topic.message_type, topic.schema_text, topic.schema_data
+            )
             if isinstance(decoder, str):
+                report.unsupported[name] = decoder
                 report.problems.append(f"topic '{name}' is given as raw payloads: {decoder}")
             else:
                 self._decoders[name] = decoder
@@ -169,7 +145,7 @@ class TopicSource:
                 if found is None:
                     break
                 stream = by_number[found[0]]
-                batch = _times(found[1]) if times_only else self._batch(stream, found[1], decode=decode)
+                batch = _times(found[1]) if times_only else self._batch(stream, found[1], columns, decode=decode)
             counts[found[0]] += batch.num_rows
             yield stream, batch
         for number, stream in by_number.items():
@@ -177,24 +153,29 @@ class TopicSource:
                 what = f"topic '{stream.name}' has {counts[number]} messages, its index counts {stream.rows}"
                 raise CorruptLog(what, where=self._path, remedy=REMEDY)
 
-    def _batch(self, stream: Stream, rows: Rows, *, decode: bool) -> pa.RecordBatch:
+    def _batch(self, stream: Stream, rows: Rows, columns: Sequence[str] | None, *, decode: bool) -> pa.RecordBatch:
         times = _times(rows).columns
         decoder = self._decoders.get(stream.name) if decode else None
         if decoder is None:
             return pa.RecordBatch.from_arrays([*times, rows.payloads.views()], schema=RAW_SCHEMA)
-        columns = self._decode(stream.name, decoder, rows.payloads)
-        return pa.RecordBatch.from_arrays([*times, *columns], schema=stream.schema)
+        names = stream.schema.names[len(times) :]
+        wanted = [number for number, name in enumerate(names) if columns is None or name in columns]
+        fields = [*range(len(times)), *(number + len(times) for number in wanted)]
+        return pa.RecordBatch.from_arrays(
+            [*times, *self._decode(stream.name, decoder, rows, wanted)],
+            schema=pa.schema([stream.schema.field(number) for number in fields]),
+        )
 
-    def _decode(self, name: str, decoder: TopicDecoder, payloads: Payloads) -> list[pa.Array]:
-        raw, start = payloads.joined()
+    def _decode(self, name: str, decoder: TopicDecoder, rows: Rows, wanted: list[int]) -> list[pa.Array]:
         try:
-            return decoder.decode(raw, start, payloads.length)
-        except (CorruptLog, UnsupportedLog) as error:
-            raise type(error)(
-                f"topic '{name}': {error.what}",
-                where=self._path,
-                remedy=error.remedy or "read the payload with decode=False",
-            ) from error
+            return decoder.decode(rows.payloads, wanted)
+        except FaultyPayload as error:
+            what = f"topic '{name}', the message at {int(rows.log_time_ns[error.row])} ns: {error.what}"
+            remedy = error.remedy or "read the payload with decode=False"
+            raise CorruptLog(what, where=self._path, remedy=remedy) from error
+        except UnsupportedLog as error:
+            remedy = error.remedy or "read the payload with decode=False"
+            raise UnsupportedLog(f"topic '{name}': {error.what}", where=self._path, remedy=remedy) from error
 
     def close(self) -> None:
         """Release the file."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +55,13 @@ class Payloads:
             np.concatenate([_NO_ROWS, *(piece.length for piece in pieces)]),
             np.concatenate(prefixes) if len(prefixes) == len(pieces) > 0 else None,
         )
+
+    def each(self) -> Iterator[bytes]:
+        """Yield every payload, copied."""
+        sources = [memoryview(buffer) for buffer in self.buffers]
+        stops = (self.start + self.length).tolist()
+        for number, start, stop in zip(self.buffer.tolist(), self.start.tolist(), stops, strict=True):
+            yield bytes(sources[number][start:stop])
 
     def take(self, rows: slice | Index) -> Payloads:
         """Return some of the payloads; buffers that none of them needs are let go."""

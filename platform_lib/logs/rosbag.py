@@ -21,7 +21,6 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from rosbags.typesys import Stores, TypesysError, get_typestore
 
 from platform_lib.errors import CorruptLog, UnsupportedLog
-from platform_lib.logs.cdr import decode_payloads
 from platform_lib.logs.extents import Index, IndexedRows, TopicIndex
 from platform_lib.logs.faults import REMEDY, translated
 from platform_lib.logs.mcap_file import load_mcap
@@ -29,7 +28,8 @@ from platform_lib.logs.merging import merged
 from platform_lib.logs.messages import Loaded, Topic, TopicSource
 from platform_lib.logs.model import Report, Window
 from platform_lib.logs.payloads import Payloads, Rows
-from platform_lib.logs.ros_schema import normal_name
+from platform_lib.logs.schemas.cdr import decode_payloads
+from platform_lib.logs.schemas.rosmsg import normal_name
 
 _METADATA = "metadata.yaml"
 _LOOKUP_ROWS = 500

@@ -1,4 +1,4 @@
-"""ROS message definitions (ros2msg, ros1msg text) -> a tree of types, and the tree -> Arrow types.
+"""ROS message definitions (ros2msg, ros1msg text) -> a tree of types. Pure.
 
 Source: ROS 2 interface definition, https://docs.ros.org/en/rolling/Concepts/Basic/About-Interfaces.html (2026-11-20).
 """
@@ -8,69 +8,31 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-import pyarrow as pa
-
 from platform_lib.errors import UnsupportedLog
+from platform_lib.logs.schemas import kinds
+from platform_lib.logs.schemas.kinds import Array, Struct, Text, Type
 
 _SEPARATOR = re.compile(r"^=+[ \t]*$", re.MULTILINE)
 _FIELD = re.compile(
     r"^(?P<type>[A-Za-z][A-Za-z0-9_/]*)(?:<=\d+)?(?P<array>\[(?:<=)?\d*\])?\s+(?P<name>[A-Za-z][A-Za-z0-9_]*)\s*(?P<rest>.*)$"
 )
-_STRING_TYPES = ("string", "wstring")
-
-
-@dataclass(frozen=True, slots=True)
-class Primitive:
-    """A number or bool: its numpy code without byte order (``"f8"``), and its Arrow type."""
-
-    code: str
-    arrow: pa.DataType
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes on the wire; also its alignment in CDR."""
-        return int(self.code[1])
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A UTF-8 string."""
-
-
-@dataclass(frozen=True, slots=True)
-class Array:
-    """A fixed array (`count` given) or a sequence (`count` is ``None``)."""
-
-    item: Type
-    count: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class Struct:
-    """A message: its name and its fields in order."""
-
-    name: str
-    fields: tuple[tuple[str, Type], ...]
-
-
-Type = Primitive | Text | Array | Struct
 
 _NUMBERS = {
-    "bool": Primitive("b1", pa.bool_()),
-    "int8": Primitive("i1", pa.int8()),
-    "uint8": Primitive("u1", pa.uint8()),
-    "int16": Primitive("i2", pa.int16()),
-    "uint16": Primitive("u2", pa.uint16()),
-    "int32": Primitive("i4", pa.int32()),
-    "uint32": Primitive("u4", pa.uint32()),
-    "int64": Primitive("i8", pa.int64()),
-    "uint64": Primitive("u8", pa.uint64()),
-    "float32": Primitive("f4", pa.float32()),
-    "float64": Primitive("f8", pa.float64()),
-    "char": Primitive("u1", pa.uint8()),
+    "bool": kinds.BOOL,
+    "int8": kinds.INT8,
+    "uint8": kinds.UINT8,
+    "int16": kinds.INT16,
+    "uint16": kinds.UINT16,
+    "int32": kinds.INT32,
+    "uint32": kinds.UINT32,
+    "int64": kinds.INT64,
+    "uint64": kinds.UINT64,
+    "float32": kinds.FLOAT32,
+    "float64": kinds.FLOAT64,
+    "char": kinds.UINT8,
 }
-_ROS2 = _NUMBERS | {"byte": Primitive("u1", pa.uint8())}
-_ROS1 = _NUMBERS | {"byte": Primitive("i1", pa.int8())}
+_ROS2 = _NUMBERS | {"byte": kinds.UINT8}
+_ROS1 = _NUMBERS | {"byte": kinds.INT8}
 _ROS1_TIMES: dict[str, Type] = {
     "time": Struct("time", (("sec", _NUMBERS["uint32"]), ("nsec", _NUMBERS["uint32"]))),
     "duration": Struct("duration", (("sec", _NUMBERS["int32"]), ("nsec", _NUMBERS["int32"]))),
@@ -174,7 +136,7 @@ class _Resolver:
         if name == "string":
             return Text()
         if name == "wstring":
-            raise _unsupported(self._root, "a wstring")
+            return Text(wide=True)
         if name in self._times:
             return self._times[name]
         if "/" in name:
@@ -183,27 +145,6 @@ class _Resolver:
         if name == "Header" and sibling not in self._definitions:
             return self.struct("std_msgs/msg/Header")
         return self.struct(sibling)
-
-
-def arrow_type(kind: Type) -> pa.DataType:
-    """Return the Arrow type that values of `kind` have: ``uint8[]`` is binary, ``uint8[16]`` fixed-size binary."""
-    match kind:
-        case Primitive():
-            return kind.arrow
-        case Text():
-            return pa.string()
-        case Struct():
-            return pa.struct([pa.field(name, arrow_type(item)) for name, item in kind.fields])
-        case Array():
-            if is_bytes(kind):
-                return pa.binary() if kind.count is None else pa.binary(kind.count)
-            item = arrow_type(kind.item)
-            return pa.list_(item) if kind.count is None else pa.list_(item, kind.count)
-
-
-def is_bytes(kind: Array) -> bool:
-    """Whether the array is a blob of bytes (``uint8``, ROS 2 ``byte``, ``char``)."""
-    return isinstance(kind.item, Primitive) and kind.item.code == "u1"
 
 
 def _unsupported(where: str, what: str) -> UnsupportedLog:

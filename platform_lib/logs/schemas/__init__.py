@@ -1,0 +1,1 @@
+"""Message definitions, and payloads decoded by them into Arrow columns."""

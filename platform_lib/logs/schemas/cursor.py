@@ -1,0 +1,191 @@
+"""Where each of many messages is being read: CDR's alignment, and the proof that a read stays inside its message.
+
+Source: OMG DDS-XTypes 1.3, 7.4.1 (XCDR version 1); ROS 1 serialisation, http://wiki.ros.org/msg (2026-11-20).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from platform_lib.logs.schemas.faulty import FaultyPayload
+from platform_lib.logs.schemas.kinds import UINT32, Primitive
+from platform_lib.logs.schemas.memory import Bytes, Index, Memory
+from platform_lib.logs.schemas.walk import Program, walk
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """How payloads are written.
+
+    Attributes:
+        order: ``"<"`` or ``">"``.
+        plain: ROS 1: no alignment, strings without a closing NUL.
+    """
+
+    order: str
+    plain: bool = False
+
+
+class Cursor:
+    """A position in each of M messages, moved on by every read.
+
+    As long as all messages have had the same layout, one number says where they are (`step`), and values are copied
+    with a stride where the messages lie evenly. The first string or sequence whose length differs ends that.
+    """
+
+    def __init__(
+        self,
+        memory: Memory,
+        wire: Wire,
+        origin: Index,
+        end: Index,
+        *,
+        pos: Index | None = None,
+        owner: Index | None = None,
+    ) -> None:
+        """Stand at the start of messages, or at values inside them.
+
+        Args:
+            memory: Where they are.
+            wire: How they are written.
+            origin: (M,) where each message's body starts, what alignment counts from.
+            end: (M,) where it stops.
+            pos: (M,) where to stand; at `origin` by default.
+            owner: (M,) which payload each position is in; its own number by default.
+        """
+        self.memory = memory
+        self.wire = wire
+        self.rows = int(origin.size)
+        self._origin, self._end, self._owner = origin, end, owner
+        self._pos = origin if pos is None else pos
+        self._step = 0 if pos is None else None
+        self._stride = memory.stride(origin) if pos is None else None
+        self._shortest = int((end - origin).min(initial=np.iinfo(np.int64).max))
+
+    def part(self, chosen: Index, pos: Index | None = None) -> Cursor:
+        """Return a cursor of some rows (any number of times each), at their own positions or at `pos`."""
+        owner = chosen if self._owner is None else self._owner[chosen]
+        pos = self.pos[chosen] if pos is None else pos
+        return Cursor(self.memory, self.wire, self._origin[chosen], self._end[chosen], pos=pos, owner=owner)
+
+    @property
+    def pos(self) -> Index:
+        """The next byte of every message."""
+        return self._pos if self._step is None else self._origin + self._step
+
+    @property
+    def left(self) -> Index:
+        """How many bytes are left of every message."""
+        return self._end - self.pos
+
+    def move(self, pos: Index, rows: Index | slice = slice(None)) -> None:
+        """Continue at `pos`, for all or some rows; refuse to pass a message's end."""
+        if self._step is not None:
+            self._pos, self._step = self.pos, None
+        self._pos = self._pos.copy()
+        self._pos[rows] = pos
+        self._check(self._pos)
+
+    def fail(self, bad: npt.NDArray[np.bool_], what: str, remedy: str | None = None) -> None:
+        """Refuse the first message for which `bad` holds, if there is one."""
+        if bool(bad.any()):
+            row = int(np.argmax(bad))
+            raise FaultyPayload.at(row if self._owner is None else int(self._owner[row]), what, remedy=remedy)
+
+    def _check(self, stop: Index) -> None:
+        self.fail(stop > self._end, "a message ends inside a field")
+
+    def walk(self, steps: Program, count: Index, starts: Index) -> Index:
+        """Pass ``count[r]`` values of a program in every message; `starts`, unless empty, takes where each begins."""
+        stop = self.pos.copy()
+        first = np.cumsum(count) - count
+        wire = np.array([self.wire.order == ">", self.wire.plain])
+        for raw, rows, base in self.memory.split(stop):
+            pos, origin, end = stop[rows] - base, self._origin[rows] - base, self._end[rows] - base
+            mine = np.empty(int(count[rows].sum()) if starts.size else 0, np.int64)
+            places = np.cumsum(count[rows]) - count[rows]
+            bad = walk(raw, pos, origin, end, steps, count[rows], places, mine, wire)
+            if bad >= 0:
+                self.fail(np.arange(self.rows) == np.arange(self.rows)[rows][bad], "a message ends inside a field")
+            stop[rows] = pos + base
+            if starts.size:
+                starts[np.repeat(first[rows] - places, count[rows]) + np.arange(mine.size)] = mine + base
+        if self._step is not None and (step := _same(stop - self._origin)) is not None:
+            self._step = step
+        else:
+            self._pos, self._step = stop, None
+        return starts
+
+    def align(self, size_bytes: int, rows: npt.NDArray[np.bool_] | None = None) -> None:
+        """Move to the next multiple of `size_bytes`, all messages or only `rows`."""
+        if self.wire.plain or size_bytes <= 1:
+            return
+        if self._step is not None and (rows is None or bool(rows.all())):
+            self._step += -self._step % size_bytes
+            return
+        pos = self.pos
+        aligned = pos + (self._origin - pos) % size_bytes
+        self._pos, self._step = aligned if rows is None else np.where(rows, aligned, pos), None
+
+    def take(self, length_bytes: int | Index) -> Index:
+        """Move on by `length_bytes` and return where each message was; refuse to pass its end."""
+        start = self.pos
+        if self._step is not None and (step := _same(length_bytes)) is not None:
+            if self._step + step > self._shortest:
+                self._check(start + step)
+            self._step += step
+            return start
+        stop = start + length_bytes
+        self._check(stop)
+        self._pos, self._step = stop, None
+        return start
+
+    def numbers(self, kind: Primitive, count: int = 1) -> npt.NDArray[Any]:
+        """Read `count` numbers a message, in native byte order: (M,) for one, else (M, count)."""
+        self.align(kind.size_bytes)
+        dtype = np.dtype(self.wire.order + ("u1" if kind.code == "b1" else kind.code))
+        before = self._step
+        start = self.take(kind.size_bytes * count)
+        if before is not None and self._stride is not None and self.rows:
+            values = self.memory.every(int(self._origin[0]) + before, self._stride, self.rows, dtype, count)
+        else:
+            values = self.memory.gather(start, dtype, count)
+        values = native(values, kind)
+        return values[:, 0] if count == 1 else values
+
+    def length(self) -> Index:
+        """Read the 32-bit length of a string or sequence."""
+        return self.numbers(UINT32).astype(np.int64)
+
+    def bytes(self, length: Index) -> Bytes:
+        """Read `length` bytes of every message, joined."""
+        before = self._step
+        same = _same(length) if before is not None and self._stride is not None else None
+        start = self.take(length)
+        if before is not None and self._stride is not None and same:
+            first = int(self._origin[0]) + before
+            return self.memory.every(first, self._stride, self.rows, np.dtype("u1"), same).reshape(-1)
+        return self.memory.pieces(start, length)
+
+
+def native(values: npt.NDArray[Any], kind: Primitive) -> npt.NDArray[Any]:
+    """Return wire values as this machine holds them."""
+    if kind.code == "b1":
+        flags: npt.NDArray[np.bool_] = values != 0
+        return flags
+    held: npt.NDArray[Any] = values.astype(values.dtype.newbyteorder("="), copy=False)
+    return held
+
+
+def _same(length: int | Index) -> int | None:
+    """Return the one value that all have, if they have."""
+    if isinstance(length, int):
+        return length
+    if not length.size:
+        return 0
+    first = int(length[0])
+    return first if bool((length == first).all()) else None
