@@ -69,6 +69,13 @@ def test_version() -> None:
     assert re.fullmatch(r"drivetrain \d+\.\d+\.\d+\n", _run("--version").stdout)
 
 
+def test_help_wraps_its_paragraphs_to_the_window_and_names_arguments() -> None:
+    shown = _run("dataset", "--help", COLUMNS="300").stdout
+    assert "Usage: drivetrain dataset [OPTIONS] {NAME}" in shown
+    assert re.search(r"^ Camera frames are joined .* in the manifest\.\s*$", shown, re.MULTILINE)
+    assert "list[" not in _run("log", "info", "--help").stdout
+
+
 def test_no_command_shows_the_help_and_is_no_success() -> None:
     done = _run()
     assert done.returncode == 2
@@ -281,6 +288,8 @@ def test_the_completion_script_can_be_shown() -> None:
         ("drivetrain d", {"demo", "doctor", "drives", "dataset"}),
         ("drivetrain doctor --de", {"--deep"}),
         ("drivetrain zz", set()),
+        ("drivetrain log ", {"info", "head", "export"}),
+        ("drivetrain log info --re", {"--recover"}),
     ],
 )
 def test_bash_completes_names_and_options(line: str, expected: set[str]) -> None:
