@@ -31,7 +31,7 @@ from platform_lib.logs.schemas.kinds import (
     arrow_type,
     is_bytes,
 )
-from platform_lib.logs.schemas.memory import Index, Memory
+from platform_lib.logs.schemas.memory import Index, Memory, heads
 from platform_lib.logs.schemas.rosmsg import parse_definition
 from platform_lib.logs.schemas.walk import least_bytes, program
 
@@ -252,7 +252,8 @@ class MessageDecoder:
 
         Args:
             payloads: One message each.
-            wanted: Which fields, by number, ascending; all by default. The others are passed over, unread.
+            wanted: Which fields, by number, ascending; all by default. The others are passed over, and what comes
+                after the last wanted one may not be looked at.
 
         Returns:
             One array a wanted field, in the order of `fields`.
@@ -260,11 +261,20 @@ class MessageDecoder:
         Raises:
             FaultyPayload: A payload does not fit the definition.
         """
-        chosen = frozenset(range(len(self.root.fields)) if wanted is None else wanted)
+        chosen = range(len(self.root.fields)) if wanted is None else wanted
+        if chosen and chosen[-1] + 1 < len(self.root.fields) and (first := heads(payloads)) is not None:
+            try:
+                return self._decode(first, frozenset(chosen), chosen[-1] + 1)
+            except FaultyPayload:
+                pass  # a wanted field lies further inside, or the payload is faulty: the whole of it will tell
+        return self._decode(payloads, frozenset(chosen), len(self.root.fields))
+
+    def _decode(self, payloads: Payloads, chosen: frozenset[int], stop: int) -> list[pa.Array]:
+        """Decode fields up to number `stop`, not included."""
         memory, start = Memory.of(payloads)
         end = start + payloads.length
         if self.ros1:
-            return self._columns(Cursor(memory, Wire("<", plain=True), start, end), chosen)
+            return self._columns(Cursor(memory, Wire("<", plain=True), start, end), chosen, stop)
         short = payloads.length < _ENCAPSULATION_BYTES
         if bool(short.any()):
             raise FaultyPayload.at(int(np.argmax(short)), "a CDR payload is shorter than its 4-byte header")
@@ -273,30 +283,33 @@ class MessageDecoder:
         body = start + _ENCAPSULATION_BYTES
         if bool((kinds == kinds[:1]).all()):
             wire = _wire(int(kinds[0]) if kinds.size else 1)
-            return self._columns(Cursor(memory, wire, body, end), chosen)
-        return self._mixed(memory, kinds, body, end, chosen)
+            return self._columns(Cursor(memory, wire, body, end), chosen, stop)
+        return self._mixed(memory, kinds, body, end, chosen, stop)
 
-    def _mixed(self, memory: Memory, kinds: Index, body: Index, end: Index, chosen: frozenset[int]) -> list[pa.Array]:
+    def _mixed(
+        self, memory: Memory, kinds: Index, body: Index, end: Index, chosen: frozenset[int], stop: int
+    ) -> list[pa.Array]:
         parts, places = [], []
         for kind in np.unique(kinds).tolist():
             rows = np.flatnonzero(kinds == kind)
             whole = Cursor(memory, _wire(kind), body, end)
-            parts.append(self._columns(whole.part(rows), chosen))
+            parts.append(self._columns(whole.part(rows), chosen, stop))
             places.append(rows)
         order = pa.array(np.argsort(np.concatenate(places), kind="stable"))
         return [pa.concat_arrays(list(pieces)).take(order) for pieces in zip(*parts, strict=True)]
 
-    def _columns(self, cursor: Cursor, chosen: frozenset[int]) -> list[pa.Array]:
+    def _columns(self, cursor: Cursor, chosen: frozenset[int], stop: int) -> list[pa.Array]:
         if not self.root.fields:
             _read_empty(cursor)
         columns = []
-        for number, (_, item) in enumerate(self.root.fields):
+        for number, (_, item) in enumerate(self.root.fields[:stop]):
             if number in chosen:
                 columns.append(_read(item, cursor))
             else:
                 _skip(item, cursor)
-        most = 0 if cursor.wire.plain else _MOST_PADDING_BYTES
-        cursor.fail(cursor.left > most, "bytes follow the last field: another definition")
+        if stop == len(self.root.fields):
+            most = 0 if cursor.wire.plain else _MOST_PADDING_BYTES
+            cursor.fail(cursor.left > most, "bytes follow the last field: another definition")
         return columns
 
 

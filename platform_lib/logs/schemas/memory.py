@@ -17,7 +17,27 @@ Bytes = npt.NDArray[np.uint8]
 _LARGE_BYTES = 4096
 # From this mean length on, copying row by row beats one gather with an 8-byte index for every byte.
 _BLOB_BYTES = 64
+# Room for what comes before the blob of an image or a point cloud.
+_HEAD_BYTES = 1024
 _LIST_LIMIT = 2**31 - 1
+
+
+def heads(payloads: Payloads) -> Payloads | None:
+    """Return the first bytes of large payloads, copied together; ``None`` where the whole ones are no dearer."""
+    if len(payloads.buffers) < 2 or int(payloads.length.sum()) < _LARGE_BYTES * payloads.length.size:
+        return None
+    found = np.zeros(payloads.length.size, np.dtype((np.void, _HEAD_BYTES)))
+    for number, buffer in enumerate(payloads.buffers):
+        rows = np.flatnonzero(payloads.buffer == number)
+        places = payloads.start[rows]
+        view = anywhere(buffer, found.dtype)
+        inside = places < view.size
+        found[rows[inside]] = view[places[inside]]
+        for row, place in zip(rows[~inside].tolist(), places[~inside].tolist(), strict=True):
+            found[row] = bytes(memoryview(buffer)[place : place + _HEAD_BYTES]).ljust(_HEAD_BYTES, b"\0")
+    start = np.arange(found.size, dtype=np.int64) * _HEAD_BYTES
+    length = np.minimum(payloads.length, _HEAD_BYTES)
+    return Payloads([found.view(np.uint8)], np.zeros(found.size, np.int32), start, length)
 
 
 class Memory:
