@@ -17,7 +17,7 @@ from platform_lib.logs.faults import REMEDY
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-_S3_PREFIX = "s3://"
+_S3_FOLDED = "s3:/"
 
 
 class ByteSource(Protocol):
@@ -118,22 +118,28 @@ def _inside(source: ByteSource, offset: int, length: int) -> None:
         raise CorruptLog(what, where=source.name, remedy=REMEDY)
 
 
-def is_s3(path: str | Path) -> bool:
-    """Whether `path` names an S3 object (``s3://bucket/key``)."""
-    return str(path).startswith(_S3_PREFIX)
+def located(path: str | Path) -> str | Path:
+    """Return an ``s3://`` address as text, anything else as a path.
+
+    A `Path` folds the two slashes of an address into one; they are put back.
+    """
+    text = str(path)
+    if text.startswith(_S3_FOLDED):
+        return f"{_S3_FOLDED}/{text[len(_S3_FOLDED) :].lstrip('/')}"
+    return Path(path)
 
 
 def open_source(path: str | Path) -> ByteSource:
-    """Open a local file or an ``s3://bucket/key`` object.
+    """Open a local file, or an ``s3://bucket/key`` object given as text.
 
     Raises:
         ConfigError: There is none, or it may not be read.
     """
-    if is_s3(path):
+    if isinstance(path, str):
         from platform_lib.logs.s3_source import S3Source
 
-        return S3Source(str(path))
-    return LocalSource(Path(path))
+        return S3Source(path)
+    return LocalSource(path)
 
 
 class SourceFile(io.RawIOBase):

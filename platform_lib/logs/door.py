@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from platform_lib.errors import ConfigError, CorruptLog, UnsupportedLog
+from platform_lib.logs.bytes_source import located, open_source
 from platform_lib.logs.model import TIMESTAMP, Attachment, OnePassSource, Report, Source, Stream, Window
 
 if TYPE_CHECKING:
@@ -30,14 +31,14 @@ class Log:
     """An open drive log. Use it as a context manager.
 
     Attributes:
-        path: The file or bag folder.
+        path: The file or bag folder, or the ``s3://`` address as text.
         streams: What it holds, in file order.
         metadata: What the recorder wrote about the drive (vehicle, session, pii_state, ...), as text.
         attachments: Files that the recorder put into it; their content is read on demand.
         report: How sound it is, and how each stream is read.
     """
 
-    def __init__(self, path: Path, source: Source) -> None:
+    def __init__(self, path: Path | str, source: Source) -> None:
         self.path = path
         self.streams: tuple[Stream, ...] = source.streams
         self.metadata: Mapping[str, str] = source.metadata
@@ -183,7 +184,8 @@ def open_log(
     An MDF 4 header that says "local time, no zone" is taken as UTC unless `timezone` is given; the report says so.
 
     Args:
-        path: A file, or a ROS 2 bag folder with ``metadata.yaml``.
+        path: A file, a ROS 2 bag folder with ``metadata.yaml``, or ``s3://bucket/key``, of which only the parts that
+            are needed are fetched (credentials and endpoint as for every AWS tool, by its environment variables).
         dbc: CAN databases. Frames recorded by an MDF bus logger become streams ``CAN<bus>/<message>``, beside the
             raw ones. ``"CAN2=body.dbc"`` ties a database to one bus; without it, it is used for every bus.
         arxml: The same as AUTOSAR system descriptions.
@@ -193,25 +195,39 @@ def open_log(
     Raises:
         CorruptLog: The content contradicts its format; with `recover`, nothing at all is readable.
         UnsupportedLog: A format, version or encoding that is not read.
-        ConfigError: No such file, a database that cannot be parsed, an unknown zone.
+        ConfigError: No such file or object, no access, a database that cannot be parsed, an unknown zone.
+        IntegrityError: The object was replaced while it was read (also while iterating).
     """
-    path = Path(path)
-    source = _open_source(path, tuple(map(str, dbc)), tuple(map(str, arxml)), recover=recover, timezone=timezone)
-    return Log(path, source)
+    place = located(path)
+    source = _open_source(place, tuple(map(str, dbc)), tuple(map(str, arxml)), recover=recover, timezone=timezone)
+    return Log(place, source)
 
 
 def _open_source(
-    path: Path, dbc: tuple[str, ...], arxml: tuple[str, ...], *, recover: bool, timezone: str | None
+    path: Path | str, dbc: tuple[str, ...], arxml: tuple[str, ...], *, recover: bool, timezone: str | None
 ) -> Source:
-    if path.is_dir():
+    if isinstance(path, Path) and path.is_dir():
         from platform_lib.logs.rosbag import open_bag_folder
 
         return open_bag_folder(path, recover=recover)
-    magic = _first_bytes(path)
-    if magic.startswith(_MCAP_MAGIC[:5]):
-        from platform_lib.logs.mcap_file import open_mcap
+    opened = open_source(path)
+    try:
+        magic = opened.read_at(0, min(16, opened.size_bytes))
+        if magic.startswith(_MCAP_MAGIC[:5]):
+            from platform_lib.logs.mcap.source import open_mcap
 
-        return open_mcap(path, recover=recover)
+            return open_mcap(opened, recover=recover)
+    except BaseException:
+        opened.close()
+        raise
+    opened.close()
+    _check_known(path, magic)
+    if isinstance(path, str):
+        raise UnsupportedLog(
+            "of this format, only local files are read",
+            where=path,
+            remedy="copy it first: `aws s3 cp`, then open the copy",
+        )
     if magic.startswith(_MDF_MAGICS):
         from platform_lib.logs.mdf import open_mdf
 
@@ -220,30 +236,20 @@ def _open_source(
         from platform_lib.logs.rosbag import open_sqlite_bag
 
         return open_sqlite_bag(path, recover=recover)
-    if magic.startswith(_BAG1_MAGIC):
-        from platform_lib.logs.rosbag1 import open_bag1
+    from platform_lib.logs.rosbag1 import open_bag1
 
-        return open_bag1(path, recover=recover)
-    raise CorruptLog(
-        f"not a drive log: it starts with {magic[:8]!r}, which no known format does",
-        where=path,
-        remedy="MDF 3/4, MCAP, ROS 2 .db3 and ROS 1 .bag are read; fetch the file again if it should be one of them",
-    )
+    return open_bag1(path, recover=recover)
 
 
-def _first_bytes(path: Path) -> bytes:
-    if path.exists() and not path.is_file():  # opening a pipe would wait for its writer
-        raise ConfigError("not a file or folder", where=path, remedy="name a drive log")
-    try:
-        with path.open("rb") as stream:
-            magic = stream.read(16)
-    except OSError as error:
-        raise ConfigError(
-            f"cannot be opened ({error.strerror})", where=path, remedy="check the path and its permissions"
-        ) from error
+def _check_known(path: Path | str, magic: bytes) -> None:
     if not magic:
         raise CorruptLog("an empty file", where=path, remedy="fetch it again from its source")
-    return magic
+    if not magic.startswith((*_MDF_MAGICS, _SQLITE_MAGIC, _BAG1_MAGIC)):
+        raise CorruptLog(
+            f"not a drive log: it starts with {magic[:8]!r}, which no known format does",
+            where=path,
+            remedy="MDF 3/4, MCAP, ROS 2 .db3 and ROS 1 .bag are read; fetch the file again if it should be one of them",
+        )
 
 
 def find_logs(paths: Iterable[str | Path]) -> list[Path]:

@@ -21,9 +21,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from rosbags.typesys import Stores, TypesysError, get_typestore
 
 from platform_lib.errors import CorruptLog, UnsupportedLog
+from platform_lib.logs.bytes_source import LocalSource
 from platform_lib.logs.extents import Index, IndexedRows, TopicIndex
 from platform_lib.logs.faults import REMEDY, translated
-from platform_lib.logs.mcap_file import load_mcap
+from platform_lib.logs.mcap.source import load_mcap
 from platform_lib.logs.merging import merged
 from platform_lib.logs.messages import Loaded, Topic, TopicSource
 from platform_lib.logs.model import Report, Window
@@ -125,7 +126,7 @@ def _part(folder: Path, name: str, bag: _Bag, report: Report, *, recover: bool) 
         if not path.is_file():
             raise CorruptLog("a file of the bag is missing", where=path, remedy=REMEDY)
         if bag.storage_identifier == "mcap":
-            return load_mcap(path, report, recover=recover)
+            return load_mcap(LocalSource(path), report, recover=recover)
         return _load_sqlite(path, report, recover=recover, compressed=bag.compression_mode.upper() == "MESSAGE")
     except CorruptLog as error:
         if not recover:

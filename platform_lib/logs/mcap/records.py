@@ -6,22 +6,22 @@ Source: MCAP specification, https://mcap.dev/spec (2026-11-20).
 from __future__ import annotations
 
 import struct
-import zlib
 from dataclasses import dataclass
 from enum import IntEnum
 
-import lz4.frame
-import zstandard
-
-from platform_lib.errors import CorruptLog, UnsupportedLog
+from platform_lib.errors import CorruptLog
 
 MAGIC = b"\x89MCAP0\r\n"
 RECORD_HEADER = struct.Struct("<BQ")
 MESSAGE = struct.Struct("<BQHIQQ")  # record header, channel id, sequence, log time, publish time
 MESSAGE_FIXED_BYTES = MESSAGE.size - RECORD_HEADER.size
 FOOTER_BYTES = RECORD_HEADER.size + 20
-# A chunk that claims more than this once decompressed is damage, not data: recorders write a few MiB.
-MOST_CHUNK_BYTES = 4 << 30
+DATA_END_BYTES = RECORD_HEADER.size + 4
+_CHUNK = struct.Struct(
+    "<BQQQQII"
+)  # record header, first and last time, size, checksum, length of the compression's name
+_COMPRESSION_NAME_MOST = 64
+CHUNK_HEAD_MOST = _CHUNK.size + _COMPRESSION_NAME_MOST + 8
 
 
 class Op(IntEnum):
@@ -126,28 +126,46 @@ class Channel:
 
 
 @dataclass(frozen=True, slots=True)
-class ChunkHead:
-    """What a chunk says of itself; `compressed_bytes` is the length of its records as stored."""
+class Chunk:
+    """What a chunk, or the summary's index of it, says.
 
+    Attributes:
+        offset: Where its record begins in the file.
+        record_bytes: Length of the whole record.
+        start_ns: Its earliest log time, 0 without messages.
+        stop_ns: Its latest log time, inclusive.
+        compression: ``zstd``, ``lz4`` or empty.
+        stored_bytes: Length of its records as stored, at the record's end.
+        size_bytes: Length of its records.
+    """
+
+    offset: int
+    record_bytes: int
     start_ns: int
     stop_ns: int
-    size_bytes: int
-    crc: int
     compression: str
-    compressed_bytes: int
+    stored_bytes: int
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkIndex:
-    """What the summary says of a chunk."""
+    """The summary's entry of a chunk: the chunk, channel -> where its message index is, and their length together."""
 
-    start_ns: int
-    stop_ns: int
-    offset: int
-    record_bytes: int
-    compression: str
-    compressed_bytes: int
+    chunk: Chunk
+    message_index: dict[int, int]
+    message_index_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class AttachmentHead:
+    """An attachment without its content, which begins `data_at` bytes into the record's content."""
+
+    time_ns: int
+    name: str
+    media_type: str
     size_bytes: int
+    data_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,22 +196,50 @@ def parse_channel(data: bytes) -> Channel:
     return Channel(number, schema, fields.text(), fields.text(), tuple(sorted(fields.text_map().items())))
 
 
-def parse_chunk(data: bytes) -> tuple[ChunkHead, bytes]:
-    """Split a chunk record's content into its head and its records, still compressed."""
-    fields = Fields(data)
-    start, stop, size, crc = (fields.number(width) for width in (8, 8, 8, 4))
-    compression, length = fields.text(), fields.number(8)
-    return ChunkHead(start, stop, size, crc, compression, length), fields.take(length)
+def parse_chunk_head(data: bytes | memoryview, offset: int) -> tuple[Chunk, int]:
+    """Parse the first bytes of a chunk's record, at `offset` in the file; return the chunk and its checksum (0: none).
+
+    Args:
+        data: At least `CHUNK_HEAD_MOST` bytes, or the whole record.
+        offset: Where the record begins in the file.
+    """
+    if len(data) < _CHUNK.size:
+        raise CorruptLog("a chunk is shorter than its fields")
+    _, length, start, stop, size, crc, name_bytes = _CHUNK.unpack_from(data)
+    name_end = _CHUNK.size + name_bytes
+    if name_bytes > _COMPRESSION_NAME_MOST or len(data) < name_end + 8:
+        raise CorruptLog("a chunk is shorter than its fields")
+    try:
+        compression = bytes(data[_CHUNK.size : name_end]).decode()
+    except UnicodeDecodeError as error:
+        raise CorruptLog("a chunk's compression is not UTF-8") from error
+    stored = int.from_bytes(data[name_end : name_end + 8], "little")
+    if stored != length + RECORD_HEADER.size - name_end - 8:
+        raise CorruptLog("a chunk's records are not as long as its record")
+    return Chunk(offset, length + RECORD_HEADER.size, start, stop, compression, stored, size), crc
 
 
 def parse_chunk_index(data: bytes) -> ChunkIndex:
     """Parse a chunk index record's content."""
     fields = Fields(data)
     start, stop, offset, length = (fields.number(8) for _ in range(4))
-    fields.number_map(2, 8)
-    fields.number(8)
-    compression, compressed, size = fields.text(), fields.number(8), fields.number(8)
-    return ChunkIndex(start, stop, offset, length, compression, compressed, size)
+    message_index, index_bytes = fields.number_map(2, 8), fields.number(8)
+    compression, stored, size = fields.text(), fields.number(8), fields.number(8)
+    return ChunkIndex(Chunk(offset, length, start, stop, compression, stored, size), message_index, index_bytes)
+
+
+def parse_message_index(data: bytes, channel: int) -> list[int]:
+    """Parse a message index record, header included; return the channel's log times in a chunk, ns.
+
+    Raises:
+        CorruptLog: It is no message index, or another channel's.
+    """
+    op, length = RECORD_HEADER.unpack_from(data)
+    fields = Fields(data[RECORD_HEADER.size : RECORD_HEADER.size + length])
+    if op != Op.MESSAGE_INDEX or fields.number(2) != channel:
+        raise CorruptLog(f"the message index of channel {channel} is not where the summary says")
+    entries = fields.take(fields.number(4))
+    return [time_ns for time_ns, _ in struct.iter_unpack("<QQ", entries)]
 
 
 def parse_statistics(data: bytes) -> Statistics:
@@ -212,42 +258,9 @@ def parse_metadata(data: bytes) -> tuple[str, dict[str, str]]:
     return fields.text(), fields.text_map()
 
 
-def check_attachment(data: bytes) -> None:
-    """Check an attachment's own checksum (0: it has none)."""
+def parse_attachment_head(data: bytes) -> AttachmentHead:
+    """Parse the beginning of an attachment record's content."""
     fields = Fields(data)
-    fields.take(16)
-    fields.text()
-    fields.text()
-    fields.take(fields.number(8))
-    covered = fields.at
-    crc = fields.number(4)
-    if crc not in (0, zlib.crc32(data[:covered])):
-        raise CorruptLog("an attachment's checksum does not match its bytes")
-
-
-def unpack_chunk(head: ChunkHead, stored: bytes) -> bytes:
-    """Decompress a chunk's records and check their length and checksum.
-
-    Raises:
-        CorruptLog: They do not decompress, or not to what the chunk says.
-        UnsupportedLog: A compression other than zstd, lz4 or none.
-    """
-    if head.size_bytes > MOST_CHUNK_BYTES:
-        raise CorruptLog(f"a chunk claims {head.size_bytes} bytes uncompressed")
-    match head.compression:
-        case "":
-            data = stored
-        case "zstd":
-            declared = zstandard.get_frame_parameters(stored).content_size
-            if declared not in (zstandard.CONTENTSIZE_UNKNOWN, head.size_bytes) and head.size_bytes:
-                raise CorruptLog("a chunk and its zstd frame disagree on the size")
-            data = zstandard.ZstdDecompressor().decompress(stored, max_output_size=head.size_bytes)
-        case "lz4":
-            data = lz4.frame.LZ4FrameDecompressor().decompress(stored, max_length=head.size_bytes + 1)
-        case other:
-            raise UnsupportedLog(f"a chunk compressed with {other!r}; zstd, lz4 and none are read")
-    if len(data) != head.size_bytes:
-        raise CorruptLog(f"a chunk decompresses to {len(data)} bytes, not the {head.size_bytes} that it says")
-    if head.crc not in (0, zlib.crc32(data)):
-        raise CorruptLog("a chunk's checksum does not match its bytes")
-    return data
+    time_ns, _ = fields.number(8), fields.number(8)
+    name, media_type, size = fields.text(), fields.text(), fields.number(8)
+    return AttachmentHead(time_ns, name, media_type, size, fields.at)

@@ -1,0 +1,1 @@
+"""MCAP: records, chunks, the file's layout, and its rows in time order."""

@@ -1,0 +1,189 @@
+"""A chunk's bytes -> its records, each length checked before it is believed.
+
+The chain of records is followed in plain Python (a record's place depends on the one before it; 0.2 us each); everything
+else about a message is gathered and checked by numpy for many messages at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import lz4.frame
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import zstandard
+from isal import isal_zlib
+
+from platform_lib.errors import CorruptLog, UnsupportedLog
+from platform_lib.logs.mcap.records import MESSAGE_FIXED_BYTES, RECORD_HEADER, Chunk, Op
+from platform_lib.logs.payloads import INLINE_BYTES, Buffer, Index, anywhere
+
+MOST_CHUNK_BYTES = 256 << 20
+"""More is not read: a whole chunk has to be in memory, and recorders write a few MiB."""
+
+_HEAD = np.dtype(
+    [
+        ("op", "u1"),
+        ("length", "<u8"),
+        ("channel", "<u2"),
+        ("sequence", "<u4"),
+        ("log_time", "<u8"),
+        ("publish_time", "<u8"),
+        ("prefix", f"V{INLINE_BYTES}"),
+    ]
+)
+_FAR = 1 << 62  # past every end, and still an int64
+PAYLOAD_AT = _HEAD.itemsize - INLINE_BYTES
+Heads = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """The records of a chunk or of a run outside chunks.
+
+    Attributes:
+        data: Their bytes.
+        message_at: (N,) int64, where each message record begins in `data`.
+        heads: (N,) the messages' fixed fields and the first bytes of their payloads; ``length`` is checked.
+        others: Opcode, start and stop of the content of every other record.
+        whole_bytes: Where the last whole record ends.
+    """
+
+    data: Buffer
+    message_at: Index
+    heads: Heads
+    others: tuple[tuple[int, int, int], ...]
+    whole_bytes: int
+
+    def leading_messages(self) -> Records:
+        """Return the records before the first that is no message."""
+        if not self.others:
+            return self
+        stop = self.others[0][1] - RECORD_HEADER.size
+        count = int(np.searchsorted(self.message_at, stop))
+        return Records(self.data, self.message_at[:count], self.heads[:count], (), stop)
+
+    @property
+    def span_ns(self) -> tuple[int, int]:
+        """The earliest and the latest log time; (0, 0) without messages."""
+        times = self.heads["log_time"]
+        return (int(times.min()), int(times.max())) if times.size else (0, 0)
+
+
+def read_records(data: Buffer, *, cut: bool = False) -> Records:
+    """Follow the chain of records through `data`.
+
+    Args:
+        data: Records, one directly after the other.
+        cut: Whether the data may end anywhere, or in zeros; a record that is not surely whole is then left out.
+
+    Raises:
+        CorruptLog: A record passes the end, or a message is shorter than its fields.
+    """
+    starts = np.array(_chain(data), np.int64)
+    raw = np.frombuffer(data, np.uint8)
+    at, ends = starts[:-1], starts[1:]
+    if starts[-1] != raw.size:
+        if not cut:
+            raise CorruptLog("a record passes its chunk's end")
+        # The chain ends with the first record that is not whole: one that passes the end, or a torn head.
+        whole = int(np.searchsorted(ends, raw.size, "right"))
+        at, ends = at[:whole], ends[:whole]
+    ops = raw[at]
+    if not ops.all():
+        if not cut:
+            raise CorruptLog("a record of kind 0, which is none")
+        # Zeros of space that was allocated and never written; they may begin inside the record before them.
+        whole = max(0, int(np.argmin(ops)) - 1)
+        at, ends, ops = at[:whole], ends[:whole], ops[:whole]
+    is_message = ops == Op.MESSAGE
+    message_at = at[is_message]
+    if ((ends - at)[is_message] < PAYLOAD_AT).any():
+        raise CorruptLog("a message is shorter than its fields")
+    rest = np.flatnonzero(~is_message)
+    header = RECORD_HEADER.size
+    others = tuple((int(ops[row]), int(at[row]) + header, int(ends[row])) for row in rest.tolist())
+    return Records(data, message_at, _heads(data, message_at), others, int(ends[-1]) if ends.size else 0)
+
+
+def _chain(data: Buffer) -> list[int]:
+    """Return where records begin, and last where the chain leaves `data` or a head no longer fits."""
+    view = memoryview(data)
+    last = len(view) - RECORD_HEADER.size
+    unpack = RECORD_HEADER.unpack_from
+    header = RECORD_HEADER.size
+    starts = [0]
+    append = starts.append
+    at = 0
+    while at <= last:
+        at += unpack(view, at)[1] + header
+        append(at)
+    starts[-1] = min(starts[-1], _FAR)
+    return starts
+
+
+def _heads(data: Buffer, message_at: Index) -> Heads:
+    """Gather the messages' fixed fields; of payloads at the very end, fewer bytes than `INLINE_BYTES` may be there."""
+    table = anywhere(data, _HEAD)
+    inside = int(np.searchsorted(message_at, table.size, "left"))
+    if inside == message_at.size:
+        heads: Heads = table[message_at]
+        return heads
+    heads = np.zeros(message_at.size, _HEAD)
+    heads[:inside] = table[message_at[:inside]]
+    for row in range(inside, message_at.size):
+        tail = bytes(memoryview(data)[int(message_at[row]) :])[: _HEAD.itemsize].ljust(_HEAD.itemsize, b"\0")
+        heads[row] = np.frombuffer(tail, _HEAD)[0]
+    return heads
+
+
+def unpack_chunk(chunk: Chunk, crc: int, stored: memoryview) -> Buffer:
+    """Decompress a chunk's records and check their length and checksum.
+
+    Args:
+        chunk: What the chunk says of itself.
+        crc: Its checksum, 0 if it has none.
+        stored: Its records as stored; without compression they are returned themselves.
+
+    Raises:
+        CorruptLog: They do not decompress, or not to what the chunk says.
+        UnsupportedLog: A compression other than zstd, lz4 or none, or a chunk too large for bounded memory.
+    """
+    if chunk.size_bytes > MOST_CHUNK_BYTES:
+        raise UnsupportedLog(f"a chunk of {chunk.size_bytes} bytes; at most {MOST_CHUNK_BYTES} are read at once")
+    data = _decompressed(chunk, stored, checked=crc != 0)
+    if memoryview(data).nbytes != chunk.size_bytes:
+        raise CorruptLog(f"a chunk decompresses to other than the {chunk.size_bytes} bytes that it says")
+    if crc not in (0, isal_zlib.crc32(data)):
+        raise CorruptLog("a chunk's checksum does not match its bytes")
+    return data
+
+
+def _decompressed(chunk: Chunk, stored: memoryview, *, checked: bool) -> Buffer:
+    match chunk.compression:
+        case "":
+            return stored
+        case "zstd":
+            declared = zstandard.get_frame_parameters(stored).content_size if stored.nbytes else 0
+            if declared not in (zstandard.CONTENTSIZE_UNKNOWN, chunk.size_bytes) and not declared < chunk.size_bytes:
+                raise CorruptLog("a chunk and its zstd frame disagree on the size")
+        case "lz4" if not checked:
+            # Arrow takes a frame that is shorter than announced for whole; only the checksum would tell.
+            return lz4.frame.LZ4FrameDecompressor().decompress(stored, max_length=chunk.size_bytes + 1)
+        case "lz4":
+            pass
+        case other:
+            raise UnsupportedLog(f"a chunk compressed with {other!r}; zstd, lz4 and none are read")
+    try:
+        # Arrow's pool gives the pages of released chunks out again: fresh ones cost more than decompressing.
+        return pa.Codec(chunk.compression).decompress(stored, decompressed_size=chunk.size_bytes)
+    except OSError as error:
+        raise CorruptLog(f"a chunk does not decompress ({error})") from error
+
+
+def message_bytes(records: Records) -> Index:
+    """Return (N,) int64, the messages' payload lengths."""
+    length: Index = records.heads["length"].astype(np.int64)
+    return length - MESSAGE_FIXED_BYTES

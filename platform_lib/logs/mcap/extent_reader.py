@@ -1,0 +1,110 @@
+"""Reading the records of one extent, proven against what is known of it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import numpy as np
+import pyarrow as pa
+
+from platform_lib.errors import CorruptLog, UnsupportedLog
+from platform_lib.logs.bytes_source import ByteSource
+from platform_lib.logs.faults import translated
+from platform_lib.logs.mcap import records as rec
+from platform_lib.logs.mcap.chunks import Records, read_records, unpack_chunk
+from platform_lib.logs.mcap.layout import Definitions, Extent
+from platform_lib.logs.mcap.summary import damaged
+from platform_lib.logs.payloads import Buffer
+
+
+class ExtentReader:
+    """Reads extents of one file; definitions among their records are compared with, or added to, `definitions`."""
+
+    def __init__(self, source: ByteSource, definitions: Definitions) -> None:
+        self.source = source
+        self.definitions = definitions
+        self._stage = bytearray()
+
+    def read(self, extent: Extent, stored: memoryview | None = None) -> Records:
+        """Return an extent's records.
+
+        Args:
+            extent: Which.
+            stored: Its bytes in the file, where they are at hand already.
+
+        Raises:
+            CorruptLog: It is not what it says, or not what is known of it.
+            UnsupportedLog: A compression that is not read.
+        """
+        what = f"reading the messages at byte {extent.offset}"
+        try:
+            with translated(self.source.name, what):
+                records = self._read(extent, stored)
+                self.definitions.add_all(records)
+                self._check(extent, records)
+        except CorruptLog as error:
+            kind = "messages" if extent.chunk is None else "chunk"
+            raise damaged(self.source.name, extent.offset, f"the {kind} there: {error.what}") from error
+        except UnsupportedLog as error:
+            raise UnsupportedLog(error.what, where=self.source.name, remedy="re-encode it with zstd chunks") from error
+        return records
+
+    def _read(self, extent: Extent, stored: memoryview | None) -> Records:
+        if extent.chunk is None:
+            return read_records(self._kept(extent) if stored is None else stored)
+        if stored is None:
+            stored = self._kept(extent) if extent.chunk.compression == "" else self._staged(extent)
+        chunk, crc = rec.parse_chunk_head(stored, extent.offset)
+        if chunk != extent.chunk:
+            raise CorruptLog("it differs from the summary's index of it")
+        return read_records(unpack_chunk(chunk, crc, stored[len(stored) - chunk.stored_bytes :]))
+
+    def _staged(self, extent: Extent) -> memoryview:
+        """Read into memory that is used again for the next: fresh pages cost several times the copy."""
+        if len(self._stage) < extent.record_bytes:
+            self._stage = bytearray(extent.record_bytes)
+        target = memoryview(self._stage)[: extent.record_bytes]
+        self.source.read_into(extent.offset, target)
+        return target
+
+    def _kept(self, extent: Extent) -> memoryview:
+        """Read into memory that rows may point into."""
+        target = memoryview(pa.allocate_buffer(extent.record_bytes))
+        self.source.read_into(extent.offset, target)
+        return target
+
+    def _check(self, extent: Extent, records: Records) -> None:
+        times = records.heads["log_time"]
+        if times.size and records.span_ns != (extent.start_ns, extent.stop_ns):
+            raise CorruptLog("its time range is not that of its messages")
+        unknown = set(np.unique(records.heads["channel"]).tolist()) - self.definitions.channels.keys()
+        if unknown:
+            raise CorruptLog(f"a message of channel {min(unknown)}, which is not defined before it")
+
+
+class ExtentCache:
+    """Keeps the last extents read, up to a number of bytes."""
+
+    def __init__(self, reader: ExtentReader, most_bytes: int) -> None:
+        self._reader = reader
+        self._most_bytes = most_bytes
+        self._kept: OrderedDict[int, Records] = OrderedDict()
+        self._kept_bytes = 0
+
+    def read(self, extent: Extent) -> Records:
+        """Return an extent's records; raises as `ExtentReader.read` does."""
+        found = self._kept.get(extent.offset)
+        if found is not None:
+            self._kept.move_to_end(extent.offset)
+            return found
+        found = self._reader.read(extent)
+        self._kept[extent.offset] = found
+        self._kept_bytes += _bytes(found.data)
+        while self._kept_bytes > self._most_bytes and len(self._kept) > 1:
+            _, dropped = self._kept.popitem(last=False)
+            self._kept_bytes -= _bytes(dropped.data)
+        return found
+
+
+def _bytes(data: Buffer) -> int:
+    return memoryview(data).nbytes
