@@ -1,228 +1,78 @@
-"""MDF 3 and 4: one stream a channel group, through asammdf, after the file's structure has been proven.
+"""MDF logs as a source: MDF 4 by this package's own reader, group by group; MDF 3, and what is left, by asammdf.
 
-At open every group's time channel is read, so `Stream.rows`, `start_ns` and `stop_ns` are facts. A group is read whole
-up to 256 MiB of records, in row ranges beyond that.
+One stream a channel group. asammdf is imported only where it is needed.
 """
 
 from __future__ import annotations
 
-import logging
-import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-from asammdf import MDF
-from asammdf.blocks.mdf_v4 import MDF4
 
 from platform_lib.errors import CorruptLog, UnsupportedLog
-from platform_lib.logs import mdf3_blocks, mdf_blocks, mdf_clock
+from platform_lib.logs import mdf_clock
 from platform_lib.logs.bus.database import Databases
 from platform_lib.logs.bus.streams import BusStreams
+from platform_lib.logs.bytes_source import ByteSource, open_source
 from platform_lib.logs.faults import REMEDY, translated
-from platform_lib.logs.mdf4.frames import FRAME_KINDS, TIME, FrameChunk, FrameKind
-from platform_lib.logs.mdf_columns import Column, arrow_type_of, gives_text, physical
-from platform_lib.logs.model import BATCH_ROWS, TIMESTAMP, Attachment, Kind, Report, Stream, Window, unique
+from platform_lib.logs.mdf4.extras import Event, read_attachments, read_events
+from platform_lib.logs.mdf4.file import Mdf4File, Opened, frame_kinds
+from platform_lib.logs.mdf4.frames import FrameChunk, FrameGroup, FrameKind
+from platform_lib.logs.mdf4.reader import GroupReader
+from platform_lib.logs.model import Attachment, Report, Source, Stream, Window
 
-Index = npt.NDArray[np.int64]
-_READ_BYTES = 256 << 20
+if TYPE_CHECKING:
+    from platform_lib.logs.mdf_reference import MdfSource
+
 _UNFINISHED = b"UnFinMF "
-_SYNC_TIME = 1  # cn_sync_type. Source: ASAM MDF 4.2
-_BUS_EVENT_FLAG = 0x2  # cg_flags
-_BYTE_TYPES_V4 = frozenset({10, 11, 12})
-_TEXT_TYPES = {6: "latin-1", 7: "utf-8", 8: "utf-16-le", 9: "utf-16-be"}
-_VLSD = 1
-_TIME_FIELD = pa.field(TIMESTAMP, pa.int64(), nullable=False)
-
-# asammdf prints its own complaints on standard error; what matters of them is raised or reported here.
-logging.getLogger("asammdf").setLevel(logging.CRITICAL)
+_IDENTIFICATION_BYTES = 64
 
 
-def _finalise(mdf: MDF4) -> None:
-    # asammdf's own finaliser fails, loudly, on an object whose constructor had failed on a damaged file.
-    if getattr(mdf, "_file", None) is not None and hasattr(mdf, "header"):
-        mdf.close()
-    elif hasattr(mdf, "_tempfile"):
-        mdf._tempfile.close()  # noqa: SLF001 - it would be left to the collector, which complains
+class Mdf4Source:
+    """The `Source` of one MDF 4 file."""
 
-
-MDF4.__del__ = _finalise
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """A readable channel group.
-
-    Attributes:
-        index: Its index in the file.
-        columns: Its channels but the time channel.
-        time_ns: (N,) int64, UTC.
-        record_bytes: Bytes of one record.
-        sorted_by_time: Whether `time_ns` ascends.
-    """
-
-    index: int
-    columns: tuple[Column, ...]
-    time_ns: Index
-    record_bytes: int
-    ascending: bool
-
-
-class MdfSource:
-    """The `Source` of one MDF file."""
-
-    attachments: tuple[Attachment, ...] = ()
-
-    def __init__(self, path: Path, mdf: MDF, databases: Databases, report: Report, start_ns: int) -> None:
+    def __init__(self, file: Mdf4File, path: str, databases: Databases, report: Report, start_ns: int) -> None:
+        self._file = file
         self._path = path
-        self._mdf = mdf
-        self._version = int(mdf.version[0])
-        self.report = report
-        self.metadata = header_metadata(path, mdf, self._version, report)
         self._start_ns = start_ns
-        self._groups: dict[str, Group] = {}
+        self.report = report
+        self.metadata = header_metadata(path, file.header.comment, report)
+        self.attachments: tuple[Attachment, ...] = read_attachments(file.blocks, file.header)
+        self.events: tuple[Event, ...] = read_events(file.blocks, file.header, start_ns)
+        self._readers: dict[str, GroupReader] = {}
+        self._reference: MdfSource | None = None
         self._bus = BusStreams(databases, report)
-        self._cut: set[int] = set()
-        self.streams: tuple[Stream, ...] = ()
+        streams = [self._stream(item) for item in file.groups]
+        self.streams: tuple[Stream, ...] = (*filter(None, streams), *self._bus_streams())
 
-    def prepare(self, limits: list[int | None]) -> None:
-        """Read every group's channels and time channel. `limits`: whole rows of each group, where known."""
-        streams: list[Stream] = []
-        names = [f"{index}:{self._acquisition(index)}" for index in range(len(self._mdf.groups))]
-        for index, name in enumerate(names):
-            with translated(self._path, f"opening group '{name}'"):
-                reason = self._not_time(index)
-                if reason is not None:
-                    self.report.unsupported[name] = reason
-                    self.report.problems.append(f"group '{name}' is not read: {reason}")
-                    continue
-                limit = limits[index] if index < len(limits) else None
-                if limit == 0 and self._mdf.groups[index].channel_group.cycles_nr:
-                    self.report.unsupported[name] = "none of its records is whole"
-                    continue
-                group = self._group(index, limit, name)
-                self._groups[name] = group
-                streams.append(self._stream(name, self._kind(index), group))
-        self.streams = (*streams, *self._bus_streams())
-        self.report.readers.update({stream.name: "reference" for stream in streams})
+    def _stream(self, item: Opened) -> Stream | None:
+        if item.reader is None:
+            return self._reference_stream(item)
+        reader = self._readers[item.name] = item.reader
+        self.report.readers[item.name] = "fast"
+        return Stream(item.name, item.kind, reader.schema, reader.rows, find_span=reader.span)
 
-    # -- opening -------------------------------------------------------------------------------------------------
+    def _reference_stream(self, item: Opened) -> Stream | None:
+        """Open a group with asammdf, after all its blocks were proven to inflate."""
+        from platform_lib.logs.mdf_reference import open_reference
 
-    def _acquisition(self, index: int) -> str:
-        """Return a group's acquisition name; MDF 3 has none, its comment's first line stands for it."""
-        group = self._mdf.groups[index].channel_group
-        if self._version >= 4:
-            return str(group.acq_name or "")
-        return next(iter(str(group.comment or "").splitlines()), "")
-
-    def _kind(self, index: int) -> Kind:
-        group = self._mdf.groups[index]
-        if self._version >= 4 and group.channel_group.flags & _BUS_EVENT_FLAG:
-            if any(channel.name.startswith("CAN_") for channel in group.channels):
-                return "can"
-        return "signal"
-
-    def _not_time(self, index: int) -> str | None:
-        master = self._mdf.masters_db.get(index)
-        if master is None:
-            return "it has no time channel"
-        channel = self._mdf.groups[index].channels[master]
-        if self._version >= 4 and channel.sync_type != _SYNC_TIME:
-            kinds = {2: "angle", 3: "distance", 4: "index"}
-            return f"its master channel '{channel.name}' is {kinds.get(channel.sync_type, 'not time')}"
-        return None
-
-    def _group(self, index: int, limit: int | None, name: str) -> Group:
-        block = self._mdf.groups[index].channel_group
-        declared = int(block.cycles_nr)
-        record_bytes = int(block.samples_byte_nr) + int(getattr(block, "invalidation_bytes_nr", 0))
-        rows = declared if limit is None else min(limit, declared)
-        master = np.asarray(self._mdf.get_master(index, record_count=rows)) if rows else np.empty(0)
-        if rows < declared:
-            self._cut.add(index)
-        if master.size != rows:
-            if not self.report.recovered:
-                what = f"group '{name}' declares {declared} records, {master.size} can be read"
-                raise CorruptLog(what, where=self._path, remedy=REMEDY)
-            self.report.problems.append(f"group '{name}': {master.size} of {declared} records are whole")
-        time_ns = mdf_clock.to_ns(self._path, name, master, self._start_ns)
-        ascending = bool(np.all(time_ns[1:] >= time_ns[:-1]))
-        if not ascending:
-            self.report.problems.append(f"group '{name}': its time channel runs backwards in places")
-        return Group(index, self._columns(index, name), time_ns, max(1, record_bytes), ascending)
-
-    def _columns(self, index: int, stream: str) -> tuple[Column, ...]:
-        group = self._mdf.groups[index]
-        master = self._mdf.masters_db[index]
-        chosen = [at for at in range(len(group.channels)) if at != master and not self._is_structure(index, at)]
-        names = unique([group.channels[at].name for at in chosen], taken=(TIMESTAMP,))
-        columns = []
-        for at, name in zip(chosen, names, strict=True):
-            column = self._column(index, at, name)
-            if column is None:
-                self.report.problems.append(f"group '{stream}': channel '{name}' has a type that is not read; left out")
-            else:
-                columns.append(column)
-        return tuple(columns)
-
-    def _is_structure(self, index: int, at: int) -> bool:
-        """Whether a channel only holds other channels, which are columns themselves."""
-        if self._version < 4:
-            return False
-        parts = self._mdf.groups[index].channel_dependencies[at]
-        return bool(parts) and all(isinstance(part, tuple) for part in parts)
-
-    def _column(self, index: int, at: int, name: str) -> Column | None:
-        channel = self._mdf.groups[index].channels[at]
-        conversion = channel.conversion
-        as_text = gives_text(conversion, self._version)
-        unit = (conversion and conversion.unit) or channel.unit or None
-        encoding = _TEXT_TYPES.get(channel.data_type, "utf-8") if self._version >= 4 else "latin-1"
-        probe = self._raw(index, [at], 0, 1)[0]
-        encoding = probe.encoding or encoding
-        if self._version >= 4 and channel.data_type in _BYTE_TYPES_V4:
-            if channel.channel_type == _VLSD:
-                self.report.problems.append(f"channel '{name}': byte strings are padded with zeros to the longest")
-            arrow: pa.DataType | None = pa.binary()
-        elif as_text:
-            arrow = pa.string()
-        else:
-            sample = probe.samples
-            arrow = arrow_type_of(sample if sample.dtype.names else physical(sample, conversion))
-        if arrow is None:
+        self._file.prove(item.group)
+        try:
+            if self._reference is None:
+                self._reference = open_reference(Path(self._path), self.report, self._start_ns)
+            stream = self._reference.add_group(item.group.index, item.name, item.rows)
+        except CorruptLog as error:  # its blocks are proven, so this is something that asammdf does not read either
+            reason = f"{item.reason}; asammdf does not read it either ({error.what})"
+            self.report.unsupported[item.name] = reason
+            self.report.problems.append(f"group '{item.name}' is not read: {reason}")
             return None
-        return Column(name, at, arrow, unit, conversion, as_text, encoding)
-
-    def _raw(self, index: int, channels: list[int], offset: int, count: int) -> list[Any]:
-        """Read raw samples of a group's channels; array channels come converted, since asammdf does both at once."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if index in self._cut:  # `select` reads past `count`, into the damage; `get` does not
-                return [
-                    self._mdf.get(group=index, index=at, raw=True, record_offset=offset, record_count=count)
-                    for at in channels
-                ]
-            wanted = [(None, index, at) for at in channels]
-            return list(self._mdf.select(wanted, record_offset=offset, record_count=count, raw=True, copy_master=False))
-
-    def _stream(self, name: str, kind: Kind, group: Group) -> Stream:
-        schema = pa.schema([_TIME_FIELD, *(column.field() for column in group.columns)])
-        times = group.time_ns
-        return Stream(
-            name=name,
-            kind=kind,
-            schema=schema,
-            rows=int(times.size),
-            start_ns=int(times.min()) if times.size else None,
-            stop_ns=int(times.max()) + 1 if times.size else None,
-        )
-
-    # -- CAN -----------------------------------------------------------------------------------------------------
+        self.report.reasons[item.name] = item.reason
+        self.report.readers[item.name] = "reference"
+        return stream
 
     def _bus_streams(self) -> list[Stream]:
         streams: list[Stream] = []
@@ -231,180 +81,114 @@ class MdfSource:
                 streams += self._bus.add(group)
         return streams
 
-    def frame_groups(self) -> list[ReferenceFrames]:
+    def frame_groups(self) -> list[FrameGroup]:
         """Return the bus-logging groups, for `platform_lib.logs.mdf4.frames.iter_frames`."""
-        found = []
-        for name, group in self._groups.items():
-            for kind in FRAME_KINDS:
-                fields = tuple(c.name.removeprefix(f"{kind}.") for c in group.columns if c.name.startswith(f"{kind}."))
-                if "ID" in fields:
-                    found.append(ReferenceFrames(name, kind, fields, int(group.time_ns.size), group, self))
+        found: list[FrameGroup] = []
+        for name, reader in self._readers.items():
+            for kind, fields in frame_kinds(reader.columns).items():
+                found.append(GroupFrames(name, kind, fields, reader.rows, reader))
         return found
-
-    def raw_fields(self, group: Group, names: Sequence[str], rows: slice) -> dict[str, npt.NDArray[Any]]:
-        """Return raw samples of some of a group's columns."""
-        by_name = {column.name: column.index for column in group.columns}
-        with translated(self._path, "reading bus frames"):
-            signals = self._raw(group.index, [by_name[name] for name in names], rows.start, rows.stop - rows.start)
-        return {name: np.asarray(signal.samples) for name, signal in zip(names, signals, strict=True)}
-
-    # -- reading -------------------------------------------------------------------------------------------------
 
     def read(
         self, stream: Stream, window: Window, *, decode: bool, columns: Sequence[str] | None = None
     ) -> Iterator[pa.RecordBatch]:
         """Yield the group's rows in recorded order."""
-        del decode
         if stream.name in self._bus:
             with translated(self._path, f"decoding '{stream.name}'"):
                 yield from self._bus.read(stream.name, window, columns)
-            return
-        group = self._groups[stream.name]
-        for rows in _row_ranges(group, window):
-            with translated(self._path, f"reading group '{stream.name}'"):
-                batch = self._rows(stream, group, rows)
-            for start in range(0, batch.num_rows, BATCH_ROWS):
-                piece = batch.slice(start, BATCH_ROWS)
-                kept = piece if group.ascending else _inside(piece, window)
-                if kept.num_rows:
-                    yield kept
-
-    def _rows(self, stream: Stream, group: Group, rows: slice) -> pa.RecordBatch:
-        count = rows.stop - rows.start
-        arrays = [pa.array(group.time_ns[rows])]
-        if group.columns:
-            signals = self._raw(group.index, [column.index for column in group.columns], rows.start, count)
-            for column, signal in zip(group.columns, signals, strict=True):
-                if len(signal.samples) != count:
-                    what = f"channel '{column.name}' has {len(signal.samples)} of {count} rows"
-                    raise CorruptLog(what, where=self._path, remedy=REMEDY)
-                arrays.append(column.array(signal.samples, signal.invalidation_bits))
-        return pa.RecordBatch.from_arrays(arrays, schema=stream.schema)
+        elif stream.name in self._readers:
+            yield from self._readers[stream.name].read(window, columns)
+        elif self._reference is not None:
+            yield from self._reference.read(stream, window, decode=decode, columns=columns)
 
     def close(self) -> None:
-        """Release the file and asammdf's temporary files."""
+        """Release the file, its threads, and asammdf's temporary files."""
         self._bus.close()
-        self._mdf.close()
+        self._file.close()
+        if self._reference is not None:
+            self._reference.close()
 
 
 @dataclass(frozen=True, slots=True)
-class ReferenceFrames:
-    """A bus-logging group read by asammdf; see `platform_lib.logs.mdf4.frames.FrameGroup`."""
+class GroupFrames:
+    """A bus-logging group; see `platform_lib.logs.mdf4.frames.FrameGroup`."""
 
     name: str
     kind: FrameKind
     fields: tuple[str, ...]
     rows: int
-    group: Group
-    source: MdfSource
+    reader: GroupReader
 
     def chunks(self, fields: Sequence[str]) -> Iterator[FrameChunk]:
         """Yield all frames with these fields and ``time_ns``."""
-        for rows in _row_ranges(self.group, Window()):
-            count = rows.stop - rows.start
-            samples = self.source.raw_fields(self.group, [f"{self.kind}.{name}" for name in fields], rows)
-            columns: dict[str, npt.NDArray[Any]] = {TIME: self.group.time_ns[rows]}
-            for name, values in samples.items():
-                if name.endswith(".DataBytes"):
-                    values = np.ascontiguousarray(values).view(np.uint8).reshape(count, -1)
-                columns[name.removeprefix(f"{self.kind}.")] = values
-            yield FrameChunk(count, columns, rows.start)
-
-
-def _row_ranges(group: Group, window: Window) -> Iterator[slice]:
-    first, stop = 0, int(group.time_ns.size)
-    if group.ascending:
-        if window.start_ns is not None:
-            first = int(np.searchsorted(group.time_ns, window.start_ns, "left"))
-        if window.stop_ns is not None:
-            stop = int(np.searchsorted(group.time_ns, window.stop_ns, "left"))
-    step = max(BATCH_ROWS, _READ_BYTES // group.record_bytes // BATCH_ROWS * BATCH_ROWS)
-    for start in range(first, stop, step):
-        yield slice(start, min(start + step, stop))
-
-
-def _inside(batch: pa.RecordBatch, window: Window) -> pa.RecordBatch:
-    if window.everything:
-        return batch
-    times = batch.column(0).to_numpy()
-    keep = np.ones(times.size, bool)
-    if window.start_ns is not None:
-        keep &= times >= window.start_ns
-    if window.stop_ns is not None:
-        keep &= times < window.stop_ns
-    return batch.filter(pa.array(keep))
+        return self.reader.chunks(self.kind, fields)
 
 
 def open_mdf(
-    path: Path, *, dbc: tuple[str, ...], arxml: tuple[str, ...], recover: bool, timezone: str | None
-) -> MdfSource:
+    path: Path | str, *, dbc: tuple[str, ...], arxml: tuple[str, ...], recover: bool, timezone: str | None
+) -> Source:
     """Open an MDF file; see `platform_lib.logs.open_log`."""
-    with path.open("rb") as stream:
-        identification = stream.read(64)
-    if len(identification) < 64:
-        raise CorruptLog("shorter than MDF's 64-byte identification", where=path, remedy=REMEDY)
     databases = Databases.load(dbc, arxml)
-    unfinished = identification.startswith(_UNFINISHED)
-    if unfinished and not recover:
-        raise CorruptLog("the recorder never finished this file", where=path, remedy=REMEDY)
-    version = _version(path, identification)
-    report = Report(format=f"mdf{version}", recovered=unfinished)
-    limits: list[int | None] = []
-    with translated(path, "checking the MDF structure"):
+    source = open_source(path)
+    try:
+        if source.size_bytes < _IDENTIFICATION_BYTES:
+            raise CorruptLog("shorter than MDF's 64-byte identification", where=path, remedy=REMEDY)
+        identification = source.read_at(0, _IDENTIFICATION_BYTES)
+        unfinished = identification.startswith(_UNFINISHED)
+        if unfinished and not recover:
+            raise CorruptLog("the recorder never finished this file", where=path, remedy=REMEDY)
+        version = _version(path, identification)
+        report = Report(format=f"mdf{version}", recovered=unfinished)
         if unfinished:
             report.problems.append("the recorder never finished this file; its records are read as far as they go")
-        else:
-            limits = _check(path, version, report, recover=recover)
-    with translated(path, "opening the MDF file"), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        mdf = MDF(path, process_bus_logging=False)
-    source = None
-    try:
-        with translated(path, "reading the MDF header"):
-            start_ns = mdf_clock.start_ns(path, mdf, version, timezone, report)
-            source = MdfSource(path, mdf, databases, report, start_ns)
-        source.prepare(limits)
+        if version >= 4:
+            return _open_mdf4(source, databases, report, recover=recover, timezone=timezone)
     except BaseException:
-        mdf.close()
+        source.close()
         raise
-    return source
+    source.close()
+    from platform_lib.logs.mdf_reference import open_mdf3
+
+    return open_mdf3(Path(path), databases, report, unfinished=unfinished, recover=recover, timezone=timezone)
 
 
-def _version(path: Path, identification: bytes) -> int:
+def _open_mdf4(
+    source: ByteSource, databases: Databases, report: Report, *, recover: bool, timezone: str | None
+) -> Mdf4Source:
+    path = source.name
+    start: list[int] = []
+
+    def start_ns(time_ns: int, time_flags: int) -> int:
+        start.append(mdf_clock.start4_ns(time_ns, time_flags, timezone, report))
+        return start[0]
+
+    with translated(path, "checking the MDF structure"):
+        file = Mdf4File(source, report, recover=recover, start_ns=start_ns)
+    try:
+        with translated(path, "opening the MDF file"):
+            return Mdf4Source(file, path, databases, report, start[0])
+    except BaseException:
+        file.close()
+        raise
+
+
+def _version(path: Path | str, identification: bytes) -> int:
     number = int.from_bytes(identification[28:30], "little" if identification[24:26] == b"\0\0" else "big")
     if identification[28:30] != b"\0\0" and not 300 <= number < 500:
         raise UnsupportedLog(f"MDF version {number / 100:.2f}; 3.x and 4.x are read", where=path)
     return 4 if number >= 400 else 3
 
 
-def _check(path: Path, version: int, report: Report, *, recover: bool) -> list[int | None]:
-    """Prove the structure; return each group's whole rows, where known."""
-    if version < 4:
-        report.unverified.append("MDF 3 has no checksum: flipped bits in sample data cannot be noticed")
-        limits = mdf3_blocks.check_structure(path, report, recover=recover)
-        return limits
-    structure = mdf_blocks.check_structure(path, recover=recover)
-    for lost_bytes, problem in structure.damage:
-        report.lose(lost_bytes, problem)
-    if structure.uncompressed_bytes:
-        report.unverified.append(f"{structure.uncompressed_bytes} bytes of uncompressed sample data have no checksum")
-    return [group.whole_rows for group in structure.groups]
-
-
-def header_metadata(path: Path, mdf: MDF, version: int, report: Report) -> Mapping[str, str]:
+def header_metadata(path: str, comment: str, report: Report) -> Mapping[str, str]:
     """Return the header comment's properties, by name.
 
     Raises:
         CorruptLog: The comment is broken XML, so who drove what is unknown (unless the log is being recovered).
     """
-    if version < 4:
-        fields = {name: getattr(mdf.header, name, "") for name in ("author", "department", "project", "subject")}
-        return {name: str(value) for name, value in fields.items() if value}
-    comment = mdf.header.comment or ""
     if not comment.lstrip().startswith("<"):
         return {"comment": comment} if comment else {}
     try:
-        root = ET.fromstring(comment)  # noqa: S314 - see the import
+        root = ET.fromstring(comment)  # noqa: S314 - expat expands no external entity and limits amplification itself
     except ET.ParseError as error:
         if not report.recovered:
             raise CorruptLog(f"the header comment is broken XML ({error})", where=path, remedy=REMEDY) from error

@@ -40,27 +40,34 @@ def parse_zone(name: str) -> tzinfo:
         ) from error
 
 
-def start_ns(path: Path, mdf: Any, version: int, zone: str | None, report: Report) -> int:
-    """Return the header's start, nanoseconds since the epoch, UTC.
+def start4_ns(start: int, time_flags: int, zone: str | None, report: Report) -> int:
+    """Return an MDF 4 header's start, nanoseconds since the epoch, UTC.
+
+    Args:
+        start: hd_start_time_ns.
+        time_flags: hd_time_flags.
+        zone: Where it was recorded, for headers that carry local time only.
+        report: Takes note of a local time that is taken as UTC.
 
     Raises:
-        UnsupportedLog: An MDF 3 header without a zone, and no `zone` given.
+        ConfigError: There is no such zone.
     """
-    header = mdf.header
-    if version >= 4:
-        start = int(header.abs_time)
-        if not header.time_flags & _LOCAL_TIME_FLAG:
-            return start
-        if zone is not None:
-            return _to_utc(start, parse_zone(zone))
-        report.problems.append(
-            "the header's start is local time without a zone; it is taken as UTC (give timezone= / --timezone)"
-        )
+    if not time_flags & _LOCAL_TIME_FLAG:
         return start
-    return _start3_ns(path, header, zone)
+    if zone is not None:
+        return _to_utc(start, parse_zone(zone))
+    report.problems.append(
+        "the header's start is local time without a zone; it is taken as UTC (give timezone= / --timezone)"
+    )
+    return start
 
 
-def _start3_ns(path: Path, header: Any, zone: str | None) -> int:
+def start3_ns(path: Path, header: Any, zone: str | None) -> int:
+    """Return an MDF 3 header's start, nanoseconds since the epoch, UTC.
+
+    Raises:
+        UnsupportedLog: A header without a zone, and no `zone` given.
+    """
     text = f"{header.date.decode('ascii')} {header.time.decode('ascii')}"
     local = datetime.strptime(text, "%d:%m:%Y %H:%M:%S").replace(tzinfo=UTC)
     local_ns = (local - _EPOCH) // timedelta(seconds=1) * _SECOND_NS
@@ -88,7 +95,7 @@ def _to_utc(local_ns: int, zone: tzinfo) -> int:
     return (local - _EPOCH) // timedelta(seconds=1) * _SECOND_NS + fraction
 
 
-def to_ns(path: Path, group: str, master_s: npt.NDArray[Any], start: int) -> npt.NDArray[np.int64]:
+def to_ns(path: Path | str, group: str, master_s: npt.NDArray[Any], start: int) -> npt.NDArray[np.int64]:
     """Return ``start + round_half_even(master * 1e9)``.
 
     Args:

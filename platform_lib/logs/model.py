@@ -19,7 +19,11 @@ BATCH_ROWS = 65_536
 BATCH_BYTES = 64 << 20
 
 
-@dataclass(frozen=True, slots=True)
+Span = tuple[int, int]
+"""Earliest time and one past the latest, nanoseconds."""
+
+
+@dataclass(frozen=True, slots=True, init=False)
 class Stream:
     """One sequence of timestamped rows of a log.
 
@@ -31,18 +35,51 @@ class Stream:
         rows: How many rows there are, exactly.
         message_type: ``sensor_msgs/msg/Imu`` and the like, where the log names one.
         schema_text: The message definition that the log carries, for `decode_cdr`.
-        start_ns: The earliest timestamp, ``None`` without rows.
-        stop_ns: One past the latest timestamp (windows are half-open), ``None`` without rows.
     """
 
     name: str
     kind: Kind
     schema: pa.Schema
     rows: int
-    message_type: str | None = None
-    schema_text: str | None = None
-    start_ns: int | None = None
-    stop_ns: int | None = None
+    message_type: str | None
+    schema_text: str | None
+    _span: list[Span | None] = field(repr=False, compare=False)
+    _find_span: Callable[[], Span | None] | None = field(repr=False, compare=False)
+
+    def __init__(
+        self,
+        name: str,
+        kind: Kind,
+        schema: pa.Schema,
+        rows: int,
+        message_type: str | None = None,
+        schema_text: str | None = None,
+        start_ns: int | None = None,
+        stop_ns: int | None = None,
+        find_span: Callable[[], Span | None] | None = None,
+    ) -> None:
+        """Describe a stream; `find_span` stands for times that are only looked for when somebody asks."""
+        known = [] if find_span is not None else [None if start_ns is None or stop_ns is None else (start_ns, stop_ns)]
+        values = (name, kind, schema, rows, message_type, schema_text, known, find_span)
+        for key, value in zip(self.__slots__, values, strict=True):
+            object.__setattr__(self, key, value)
+
+    @property
+    def start_ns(self) -> int | None:
+        """The earliest timestamp, ``None`` without rows. Some formats read the stream's times to know it."""
+        span = self._times()
+        return None if span is None else span[0]
+
+    @property
+    def stop_ns(self) -> int | None:
+        """One past the latest timestamp (windows are half-open), ``None`` without rows."""
+        span = self._times()
+        return None if span is None else span[1]
+
+    def _times(self) -> Span | None:
+        if not self._span:
+            self._span.append(None if self._find_span is None else self._find_span())
+        return self._span[0]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +103,12 @@ class Attachment:
 
 @dataclass(slots=True)
 class Report:
-    """How sound a log is and how it was read. Complete once the log is open.
+    """How sound a log is and how it was read. Complete once the log is open, but for what only reading can tell.
 
     Attributes:
         format: ``mcap``, ``mdf3``, ``mdf4``, ``rosbag1``, ``rosbag2-sqlite3``, ...
         readers: Stream name -> ``fast`` (this package's own reader) or ``reference`` (the format's library).
+        reasons: Stream name -> why it is not read by this package's own reader.
         recovered: Whether damage was found and skipped (only with ``recover=True``).
         bytes_lost: File bytes that hold no row that could be returned, because of damage.
         problems: What is wrong or missing, one sentence each; empty for a sound log read in full.
@@ -87,6 +125,7 @@ class Report:
     unsupported: dict[str, str] = field(default_factory=dict)
     unverified: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    reasons: dict[str, str] = field(default_factory=dict)
 
     def lose(self, count_bytes: int, problem: str) -> None:
         """Note damage that was skipped."""

@@ -1,0 +1,93 @@
+"""Runs a row of tasks in order with a few ahead of the reader, on a bounded number of threads and bytes."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Generic, TypeVar
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+AHEAD_BYTES = 48 << 20
+
+
+def default_threads() -> int:
+    """Return how many threads inflate: two, where there are two."""
+    return min(2, len(os.sched_getaffinity(0)))
+
+
+class _Slot(Generic[Task, Result]):
+    """A task handed to the pool, unless the reader takes it back and runs it itself."""
+
+    def __init__(self, pool: ThreadPoolExecutor, work: Callable[[Task], Result], task: Task, size_bytes: int) -> None:
+        self._work, self._task = work, task
+        self.size_bytes = size_bytes
+        self.future: Future[Result] = pool.submit(work, task)
+
+    def take(self) -> bool:
+        """Run the task in this thread, if no other has begun; return whether it was."""
+        if not self.future.cancel():
+            return False
+        done: Future[Result] = Future()
+        done.set_result(self._work(self._task))
+        self.future = done
+        return True
+
+
+class Pipeline:
+    """A reader's threads: itself, and a pool of the others."""
+
+    def __init__(self, threads: int) -> None:
+        self._threads = max(1, threads)
+        self._pool: ThreadPoolExecutor | None = None
+
+    def run(
+        self, tasks: Iterable[Task], work: Callable[[Task], Result], size_bytes: Callable[[Task], int]
+    ) -> Iterator[Result]:
+        """Yield ``work(task)`` for each task, in order.
+
+        Args:
+            tasks: What to do.
+            work: Does one; may be called from several threads at once.
+            size_bytes: What a task's result takes; about `AHEAD_BYTES` are held ahead of the reader.
+        """
+        if self._threads == 1:
+            yield from map(work, tasks)
+            return
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads - 1, thread_name_prefix="inflate")
+        waiting: deque[_Slot[Task, Result]] = deque()
+        ahead, source, exhausted = 0, iter(tasks), False
+        try:
+            while True:
+                while not exhausted and (not waiting or ahead < AHEAD_BYTES):
+                    task = next(source, None)
+                    if task is None:
+                        exhausted = True
+                        break
+                    waiting.append(_Slot(self._pool, work, task, size_bytes(task)))
+                    ahead += waiting[-1].size_bytes
+                if not waiting:
+                    return
+                self._help(waiting)
+                slot = waiting.popleft()
+                ahead -= slot.size_bytes
+                yield slot.future.result()
+        finally:
+            for slot in waiting:
+                slot.future.cancel()
+
+    @staticmethod
+    def _help(waiting: deque[_Slot[Task, Result]]) -> None:
+        """While the first task is not done, do others that no thread has begun."""
+        for slot in tuple(waiting):
+            if waiting[0].future.done() or (slot.take() and waiting[0].future.done()):
+                return
+
+    def close(self) -> None:
+        """Let the threads end."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=True, cancel_futures=True)
+            self._pool = None

@@ -1,0 +1,229 @@
+"""One channel group as a stream of record batches: time, window, columns, and where in the file which times are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from platform_lib.errors import CorruptLog, PlatformError
+from platform_lib.logs.faults import REMEDY, translated
+from platform_lib.logs.mdf4.columns import Batch, Column
+from platform_lib.logs.mdf4.frames import TIME, FrameChunk, FrameKind
+from platform_lib.logs.mdf4.rows import Follower, RowSource
+from platform_lib.logs.model import BATCH_BYTES, BATCH_ROWS, TIMESTAMP, Window
+
+Index = npt.NDArray[np.int64]
+Values = npt.NDArray[Any]
+TIME_FIELD = pa.field(TIMESTAMP, pa.int64(), nullable=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The times of some consecutive rows: earliest and latest."""
+
+    first_row: int
+    stop_row: int
+    least_ns: int
+    most_ns: int
+
+    def meets(self, window: Window) -> bool:
+        """Whether one of the rows may lie in a window."""
+        after = window.start_ns is None or self.most_ns >= window.start_ns
+        return after and (window.stop_ns is None or self.least_ns < window.stop_ns)
+
+
+@dataclass(slots=True)
+class Pass:
+    """What one pass over a group's rows has found out about its times."""
+
+    spans: list[Span] = field(default_factory=list)
+    backwards: bool = False
+    last_ns: int | None = None
+
+    def note(self, first_row: int, times: Index) -> Span:
+        """Add the next rows' times."""
+        first = int(times[0])
+        self.backwards |= self.last_ns is not None and first < self.last_ns
+        if bool(np.all(times[1:] >= times[:-1])):
+            span = Span(first_row, first_row + times.size, first, int(times[-1]))
+        else:
+            self.backwards = True
+            span = Span(first_row, first_row + times.size, int(times.min()), int(times.max()))
+        self.last_ns = int(times[-1])
+        self.spans.append(span)
+        return span
+
+
+class GroupReader:
+    """A readable channel group.
+
+    Attributes:
+        name: Its stream's name.
+        rows: How many rows it has.
+        columns: Its columns, without the time.
+        schema: Of its batches.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        name: str,
+        rows: int,
+        columns: Sequence[Column],
+        source: RowSource,
+        times: Callable[[Batch], Index] | GroupReader,
+        note: Callable[[str], None],
+    ) -> None:
+        self._path = path
+        self.name = name
+        self.rows = rows
+        self.columns = tuple(columns)
+        self.schema = pa.schema([TIME_FIELD, *(column.field() for column in columns)])
+        self._source = source
+        self._times = times
+        self._note = note
+        self._spans: tuple[Span, ...] | None = None
+
+    def read(self, window: Window, wanted: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+        """Yield rows in recorded order.
+
+        Raises:
+            CorruptLog: The bytes contradict the format.
+        """
+        chosen = [column for column in self.columns if wanted is None or column.name in wanted]
+        schema = self.schema if wanted is None else pa.schema([TIME_FIELD, *(column.field() for column in chosen)])
+        with translated(self._path, f"reading group '{self.name}'"):
+            for batch, times in self._pieces(window, chosen):
+                arrays = [pa.array(times), *(self._column(column, batch) for column in chosen)]
+                whole = pa.RecordBatch.from_arrays(arrays, schema=schema)
+                kept = whole if window.everything else inside(whole, times, window)
+                if kept.num_rows:
+                    yield kept
+
+    def _column(self, column: Column, batch: Batch) -> pa.Array:
+        try:
+            return column.read(batch)
+        except PlatformError:
+            raise
+        except (ValueError, ArithmeticError, LookupError, pa.ArrowException) as error:
+            what = f"channel '{column.name}' cannot be read ({error})"
+            raise CorruptLog(what, where=self._path, remedy=REMEDY) from error
+
+    def span(self) -> tuple[int, int] | None:
+        """Return the earliest time and one past the latest; ``None`` without rows. Reads the time channel once."""
+        if not self.rows:
+            return None
+        if self._spans is None:
+            with translated(self._path, f"reading the times of group '{self.name}'"):
+                for _ in self._pieces(Window(), ()):
+                    pass
+        spans = self._spans or ()
+        return min(item.least_ns for item in spans), max(item.most_ns for item in spans) + 1
+
+    def times(self, start: int, stop: int) -> Iterator[Index]:
+        """Yield the times of rows `start` to `stop`."""
+        for _, times in self._timed(start, stop):
+            yield times
+
+    def _pieces(self, window: Window, columns: Sequence[Column]) -> Iterator[tuple[Batch, Index]]:
+        """Yield batches of at most `BATCH_ROWS` rows, those that a window may concern."""
+        if self._spans is not None:
+            for start, stop in _ranges(self._spans, window):
+                for batch, times in self._timed(start, stop):
+                    yield from _split(batch, times, columns)
+            return
+        found = Pass()
+        for batch, times in self._timed(0, self.rows):
+            for piece, piece_times in _split(batch, times, ()):
+                if found.note(piece.first_row, piece_times).meets(window):
+                    yield from _split(piece, piece_times, columns)
+        self._finish(found)
+
+    def _finish(self, found: Pass) -> None:
+        """Keep what a whole pass found; another may have finished before."""
+        if self._spans is None:
+            self._spans = tuple(found.spans)
+            if found.backwards:
+                self._note(f"group '{self.name}': its time channel runs backwards in places")
+
+    def _timed(self, start: int, stop: int) -> Iterator[tuple[Batch, Index]]:
+        if isinstance(self._times, GroupReader):
+            follower = Follower(iter(self._times.times(start, stop)))
+            for batch in self._source.batches(start, stop):
+                yield batch, follower.take(batch.records.rows)
+            return
+        for batch in self._source.batches(start, stop):
+            yield batch, self._times(batch)
+
+    # -- bus frames ----------------------------------------------------------------------------------------------
+
+    def chunks(self, kind: FrameKind, fields: Sequence[str]) -> Iterator[FrameChunk]:
+        """Yield raw frames, see `platform_lib.logs.mdf4.frames.FrameGroup`."""
+        wanted = {name: column for name in fields for column in self.columns if column.name == f"{kind}.{name}"}
+        with translated(self._path, f"reading the bus frames of group '{self.name}'"):
+            for batch, times in self._pieces(Window(), tuple(wanted.values())):
+                yield _frames(batch, times, wanted)
+
+
+def _frames(batch: Batch, times: Index, wanted: dict[str, Column]) -> FrameChunk:
+    from platform_lib.logs.mdf4.columns import invalid
+
+    columns: dict[str, Values] = {TIME: times}
+    valid: dict[str, npt.NDArray[np.bool_]] = {}
+    for name, column in wanted.items():
+        if column.raw is None:
+            continue
+        columns[name] = column.raw(batch)
+        mask = invalid(column.channel, batch)
+        if mask is not None:
+            valid[name] = ~mask
+    return FrameChunk(times.size, columns, batch.first_row, valid)
+
+
+def _ranges(spans: Sequence[Span], window: Window) -> list[tuple[int, int]]:
+    """Return the ranges of rows that a window may concern, neighbours joined."""
+    found: list[tuple[int, int]] = []
+    for span in spans:
+        if span.meets(window):
+            joins = found and found[-1][1] == span.first_row
+            first = found.pop()[0] if joins else span.first_row
+            found.append((first, span.stop_row))
+    return found
+
+
+def _split(batch: Batch, times: Index, columns: Sequence[Column]) -> Iterator[tuple[Batch, Index]]:
+    """Cut a batch into ones of bounded rows, and bounded bytes of variable-length values."""
+    rows, most = batch.records.rows, BATCH_ROWS
+    variable = [column for column in columns if column.signal_data is not None]
+    for column in variable if rows > 1 else ():
+        most = min(most, max(1, rows * BATCH_BYTES // max(1, column.spread_bytes(batch.records))))
+    if rows <= most:
+        yield batch, times
+        return
+    for start in range(0, rows, most):
+        stop = min(rows, start + most)
+        flags = None if batch.flags is None else batch.flags[start:stop]
+        piece = Batch(batch.records.slice(start, stop), batch.first_row + start, flags)
+        yield from _split(piece, times[start:stop], variable)  # values of uneven length may need another cut
+
+
+def inside(batch: pa.RecordBatch, times: Index, window: Window) -> pa.RecordBatch:
+    """Return the rows of a batch that lie in a window."""
+    keep = np.ones(times.size, bool)
+    if window.start_ns is not None:
+        keep &= times >= window.start_ns
+    if window.stop_ns is not None:
+        keep &= times < window.stop_ns
+    if keep.all():
+        return batch
+    chosen = np.flatnonzero(keep)
+    if not chosen.size:
+        return batch.slice(0, 0)
+    if chosen[-1] - chosen[0] + 1 == chosen.size:
+        return batch.slice(int(chosen[0]), chosen.size)
+    return batch.filter(pa.array(keep))
