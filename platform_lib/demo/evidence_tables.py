@@ -54,28 +54,38 @@ def _displacement(row: MetricsRow | None) -> tuple[float | None, str]:
     ade, fde = (row.metrics.get(name) if row else None for name in ("ade_m", "fde_m"))
     if ade is None or fde is None:
         return None, "not measured"
-    return ade.value, f"{ade.value:.2f} / {fde.value:.2f}"
+    return round(ade.value, 2), f"{ade.value:.2f} / {fde.value:.2f}"
 
 
 def _share(row: MetricsRow | None) -> tuple[float | None, str]:
     rate = row.metrics.get("collision_rate") if row else None
-    return (None, "not measured") if rate is None else (rate.value, f"{100 * rate.value:.1f} %")
+    return (None, "not measured") if rate is None else (round(rate.value, 3), f"{100 * rate.value:.1f} %")
 
 
 def _cells(figures: Sequence[tuple[float | None, str]]) -> list[Cell]:
+    """Mark the smallest as it is shown: what reads the same is the same."""
     known = [value for value, _ in figures if value is not None]
     best = min(known, default=None)
     several = len(set(known)) > 1
     return [Cell(text, best=several and value is not None and value == best) for value, text in figures]
 
 
-def interval_text(value: Interval | None, *, digits: int = 2) -> str:
-    """Write a value with its interval."""
+@dataclass(frozen=True, slots=True)
+class IntervalCell:
+    """A figure and, where it is known, its interval."""
+
+    text: str
+    interval: str = ""
+
+
+def interval_cell(value: Interval | None, *, digits: int = 2) -> IntervalCell:
+    """Write a value and its interval."""
     if value is None:
-        return "not measured"
+        return IntervalCell("not measured")
+    text = f"{value.value:.{digits}f}"
     if value.low is None or value.high is None:
-        return f"{value.value:.{digits}f}"
-    return f"{value.value:.{digits}f} ({value.low:.{digits}f} to {value.high:.{digits}f})"
+        return IntervalCell(text)
+    return IntervalCell(text, f"{value.low:.{digits}f} to {value.high:.{digits}f}")
 
 
 @dataclass(frozen=True, slots=True)

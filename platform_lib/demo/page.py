@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, ValidationError
 
-from platform_lib.catalog.catalog import Catalog
-from platform_lib.catalog.postgres import embedded_postgres
 from platform_lib.demo import charts
 from platform_lib.demo.evidence_tables import (
     bytes_text,
-    interval_text,
+    interval_cell,
     ladder_rows,
     planner_label,
     planners_of,
@@ -27,26 +26,24 @@ from platform_lib.demo.evidence_tables import (
 )
 from platform_lib.demo.runner import StageOutcome
 from platform_lib.demo.stages import Places, places
+from platform_lib.errors import IntegrityError
+from platform_lib.evaluation.scenes import Scenes
 from platform_lib.evidence import CompileReport, EvaluationReport, GateReport, MetricsRow, read_evidence
 from platform_lib.home import Home
+from platform_lib.manifest import up_to_date
 from platform_lib.storage import sha256_file, walk_files
 
 # Two rows of three.
 _SCENES = 6
-_PATH_STYLE = {"driven": ("#38d070", 3.4), "ego_only": ("#ff9d3c", 2.2), "planned": ("#35a7ff", 3.0)}
-
-
-class Scene(BaseModel):
-    """One picture of `scenes.json`: a recorded frame and paths in its pixels."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-    title: str
-    caption: str
-    image: str
-    width: int
-    height: int
-    paths_px: dict[str, list[tuple[float, float]]]
+_CLOSED_LOOP = "closed loop, "
+_HEADS = {
+    "collision_rate": "collisions",
+    "offroad_rate": "off road",
+    "progress_ratio": "progress / expert",
+    "max_accel_mps2": "max accel, m/s²",
+    "max_jerk_mps3": "max jerk, m/s³",
+}
+_PATH_STYLE = {"driven": ("#38d070", 4.6), "ego_only": ("#ff9d3c", 3.2), "planned": ("#35a7ff", 2.4)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,8 +80,8 @@ def render_page(home: Home, outcomes: Sequence[StageOutcome]) -> str:
         gates=found.gates.gates,
         gates_caption=_gates_caption(found.gates),
         bundle=_bundle(at, outcomes),
-        ingest=_lake(home),
-        stages=outcomes,
+        ingest=_lake(home, outcomes),
+        stages=[_stage(item) for item in outcomes],
     )
 
 
@@ -107,39 +104,70 @@ def _cards(found: _Evidence, outcomes: Sequence[StageOutcome]) -> list[dict[str,
 
 def _scenes(folder: Path) -> list[dict[str, object]]:
     scenes = []
-    for item in json.loads((folder / "scenes.json").read_bytes())["scenes"][:_SCENES]:
-        scene = Scene.model_validate(item)
+    for scene in _read_scenes(folder / "scenes.json").scenes[:_SCENES]:
         paths = []
         for name, (colour, width) in _PATH_STYLE.items():
-            pixels = scene.paths_px.get(name, [])
+            pixels = scene.paths_px.get(name, ())
             points = " ".join(f"{x:.1f},{y:.1f}" for x, y in pixels)
-            paths.append({"points": points, "colour": colour, "width": width, "dots": pixels[1:]})
+            paths.append({"points": points, "colour": colour, "width": width})
         jpeg = base64.b64encode((folder / scene.image).read_bytes()).decode()
-        scenes.append({**scene.model_dump(exclude={"paths_px"}), "jpeg": jpeg, "paths": paths})
+        shown = scene.model_dump(include={"title", "caption", "width", "height"})
+        scenes.append({**shown, "jpeg": jpeg, "paths": paths})
     return scenes
+
+
+def _read_scenes(path: Path) -> Scenes:
+    try:
+        return Scenes.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise IntegrityError(
+            f"not valid scenes: {error.error_count()} problems",
+            where=path,
+            remedy="run `drivetrain evaluate --force` for that run",
+        ) from error
 
 
 def _training(at: Places) -> dict[str, object]:
     curves = {"camera": _curve(at.planner), "ego_only": _curve(at.baseline)}
     camera = curves["camera"]
-    caption = f"{len(camera)} epochs; validation ADE {camera[0]['val_ade_m']:.2f} m at first, {camera[-1]['val_ade_m']:.2f} m at last."
-    return {"training_svg": Markup(charts.training_curve(curves)), "training_caption": caption}  # noqa: S704 - own SVG
+    first, last = camera[0]["val_ade_m"], camera[-1]["val_ade_m"]
+    drawn = (
+        charts.curve(curves, value="train_loss", title="training loss", logarithmic=True),
+        charts.curve(curves, value="val_ade_m", title="validation ADE, m", logarithmic=False),
+    )
+    return {
+        "training_charts": [Markup(svg) for svg in drawn],  # noqa: S704 - own SVG
+        "training_planners": _legend(curves),
+        "training_caption": f"{len(camera)} epochs took the camera planner's validation ADE from {first:.2f} to {last:.2f} m.",
+    }
 
 
 def _curve(run: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (run / "curve.jsonl").read_text().splitlines() if line]
 
 
-def _metrics(found: _Evidence) -> dict[str, object]:
-    def chart(metric: str, title: str) -> Markup:
-        svg = charts.metric_by_slice(found.evaluation, metric=metric, title=title, compressed=found.compressed)
-        return Markup(svg)  # noqa: S704 - own SVG
+def _legend(planners: Iterable[str]) -> list[dict[str, str]]:
+    return [
+        {
+            "label": planner_label(name),
+            "short": planner_label(name).removesuffix(" planner").removeprefix("constant "),
+            "variable": charts.variable_of(name),
+        }
+        for name in planners
+    ]
 
+
+def _metrics(found: _Evidence) -> dict[str, object]:
+    reports = (found.evaluation, found.compressed)
+    drawn = (
+        charts.metric_by_slice(reports, metric="ade_m", title="average displacement error over 3 s, m"),
+        charts.metric_by_slice(reports, metric="fde_m", title="final displacement error at 3 s, m"),
+    )
     return {
-        "ade_svg": chart("ade_m", "average displacement error over 3 s, m"),
-        "fde_svg": chart("fde_m", "final displacement error at 3 s, m"),
-        "metric_planners": [planner_label(name) for name in planners_of(found.evaluation, found.compressed)],
-        "metric_rows": slice_rows(found.evaluation, found.compressed),
+        "metric_charts": [Markup(svg) for svg in drawn],  # noqa: S704 - own SVG
+        "metric_planners": _legend(planners_of(*reports)),
+        "metric_rows": slice_rows(*reports),
+        "findings": [item for item in found.evaluation.findings if not item.startswith(_CLOSED_LOOP)],
     }
 
 
@@ -152,27 +180,27 @@ def _closed_loop(report: EvaluationReport) -> dict[str, object]:
             "planner": planner_label(row.planner),
             "slice": row.slice.replace("_", " "),
             "n": row.n,
-            "cells": [interval_text(row.metrics.get(name)) for name in names],
+            "cells": [interval_cell(row.metrics.get(name)) for name in names],
         }
         for row in rows
     ]
-    heads = [name.replace("_", " ") for name in names]
-    return {"closed_metrics": heads, "closed_rows": table, "findings": report.findings}
+    heads = [_HEADS.get(name, name.replace("_", " ")) for name in names]
+    told = [item for item in report.findings if item.startswith(_CLOSED_LOOP)]
+    return {"closed_metrics": heads, "closed_rows": table, "closed_findings": told}
 
 
 def _compile(report: CompileReport) -> Mapping[str, object]:
     confirmed = "" if report.id_confirmed else " The SoC id is not confirmed."
     caption = (
-        f"soc_model {report.soc_model}, {report.architecture}; chosen: {report.chosen or 'none'}. Latency is the vendor's "
-        f"simulation, not measured on a device.{confirmed}"
+        "latency is the vendor's simulation, not a measurement on a device. "
+        f"soc_model {report.soc_model}, {report.architecture}; chosen: {report.chosen or 'none'}.{confirmed}"
     )
     return {"target": report.target, "caption": caption, "rows": precision_rows(report)}
 
 
 def _gates_caption(report: GateReport) -> str:
-    if not report.blocking:
-        return f"State: {report.state}."
-    return f"State: {report.state}. What keeps it from approval: {', '.join(report.blocking)}."
+    counts = Counter(gate.status for gate in report.gates)
+    return f"State: {report.state}; {counts['pass']} pass, {counts['fail']} fail, {counts['not_run']} not run."
 
 
 def _bundle(at: Places, outcomes: Sequence[StageOutcome]) -> Mapping[str, object]:
@@ -189,9 +217,43 @@ def _bundle(at: Places, outcomes: Sequence[StageOutcome]) -> Mapping[str, object
     return {"caption": f"{len(files)} files, {size}, in {at.bundle}", "files": rows, "verify": outcomes[-1].command}
 
 
-def _lake(home: Home) -> Mapping[str, object]:
-    """Say what the catalogue holds now: a stage that was skipped found it there, and its report would not name it."""
-    with embedded_postgres(home) as uri, Catalog(uri) as catalog:
-        committed, refused = catalog.committed(), catalog.quarantined()
-    rows = [{"path": ", ".join(item.paths), "reason": item.refusal.reason} for item in refused]
-    return {"caption": f"{len(committed)} files in the lake, {len(refused)} in quarantine.", "quarantined": rows}
+class _Refused(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    path: Path
+    reason: str
+
+
+class _Ingested(BaseModel):
+    """What the page tells of `drivetrain ingest --json`."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    found: int
+    duplicates: int
+    ingested: int
+    skipped: int
+    quarantined: tuple[_Refused, ...]
+
+
+def _lake(home: Home, outcomes: Sequence[StageOutcome]) -> Mapping[str, object]:
+    """Tell what the ingest stage reported; it names what was set aside before as well."""
+    stage = next(item for item in outcomes if item.command.startswith("drivetrain ingest "))
+    told = _Ingested.model_validate(stage.result)
+    before = f", {told.skipped} of them before this run" if told.skipped else ""
+    copies = f", {told.duplicates} the same as another" if told.duplicates else ""
+    caption = (
+        f"{told.found} logs found: {told.ingested + told.skipped} in the lake{before}, "
+        f"{len(told.quarantined)} in quarantine{copies}."
+    )
+    rows = [{"path": _below(item.path, home.root), "reason": item.reason} for item in told.quarantined]
+    return {"caption": caption, "quarantined": rows}
+
+
+def _below(path: Path, root: Path) -> Path:
+    return path.relative_to(root) if path.is_relative_to(root) else path
+
+
+def _stage(outcome: StageOutcome) -> dict[str, object]:
+    state = up_to_date(outcome.digest) if outcome.skipped and outcome.digest else ""
+    return {"title": outcome.title, "seconds": outcome.seconds, "command": outcome.command, "state": state}

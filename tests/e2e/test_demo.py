@@ -112,24 +112,31 @@ def test_the_page_needs_no_network(killed_then_finished):
     assert fetched == []
 
 
-def test_a_second_run_skips_every_stage_and_says_so(killed_then_finished, home):
-    again = finish(home)
-    assert [stage["title"] for stage in again["stages"] if not stage["skipped"]] == ["Verify: every byte, offline"]
-    page = Path(again["page"]).read_text()
-    assert "4 in quarantine" in page
-    assert "truncated.mcap" in page
-
-
-def test_a_second_demo_at_once_is_refused(killed_then_finished, home):
+@pytest.fixture(scope="module")
+def again_and_another(killed_then_finished, home) -> tuple[dict, dict]:
+    """Run it again, and try to start another one meanwhile: what each said."""
     first = start(home)
     try:
         time.sleep(1.0)
         second = subprocess.run(command(home), capture_output=True, text=True, check=False)
     finally:
-        first.communicate()  # not wait(): its document is larger than a pipe
-    assert second.returncode == 1
-    assert "demo" in json.loads(second.stdout)["error"]["what"]
-    assert first.returncode == 0
+        output, _ = first.communicate()  # not wait(): its document is larger than a pipe
+    assert (first.returncode, second.returncode) == (0, 1)
+    return json.loads(output), json.loads(second.stdout)
+
+
+def test_a_second_run_skips_every_stage_and_says_so(again_and_another):
+    again, _ = again_and_another
+    assert [stage["title"] for stage in again["stages"] if not stage["skipped"]] == ["Verify: every byte, offline"]
+    page = Path(again["page"]).read_text()
+    assert page.count("up to date, skipped (digest ") == 10
+    assert "4 in quarantine" in page
+    assert "truncated.mcap" in page
+
+
+def test_a_second_demo_at_once_is_refused(again_and_another):
+    _, refused = again_and_another
+    assert "demo" in refused["error"]["what"]
 
 
 def test_nothing_lies_outside_the_home(killed_then_finished, home):

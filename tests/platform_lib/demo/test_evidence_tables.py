@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from platform_lib.demo.evidence_tables import bytes_text, interval_text, ladder_rows, slice_rows
+from platform_lib.demo.evidence_tables import IntervalCell, bytes_text, interval_cell, ladder_rows, slice_rows
 from platform_lib.evidence import EvaluationReport, Interval, MetricsRow, ParityRung
 
 
@@ -36,6 +36,11 @@ def test_the_smallest_error_is_marked_best():
 def test_equal_figures_have_no_winner():
     cells = slice_rows(report(row("camera", 0.5), row("ego_only", 0.5)), None)[0].cells
     assert not any(cell.best for cell in cells)
+
+
+def test_figures_that_read_the_same_win_together():
+    cells = slice_rows(report(row("camera", 0.501), row("w8mixed", 0.499), row("ego_only", 0.9)), None)[0].cells
+    assert [cell.best for cell in cells[:3]] == [True, True, False]
 
 
 def test_what_was_not_measured_says_so_and_never_wins():
@@ -79,5 +84,6 @@ def test_units():
     assert bytes_text(None) == "unknown"
     assert bytes_text(12) == "12 B"
     assert bytes_text(1_500_000) == "1.50 MB"
-    assert interval_text(None) == "not measured"
-    assert interval_text(Interval(value=1.0, low=0.5, high=2.0)) == "1.00 (0.50 to 2.00)"
+    assert interval_cell(None) == IntervalCell("not measured")
+    assert interval_cell(Interval(value=1.0, low=None, high=None)) == IntervalCell("1.00")
+    assert interval_cell(Interval(value=1.0, low=0.5, high=2.0)) == IntervalCell("1.00", "0.50 to 2.00")
