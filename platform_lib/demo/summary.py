@@ -5,22 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.table import Table
-
 from platform_lib.console import OUT
 from platform_lib.demo.evidence_tables import ladder_rows, planner_label, planners_of, precision_rows, slice_rows
 from platform_lib.demo.runner import StageOutcome
 from platform_lib.demo.stages import Places, places
 from platform_lib.evidence import CompileReport, EvaluationReport, GateReport, read_evidence
 from platform_lib.home import Home
-
-_COLOURS = {"pass": "green", "fail": "red", "not_run": "yellow"}
+from platform_lib.table import Column, print_table
 
 
 def print_summary(home: Home, outcomes: Sequence[StageOutcome], *, seconds: float, page: Path) -> None:
     """Print the summary on standard output."""
     at = places(home)
-    OUT.print()
     _print_metrics(at)
     compiled = read_evidence(CompileReport, at.compiled / "report.json")
     _print_precisions(compiled)
@@ -28,7 +24,8 @@ def print_summary(home: Home, outcomes: Sequence[StageOutcome], *, seconds: floa
     gates = read_evidence(GateReport, at.gates)
     _print_gates(gates)
     skipped = sum(item.skipped for item in outcomes)
-    OUT.print(f"\n[bold]{gates.state}[/], signed and verified, in {seconds:.0f} s ({skipped} stages were up to date)")
+    done = f"in {seconds:.0f} s; {skipped} of {len(outcomes)} stages were up to date"
+    OUT.print(f"\n[bold]{gates.state}[/], signed and verified, {done}", highlight=False)
     for title, path in (("bundle", at.bundle), ("page", page)):
         OUT.print(f"  {title:<7}", _relative(path, Path.cwd()), markup=False, highlight=False)
     OUT.print("  verify ", outcomes[-1].command, markup=False, highlight=False)
@@ -38,43 +35,38 @@ def _print_metrics(at: Places) -> None:
     report = read_evidence(EvaluationReport, at.evaluation)
     compressed = read_evidence(EvaluationReport, at.compressed_evaluation)
     planners = [planner_label(name) for name in planners_of(report, compressed)]
-    table = Table(
-        "slice", "frames", title="ADE / FDE in metres, open loop, test drives", title_justify="left", box=None
-    )
-    for name in planners:
-        table.add_column(name, justify="right")
-    for row in slice_rows(report, compressed):
-        cells = [f"[bold]{cell.text}[/]" if cell.best else cell.text for cell in row.cells[: len(planners)]]
-        table.add_row(row.slice, str(row.n), *cells)
-    OUT.print(table)
+    columns = [Column("slice"), *(Column(title, right=True) for title in ("frames", *planners))]
+    rows = [
+        [row.slice, str(row.n), *(cell.text for cell in row.cells[: len(planners)])]
+        for row in slice_rows(report, compressed)
+    ]
+    _print("ADE / FDE in metres, open loop, test drives", columns, rows)
 
 
 def _print_precisions(report: CompileReport) -> None:
-    title = f"compiled for {report.target} (latency: vendor simulated, not measured on a device)"
-    table = Table(
-        "precision", "latency", "bounds", "size", "NPU / CPU", "", title=title, title_justify="left", box=None
-    )
-    for row in precision_rows(report):
-        table.add_row(row.precision, row.latency, row.bounds, row.size, row.nodes, row.note)
-    OUT.print("\n", table)
+    title = f"compiled for {report.target}; latency in us is the vendor's simulation, not measured on a device"
+    columns = [Column(name, right=True) for name in ("latency", "bounds", "size", "NPU / CPU nodes")]
+    rows = [[row.precision, row.latency, row.bounds, row.size, row.nodes, row.note] for row in precision_rows(report)]
+    _print(title, [Column("precision"), *columns, Column("")], rows)
 
 
 def _print_ladder(report: CompileReport) -> None:
-    table = Table("rung", "precision", "result", "SQNR", title="parity ladder", title_justify="left", box=None)
-    for row in ladder_rows(report.parity):
-        table.add_row(row.name, row.precision, _status(row.status), row.text)
-    OUT.print("\n", table)
+    rows = [[row.name, row.precision, _status(row.status), row.text] for row in ladder_rows(report.parity)]
+    _print("parity ladder", [Column("rung"), Column("precision"), Column("result"), Column("SQNR")], rows)
 
 
 def _print_gates(report: GateReport) -> None:
-    table = Table("gate", "result", "why", title="gates", title_justify="left", box=None)
-    for gate in report.gates:
-        table.add_row(f"{gate.gate} {gate.title}", _status(gate.status), gate.reason)
-    OUT.print("\n", table)
+    rows = [[gate.gate, _status(gate.status), gate.title] for gate in report.gates]
+    _print("gates; the page says why", [Column("gate"), Column("result"), Column("it asks for")], rows)
+
+
+def _print(title: str, columns: Sequence[Column], rows: Sequence[Sequence[str]]) -> None:
+    OUT.print(f"\n{title}", markup=False, highlight=False)
+    print_table(columns, rows)
 
 
 def _status(status: str) -> str:
-    return f"[{_COLOURS[status]}]{status.replace('_', ' ')}[/]"
+    return status.replace("_", " ")
 
 
 def _relative(path: Path, root: Path) -> str:
