@@ -68,11 +68,7 @@ def run_checks(
             if ran is None
             else f"context built for chip id {ran.soc_model}, loaded as {target.soc_model}",
         ),
-        _check(
-            "scratch_folder",
-            ok=Path(compiled.answer.current_folder).resolve().is_relative_to(scratch.resolve()),
-            detail=f"{len(compiled.answer.files)} files written, all in a scratch folder of their own",
-        ),
+        _scratch_folder(compiled, scratch),
         _all_on_npu(compiled),
     )
 
@@ -121,6 +117,13 @@ def _options(compiled: Compiled) -> Check:
     except ConfigError as error:
         return _check(name, ok=False, detail=error.what)
     return _check(name, ok=True, detail=", ".join(f"{key}={value}" for key, value in sorted(options.items())))
+
+
+def _scratch_folder(compiled: Compiled, scratch: Path) -> Check:
+    folder, count = Path(compiled.answer.current_folder).resolve(), len(compiled.answer.files)
+    inside = folder.is_relative_to(scratch.resolve())
+    detail = f"{count} files written, all in a scratch folder of their own" if inside else f"{count} files in {folder}"
+    return _check("scratch_folder", ok=inside, detail=detail)
 
 
 def _all_on_npu(compiled: Compiled) -> Check:

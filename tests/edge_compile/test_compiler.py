@@ -6,12 +6,13 @@ import itertools
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,24 +21,26 @@ import psutil
 import pytest
 from onnx import helper
 
-from edge_compile import compile_model
+from edge_compile import compile_model, qnn
 from edge_compile.arrays import load_arrays, save_arrays
 from edge_compile.checks import CHECK_NAMES, run_checks
 from edge_compile.compiled import Compiled
 from edge_compile.compiler import CompileResult
 from edge_compile.context import check_context, read_context
+from edge_compile.messages import CompileAnswer, CompileRequest
 from edge_compile.provider_options import CALLER_OPTIONS
 from edge_compile.qnn import compile_precision, run_on_emulator
 from edge_compile.quantize import quantize
 from edge_compile.targets.table import find_target
-from edge_compile.worker import Limits, WorkerStoppedError
+from edge_compile.worker import Limits, WorkerStoppedError, run_worker
+from edge_compile.workplace import open_workplace
 from platform_lib.errors import CompileError, ConfigError, IntegrityError, PlatformError
 from platform_lib.manifest import changed_outputs
 from platform_lib.storage import sha256_file
 
 pytestmark = pytest.mark.slow
 LIMITS = Limits(time_s=240.0)
-SAMPLES = 4
+FROZEN = 8
 TARGET = find_target("sa8255p")
 
 
@@ -82,9 +85,9 @@ def planner(tmp_path_factory: pytest.TempPathFactory) -> Planner:
         }
 
     torch.manual_seed(0)
-    net, frozen, names = Net().eval(), samples(8, seed=1), ("image", "ego_history", "command")
+    net, frozen, names = Net().eval(), samples(FROZEN, seed=1), ("image", "ego_history", "command")
     path = tmp_path_factory.mktemp("planner") / "planner.onnx"
-    rows = [tuple(torch.from_numpy(frozen[name][index : index + 1]) for name in names) for index in range(8)]
+    rows = [tuple(torch.from_numpy(frozen[name][index : index + 1]) for name in names) for index in range(FROZEN)]
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch announces that this exporter is the older one
         torch.onnx.export(net, rows[0], path, input_names=names, output_names=["plan"], opset_version=20, dynamo=False)
@@ -121,7 +124,6 @@ def compile_planner(planner: Planner, out: Path, **changes) -> CompileResult:
         "out": out,
         "frozen": planner.frozen,
         "reference": planner.reference,
-        "emulator_samples": SAMPLES,
         "limits": LIMITS,
     }
     return compile_model(planner.path, **{**arguments, **changes})
@@ -182,10 +184,9 @@ def test_the_nine_named_checks_and_the_placement_stand_in_the_report(published: 
 def test_every_rung_of_the_ladder_ran_and_passed(published: Published) -> None:
     rungs = {(rung.name, rung.precision): rung for rung in published.result.report.parity}
     assert all(rung.status == "pass" for rung in rungs.values())
-    assert rungs["torch->onnx", "fp32"].samples == 8
-    for precision in ("w8a16", "w8a8"):
-        assert rungs["onnx->simulation", precision].samples == 8
-        assert rungs["qdq->target", precision].samples == SAMPLES
+    assert {rung.samples for rung in rungs.values()} == {FROZEN}
+    said = f"the emulator ran {FROZEN} of {FROZEN} frozen inputs; every other engine ran all"
+    assert said in published.result.report.notes
     assert rungs["onnx->target", "w8a16"].sqnr_db > rungs["onnx->target", "w8a8"].sqnr_db
 
 
@@ -223,7 +224,9 @@ def test_an_up_to_date_compile_is_skipped_and_a_damaged_one_is_not(
 
 
 def test_the_same_inputs_give_the_same_bytes(published: Published, planner: Planner, tmp_path: Path) -> None:
-    again = compile_planner(planner, tmp_path / "elsewhere", precisions=("w8a8",)).report
+    again = compile_planner(planner, tmp_path / "elsewhere", precisions=("w8a8",), emulator_samples=2).report
+    assert {rung.samples for rung in again.parity if rung.name.endswith("target")} == {2}
+    assert any(note.startswith("the emulator ran 2 of 8 frozen inputs") for note in again.notes)
     first = published.result.report.digests
     assert {name: first[name] for name in again.digests} == again.digests
     assert "w8a8.ctx_qnn.bin" in again.digests
@@ -351,10 +354,28 @@ def test_5_a_float_model_under_a_quantized_name_is_seen_as_fp16(planner: Planner
     assert verdicts["soc_readback"] == "pass"
 
 
-def test_6_the_optimisation_level_is_named_in_the_compilers_own_request(published: Published) -> None:
-    for item in published.result.report.precisions:
-        check = next(check for check in item.checks if check.name == "optimisation_level_named")
-        assert check.detail == "onnxruntime level ORT_ENABLE_BASIC"
+def compile_by_hand(model: Path, folder: Path, level: str) -> Compiled:
+    """Compile in any folder and at any level, as `compile_precision` never would."""
+    folder.mkdir()
+    request = CompileRequest(
+        model=str(model), context="w8a8.ctx.onnx", soc_model=52, options={}, optimisation_level=level
+    )
+    log = folder.with_name("tools.log")
+    answer = run_worker("edge_compile.qnn_worker", request, CompileAnswer, scratch=folder, log=log, limits=LIMITS)
+    return qnn._collect("w8a8", answer, folder)
+
+
+def failed_checks(compiled: Compiled, scratch: Path) -> set[str]:
+    found = run_checks(compiled, None, TARGET, scratch, why_not_run="no need")
+    return {item.name for item in found if item.status == "fail"}
+
+
+def test_6_another_optimisation_level_compiles_without_a_word_and_is_seen(published: Published, tmp_path: Path) -> None:
+    model = published.result.folder / "w8a8.qdq.onnx"
+    compiled = compile_by_hand(model, tmp_path / "scratch", "ORT_DISABLE_ALL")
+    assert failed_checks(compiled, tmp_path / "scratch") == {"optimisation_level_named"}
+    check = next(c for c in published.result.report.precision("w8a8").checks if c.name == "optimisation_level_named")
+    assert (check.status, check.detail) == ("pass", "onnxruntime level ORT_ENABLE_BASIC")
 
 
 @pytest.mark.parametrize("value", ["99", "-3"])
@@ -406,13 +427,12 @@ def test_a_generation_without_estimates_says_so(published: Published, tmp_path: 
     assert "no performance estimate" in found.reason
 
 
-def test_9_tools_cannot_reach_the_callers_folder(planner: Planner, tmp_path: Path) -> None:
-    compiled = compile_raw(planner.path, "fp16", "sa8255p", tmp_path)
-    assert compiled.answer.current_folder == str(tmp_path / "raw")
-    assert "qnn_op_trace.json" in compiled.answer.files
-    escaped = replace(compiled, answer=compiled.answer.model_copy(update={"current_folder": str(tmp_path.parent)}))
-    verdicts = {item.name: item.status for item in run_checks(escaped, None, TARGET, tmp_path / "raw", why_not_run="-")}
-    assert verdicts["scratch_folder"] == "fail"
+def test_9_side_files_in_the_callers_folder_are_seen(published: Published, tmp_path: Path) -> None:
+    model = published.result.folder / "w8a8.qdq.onnx"
+    compiled = compile_by_hand(model, tmp_path / "home", "ORT_ENABLE_BASIC")
+    assert {"qnn_op_trace.json", "profile.csv"} <= names_in(tmp_path / "home")  # what the compiler drops, and where
+    assert failed_checks(compiled, tmp_path / "scratch") == {"scratch_folder"}
+    assert failed_checks(compiled, tmp_path / "home") == set()
 
 
 # Kills and limits
@@ -447,29 +467,71 @@ def test_a_killed_worker_ends_the_compile_with_nothing_published(planner: Planne
     assert names_in(tmp_path) == {"out.compile-tools.log"}
 
 
-def test_a_killed_command_leaves_no_result_and_no_child_and_is_cleared_up(planner: Planner, tmp_path: Path) -> None:
-    np.savez(tmp_path / "calibration.npz", **planner.calibration)
-    out = tmp_path / "out" / "planner"
-    arguments = ["--target", "sa8255p", "--calibration", str(tmp_path / "calibration.npz"), "--out", str(out)]
+def started_compile(planner: Planner, folder: Path) -> tuple[subprocess.Popen[bytes], Path]:
+    np.savez(folder / "calibration.npz", **planner.calibration)
+    out = folder / "out" / "planner"
+    arguments = ["--target", "sa8255p", "--calibration", str(folder / "calibration.npz"), "--out", str(out)]
     command = subprocess.Popen(
-        [sys.executable, "-m", "platform_lib.cli", "compile", str(planner.path), *arguments],
+        [sys.executable, "-m", "platform_lib.cli", "compile", str(planner.path), *arguments, "--precision", "w8a8"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # may be ignored around the tests
     )
-    process, workers = psutil.Process(command.pid), []
-    deadline_s = time.monotonic() + 60
-    while not workers:
+    return command, out
+
+
+def worker_of(command: subprocess.Popen[bytes], module: str) -> psutil.Process:
+    deadline_s = time.monotonic() + 90
+    while True:
         assert time.monotonic() < deadline_s
         assert command.poll() is None
-        workers = [child for child in process.children() if "worker_main" in " ".join(command_line(child))]
+        for child in psutil.Process(command.pid).children():
+            if module in command_line(child):
+                return child
         time.sleep(0.02)
-    command.kill()
-    command.wait()
-    _, alive = psutil.wait_procs(workers, timeout=10)
+
+
+@pytest.mark.parametrize(
+    ("module", "how"),
+    [
+        ("edge_compile.quantize_worker", "SIGKILL"),
+        ("edge_compile.quantize_worker", "SIGTERM"),
+        ("edge_compile.quantize_worker", "SIGINT"),
+        ("edge_compile.qnn_worker", "SIGKILL"),
+    ],
+)
+def test_an_ended_command_leaves_no_result_and_no_worker(
+    planner: Planner, tmp_path: Path, module: str, how: str
+) -> None:
+    command, out = started_compile(planner, tmp_path)
+    worker = worker_of(command, module)
+    if how == "SIGKILL":
+        os.killpg(command.pid, signal.SIGKILL)  # the worker leads a group of its own, which this does not reach
+    else:
+        command.send_signal(signal.Signals[how])
+    assert command.wait(timeout=30) == {"SIGKILL": -9, "SIGTERM": 143, "SIGINT": 130}[how]
+    _, alive = psutil.wait_procs([worker], timeout=10)
     assert alive == []
     assert not out.exists()
-    assert names_in(out.parent)  # its scratch folder and its lock
-    assert compile_planner(planner, out, precisions=("w8a8",)).report.chosen == "w8a8"
+    if how != "SIGKILL":
+        assert names_in(out.parent) == set()
+        return
+    assert {name[:5] for name in names_in(out.parent)} == {".lock", ".tmp-"}
+    with open_workplace(out) as workplace:  # as the next command does
+        assert names_in(out.parent) == {".lock-planner", workplace.scratch.name}
+    assert names_in(out.parent) == set()
+
+
+def test_after_a_kill_the_same_command_gives_the_same_result(
+    published: Published, planner: Planner, tmp_path: Path
+) -> None:
+    command, out = started_compile(planner, tmp_path)
+    worker_of(command, "edge_compile.quantize_worker")
+    command.kill()
+    command.wait()
+    report = compile_planner(planner, out, precisions=("w8a8",)).report
+    assert report.digests["w8a8.ctx_qnn.bin"] == published.result.report.digests["w8a8.ctx_qnn.bin"]
     assert names_in(out.parent) == {"planner"}
 
 
@@ -477,6 +539,58 @@ def test_a_time_limit_stops_the_compile(planner: Planner, tmp_path: Path) -> Non
     with pytest.raises(WorkerStoppedError, match=r"took longer than 0\.5 s"):
         compile_planner(planner, tmp_path / "out", limits=Limits(time_s=0.5))
     assert names_in(tmp_path) == {"out.compile-tools.log"}
+
+
+# Models of other people
+
+
+def save_model(path: Path, nodes: list, inputs: dict, outputs: dict, weights: dict, opset: int = 17) -> Path:
+    tensors = [
+        [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, shape) for name, shape in specs.items()]
+        for specs in (inputs, outputs)
+    ]
+    constants = [onnx.numpy_helper.from_array(value, name) for name, value in weights.items()]
+    graph = helper.make_graph(nodes, path.stem, *tensors, constants)
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8), path)
+    return path
+
+
+def test_any_static_float_model_compiles_under_its_own_names(tmp_path: Path) -> None:
+    """A batch of 4, three inputs (one a scalar), two outputs, names that no file system likes, opset 17."""
+    rng = np.random.default_rng(0)
+    shapes = {"k1": (8, 3, 3, 3), "b1": (8,), "w2": (10, 5), "b2": (5,), "k2": (2, 8, 3, 3)}
+    inputs = {"cam/front:0": [4, 3, 16, 24], "speed m/s": [4, 2], "gain": []}
+    nodes = [
+        helper.make_node("Conv", ["cam/front:0", "k1", "b1"], ["c1"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["c1"], ["r1"]),
+        helper.make_node("GlobalAveragePool", ["r1"], ["g"]),
+        helper.make_node("Flatten", ["g"], ["f"]),
+        helper.make_node("Concat", ["f", "speed m/s"], ["cc"], axis=1),
+        helper.make_node("Gemm", ["cc", "w2", "b2"], ["l"]),
+        helper.make_node("Mul", ["l", "gain"], ["logits"]),
+        helper.make_node("Conv", ["r1", "k2"], ["heat.map"], pads=[1, 1, 1, 1]),
+    ]
+    outputs = {"logits": [4, 5], "heat.map": [4, 2, 16, 24]}
+    weights = {name: (rng.normal(size=shape) * 0.3).astype(np.float32) for name, shape in shapes.items()}
+    path = save_model(tmp_path / "front camera.onnx", nodes, inputs, outputs, weights)
+    calibration = {name: rng.random((6, *shape), dtype=np.float32) + 0.5 for name, shape in inputs.items()}
+    result = compile_model(path, "sa8255p", calibration, tmp_path / "out", precisions=("w8a8",), limits=LIMITS)
+    assert result.report.chosen == "w8a8"
+    assert {rung.samples for rung in result.report.parity if rung.status == "pass"} == {6}
+    graph = onnx.load(result.folder / "w8a8.ctx.onnx").graph
+    assert {item.name for item in graph.input} == set(inputs)
+    assert {item.name for item in graph.output} == set(outputs)
+
+
+def test_a_shape_that_depends_on_the_values_is_named(tmp_path: Path) -> None:
+    nodes = [
+        helper.make_node("NonZero", ["x"], ["found"]),
+        helper.make_node("Cast", ["found"], ["y"], to=onnx.TensorProto.FLOAT),
+    ]
+    path = save_model(tmp_path / "nonzero.onnx", nodes, {"x": [1, 16]}, {"y": [2, 16]}, {})
+    calibration = {"x": np.random.default_rng(0).normal(size=(4, 16)).clip(0).astype(np.float32)}
+    with pytest.raises(CompileError, match=r"the output 'y' came out as \(2, \d+\), and the model says \(2, 16\)"):
+        compile_model(path, "sa8255p", calibration, tmp_path / "out", precisions=("w8a8",), limits=LIMITS)
 
 
 # What is refused before any tool starts
@@ -522,7 +636,7 @@ def test_the_command_reports_in_json_and_fails_when_nothing_passes(planner: Plan
     assert "AIMET" not in first.stderr
     again = subprocess.run(command, capture_output=True, text=True, check=False)
     assert again.returncode == 1
-    assert "up to date, skipped" in again.stderr
+    assert "skipped" in again.stderr
     assert "nothing was chosen" in again.stdout
     assert "below 200.0 dB" in again.stdout
 

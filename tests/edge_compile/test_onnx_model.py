@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
 from edge_compile.onnx_model import read_model
 from platform_lib.errors import ContractError, MissingPartError, PlatformError
@@ -103,3 +104,76 @@ def test_a_quantized_model_is_refused(tmp_path: Path) -> None:
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=10), path)
     with pytest.raises(ContractError, match="quantized already"):
         read_model(path)
+
+
+# Models that the tools would refuse later and less clearly, or compile wrongly
+
+
+def save(path: Path, nodes: list[onnx.NodeProto], **changes: Any) -> Path:
+    """Write a model of `nodes` from x to y, (1, 8) each, with some of it replaced."""
+
+    def value(name: str, kind: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
+        return helper.make_tensor_value_info(name, kind, [1, 8])
+
+    inputs = [value(name) for name in changes.get("inputs", ["x"])]
+    outputs = [value(name, kind) for name, kind in changes.get("outputs", {"y": TensorProto.FLOAT}).items()]
+    graph = helper.make_graph(nodes, "g", inputs, outputs, changes.get("weights", []))
+    domains = {node.domain: 1 for node in nodes if node.domain} | {"": changes.get("opset", 17)}
+    imports = [helper.make_opsetid(domain, version) for domain, version in domains.items()]
+    onnx.save(helper.make_model(graph, opset_imports=imports, ir_version=changes.get("ir", 8)), path)
+    return path
+
+
+RELU = helper.make_node("Relu", ["x"], ["y"])
+ADD = helper.make_node("Add", ["x", "w"], ["y"])
+CONSTANT = helper.make_node("Constant", [], ["k"], value=numpy_helper.from_array(np.ones((1, 8), np.float32)))
+FLOAT, INT64 = TensorProto.FLOAT, TensorProto.INT64
+
+
+def weight(kind: type) -> onnx.TensorProto:
+    return numpy_helper.from_array(np.ones((1, 8), kind), "w")
+
+
+def cast(taken: str, given: str, kind: int) -> onnx.NodeProto:
+    return helper.make_node("Cast", [taken], [given], to=kind)
+
+
+def added(kind: int) -> list[onnx.NodeProto]:
+    return [cast("x", "h", kind), helper.make_node("Add", ["h", "w"], ["s"]), cast("s", "y", FLOAT)]
+
+
+REFUSED: dict[str, tuple[list[onnx.NodeProto], dict[str, Any], str]] = {
+    "opset too new": ([RELU], {"opset": 27, "ir": 13}, "opset 27 is too new: the tools know up to 26"),
+    "IR too new": ([RELU], {"ir": 14}, "IR version 14 is too new"),
+    "weight as input": ([ADD], {"weights": [weight(np.float32)], "inputs": ["x", "w"]}, "the weight 'w' is also an input"),
+    "half weights": (added(TensorProto.FLOAT16), {"weights": [weight(np.float16)]}, "the weight 'w' is FLOAT16"),
+    "double weights": (added(TensorProto.DOUBLE), {"weights": [weight(np.float64)]}, "the weight 'w' is DOUBLE"),
+    "foreign operator": ([helper.make_node("Magic", ["x"], ["y"], domain="acme")], {}, "the operator 'Magic' of 'acme'"),
+    "integer output": ([cast("x", "y", INT64)], {"outputs": {"y": INT64}}, "output 'y' is INT64; only FLOAT outputs"),
+    "input as output": ([RELU], {"outputs": {"y": FLOAT, "x": FLOAT}}, "output 'x' is an input"),
+    "constant output": ([RELU, CONSTANT], {"outputs": {"y": FLOAT, "k": FLOAT}}, "output 'k' does not depend on any input"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_the_tools_cannot_take_is_refused_by_name(tmp_path: Path, name: str) -> None:
+    nodes, changes, said = REFUSED[name]
+    with pytest.raises(ContractError) as caught:
+        read_model(save(tmp_path / "m.onnx", nodes, **changes))
+    assert said in caught.value.what
+    assert caught.value.remedy
+
+
+def test_an_output_of_a_branch_depends_on_what_the_branch_reads(tmp_path: Path) -> None:
+    def branch(name: str, kind: str) -> onnx.GraphProto:
+        out = helper.make_tensor_value_info(name, FLOAT, [1, 8])
+        return helper.make_graph([helper.make_node(kind, ["x"], [name])], name, [], [out])
+
+    choose = helper.make_node("If", ["c"], ["y"], then_branch=branch("t", "Relu"), else_branch=branch("e", "Neg"))
+    truth = numpy_helper.from_array(np.array(True), "c")
+    assert read_model(save(tmp_path / "m.onnx", [choose], weights=[truth])).outputs[0].name == "y"
+
+
+def test_operators_of_the_runtime_and_of_the_models_own_functions_are_read(tmp_path: Path) -> None:
+    gelu = helper.make_node("Gelu", ["x"], ["y"], domain="com.microsoft")
+    assert read_model(save(tmp_path / "m.onnx", [gelu])).opset == 17
