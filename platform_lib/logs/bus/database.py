@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,11 +37,12 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """The messages of one file, for one bus or (`bus` 0) every bus of a kind."""
+    """The messages of one file, for one bus or (`bus` 0) every bus of a kind; `problem`: what of it is not used."""
 
     kind: BusKind
     bus: int
     messages: tuple[Message, ...]
+    problem: str | None = None
 
 
 class Databases:
@@ -50,20 +51,25 @@ class Databases:
     def __init__(self, databases: Iterable[Database] = ()) -> None:
         self._databases = tuple(databases)
         self._by_bus: dict[tuple[BusKind, int], _Bus] = {}
+        self.problems = [item.problem for item in self._databases if item.problem is not None]
 
     @classmethod
     def load(cls, dbc: Iterable[str], arxml: Iterable[str]) -> Databases:
         """Parse database files, each optionally tied to a bus: ``CAN2=file``, ``LIN1=file``, ``LIN=file``.
 
         A file without a tie is for every CAN bus. LIN needs its tie: its 6-bit identifiers would match any CAN file.
+        Of an ARXML file with several clusters, one can be chosen: ``CAN2=file#cluster``.
 
         Raises:
             ConfigError: A file is missing or is no database.
         """
         found = []
         for text, kind in [(item, "dbc") for item in dbc] + [(item, "arxml") for item in arxml]:
-            bus_kind, bus, path = _split_bus(text)
-            found.append(Database(bus_kind, bus, tuple(_messages(path, kind))))
+            bus_kind, bus, path, cluster = _split_bus(text)
+            messages = [item for item in _messages(path, kind) if not cluster or item.cluster == cluster]
+            if cluster and not messages:
+                raise ConfigError(f"no cluster '{cluster}'", where=path, remedy="name a cluster of this file")
+            found.append(Database(bus_kind, bus, *_unambiguous(path, messages)))
         return cls(found)
 
     def covers(self, kind: BusKind) -> bool:
@@ -107,13 +113,38 @@ class _Bus:
         return Match(candidates[0], exact=False) if candidates else None
 
 
-def _split_bus(text: str) -> tuple[BusKind, int, Path]:
+def _split_bus(text: str) -> tuple[BusKind, int, Path, str]:
     head, sign, tail = text.partition("=")
-    for kind in ("CAN", "LIN"):
+    found: tuple[BusKind, int] = ("CAN", 0)
+    kinds: tuple[BusKind, ...] = ("CAN", "LIN")
+    for kind in kinds:
         number = head[3:]
         if sign and head[:3].upper() == kind and (not number or number.isdecimal()):
-            return kind, int(number or 0), Path(tail)
-    return "CAN", 0, Path(text)
+            found, text = (kind, int(number or 0)), tail
+            break
+    file, _, cluster = text.rpartition("#")
+    if file and not Path(text).exists():
+        return *found, Path(file), cluster
+    return *found, Path(text), ""
+
+
+def _unambiguous(path: Path, messages: list[Message]) -> tuple[tuple[Message, ...], str | None]:
+    """Leave out identifiers that mean different messages in different clusters of one file."""
+    meanings: dict[tuple[int, bool], set[Message]] = {}
+    for message in messages:
+        meanings.setdefault((message.frame_id, message.extended), set()).add(replace(message, cluster=""))
+    clusters: dict[tuple[int, bool], set[str]] = {}
+    for message in messages:
+        clusters.setdefault((message.frame_id, message.extended), set()).add(message.cluster)
+    unclear = {key for key, found in meanings.items() if len(found) > 1 and len(clusters[key]) > 1}
+    kept = tuple(item for item in messages if (item.frame_id, item.extended) not in unclear)
+    if not unclear:
+        return kept, None
+    names = ", ".join(sorted({message.cluster for message in messages}))
+    return kept, (
+        f"{path.name}: {len(unclear)} identifiers mean different messages in its clusters and are not decoded; "
+        f"choose one (CAN1={path.name}#CLUSTER) of {names}"
+    )
 
 
 def _messages(path: Path, kind: str) -> Iterator[Message]:
@@ -176,6 +207,7 @@ def _message(message: Any, *, j1939: bool) -> Message:
         signals=tuple(_signal(signal, name, places) for signal, name in zip(kept, names, strict=True)),
         j1939=message.is_extended_frame and (j1939 or message.protocol == "j1939"),
         omitted=tuple(omitted),
+        cluster=message.bus_name or "",
     )
 
 

@@ -87,6 +87,7 @@ class Message:
         signals: Its signals.
         j1939: Whether its identifier is a SAE J1939 parameter group.
         omitted: Sentences about what of it is not decoded.
+        cluster: The ARXML cluster that it belongs to.
     """
 
     name: str
@@ -96,6 +97,7 @@ class Message:
     signals: tuple[Signal, ...]
     j1939: bool = False
     omitted: tuple[str, ...] = ()
+    cluster: str = ""
 
     @property
     def words(self) -> int:

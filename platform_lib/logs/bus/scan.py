@@ -24,7 +24,7 @@ _ID_MASK = 0x1FFF_FFFF
 _UNKNOWN, _MISSED, _EMPTY = -1, -2, -1
 # Unknown identifiers are remembered up to this many; a log of random ones must not fill the memory.
 _MOST_UNKNOWN = 1 << 16
-_SHOWN = 8
+_MOST_NAMED = 8
 
 
 @compiled
@@ -175,7 +175,7 @@ class GroupScan:
         bus, frame_id, extended = key >> _BUS_SHIFT, key & _ID_MASK, bool(key >> _EXTENDED_BIT & 1)
         match = self._databases.match(self._kind, bus, frame_id, extended=extended)
         if match is None:
-            if len(self.unknown_ids) < _SHOWN:
+            if len(self.unknown_ids) < _MOST_NAMED:
                 self.unknown_ids[frame_id] = None
             return _UNKNOWN
         name = (bus, id(match.message))

@@ -19,6 +19,10 @@ from platform_lib.logs.model import Report, Stream, Window, unique
 _KINDS: dict[str, BusKind] = {"CAN_DataFrame": "CAN", "LIN_Frame": "LIN"}
 
 
+# How many identifiers a sentence names.
+_SHOWN = 8
+
+
 @dataclass(frozen=True, slots=True)
 class _Member:
     slot: int
@@ -35,6 +39,7 @@ class BusStreams:
     def __init__(self, databases: Databases, report: Report, memory_bytes: int = MEMORY_BYTES) -> None:
         self._databases = databases
         self._report = report
+        report.problems.extend(databases.problems)
         self._store = FrameStore(memory_bytes)
         self._members: dict[str, _Member] = {}
         self._slots = 0
@@ -51,14 +56,22 @@ class BusStreams:
         scan = GroupScan(kind, self._databases, self._store, self._slots)
         scan.run(group)
         self._slots += len(scan.found)
-        names = unique([f"{kind}{item.bus}/{item.message.name}" for item in scan.found], taken=tuple(self._members))
-        self._tell(group.name, kind, scan, names)
-        return [self._stream(item, name) for item, name in zip(scan.found, names, strict=True)]
+        found = sorted(scan.found, key=lambda item: (item.bus, item.message.extended, item.message.frame_id))
+        names = unique([f"{kind}{item.bus}/{item.message.name}" for item in found], taken=tuple(self._members))
+        self._tell(group.name, kind, scan)
+        return [self._stream(item, name) for item, name in zip(found, names, strict=True)]
 
     def _stream(self, found: Found, name: str) -> Stream:
         schema = found.message.schema(with_source=bool(found.by_group))
         self._members[name] = _Member(found.slot, found.message, schema)
         self._report.readers[name] = "fast"
+        self._report.problems.extend(f"stream '{name}': {sentence}" for sentence in found.message.omitted)
+        if found.by_group:
+            some = ", ".join(f"0x{number:X}" for number in sorted(found.by_group)[:_SHOWN])
+            self._report.notes.append(
+                f"stream '{name}': {len(found.by_group)} identifiers beside the database's own were matched by J1939 "
+                f"parameter group (priority, source and destination address ignored): {some}"
+            )
         return Stream(
             name=name,
             kind="signal",
@@ -69,27 +82,19 @@ class BusStreams:
             stop_ns=found.last_ns + 1,
         )
 
-    def _tell(self, group: str, kind: BusKind, scan: GroupScan, names: list[str]) -> None:
+    def _tell(self, group: str, kind: BusKind, scan: GroupScan) -> None:
         problems = self._report.problems
         if scan.unknown > scan.invalid:
             some = ", ".join(f"0x{number:X}" for number in sorted(scan.unknown_ids))
             problems.append(
                 f"group '{group}': {scan.unknown - scan.invalid} {kind} frames are in no database; "
-                f"they are in the raw stream (identifiers {some}{', ...' if len(scan.unknown_ids) > 7 else ''})"
+                f"they are in the raw stream (identifiers {some}{', ...' if len(scan.unknown_ids) == _SHOWN else ''})"
             )
         if scan.invalid:
             problems.append(f"group '{group}': {scan.invalid} {kind} frames are marked invalid and not decoded")
         short = sum(item.short for item in scan.found)
         if short:
             problems.append(f"group '{group}': {short} {kind} frames are shorter than their message; rest is null")
-        for item, name in zip(scan.found, names, strict=True):
-            problems.extend(f"stream '{name}': {sentence}" for sentence in item.message.omitted)
-            if item.by_group:
-                some = ", ".join(f"0x{number:X}" for number in sorted(item.by_group)[:8])
-                self._report.notes.append(
-                    f"stream '{name}': {len(item.by_group)} identifiers beside the database's own were matched by J1939 "
-                    f"parameter group (priority, source and destination address ignored): {some}"
-                )
 
     def __contains__(self, name: str) -> bool:
         return name in self._members

@@ -1,15 +1,22 @@
 from __future__ import annotations
 
 import math
+import re
+import warnings
 from pathlib import Path
 from typing import Any
 
 import cantools
 import numpy as np
+import pyarrow as pa
 import pytest
+from asammdf import MDF
 
 from platform_lib.errors import ConfigError
 from platform_lib.logs import open_log
+from platform_lib.logs.bus.database import Databases
+from platform_lib.logs.bus.streams import BusStreams
+from platform_lib.logs.model import Report, Window
 
 DBC = """\
 VERSION ""
@@ -147,3 +154,111 @@ def test_what_is_no_database_is_refused(write_can: Any, frames_type: Any, dbc: P
     for item in (wrong, tmp_path / "absent.dbc"):
         with pytest.raises(ConfigError):
             open_log(path, dbc=[item])
+
+
+def signals_of(path: Path, dbc: Path) -> dict[tuple[str, str], dict[int, float]]:
+    """What asammdf extracts: (message, signal) -> time in microseconds -> physical value."""
+    found: dict[tuple[str, str], dict[int, float]] = {}
+    described = cantools.database.load_file(dbc, strict=False)
+    scales = {(message.name, signal.name): signal for message in described.messages for signal in message.signals}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with MDF(path, process_bus_logging=False) as log:
+            extracted = log.extract_bus_logging({"CAN": [(dbc, 0)]})
+            for index, group in enumerate(extracted.groups):
+                message = group.channel_group.comment.partition(" 0x")[0].rpartition(" ")[2]
+                for channel in group.channels[1:]:
+                    signal = extracted.get(channel.name, group=index, raw=True)
+                    known = scales[message, channel.name]
+                    times = np.rint(signal.timestamps * 1e6).astype(np.int64).tolist()
+                    physical = signal.samples * float(known.scale) + float(known.offset)
+                    values = dict(zip(times, physical.tolist(), strict=True))
+                    found.setdefault((message, channel.name), {}).update(values)
+            extracted.close()
+    return found
+
+
+def differences(path: Path, dbc: Path, theirs: dict[tuple[str, str], dict[int, float]]) -> tuple[int, int]:
+    """Return how many values both decode, and how many of them differ."""
+    compared = different = 0
+    with open_log(path, dbc=[dbc]) as log:
+        start = min(stream.start_ns for stream in log.streams if stream.start_ns is not None)
+        for stream in log.streams:
+            for batch in log.read(stream.name) if "/" in stream.name else ():
+                for row in batch.to_pylist():
+                    time_us = (row.pop("timestamp_ns") - start) // 1000
+                    for name, value in row.items():
+                        expected = theirs.get((str(stream.message_type), name), {}).get(time_us)
+                        if value is None or expected is None:
+                            assert value is None
+                            assert expected is None
+                            continue
+                        compared += 1
+                        different += not math.isclose(value, expected, rel_tol=1e-12, abs_tol=1e-12)
+    return compared, different
+
+
+@pytest.mark.parametrize("name", ["tesla_model3_party", "toyota_adas"])
+def test_every_value_equals_what_asammdf_extracts(real_logs: Path, write_can: Any, frames_type: Any, name: str) -> None:
+    dbc = real_logs / f"dbc/{name}.dbc"
+    frames, _ = random_frames(frames_type, cantools.database.load_file(dbc, strict=False), 400)
+    path = write_can(frames)
+    theirs = signals_of(path, dbc)
+    compared, different = differences(path, dbc, theirs)
+    assert compared > 1000
+    assert different == 0
+    # A planted fault: the same frames under a database that reads one signal elsewhere.
+    wrong = path.with_name("wrong.dbc")
+    text = dbc.read_bytes().decode("cp1252")
+    wrong.write_bytes(re.sub(r"(\d+)\|(\d+)@0", lambda m: f"{m[1]}|{max(1, int(m[2]) - 1)}@0", text).encode("cp1252"))
+    assert differences(path, wrong, theirs)[1] > 0
+
+
+def batches(streams: BusStreams, names: list[str]) -> list[Any]:
+    return [pa.Table.from_batches(streams.read(name, Window())) for name in names]
+
+
+def test_frames_on_disk_and_in_small_chunks_are_the_same_rows(dbc: Path, array_frames: Any) -> None:
+    rng = np.random.default_rng(4)
+    ids = rng.choice([256, 300, 2566844926 & 0x1FFFFFFF, 999], 3000)
+    data = rng.integers(0, 256, (3000, 8), dtype=np.uint8)
+    tables = []
+    for memory_bytes, step in ((1 << 30, 1 << 20), (1 << 30, 7), (0, 501), (20_000, 100)):
+        streams = BusStreams(Databases.load([str(dbc)], []), Report("mdf4"), memory_bytes)
+        found = streams.add(array_frames(ids, data, step=step))
+        tables.append(batches(streams, [stream.name for stream in found]))
+        assert [table.num_rows for table in tables[-1]] == [stream.rows for stream in found]
+        streams.close()
+    assert all(item == tables[0] for item in tables[1:])
+    assert sum(table.num_rows for table in tables[0]) == np.count_nonzero(ids != 999)
+
+
+def test_memory_stays_bounded_however_many_frames_there_are(dbc: Path, array_frames: Any) -> None:
+    data = np.zeros((200_000, 8), np.uint8)
+    streams = BusStreams(Databases.load([str(dbc)], []), Report("mdf4"), 1 << 20)
+    streams.add(array_frames(np.full(200_000, 256), data, step=10_000))
+    assert streams._store._memory_bytes <= 1 << 20
+    assert sum(batch.num_rows for batch in streams.read("CAN0/Mixed", Window())) == 200_000
+    streams.close()
+
+
+def test_a_log_of_random_identifiers_is_counted_in_bounded_memory(dbc: Path, array_frames: Any) -> None:
+    ids = np.random.default_rng(2).integers(0x800, 1 << 29, 150_000)
+    report = Report("mdf4")
+    streams = BusStreams(Databases.load([str(dbc)], []), report)
+    streams.add(array_frames(ids, np.zeros((150_000, 8), np.uint8), step=50_000))
+    assert any("150000 CAN frames are in no database" in line for line in report.problems)
+
+
+def test_windows_and_columns(write_can: Any, frames_type: Any, dbc: Path) -> None:
+    frames, chosen = random_frames(frames_type, cantools.database.load_file(dbc), 200)
+    with open_log(write_can(frames), dbc=[dbc]) as log:
+        start = log.streams[0].start_ns
+        assert start is not None
+        window = (start + 50_000_000, start + 120_000_000)
+        read = list(log.read("CAN1/Muxed", ["Second"], *window))
+        assert [batch.schema.names for batch in read] == [["timestamp_ns", "Second"]] * len(read)
+        whole = [row for batch in log.read("CAN1/Muxed") for row in batch.to_pylist()]
+        inside = [(row["timestamp_ns"], row["Second"]) for row in whole if window[0] <= row["timestamp_ns"] < window[1]]
+        assert [tuple(row.values()) for batch in read for row in batch.to_pylist()] == inside
+        assert len(inside) == sum(message.name == "Muxed" for message in chosen[50:120])
