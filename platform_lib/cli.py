@@ -226,7 +226,7 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command, and say in one form what went wrong; return its exit status, or raise it."""
-    as_json = "--json" in arguments
+    as_json = "--json" in (arguments[: arguments.index("--")] if "--" in arguments else arguments)
     command = next((item for item in arguments if item in COMMANDS), "")
     where = f"drivetrain {command}".rstrip()
     try:

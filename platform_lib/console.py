@@ -23,6 +23,9 @@ from platform_lib.errors import PlatformError
 _WIDE_COLUMNS = 110  # where a long bar leaves room for what stands beside it
 OUT = Console(soft_wrap=True, emoji=False)
 ERR = Console(stderr=True, soft_wrap=True, emoji=False)
+for _console in (OUT, ERR):
+    if _console.width < 1:  # COLUMNS=0, as some terminals without a size say, would leave room for nothing
+        _console.width = 80
 # Control characters, and those that turn the writing direction: a name from a file is not to steer a terminal.
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 

@@ -254,7 +254,12 @@ def _write(log: Log, stream: Stream, path: Path, *, decode: bool) -> int:
     # Parquet has no views; the type on disk is plain binary either way.
     stored = pa.schema([field.with_type(_storable(field.type)) for field in schema])
     rows = 0
-    with publish_file(path) as temporary, pq.ParquetWriter(temporary, stored, compression="zstd") as writer:
+    # Opened here: Arrow takes no path whose bytes are no text.
+    with (
+        publish_file(path) as temporary,
+        temporary.open("wb") as sink,
+        pq.ParquetWriter(sink, stored, compression="zstd") as writer,
+    ):
         for batch in log.read(stream.name, decode=decode):
             writer.write_batch(batch.cast(stored))
             rows += batch.num_rows

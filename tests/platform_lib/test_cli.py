@@ -255,6 +255,17 @@ def test_an_empty_path_does_not_mean_the_current_folder(
     assert error.startswith(f"error {what}\n  where:  drivetrain {words[0]}\n  remedy: give a value")
 
 
+def test_what_follows_two_dashes_is_no_option(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.run(["verify", "--", "--json"])
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err[:5]) == ("", "error")
+
+
+def test_a_window_without_a_size_still_shows_everything() -> None:
+    assert _run("verify", "/absent", COLUMNS="0").stderr == _run("verify", "/absent", COLUMNS="80").stderr != ""
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "utf-8", "latin-1"])
 def test_what_the_output_cannot_show_is_shown_as_an_escape(encoding: str) -> None:
     done = _shell("dt verify $'/absent/caf\\xff-\u4e2d'", PYTHONIOENCODING=encoding)

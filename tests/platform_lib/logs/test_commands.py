@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from platform_lib.errors import CorruptLog
@@ -62,6 +66,25 @@ def test_export_writes_what_is_read(mcap_maker: Any, tmp_path: Path) -> None:
     run("export", path, "/b", "--raw", "--out", out)
     assert pq.read_schema(out / "b.parquet").names == ["timestamp_ns", "publish_ns", "data"]
     assert not [item for item in out.iterdir() if item.name.startswith(".tmp-")]
+
+
+def test_names_that_are_no_text_are_read_and_written(mcap_maker: Any, tmp_path: Path) -> None:
+    odd = os.fsdecode(b"caf\xff \x1b[31m [bold]")
+    path = mcap_maker.write().rename(tmp_path / f"{odd}.mcap")
+    command = [sys.executable, "-m", "platform_lib.cli", "log", "info", path]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "caf\\udcff \\x1b[31m [bold].mcap" in shown
+    assert len(json.loads(run("info", path, "--json"))["streams"]) == 2
+    written = json.loads(run("export", path, "/a", "--out", tmp_path / odd, "--json"))["written"]
+    assert Path(written[0]["path"]).is_file()
+
+
+def test_the_three_commands_share_what_says_how_a_log_is_read() -> None:
+    shared = {"--dbc", "--arxml", "--recover", "--timezone", "--json"}
+    for command in get_command(app).commands.values():  # type: ignore[attr-defined]  # a group has them
+        assert shared <= {name for parameter in command.params for name in parameter.opts}, command.name
+        assert command.params[0].name == "file"
+        assert command.help
 
 
 def test_export_of_a_log_that_breaks_while_read_leaves_nothing(mcap_maker: Any, tmp_path: Path) -> None:
