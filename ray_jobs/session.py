@@ -39,6 +39,7 @@ _MARK = "DRIVETRAIN_RAY_SESSION"
 _DRIVER = "driver"
 _SHARED_MEMORY = Path("/dev/shm")  # noqa: S108 - where the kernel keeps it, not a temporary file
 _STOP_WAIT_S = 10.0
+_START_ERRORS = (RuntimeError, ValueError, OSError, ray.exceptions.RayError)
 # Ray makes <folder>/session_2026-11-20_09-00-44_972963_<pid>/sockets/plasma_store; a socket's path holds 107 bytes.
 # Source: unix(7), sun_path; ray 2.60, seen 2026-11-20.
 _FOLDER_LIMIT_BYTES = 107 - len("/session_2026-11-20_09-00-44_972963_4194304/sockets/plasma_store")
@@ -118,11 +119,14 @@ def _start(folder: Path, cpus: int) -> None:
             # Ray forks only to run another program, which is safe.
             warnings.filterwarnings("ignore", message="lance is not fork-safe", category=UserWarning)
             _init(folder, cpus)
-    except (RuntimeError, ValueError, OSError, ray.exceptions.RayError) as error:
+    except Exception as error:
+        # A bare `Exception` is what Ray raises where a node does not come up in time.
+        if type(error) is not Exception and not isinstance(error, _START_ERRORS):
+            raise
         raise HomeError(
             f"Ray does not start: {(str(error).strip().splitlines() or [type(error).__name__])[0]}",
             where=folder,
-            remedy="look at free memory and disk space, then run the command again",
+            remedy="look at free memory, disk space and how busy the machine is, then run the command again",
         ) from error
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_termination)  # Ray puts its own, which prints a stack and exits with 15

@@ -285,3 +285,43 @@ def test_batches_are_even_bounded_and_complete(tmp_path: Path) -> None:
     sizes = [sum(item.stamp.bytes for item in batch) for batch in batches]
     assert max(sizes) <= max(sum(sizes) // 8, 4 << 20)
     assert [len(batch) for batch in _batches([replace(job, stamp=FileStamp(1 << 40, 0))] * 3, workers=2)] == [1, 1, 1]
+
+
+_INTERRUPTED = """
+import os, signal, sys
+from platform_lib.catalog.catalog import Catalog
+from platform_lib.cli import main
+
+commit = Catalog.commit
+
+def commit_and_interrupt(*arguments, **options):
+    commit(*arguments, **options)
+    os.kill(os.getpid(), signal.SIGINT)
+
+Catalog.commit = commit_and_interrupt
+main()
+"""
+
+
+@pytest.mark.timeout(600)
+def test_interrupted_it_says_so_stops_what_it_started_and_two_at_once_finish_it(home: Home, folder: Path) -> None:
+    logs = folder / "logs"
+    for seed in range(1, 4):
+        _write_log(logs / f"s{seed}" / "a.mcap", seed)
+    arguments = ["ingest", str(logs), "--home", str(home.root), "--json", "--jobs", "1"]
+    interrupted = subprocess.run(
+        [sys.executable, "-c", _INTERRUPTED, *arguments], capture_output=True, text=True, check=False
+    )
+    assert interrupted.returncode == 128 + signal.SIGINT, interrupted.stderr
+    error = json.loads(interrupted.stdout)["error"]
+    assert "files were done, and stay" in error["what"]
+    assert "run the same command again" in error["remedy"]
+    assert not (home.postgres / "data" / "postmaster.pid").exists()
+    assert list(home.short.glob("r*")) == []
+    command = [sys.executable, "-m", "platform_lib.cli", *arguments]
+    both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    reports = [json.loads(child.communicate()[0]) for child in both]
+    assert [child.returncode for child in both] == [0, 0]
+    assert all(report["ingested"] + report["skipped"] == 3 for report in reports)
+    assert min(report["ingested"] for report in reports) == 0, "each content is read by one of them alone"
+    assert _counts(home) == {f"v_s{seed}": (_ROWS, _ROWS, _ROWS) for seed in range(1, 4)}
