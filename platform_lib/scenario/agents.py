@@ -41,7 +41,7 @@ class Mover:
 
 @dataclass(frozen=True, slots=True)
 class VehicleState:
-    """Another vehicle at one instant."""
+    """Another vehicle at one instant; `go_s` is when a standing one sets off, once the ego has come near."""
 
     vehicle: Vehicle
     s_m: float
@@ -50,6 +50,7 @@ class VehicleState:
     accel_mps2: float = 0.0
     d_rate_mps: float = 0.0
     indicator: int = 0
+    go_s: float | None = None
 
     @property
     def mover(self) -> Mover:
@@ -107,17 +108,22 @@ def _light_gap_m(me: Mover, light: TrafficLight, time_s: float) -> float | None:
 
 
 def _pedestrian_gap_m(me: Mover, person: Pedestrian, time_s: float) -> float | None:
-    d, rate = person.at(time_s)
     gap = me.direction * (person.s_m - me.s_m) - 0.5 * me.length_m - 1.5
-    if rate == 0.0 or abs(d) > HALF_WIDTH_M + 0.35 or gap < -1.0:
+    if gap < -1.0:
+        return None
+    cannot_stop = me.v_mps**2 > 2 * 4.5 * max(gap, 0.1)
+    if person.wants_to_cross(time_s):
+        # As the law has it in most countries: who waits at the kerb to cross is let pass.
+        return None if cannot_stop else max(gap, 0.0)
+    d, rate = person.at(time_s)
+    if rate == 0.0 or abs(d) > HALF_WIDTH_M + 0.35:
         return None
     sign, half = math.copysign(1.0, rate), 0.5 * me.width_m + 1.0
     if sign * (d - me.d_m) > half:
         return None  # already across
     enters_in_s = max(0.0, sign * (me.d_m - d) - half) / abs(rate)
     passed_in_s = (gap + me.length_m + 3.0) / max(me.v_mps, 0.1)
-    cannot_stop = me.v_mps**2 > 2 * 4.5 * max(gap, 0.1)
-    if enters_in_s > 4.5 or (cannot_stop and passed_in_s < enters_in_s):
+    if cannot_stop and passed_in_s < enters_in_s:
         return None
     return max(gap, 0.0)
 
@@ -150,7 +156,7 @@ def decide(state: VehicleState, movers: tuple[Mover, ...], ego: Mover, scene: Sc
         place = ego.s_m + 0.5 * (ego.length_m + spec.length_m) + cut.gap_m
         accel_script = min(max(0.5 * (place - state.s_m) + 1.2 * (ego.v_mps - state.v_mps), -4.0), 2.5)
         wanted = max(spec.cruise_mps, ego.v_mps + 3.0)
-        indicator = (1 if cut.to_d_m > state.d_m else -1) if time_s > cut.start_s - 1.0 else 0
+        indicator = (1 if cut.to_d_m > state.d_m else -1) if time_s > cut.start_s - 2.0 else 0
     elif cut is not None:
         share = (time_s - cut.start_s) / cut.duration_s
         if share < 1.0:
@@ -162,7 +168,18 @@ def decide(state: VehicleState, movers: tuple[Mover, ...], ego: Mover, scene: Sc
     accel = min(wanted_accel_mps2(state.mover, wanted, movers, scene, time_s), accel_script)
     for brake in spec.braking:
         accel = min(accel, _scripted(brake.start_s, brake.decel_mps2, brake.floor_mps, brake.hold_s, state, time_s))
-    return replace(state, accel_mps2=accel, d_rate_mps=d_rate, indicator=indicator)
+    go_s = _go_s(state, ego, time_s)
+    if spec.standing is not None and (go_s is None or time_s < go_s):
+        accel = min(accel, 0.0)
+    return replace(state, accel_mps2=accel, d_rate_mps=d_rate, indicator=indicator, go_s=go_s)
+
+
+def _go_s(state: VehicleState, ego: Mover, time_s: float) -> float | None:
+    stand = state.vehicle.standing
+    if stand is None or state.go_s is not None:
+        return state.go_s
+    gap = state.s_m - ego.s_m - 0.5 * (state.vehicle.length_m + ego.length_m)
+    return time_s + stand.delay_s if gap < stand.gap_m else None
 
 
 def _smooth_rate(left_m: float, remaining_s: float, share: float) -> float:

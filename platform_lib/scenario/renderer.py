@@ -62,9 +62,19 @@ class Renderer:
         self._ego = EgoState(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0)
         self._ego_s_m = 0.0
 
-    def frame(self, ego: EgoState, ego_s_m: float, vehicles: tuple[VehicleState, ...], index: int) -> Image:
-        """Draw frame `index` and return it: uint8 (H, W, 3) RGB, owned by the caller."""
-        self._ego, self._ego_s_m = ego, ego_s_m
+    def frame(
+        self, scene: Scene, ego: EgoState, ego_s_m: float, vehicles: tuple[VehicleState, ...], index: int
+    ) -> Image:
+        """Draw frame `index` and return it: uint8 (H, W, 3) RGB, owned by the caller.
+
+        Args:
+            scene: The scene as it is now: people and light may have been set off, the road is the first one's.
+            ego: Where the camera is.
+            ego_s_m: The same along the road.
+            vehicles: Where the others are.
+            index: Which frame of the drive; decides rain and sensor noise.
+        """
+        self._scene, self._ego, self._ego_s_m = scene, ego, ego_s_m
         start = round(-ego.yaw_rad * self._camera.focal_px) % (self._panorama.shape[1] - self._camera.width_px)
         self._image = self._panorama[:, start : start + self._camera.width_px].copy()
         self._ground()
@@ -201,32 +211,32 @@ class Renderer:
 
     def _billboard(self, x: float, y: float, outline_m: list[tuple[float, float]], colour: Colour) -> None:
         """Fill an upright outline of (left_m, up_m) corners that faces the camera."""
-        points = np.array([(x, y + left, up) for left, up in outline_m])
-        self._fill(self._pixels(points), colour)
+        project = self._camera.pixel
+        corners = [project(x, y + left, up) for left, up in outline_m]
+        points = np.array([(_fixed_number(column), _fixed_number(row)) for column, row, _ in corners], dtype=np.int32)
+        cv2.fillConvexPoly(self._image, points, colour, lineType=cv2.LINE_AA, shift=_SHIFT)
 
     def _disc(self, x: float, y: float, z: float, radius_m: float, colour: Colour) -> None:
-        optical = self._camera.to_optical(np.array([x, y, z]))
-        if optical[2] < NEAR_M:
+        column, row, depth = self._camera.pixel(x, y, z)
+        if depth < NEAR_M:
             return
-        centre = _fixed(self._camera.to_pixels(optical))
-        radius = max(1, round(radius_m * self._camera.focal_px / optical[2] * (1 << _SHIFT)))
-        at = (int(centre[0]), int(centre[1]))
+        radius = max(1, round(radius_m * self._camera.focal_px / depth * (1 << _SHIFT)))
+        at = (_fixed_number(column), _fixed_number(row))
         cv2.circle(self._image, at, radius, colour, -1, lineType=cv2.LINE_AA, shift=_SHIFT)
 
     def _glow(self, x: float, y: float, z: float, radius_m: float, colour: Colour, strength: float) -> None:
         """Add a soft halo; in rain also its mirror image on the road."""
-        optical = self._camera.to_optical(np.array([x, y, z]))
-        if optical[2] < 2.0:
+        column, row, depth = self._camera.pixel(x, y, z)
+        if depth < 2.0:
             return
-        wanted = min(max(radius_m * self._camera.focal_px / optical[2], 3.0), 38.0)
+        wanted = min(max(radius_m * self._camera.focal_px / depth, 3.0), 38.0)
         size = min(_SPRITE_SIZES, key=lambda item: abs(item - wanted))
         sprite = self._sprites[size]
-        column, row = self._camera.to_pixels(optical)
         self._blend(sprite, column, row, colour, strength)
         if self._look.wet and z < 1.6:
-            mirrored = self._pixels(np.array([x, y, -z]))
+            mirrored = self._camera.pixel(x, y, -z)
             tall = cv2.resize(sprite, (size + 2, size * 5))
-            self._blend(tall, float(mirrored[0]), float(mirrored[1]), colour, 0.35 * strength)
+            self._blend(tall, mirrored[0], mirrored[1], colour, 0.35 * strength)
 
     def _blend(self, sprite: NDArray[np.float32], column: float, row: float, colour: Colour, strength: float) -> None:
         height, width = sprite.shape
@@ -359,6 +369,11 @@ class Renderer:
 def _fixed(pixels: Points) -> NDArray[np.int32]:
     """Turn pixels into OpenCV's fixed point, kept well inside its range."""
     return np.asarray(np.round(np.clip(pixels, -4000.0, 4000.0) * (1 << _SHIFT)), dtype=np.int32)
+
+
+def _fixed_number(pixel: float) -> int:
+    """Turn one coordinate into OpenCV's fixed point, as `_fixed` does."""
+    return round(min(max(pixel, -4000.0), 4000.0) * (1 << _SHIFT))
 
 
 def _rectangle(left: float, base: float, half_m: float, tall_m: float) -> list[tuple[float, float]]:

