@@ -178,6 +178,8 @@ def _converted(channel: Channel, dtype: np.dtype[Any], read: Callable[[Batch], V
     if conversion is not None and conversion.kind in TEXT_RULES:
         to_text = ToText(conversion)
         return pa.string(), lambda batch, mask: to_text(read(batch), mask), read
+    if is_identity(conversion):
+        return vector(np.empty(0, dtype), None).type, lambda batch, mask: vector(read(batch), mask), read
     convert = numeric(conversion)
     with np.errstate(all="ignore"):
         arrow = vector(convert(np.ones(1, dtype)), None).type

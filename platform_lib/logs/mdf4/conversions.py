@@ -9,7 +9,6 @@ Source: ASAM MDF 4.2, CC block, cc_type 0 to 11.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 
@@ -188,24 +187,8 @@ def _range_to_value(conversion: Conversion) -> Callable[[Values], Values]:
 # -- to text -----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class Words:
-    """Texts by code, grown as values are met."""
-
-    codes: dict[Scalar, int]
-    words: list[str]
-
-    def code(self, value: Scalar, word: Callable[[Scalar], str]) -> int:
-        """Return the code of a value's text."""
-        code = self.codes.get(value)
-        if code is None:
-            code = self.codes[value] = len(self.words)
-            self.words.append(word(value))
-        return code
-
-
 class ToText:
-    """A conversion whose column is text."""
+    """A conversion whose column is text. Each distinct value's text is made once."""
 
     def __init__(self, conversion: Conversion) -> None:
         """Check the conversion.
@@ -214,32 +197,42 @@ class ToText:
             ConversionError: It is not evaluated.
         """
         self._word = scalar_text(conversion)
-        self._words = Words({}, [])
-        self._tables: dict[np.dtype[Any], tuple[Values, pa.Array]] = {}
+        self._codes: dict[Scalar, int] = {}
+        self._words: list[str] = []
+        self._table: Values | None = None
 
     def __call__(self, values: Values, mask: Values | None) -> pa.Array:
-        """Return (N,) texts of (N,) raw numbers; null where `mask`."""
-        if values.dtype.kind in "ui" and values.dtype.itemsize * 8 <= _LOOKUP_BITS:
-            codes, words = self._table(values.dtype)
-            unsigned = values.view(f"u{values.dtype.itemsize}")
-            return words.take(pa.array(codes[unsigned], mask=mask))
-        distinct, inverse = np.unique(values, return_inverse=True)
-        if len(self._words.words) > _MOST_WORDS:
-            self._words = Words({}, [])
-        codes = np.array([self._words.code(value, self._word) for value in distinct.tolist()], np.int32)
-        words = pa.array(self._words.words, pa.string())
-        return words.take(pa.array(codes[inverse.reshape(-1)], mask=mask) if codes.size else pa.array([], pa.int32()))
+        """Return (N,) texts of (N,) raw numbers; null where `mask`. All numbers are of one type."""
+        if len(self._words) > _MOST_WORDS:
+            self._codes, self._words, self._table = {}, [], None
+        narrow = values.dtype.kind in "ui" and values.dtype.itemsize * 8 <= _LOOKUP_BITS
+        codes = self._looked_up(values) if narrow else self._searched(values)
+        return pa.array(self._words, pa.string()).take(pa.array(codes, mask=mask))
 
-    def _table(self, dtype: np.dtype[Any]) -> tuple[Values, pa.Array]:
-        """Return the code of every value of a narrow type, by its bits, and the texts."""
-        table = self._tables.get(dtype)
-        if table is None:
-            everything = np.arange(1 << dtype.itemsize * 8, dtype=f"u{dtype.itemsize}").view(dtype)
-            by_text = Words({}, [])
-            words = [self._word(value) for value in everything.tolist()]
-            codes = np.array([by_text.code(word, str) for word in words], np.int32)
-            table = self._tables[dtype] = (codes, pa.array(by_text.words, pa.string()))
-        return table
+    def _code(self, value: Scalar) -> int:
+        code = self._codes.get(value)
+        if code is None:
+            code = self._codes[value] = len(self._words)
+            self._words.append(self._word(value))
+        return code
+
+    def _searched(self, values: Values) -> Values:
+        distinct, inverse = np.unique(values, return_inverse=True)
+        codes = np.array([self._code(value) for value in distinct.tolist()], np.int32)
+        found: Values = codes[inverse.reshape(-1)]
+        return found
+
+    def _looked_up(self, values: Values) -> Values:
+        """Return codes through a table of the type's bit patterns, filled as they are met."""
+        patterns = values.view(f"u{values.dtype.itemsize}")
+        if self._table is None:
+            self._table = np.full(1 << values.dtype.itemsize * 8, -1, np.int32)
+        codes: Values = self._table[patterns]
+        if codes.size and int(codes.min()) < 0:
+            for pattern in np.unique(patterns[codes < 0]):
+                self._table[pattern] = self._code(pattern.view(values.dtype).item())
+            codes = self._table[patterns]
+        return codes
 
 
 def scalar_text(conversion: Conversion) -> Callable[[Scalar], str]:

@@ -7,7 +7,7 @@ when they are read. With recovery every block is verified at open, so that the r
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ from platform_lib.logs.mdf4.columns import Batch, Column, Surroundings, plan
 from platform_lib.logs.mdf4.conversions import ConversionError
 from platform_lib.logs.mdf4.frames import FRAME_KINDS, FrameKind
 from platform_lib.logs.mdf4.inflate import inflate
+from platform_lib.logs.mdf4.mixed import MixedData, MixedRows
 from platform_lib.logs.mdf4.model import (
     MASTERS,
     Chain,
@@ -77,8 +78,8 @@ class _Open:
     name: str
     rows: int
     master: Channel | None
+    mixed: MixedData | None
     reader: GroupReader | None = None
-    notes: list[str] = field(default_factory=list)
 
 
 class Mdf4File:
@@ -122,6 +123,7 @@ class Mdf4File:
         self._start_ns = start_ns(self.header.start_ns, self.header.time_flags)
         self._signal_chains: dict[int, Chain] = {}
         self._data_groups = [self._sound(item) for item in structure.groups]
+        self._mixed: dict[int, MixedData] = {}
         check_overlaps(self.blocks, [item.data for item in self._data_groups])
         self.groups = self._open_groups()
         if self.blocks.not_utf8:
@@ -175,8 +177,35 @@ class Mdf4File:
     def _begin(self, data_group: DataGroup, group: ChannelGroup) -> _Open:
         name = f"{group.index}:{group.name}"
         masters = [channel for channel in group.channels if channel.kind in MASTERS]
-        rows = self._rows(data_group, group, name)
-        return _Open(data_group, group, name, rows, masters[-1] if masters else None)
+        mixed = self._mixed_data(data_group) if len(data_group.groups) > 1 else None
+        count = self._mixed_rows if mixed is not None else self._rows
+        return _Open(data_group, group, name, count(data_group, group, name), masters[-1] if masters else None, mixed)
+
+    def _mixed_data(self, data_group: DataGroup) -> MixedData | None:
+        if not data_group.data.fragments:
+            return None
+        mixed = self._mixed.get(data_group.offset)
+        if mixed is None:
+            stream = RecordStream(self._source, self._pipeline, data_group.data.fragments, 1)
+            mixed = MixedData(self._source.path, data_group.id_bytes, data_group.groups, stream, recover=self._recover)
+            self._mixed[data_group.offset] = mixed
+            if self._recover and (lost := mixed.stretches).problem is not None:
+                self._report.lose(lost.lost_bytes, f"mixed data ends early: {lost.problem}")
+        return mixed
+
+    def _mixed_rows(self, data_group: DataGroup, group: ChannelGroup, name: str) -> int:
+        """Return a group's declared records; how many there are is found out when they are first read."""
+        fixed = [item for item in data_group.groups if not item.variable]
+        needed = sum(item.cycles * (item.record_bytes + data_group.id_bytes) for item in fixed)
+        if self._recover:
+            whole = min(group.cycles, self._mixed[data_group.offset].rows(group))
+            if whole < group.cycles:
+                self._report.lose(0, f"group '{name}': {whole} of {group.cycles} records are whole")
+            return whole
+        if needed > data_group.data.size_bytes:
+            what = f"mixed groups declare {needed} bytes of records, but have {data_group.data.size_bytes}"
+            raise self.blocks.corrupt(data_group.offset, what)
+        return group.cycles
 
     def _rows(self, data_group: DataGroup, group: ChannelGroup, name: str) -> int:
         """Hold declared records against the bytes there are; return how many are whole."""
@@ -248,6 +277,8 @@ class Mdf4File:
         size = data_group.id_bytes + (group.data_bytes if data_group.columnar else group.record_bytes)
         if not size:
             return VirtualRows()
+        if item.mixed is not None:
+            return MixedRows(item.mixed, group)
         stream = RecordStream(self._source, self._pipeline, data_group.data.fragments, size)
         if not data_group.columnar:
             return StreamRows(self._source.path, group, data_group.id_bytes, stream)
@@ -268,9 +299,13 @@ class Mdf4File:
 
     def _surroundings(self, item: _Open) -> Surroundings:
         channels = {channel.offset: channel for channel in item.group.channels}
-        return Surroundings(item.data_group.id_bytes, item.group.cycles, channels, self._signal_data)
+        before = 0 if item.mixed is not None else item.data_group.id_bytes
+        return Surroundings(before, item.group.cycles, channels, lambda channel: self._signal_data(item, channel))
 
-    def _signal_data(self, channel: Channel) -> SignalData:
+    def _signal_data(self, item: _Open, channel: Channel) -> SignalData:
+        for group in item.data_group.groups:
+            if group.variable and group.offset == channel.data_link and item.mixed is not None:
+                return SignalData(self._source.path, item.mixed.variable(group))
         chain = self._signal_chains.get(channel.data_link)
         if chain is None:
             chain = read_chain(self.blocks, channel.data_link, recover=self._recover)

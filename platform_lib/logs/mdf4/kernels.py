@@ -86,3 +86,82 @@ def _gather(data: Bytes, starts: Values, lengths: Values, out: Bytes) -> None:
         for byte in range(lengths[row]):
             out[at + byte] = data[begin + byte]
         at += lengths[row]
+
+
+BROKEN, UNKNOWN = 1, 2
+"""Why `walk` stopped before the end: a record that is not all there, an id that no group has."""
+
+
+@compiled
+def walk(data: Bytes, id_bytes: int, ids: Values, sizes: Values, rows: Values, taken: Values) -> tuple[int, int, int]:
+    """Count the records of each group in mixed data.
+
+    Args:
+        data: Records, each its id, then its bytes, or for variable ones a 32-bit length and that many bytes.
+        id_bytes: Bytes of an id.
+        ids: (G,) uint64, the groups' ids.
+        sizes: (G,) int64, bytes of a record without id; -1 for variable ones.
+        rows: (G,) int64, grown by the records of each group.
+        taken: (G,) int64, grown by their bytes without id.
+
+    Returns:
+        Where the first record that was not counted starts, why, and how many bytes it would take.
+    """
+    at = 0
+    size = data.size
+    while at + id_bytes <= size:
+        group = _group(data, at, id_bytes, ids)
+        if group < 0:
+            return at, UNKNOWN, 0
+        count = sizes[group]
+        if count < 0:
+            if at + id_bytes + 4 > size:
+                return at, BROKEN, id_bytes + 4
+            count = 4 + _length(data, at + id_bytes)
+        if at + id_bytes + count > size:
+            return at, BROKEN, id_bytes + count
+        rows[group] += 1
+        taken[group] += count
+        at += id_bytes + count
+    return at, 0 if at == size else BROKEN, id_bytes
+
+
+@compiled
+def extract(data: Bytes, id_bytes: int, ids: Values, sizes: Values, wanted: int, out: Bytes) -> int:
+    """Copy one group's records, without ids, from mixed data that `walk` has gone through; return their bytes."""
+    at, to = 0, 0
+    while at + id_bytes <= data.size:
+        group = _group(data, at, id_bytes, ids)
+        if group < 0:
+            return to
+        at += id_bytes
+        count = sizes[group]
+        if count < 0:
+            count = 4 + _length(data, at)
+        if group == wanted:
+            if at + count > data.size or to + count > out.size:
+                return to
+            for byte in range(count):
+                out[to + byte] = data[at + byte]
+            to += count
+        at += count
+    return to
+
+
+@compiled
+def _group(data: Bytes, at: int, id_bytes: int, ids: Values) -> int:
+    number = np.uint64(0)
+    for byte in range(id_bytes):
+        number |= np.uint64(data[at + byte]) << np.uint64(8 * byte)
+    for group in range(ids.size):
+        if ids[group] == number:
+            return group
+    return -1
+
+
+@compiled
+def _length(data: Bytes, at: int) -> int:
+    length = 0
+    for byte in range(4):
+        length |= np.int64(data[at + byte]) << (8 * byte)
+    return length

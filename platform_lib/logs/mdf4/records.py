@@ -21,6 +21,7 @@ from platform_lib.logs.model import BATCH_ROWS
 Bytes = npt.NDArray[np.uint8]
 Values = npt.NDArray[Any]
 _LEAST_PLANES_BYTES = 256 << 10  # smaller transposed pieces are joined with their neighbours
+_LEAST_JOINED_BYTES = 1 << 20  # so are other pieces smaller than this
 
 
 class Records(Protocol):
@@ -146,7 +147,7 @@ class RecordStream:
             CorruptLog: A fragment does not inflate, or the stream is shorter than it promised.
         """
         size = self.record_bytes
-        target = max(size, min(BATCH_ROWS * size, SLICE_BYTES))
+        target = max(size, min(BATCH_ROWS * size, _LEAST_JOINED_BYTES))
         held: list[Bytes] = []
         held_bytes, left = 0, (stop - start) * size
         for data, columns in self._pieces(start * size, stop * size):

@@ -47,11 +47,12 @@ class StreamRows:
             if self._id.size and not bool(np.all(records.matrix(0, self._id.size) == self._id)):
                 what = f"a record of a group with id {self._group.record_id} has another id"
                 raise CorruptLog(what, where=self._path, remedy=REMEDY)
-            yield Batch(records, at, _flags(records, self._flags_at, self._group.invalid_bytes))
+            yield Batch(records, at, record_flags(records, self._flags_at, self._group.invalid_bytes))
             at += records.rows
 
 
-def _flags(records: Records, offset: int, count: int) -> Bytes | None:
+def record_flags(records: Records, offset: int, count: int) -> Bytes | None:
+    """Return the invalidation bytes of records, ``None`` where none is set."""
     if not count:
         return None
     flags = records.matrix(offset, count)

@@ -21,26 +21,33 @@ _CACHE_BYTES = 32 << 20
 class ByteStream(Protocol):
     """Pieces of a stream of bytes, by number."""
 
-    starts: list[int]
-    """Where each piece starts, and where the last one ends."""
+    @property
+    def starts(self) -> list[int]:
+        """Where each piece starts, and where the last one ends."""
 
     def piece(self, number: int) -> Bytes:
         """Return one piece."""
 
 
 class SignalData:
-    """A stream of variable-length values.
-
-    Attributes:
-        size_bytes: How long the stream is.
-    """
+    """A stream of variable-length values; looked at when first asked for one."""
 
     def __init__(self, path: str, stream: ByteStream) -> None:
         self._path = path
         self._stream = stream
         self._cache: OrderedDict[int, Bytes] = OrderedDict()
-        self._starts = np.array(stream.starts, np.int64)
-        self.size_bytes = stream.starts[-1]
+        self._known_starts: npt.NDArray[np.int64] | None = None
+
+    @property
+    def _starts(self) -> npt.NDArray[np.int64]:
+        if self._known_starts is None:
+            self._known_starts = np.array(self._stream.starts, np.int64)
+        return self._known_starts
+
+    @property
+    def size_bytes(self) -> int:
+        """How long the stream is."""
+        return int(self._starts[-1])
 
     def _corrupt(self, what: str) -> CorruptLog:
         return CorruptLog(f"variable-length data: {what}", where=self._path, remedy=REMEDY)
