@@ -377,10 +377,10 @@ def _judge_margins(case: _Case) -> list[_Verdict]:
 def compressed_planner(report: EvaluationReport) -> str | None:
     """Name the planner a compressed evaluation is about: the one that is no baseline, else the camera planner."""
     names = {row.planner for row in report.open_loop}
-    artefacts = names - BASELINES
-    if len(artefacts) == 1:
-        return artefacts.pop()
-    return "camera" if not artefacts and "camera" in names else None
+    compressed = names - BASELINES
+    if len(compressed) == 1:
+        return compressed.pop()
+    return "camera" if not compressed and "camera" in names else None
 
 
 def _grown(one: MetricsRow | None, other: MetricsRow | None, where: str, metric: str, margin: float) -> _Verdict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,8 +28,10 @@ from platform_lib.handoff.model import (
     MODEL_ONNX,
     PUBLIC_KEY_NAME,
     THRESHOLDS,
+    Data,
     FileEntry,
     HandoffManifest,
+    Unknown,
 )
 from platform_lib.handoff.thresholds import Thresholds
 from platform_lib.manifest import Manifest
@@ -36,6 +39,13 @@ from platform_lib.manifest import Manifest
 # The largest JSON that a bundle may hold; the demo's largest takes 0.3 MB.
 MAX_JSON_BYTES = 16 << 20
 _Kind = TypeVar("_Kind", bound=BaseModel)
+
+
+class _SplitProof(BaseModel):
+    """The few fields of a dataset's split proof that a bundle repeats."""
+
+    drives: dict[str, tuple[str, ...]]
+    pii_states: dict[str, dict[str, int]]
 
 
 class _BomHash(BaseModel):
@@ -140,11 +150,39 @@ def _compiled_as_reported(listed: dict[str, FileEntry], compiled: CompileReport)
 
 
 def _step_problems(files: SignedFiles, manifest: HandoffManifest) -> list[str]:
-    return [
+    records = manifest.provenance.steps
+    steps = [_read(Manifest, files, record.manifest.path) for record in records]
+    found = [
         f"{MANIFEST_NAME} contradicts {record.manifest.path}"
-        for record in manifest.provenance.steps
-        if record != step_record(_read(Manifest, files, record.manifest.path), record.manifest)
+        for record, step in zip(records, steps, strict=True)
+        if record != step_record(step, record.manifest)
     ]
+    by_kind = {step.kind: step for step in steps}
+    if missing := [kind for kind in ("dataset", "run", "compile") if kind not in by_kind]:
+        return [*found, f"no manifest of the step {missing[0]} is in the bundle"]
+    run, said = by_kind["run"], manifest.model
+    if (said.version, said.preprocessing_sha256) != (run.step_sha256[:12], run.code.sha256):
+        found.append(f"{MANIFEST_NAME} contradicts the run: version or preprocessing")
+    return found + _data_problems(manifest.data, by_kind["dataset"])
+
+
+def _data_problems(said: Data, dataset: Manifest) -> list[str]:
+    outputs = {item.path: item.sha256 for item in dataset.outputs.values()}
+    found = []
+    if [(item.step_sha256, item.outputs) for item in said.datasets] != [(dataset.step_sha256, outputs)]:
+        found.append(f"{MANIFEST_NAME} contradicts the dataset: its digests")
+    states: Counter[str] = Counter()
+    drives: dict[str, tuple[str, ...]] | None = None
+    if "split_proof" in dataset.metrics:
+        proof = _SplitProof.model_validate(dataset.metrics["split_proof"])
+        drives = proof.drives
+        for counted in proof.pii_states.values():
+            states.update(counted)
+    if (None if isinstance(said.split_proof, Unknown) else said.split_proof) != drives:
+        found.append(f"{MANIFEST_NAME} contradicts the dataset: which drives are in which split")
+    if ({} if isinstance(said.pii_states, Unknown) else said.pii_states) != dict(states):
+        found.append(f"{MANIFEST_NAME} contradicts the dataset: samples by pii_state")
+    return found
 
 
 def _bom_problems(files: SignedFiles, manifest: HandoffManifest) -> list[str]:
