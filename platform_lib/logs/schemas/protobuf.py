@@ -65,15 +65,17 @@ class ProtobufDecoder:
             except (DecodeError, ValueError) as error:
                 raise FaultyPayload.at(row, f"no message of its protobuf type ({error})") from error
         chosen = range(len(self.parts)) if wanted is None else wanted
-        columns = []
-        for part in (self.parts[number] for number in chosen):
-            try:
-                columns.append(pa.array([part.get(message) for message in messages], type=part.arrow.type))
-            except (UnicodeDecodeError, pa.ArrowException) as error:
-                raise FaultyPayload.at(
-                    0, f"field '{part.arrow.name}' has a value that it cannot have ({error})"
-                ) from error
-        return columns
+        return [_column(self.parts[number], messages) for number in chosen]
+
+
+def _column(part: _Field, messages: list[Message]) -> pa.Array:
+    values = []
+    for row, message in enumerate(messages):
+        try:
+            values.append(part.get(message))
+        except UnicodeDecodeError as error:  # proto2 does not look at its strings before they are asked for
+            raise FaultyPayload.at(row, f"field '{part.arrow.name}' is not UTF-8") from error
+    return pa.array(values, type=part.arrow.type)
 
 
 @lru_cache(maxsize=256)
