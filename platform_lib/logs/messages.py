@@ -148,6 +148,7 @@ class TopicSource:
                 batch = _times(found[1]) if times_only else self._batch(stream, found[1], columns, decode=decode)
             counts[found[0]] += batch.num_rows
             yield stream, batch
+            del found, batch  # what nobody holds is used again for what comes next
         for number, stream in by_number.items():
             if window.everything and counts[number] != stream.rows:
                 what = f"topic '{stream.name}' has {counts[number]} messages, its index counts {stream.rows}"

@@ -66,9 +66,13 @@ class Payloads:
     def take(self, rows: slice | Index) -> Payloads:
         """Return some of the payloads; buffers that none of them needs are let go."""
         prefix = None if self.prefix is None else self.prefix[rows]
-        used, buffer = np.unique(self.buffer[rows], return_inverse=True)
-        buffers = [self.buffers[number] for number in used.tolist()]
-        return Payloads(buffers, buffer.astype(np.int32), self.start[rows], self.length[rows], prefix)
+        buffer = self.buffer[rows]
+        used = np.bincount(buffer, minlength=len(self.buffers)) > 0
+        if used.all():
+            return Payloads(self.buffers, buffer, self.start[rows], self.length[rows], prefix)
+        renumbered = (np.cumsum(used) - 1).astype(np.int32)
+        buffers = [self.buffers[number] for number in np.flatnonzero(used).tolist()]
+        return Payloads(buffers, renumbered[buffer], self.start[rows], self.length[rows], prefix)
 
     def joined(self) -> tuple[npt.NDArray[np.uint8], Index]:
         """Return one buffer that holds every payload, and where each starts; no copy if there is one already."""

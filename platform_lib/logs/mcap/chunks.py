@@ -6,6 +6,7 @@ else about a message is gathered and checked by numpy for many messages at once.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +47,7 @@ class Records:
     Attributes:
         data: Their bytes.
         message_at: (N,) int64, where each message record begins in `data`.
-        heads: (N,) the messages' fixed fields and the first bytes of their payloads; ``length`` is checked.
+        heads: (N,) the messages' fixed fields and the first bytes of their payloads, whatever follows shorter ones.
         others: Opcode, start and stop of the content of every other record.
         whole_bytes: Where the last whole record ends.
     """
@@ -71,6 +72,20 @@ class Records:
         times = self.heads["log_time"]
         return (int(times.min()), int(times.max())) if times.size else (0, 0)
 
+    @property
+    def payload_bytes(self) -> Index:
+        """(N,) int64, the payloads' lengths; negative for a message that is shorter than its fields."""
+        length: Index = self.heads["length"].astype(np.int64)
+        return length - MESSAGE_FIXED_BYTES
+
+    @classmethod
+    def chain(cls, parts: Sequence[Records]) -> Records:
+        """Return the messages of several parts as if they were one; places stay relative to each part's data."""
+        if len(parts) == 1:
+            return parts[0]
+        at = np.concatenate([part.message_at for part in parts])
+        return cls(b"", at, np.concatenate([part.heads for part in parts]), (), 0)
+
 
 def read_records(data: Buffer, *, cut: bool = False) -> Records:
     """Follow the chain of records through `data`.
@@ -80,32 +95,33 @@ def read_records(data: Buffer, *, cut: bool = False) -> Records:
         cut: Whether the data may end anywhere, or in zeros; a record that is not surely whole is then left out.
 
     Raises:
-        CorruptLog: A record passes the end, or a message is shorter than its fields.
+        CorruptLog: A record passes the end, or is of no kind.
     """
     starts = np.array(_chain(data), np.int64)
     raw = np.frombuffer(data, np.uint8)
-    at, ends = starts[:-1], starts[1:]
     if starts[-1] != raw.size:
         if not cut:
             raise CorruptLog("a record passes its chunk's end")
         # The chain ends with the first record that is not whole: one that passes the end, or a torn head.
-        whole = int(np.searchsorted(ends, raw.size, "right"))
-        at, ends = at[:whole], ends[:whole]
-    ops = raw[at]
+        starts = starts[: 1 + int(np.searchsorted(starts[1:], raw.size, "right"))]
+    ops = raw[starts[:-1]]
+    if (ops == Op.MESSAGE).all():
+        return Records(data, starts[:-1], _heads(data, starts[:-1]), (), int(starts[-1]))
     if not ops.all():
         if not cut:
             raise CorruptLog("a record of kind 0, which is none")
         # Zeros of space that was allocated and never written; they may begin inside the record before them.
-        whole = max(0, int(np.argmin(ops)) - 1)
-        at, ends, ops = at[:whole], ends[:whole], ops[:whole]
-    is_message = ops == Op.MESSAGE
-    message_at = at[is_message]
-    if ((ends - at)[is_message] < PAYLOAD_AT).any():
-        raise CorruptLog("a message is shorter than its fields")
-    rest = np.flatnonzero(~is_message)
+        starts = starts[: max(1, int(np.argmin(ops)))]
+        ops = ops[: starts.size - 1]
+    return _mixed(data, starts, ops)
+
+
+def _mixed(data: Buffer, starts: Index, ops: npt.NDArray[np.uint8]) -> Records:
+    message_at = starts[:-1][ops == Op.MESSAGE]
+    rest = np.flatnonzero(ops != Op.MESSAGE).tolist()
     header = RECORD_HEADER.size
-    others = tuple((int(ops[row]), int(at[row]) + header, int(ends[row])) for row in rest.tolist())
-    return Records(data, message_at, _heads(data, message_at), others, int(ends[-1]) if ends.size else 0)
+    others = tuple((int(ops[row]), int(starts[row]) + header, int(starts[row + 1])) for row in rest)
+    return Records(data, message_at, _heads(data, message_at), others, int(starts[-1]))
 
 
 def _chain(data: Buffer) -> list[int]:
@@ -181,9 +197,3 @@ def _decompressed(chunk: Chunk, stored: memoryview, *, checked: bool) -> Buffer:
         return pa.Codec(chunk.compression).decompress(stored, decompressed_size=chunk.size_bytes)
     except OSError as error:
         raise CorruptLog(f"a chunk does not decompress ({error})") from error
-
-
-def message_bytes(records: Records) -> Index:
-    """Return (N,) int64, the messages' payload lengths."""
-    length: Index = records.heads["length"].astype(np.int64)
-    return length - MESSAGE_FIXED_BYTES

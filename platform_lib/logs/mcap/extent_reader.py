@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from platform_lib.errors import CorruptLog, UnsupportedLog
@@ -41,7 +43,6 @@ class ExtentReader:
             with translated(self.source.name, what):
                 records = self._read(extent, stored)
                 self.definitions.add_all(records)
-                self._check(extent, records)
         except CorruptLog as error:
             kind = "messages" if extent.chunk is None else "chunk"
             raise damaged(self.source.name, extent.offset, f"the {kind} there: {error.what}") from error
@@ -73,13 +74,42 @@ class ExtentReader:
         self.source.read_into(extent.offset, target)
         return target
 
-    def _check(self, extent: Extent, records: Records) -> None:
-        times = records.heads["log_time"]
-        if times.size and records.span_ns != (extent.start_ns, extent.stop_ns):
-            raise CorruptLog("its time range is not that of its messages")
+    def read_proven(self, extent: Extent, stored: memoryview | None = None) -> Records:
+        """Return an extent's records, its messages checked by `prove_messages` too."""
+        records = self.read(extent, stored)
+        prove_messages(self.source.name, [extent], records, np.array([records.message_at.size]))
         unknown = set(np.unique(records.heads["channel"]).tolist()) - self.definitions.channels.keys()
         if unknown:
-            raise CorruptLog(f"a message of channel {min(unknown)}, which is not defined before it")
+            what = f"a message of channel {min(unknown)}, which is not defined before it"
+            raise damaged(self.source.name, extent.offset, what)
+        return records
+
+
+def prove_messages(name: str, extents: Sequence[Extent], records: Records, counts: npt.NDArray[np.int64]) -> None:
+    """Check that messages are as long as their fields, and as old as their extents say.
+
+    Args:
+        name: The file's.
+        extents: Where they are.
+        records: The messages of all of them, one extent after the other.
+        counts: (len(extents),) how many messages each has.
+
+    Raises:
+        CorruptLog: A message is too short; the times are not those that the chunk says.
+    """
+    filled = np.flatnonzero(counts)
+    if not filled.size:
+        return
+    begins = (np.cumsum(counts) - counts)[filled]
+    short = np.minimum.reduceat(records.payload_bytes, begins) < 0
+    times = np.ascontiguousarray(records.heads["log_time"])
+    said = np.array([(extents[row].start_ns, extents[row].stop_ns) for row in filled.tolist()], np.uint64)
+    wrong = (np.minimum.reduceat(times, begins) != said[:, 0]) | (np.maximum.reduceat(times, begins) != said[:, 1])
+    for bad, what in ((short, "a message is shorter than its fields"), (wrong, "its time range is not its messages'")):
+        if bad.any():
+            extent = extents[int(filled[np.argmax(bad)])]
+            kind = "messages" if extent.chunk is None else "chunk"
+            raise damaged(name, extent.offset, f"the {kind} there: {what}")
 
 
 class ExtentCache:

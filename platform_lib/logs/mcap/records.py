@@ -16,10 +16,11 @@ RECORD_HEADER = struct.Struct("<BQ")
 MESSAGE = struct.Struct("<BQHIQQ")  # record header, channel id, sequence, log time, publish time
 MESSAGE_FIXED_BYTES = MESSAGE.size - RECORD_HEADER.size
 FOOTER_BYTES = RECORD_HEADER.size + 20
-DATA_END_BYTES = RECORD_HEADER.size + 4
+_CHANNEL_PLACE = struct.Struct("<HQ")
 _CHUNK = struct.Struct(
     "<BQQQQII"
 )  # record header, first and last time, size, checksum, length of the compression's name
+_CHUNK_INDEX = struct.Struct("<QQQQ")  # first and last time, offset, length
 _COMPRESSION_NAME_MOST = 64
 CHUNK_HEAD_MOST = _CHUNK.size + _COMPRESSION_NAME_MOST + 8
 
@@ -84,14 +85,12 @@ class Fields:
             result[key] = inner.text()
         return result
 
-    def number_map(self, key: int, value: int) -> dict[int, int]:
-        """Return the next map of numbers of the given widths."""
-        inner = Fields(self.take(self.number(4)))
-        result: dict[int, int] = {}
-        while not inner.ended:
-            name = inner.number(key)
-            result[name] = inner.number(value)
-        return result
+    def places_by_channel(self) -> dict[int, int]:
+        """Return the next map from channel numbers to 64-bit numbers."""
+        entries = self.take(self.number(4))
+        if len(entries) % _CHANNEL_PLACE.size:
+            raise CorruptLog("a record's map is torn")
+        return dict(_CHANNEL_PLACE.iter_unpack(entries))
 
     @property
     def ended(self) -> bool:
@@ -221,9 +220,11 @@ def parse_chunk_head(data: bytes | memoryview, offset: int) -> tuple[Chunk, int]
 
 def parse_chunk_index(data: bytes) -> ChunkIndex:
     """Parse a chunk index record's content."""
-    fields = Fields(data)
-    start, stop, offset, length = (fields.number(8) for _ in range(4))
-    message_index, index_bytes = fields.number_map(2, 8), fields.number(8)
+    if len(data) < _CHUNK_INDEX.size:
+        raise CorruptLog("a record is shorter than its fields")
+    start, stop, offset, length = _CHUNK_INDEX.unpack_from(data)
+    fields = Fields(data[_CHUNK_INDEX.size :])
+    message_index, index_bytes = fields.places_by_channel(), fields.number(8)
     compression, stored, size = fields.text(), fields.number(8), fields.number(8)
     return ChunkIndex(Chunk(offset, length, start, stop, compression, stored, size), message_index, index_bytes)
 
@@ -248,7 +249,7 @@ def parse_statistics(data: bytes) -> Statistics:
     messages, schemas = fields.number(8), fields.number(2)
     channels, attachments, metadata, chunks = (fields.number(4) for _ in range(4))
     start, stop = fields.number(8), fields.number(8)
-    counts = fields.number_map(2, 8)
+    counts = fields.places_by_channel()
     return Statistics(messages, schemas, channels, attachments, metadata, chunks, start, stop, counts)
 
 

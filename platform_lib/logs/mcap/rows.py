@@ -14,15 +14,15 @@ import numpy as np
 
 from platform_lib.logs.bytes_source import ByteSource
 from platform_lib.logs.extents import TopicIndex
-from platform_lib.logs.mcap.chunks import PAYLOAD_AT
-from platform_lib.logs.mcap.extent_reader import ExtentCache, ExtentReader
+from platform_lib.logs.mcap.chunks import PAYLOAD_AT, Records
+from platform_lib.logs.mcap.extent_reader import ExtentCache, ExtentReader, prove_messages
 from platform_lib.logs.mcap.fetching import fetched
 from platform_lib.logs.mcap.layout import Extent, Layout
-from platform_lib.logs.mcap.table import NOT_WANTED, Table, Topics
+from platform_lib.logs.mcap.table import NOT_WANTED, UNDEFINED, Slab, Table, Topics
 from platform_lib.logs.model import BATCH_ROWS, Report, Window
 from platform_lib.logs.payloads import Index, Payloads, Rows
 
-SLAB_BYTES = 32 << 20
+SLAB_BYTES = 16 << 20
 MOST_WAITING_BYTES = 96 << 20
 CACHE_BYTES = 48 << 20
 _FULL_BATCH_ROWS = 8192
@@ -60,7 +60,8 @@ class McapRows:
         return self._streamed(chosen, lookup, window)
 
     def _lookup(self, topics: Sequence[int]) -> Topics:
-        lookup = np.full(1 << 16, NOT_WANTED, np.uint16)
+        lookup = np.full(1 << 16, UNDEFINED, np.uint16)
+        lookup[list(self._reader.definitions.channels)] = NOT_WANTED
         for topic in topics:
             lookup[list(self._channels[topic])] = topic
         return lookup
@@ -70,30 +71,39 @@ class McapRows:
     def _streamed(self, chosen: list[int], lookup: Topics, window: Window) -> Iterator[tuple[int, Rows]]:
         batches = _Batches()
         waiting: Table | None = None
-        for slab, following in self._slabs(chosen, lookup, window):
-            pieces = slab if waiting is None else [waiting, *slab]
-            ready, waiting = Table.chain(pieces).split(following)
+        for ranks, slab in self._slabs(chosen):
+            table = self._table(ranks, slab, lookup, window)
+            following = chosen[len(ranks)] if len(ranks) < len(chosen) else None
+            chosen = chosen[len(ranks) :]
+            whole = table if waiting is None else Table.chain([waiting, table])
+            ready, waiting = whole.split(None if following is None else self._extents[following].start_ns)
+            del slab, table, whole  # memory that nobody holds is used for the next slab, while its pages are there
             yield from batches.add(ready)
+            del ready
         yield from batches.rest()
 
-    def _slabs(self, chosen: list[int], lookup: Topics, window: Window) -> Iterator[tuple[list[Table], int | None]]:
-        """Yield some extents' messages, and the earliest time that is still to come (``None``: nothing is)."""
-        tables: list[Table] = []
+    def _slabs(self, chosen: list[int]) -> Iterator[tuple[list[int], list[Records]]]:
+        """Yield the records of the next few extents, `SLAB_BYTES` of them together."""
+        ranks: list[int] = []
+        parts: list[Records] = []
         size = 0
         stored = self._stored(chosen)
-        for number, rank in enumerate(chosen):
+        for rank in chosen:
             extent = self._extents[rank]
-            tables.append(self._table(rank, next(stored), lookup, window))
+            if ranks and size + extent.size_bytes > SLAB_BYTES:
+                yield ranks, parts
+                ranks, parts, size = [], [], 0
+            ready = next(stored)
+            parts.append(self._reader.read(extent, ready) if self._cache is None else self._cache.read(extent))
+            ranks.append(rank)
             size += extent.size_bytes
-            last = number + 1 == len(chosen)
-            if last or size + self._extents[chosen[number + 1]].size_bytes > SLAB_BYTES:
-                yield tables, None if last else self._extents[chosen[number + 1]].start_ns
-                tables, size = [], 0
+        if ranks:
+            yield ranks, parts
 
-    def _table(self, rank: int, stored: memoryview | None, lookup: Topics, window: Window) -> Table:
-        extent = self._extents[rank]
-        records = self._reader.read(extent, stored) if self._cache is None else self._cache.read(extent)
-        return Table.of(records, rank, lookup, window)
+    def _table(self, ranks: list[int], parts: list[Records], lookup: Topics, window: Window) -> Table:
+        slab = Slab.of(parts, ranks)
+        prove_messages(self._source.name, [self._extents[rank] for rank in ranks], slab.joined, slab.counts)
+        return Table.of(slab, lookup, window)
 
     def _stored(self, chosen: list[int]) -> Iterator[memoryview | None]:
         """Yield each extent's bytes where they are worth fetching ahead, else ``None``."""
@@ -108,9 +118,8 @@ class McapRows:
         self, topics: Sequence[int], chosen: list[int], lookup: Topics, window: Window
     ) -> Iterator[tuple[int, Rows]]:
         pieces: dict[int, list[tuple[Index, Index, Index, Index]]] = {topic: [] for topic in topics}
-        stored = self._stored(chosen)
-        for rank in chosen:
-            table = self._table(rank, next(stored), lookup, window)
+        for ranks, slab in self._slabs(chosen):
+            table = self._table(ranks, slab, lookup, window)
             rows = table.rows
             for topic in np.unique(table.topic).tolist():
                 mine = table.topic == topic

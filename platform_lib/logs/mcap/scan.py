@@ -19,7 +19,7 @@ from platform_lib.logs.faults import translated
 from platform_lib.logs.mcap import records as rec
 from platform_lib.logs.mcap.chunks import MOST_CHUNK_BYTES, Records, read_records
 from platform_lib.logs.mcap.comparing import contradictions
-from platform_lib.logs.mcap.extent_reader import ExtentReader
+from platform_lib.logs.mcap.extent_reader import ExtentReader, prove_messages
 from platform_lib.logs.mcap.layout import AttachmentPlace, Channel, Definitions, Extent, Layout
 from platform_lib.logs.mcap.lookahead import Lookahead
 from platform_lib.logs.mcap.records import Op
@@ -256,7 +256,7 @@ class _Scan:
                 head = self._view.read(at, min(rec.CHUNK_HEAD_MOST, record_bytes))
                 chunk, crc = rec.parse_chunk_head(head, at)
             extent = Extent(at, record_bytes, chunk, chunk.start_ns, chunk.stop_ns, chunk.size_bytes, {}, crc != 0)
-            records = self._reader.read(extent, self._stored(extent))
+            records = self._reader.read_proven(extent, self._stored(extent))
         except (CorruptLog, UnsupportedLog) as error:
             if not self._recover:
                 raise
@@ -282,18 +282,17 @@ class _Scan:
         records = read_records(self._view.read(at, count), cut=True).leading_messages()
         if not records.whole_bytes:  # zeros follow within the block: the message may be torn, `_drop_torn` decides
             records = read_records(self._view.read(at, first))
-        if records.others or records.whole_bytes < first:
+        if records.whole_bytes < first:
             raise damaged(self._name, at, "a message is shorter than its fields")
-        self._known(records, at)
         self._add_run(at, records)
         return at + records.whole_bytes
 
     def _add_run(self, at: int, records: Records) -> None:
+        size, (start, stop) = records.whole_bytes, records.span_ns
+        extent = Extent(at, size, None, start, stop, size, {}, checked=False)
+        prove_messages(self._name, [extent], records, np.array([records.message_at.size]))
         self._known(records, at)
-        channels = self._count(records)
-        start, stop = records.span_ns
-        size = records.whole_bytes
-        self._layout.extents.append(Extent(at, size, None, start, stop, size, channels, checked=False))
+        self._layout.extents.append(replace(extent, channels=self._count(records)))
 
     def _known(self, records: Records, at: int) -> None:
         unknown = set(np.unique(records.heads["channel"]).tolist()) - self._layout.definitions.channels.keys()

@@ -10,13 +10,47 @@ import numpy as np
 import numpy.typing as npt
 
 from platform_lib.errors import CorruptLog
-from platform_lib.logs.mcap.chunks import PAYLOAD_AT, Records, message_bytes
+from platform_lib.logs.mcap.chunks import PAYLOAD_AT, Records
 from platform_lib.logs.model import Window
 from platform_lib.logs.payloads import Index, Payloads, Rows
 
 Topics = npt.NDArray[np.uint16]
 NOT_WANTED = 0xFFFF
+UNDEFINED = 0xFFFE
+_MOST_NS = (1 << 63) - 1
 _PLACE_BITS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Slab:
+    """The records of some extents.
+
+    Attributes:
+        parts: Each extent's.
+        ranks: (len(parts),) int64, the extents' numbers in file order.
+        counts: (len(parts),) int64, how many messages each has.
+        joined: The messages of all of them.
+    """
+
+    parts: Sequence[Records]
+    ranks: Index
+    counts: Index
+    joined: Records
+
+    @classmethod
+    def of(cls, parts: Sequence[Records], ranks: Sequence[int]) -> Slab:
+        """Join the extents' messages."""
+        counts = np.array([part.message_at.size for part in parts], np.int64)
+        return cls(parts, np.array(ranks, np.int64), counts, Records.chain(parts))
+
+
+def _within(log_time_ns: Index, window: Window) -> npt.NDArray[np.bool_]:
+    inside = np.ones(log_time_ns.size, np.bool_)
+    if window.start_ns is not None:
+        inside &= log_time_ns >= window.start_ns
+    if window.stop_ns is not None:
+        inside &= log_time_ns < window.stop_ns
+    return inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,35 +68,32 @@ class Table:
     rows: Rows
 
     @classmethod
-    def of(cls, records: Records, rank: int, topic_of_channel: Topics, window: Window) -> Table:
-        """Return the wanted messages of an extent.
+    def of(cls, slab: Slab, topic_of_channel: Topics, window: Window) -> Table:
+        """Return the wanted messages of some extents.
 
         Args:
-            records: The extent's.
-            rank: Its number in file order.
-            topic_of_channel: (65536,) uint16, `NOT_WANTED` for channels to be left out.
+            slab: The extents' records.
+            topic_of_channel: (65536,) uint16, `NOT_WANTED` for channels to be left out, `UNDEFINED` for the others.
             window: Which times are wanted.
 
         Raises:
-            CorruptLog: A time does not fit int64 nanoseconds.
+            CorruptLog: A message's channel is not defined, or a time does not fit int64 nanoseconds.
         """
-        heads, at = records.heads, records.message_at
-        topic = topic_of_channel[heads["channel"]]
-        wanted = topic != NOT_WANTED
-        times = heads["log_time"]
-        if not window.everything:
-            wanted &= times >= np.uint64(max(0, window.start_ns or 0))
-            if window.stop_ns is not None:
-                wanted &= times < np.uint64(max(0, window.stop_ns))
-        length = message_bytes(records)
-        if not wanted.all():
-            heads, at, topic, length = heads[wanted], at[wanted], topic[wanted], length[wanted]
-        log, publish = (np.ascontiguousarray(heads[name]).view(np.int64) for name in ("log_time", "publish_time"))
-        if log.size and (log.min() < 0 or publish.min() < 0):
+        records = slab.joined
+        topic = topic_of_channel[records.heads["channel"]]
+        if (topic == UNDEFINED).any():
+            raise CorruptLog("a message of a channel that is not defined")
+        log, publish = (np.ascontiguousarray(records.heads[name]) for name in ("log_time", "publish_time"))
+        buffer = np.repeat(np.arange(len(slab.parts), dtype=np.int32), slab.counts)
+        place = records.message_at + (slab.ranks << _PLACE_BITS)[buffer]
+        prefix = np.ascontiguousarray(records.heads["prefix"]).view(np.int32).reshape(-1, 3)
+        if log.size and max(int(log.max()), int(publish.max())) > _MOST_NS:
             raise CorruptLog("a message has a time past the year 2262")
-        prefix = np.ascontiguousarray(heads["prefix"]).view(np.int32).reshape(-1, 3)
-        payloads = Payloads([records.data], np.zeros(at.size, np.int32), at + PAYLOAD_AT, length, prefix)
-        return cls(topic, at + (rank << _PLACE_BITS), Rows(log, publish, payloads))
+        buffers = [part.data for part in slab.parts]
+        payloads = Payloads(buffers, buffer, records.message_at + PAYLOAD_AT, records.payload_bytes, prefix)
+        table = cls(topic, place, Rows(log.view(np.int64), publish.view(np.int64), payloads))
+        wanted = (topic != NOT_WANTED) & _within(table.rows.log_time_ns, window)
+        return table if wanted.all() else table.take(np.flatnonzero(wanted))
 
     @classmethod
     def chain(cls, pieces: Sequence[Table]) -> Table:
@@ -94,8 +125,7 @@ class Table:
         ascending = (log[1:] > log[:-1]) | ((log[1:] == log[:-1]) & (place[1:] > place[:-1]))
         if not (ascending | ~same).all():
             order = np.lexsort((self.place, self.rows.log_time_ns, self.topic))
-            topic = self.topic[order]
-        cuts = [0, *(np.flatnonzero(topic[1:] != topic[:-1]) + 1).tolist(), topic.size]
+        cuts = [0, *(np.flatnonzero(~same) + 1).tolist(), topic.size] if topic.size else []
+        rows = self.rows.take(order)
         for first, last in pairwise(cuts):
-            if last > first:
-                yield int(topic[first]), self.rows.take(order[first:last])
+            yield int(topic[first]), rows.take(slice(first, last))
