@@ -134,26 +134,36 @@ def open_mdf(
         if source.size_bytes < _IDENTIFICATION_BYTES:
             raise CorruptLog("shorter than MDF's 64-byte identification", where=path, remedy=REMEDY)
         identification = source.read_at(0, _IDENTIFICATION_BYTES)
-        unfinished = identification.startswith(_UNFINISHED)
-        if unfinished and not recover:
+        unfinished = None
+        if identification.startswith(_UNFINISHED):
+            unfinished = int.from_bytes(identification[60:62], "little")
+        if unfinished is not None and not recover:
             raise CorruptLog("the recorder never finished this file", where=path, remedy=REMEDY)
         version = _version(path, identification)
-        report = Report(format=f"mdf{version}", recovered=unfinished)
-        if unfinished:
+        report = Report(format=f"mdf{version}", recovered=unfinished is not None)
+        if unfinished is not None:
             report.problems.append("the recorder never finished this file; its records are read as far as they go")
         if version >= 4:
-            return _open_mdf4(source, databases, report, recover=recover, timezone=timezone)
+            return _open_mdf4(source, databases, report, unfinished, recover=recover, timezone=timezone)
     except BaseException:
         source.close()
         raise
     source.close()
     from platform_lib.logs.mdf_reference import open_mdf3
 
-    return open_mdf3(Path(path), databases, report, unfinished=unfinished, recover=recover, timezone=timezone)
+    return open_mdf3(
+        Path(path), databases, report, unfinished=unfinished is not None, recover=recover, timezone=timezone
+    )
 
 
 def _open_mdf4(
-    source: ByteSource, databases: Databases, report: Report, *, recover: bool, timezone: str | None
+    source: ByteSource,
+    databases: Databases,
+    report: Report,
+    unfinished: int | None,
+    *,
+    recover: bool,
+    timezone: str | None,
 ) -> Mdf4Source:
     path = source.name
     start: list[int] = []
@@ -163,7 +173,7 @@ def _open_mdf4(
         return start[0]
 
     with translated(path, "checking the MDF structure"):
-        file = Mdf4File(source, report, recover=recover, start_ns=start_ns)
+        file = Mdf4File(source, report, recover=recover, start_ns=start_ns, unfinished=unfinished)
     try:
         with translated(path, "opening the MDF file"):
             return Mdf4Source(file, path, databases, report, start[0])

@@ -42,11 +42,18 @@ class Block:
 
 
 class Blocks:
-    """The blocks of one file."""
+    """The blocks of one file.
+
+    Attributes:
+        source: Its bytes.
+        not_utf8: How many texts were not UTF-8.
+        met: Where blocks were found.
+    """
 
     def __init__(self, source: FileBytes) -> None:
         self.source = source
         self.not_utf8 = 0
+        self.met: set[int] = set()
         self._texts: dict[int, str] = {}
 
     def corrupt(self, offset: int, what: str) -> CorruptLog:
@@ -67,6 +74,7 @@ class Blocks:
             raise self.corrupt(offset, f"{what} is not there, but {kind!r}")
         if links > _MOST_LINKS or length < HEAD.size + 8 * links or offset + HEAD.size + 8 * links > size:
             raise self.corrupt(offset, f"{what} claims {links} links in {length} bytes")
+        self.met.add(offset)
         return kind, length, links
 
     def block(self, offset: int, kinds: Collection[bytes], what: str, *, cut: bool = False) -> Block:

@@ -40,6 +40,7 @@ from platform_lib.logs.mdf4.rows import ColumnarRows, RowSource, StreamRows, Vir
 from platform_lib.logs.mdf4.signal_data import SignalData
 from platform_lib.logs.mdf4.source import FileBytes
 from platform_lib.logs.mdf4.structure import read_structure
+from platform_lib.logs.mdf4.unfinished import Missing, completed
 from platform_lib.logs.model import TIMESTAMP, Kind, Report, unique
 
 Index = npt.NDArray[np.int64]
@@ -97,6 +98,7 @@ class Mdf4File:
         *,
         recover: bool,
         start_ns: Callable[[int, int], int],
+        unfinished: int | None = None,
         threads: int = 0,
     ) -> None:
         """Open and check the file.
@@ -106,6 +108,7 @@ class Mdf4File:
             report: Takes what is found.
             recover: Read what is whole of a damaged file.
             start_ns: Returns the start of the time axis, UTC, from the header's time and flags.
+            unfinished: What the recorder left undone (id_unfin_flags); ``None`` for a finished file.
             threads: How many inflate; two by default.
 
         Raises:
@@ -114,6 +117,7 @@ class Mdf4File:
         self._source = FileBytes(source)
         self._report = report
         self._recover = recover
+        self._unfinished = unfinished
         self._pipeline = Pipeline(threads or default_threads())
         self.blocks = Blocks(self._source)
         structure = read_structure(self.blocks, recover=recover)
@@ -133,7 +137,13 @@ class Mdf4File:
     # -- soundness -----------------------------------------------------------------------------------------------
 
     def _sound(self, data_group: DataGroup) -> DataGroup:
+        if self._unfinished is not None:
+            data_group = completed(self.blocks, data_group, self._unfinished)
         return replace(data_group, data=self._sound_chain(data_group.data)) if self._recover else data_group
+
+    def _uncounted(self, group: ChannelGroup) -> bool:
+        """Whether the recorder had not yet written down how many records a group has."""
+        return self._unfinished is not None and bool(self._unfinished & Missing.CYCLES or not group.cycles)
 
     def _sound_chain(self, chain: Chain) -> Chain:
         """Return a stream up to its first fragment that does not inflate."""
@@ -198,7 +208,10 @@ class Mdf4File:
         fixed = [item for item in data_group.groups if not item.variable]
         needed = sum(item.cycles * (item.record_bytes + data_group.id_bytes) for item in fixed)
         if self._recover:
-            whole = min(group.cycles, self._mixed[data_group.offset].rows(group))
+            whole = self._mixed[data_group.offset].rows(group)
+            if self._uncounted(group):
+                return whole
+            whole = min(group.cycles, whole)
             if whole < group.cycles:
                 self._report.lose(0, f"group '{name}': {whole} of {group.cycles} records are whole")
             return whole
@@ -216,6 +229,10 @@ class Mdf4File:
             if cycles > _MOST_VIRTUAL_ROWS:
                 raise self.blocks.corrupt(group.offset, f"a group without data declares {cycles} records")
             return cycles
+        if self._uncounted(group):
+            if total % size:
+                self._report.lose(total % size, f"group '{name}': its last record is cut")
+            return total // size
         whole = min(cycles, total // size)
         exact = total >= cycles * size and total - cycles * size < size
         if exact:

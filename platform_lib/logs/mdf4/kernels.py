@@ -162,6 +162,6 @@ def _group(data: Bytes, at: int, id_bytes: int, ids: Values) -> int:
 @compiled
 def _length(data: Bytes, at: int) -> int:
     length = 0
-    for byte in range(4):
-        length |= np.int64(data[at + byte]) << (8 * byte)
+    for byte in range(3, -1, -1):
+        length = length * 256 + data[at + byte]
     return length
