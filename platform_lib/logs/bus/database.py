@@ -7,10 +7,12 @@ in no database: it is counted, never guessed.
 
 from __future__ import annotations
 
+import hashlib
 import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +149,22 @@ def _unambiguous(path: Path, messages: list[Message]) -> tuple[tuple[Message, ..
     )
 
 
-def _messages(path: Path, kind: str) -> Iterator[Message]:
+def _messages(path: Path, kind: str) -> tuple[Message, ...]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot be opened ({error.strerror})", where=path, remedy="check the path") from error
+    return _parsed(path, kind, hashlib.sha256(content).hexdigest())
+
+
+@lru_cache(maxsize=16)
+def _parsed(path: Path, kind: str, digest: str) -> tuple[Message, ...]:
+    """Parse a file of that content; many logs are read with the same few databases."""
+    del digest
+    return tuple(_described(path, kind))
+
+
+def _described(path: Path, kind: str) -> Iterator[Message]:
     database = _load(path, kind)
     attributes = database.dbc.attributes if database.dbc is not None else {}
     protocol = str(attributes["ProtocolType"].value) if "ProtocolType" in attributes else ""

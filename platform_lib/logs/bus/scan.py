@@ -15,7 +15,9 @@ from platform_lib.logs.bus.layout import FRAME_BYTES, BusKind, Message
 from platform_lib.logs.compiled import compiled
 from platform_lib.logs.mdf4.frames import TIME, FrameChunk, FrameGroup, iter_frames
 
-FIELDS = ("ID", "IDE", "BusChannel", "DLC", "DataLength", "ReceivedDataByteCount", "DataBytes")
+_FIELDS = ("ID", "IDE", "BusChannel", "DataBytes")
+# What says a frame's length, the surest first.
+_LENGTHS = ("DataLength", "ReceivedDataByteCount", "DLC")
 # Data length code -> bytes. Source: ISO 11898-1:2015, table 5.
 _DLC_BYTES = np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 12, 16, 20, 24, 32, 48, 64], np.uint8)
 _EXTENDED_BIT = 29
@@ -114,6 +116,13 @@ class Found:
     short: int = 0
     by_group: set[int] = field(default_factory=set)
 
+    def extend(self, rows: int, low_ns: int, high_ns: int, short: int) -> None:
+        """Count more frames."""
+        self.rows += rows
+        self.start_ns = min(self.start_ns, low_ns)
+        self.last_ns = max(self.last_ns, high_ns)
+        self.short += short
+
 
 class GroupScan:
     """Sorts a group's frames into a store.
@@ -143,7 +152,8 @@ class GroupScan:
         Raises:
             CorruptLog: The frames contradict the format.
         """
-        for chunk in iter_frames(group, FIELDS):
+        length = [name for name in _LENGTHS if name in group.fields][:1]
+        for chunk in iter_frames(group, (*_FIELDS, *length)):
             self._add(chunk)
 
     def _add(self, chunk: FrameChunk) -> None:
@@ -191,13 +201,19 @@ class GroupScan:
         stride = np.array([item.message.words for item in self.found], np.int64)
         part = sort_frames(slot, frames, stride, self._first_slot)
         self.unknown += slot.size - part.time_ns.size
-        for item, first, stop in zip(self.found, part.rows[:-1].tolist(), part.rows[1:].tolist(), strict=True):
-            if first < stop:
-                item.rows += stop - first
-                item.start_ns = min(item.start_ns, int(part.time_ns[first:stop].min()))
-                item.last_ns = max(item.last_ns, int(part.time_ns[first:stop].max()))
-                item.short += int(np.count_nonzero(part.length[first:stop] < item.message.length_bytes))
         self._store.add(part)
+        count = np.diff(part.rows)
+        met = np.flatnonzero(count)
+        if not met.size:
+            return
+        first = part.rows[met]
+        low, high = np.minimum.reduceat(part.time_ns, first), np.maximum.reduceat(part.time_ns, first)
+        needed = np.array([item.message.length_bytes for item in self.found], np.int64)
+        short = np.add.reduceat(part.length < np.repeat(needed, count), first, dtype=np.int64)
+        for number, *told in zip(
+            met.tolist(), count[met].tolist(), low.tolist(), high.tolist(), short.tolist(), strict=True
+        ):
+            self.found[number].extend(*told)
 
 
 def _integers(chunk: FrameChunk, name: str, kind: Any) -> npt.NDArray[Any]:
@@ -223,11 +239,13 @@ def _words(chunk: FrameChunk) -> Words:
 def _lengths(chunk: FrameChunk) -> Small:
     """Return how many payload bytes each frame has, by what the recorder says and what there is."""
     width = min(chunk.columns["DataBytes"].shape[1], FRAME_BYTES)
-    length: Small = np.full(chunk.rows, width, np.uint8)
-    for name in ("DataLength", "ReceivedDataByteCount"):
-        if name in chunk.columns:
-            length[:] = np.clip(chunk.columns[name], 0, width)
-            return length
-    if "DLC" in chunk.columns:
-        np.minimum(_DLC_BYTES[chunk.columns["DLC"].astype(np.int64) & 0xF], length, out=length)
+    said = next((name for name in _LENGTHS if name in chunk.columns), None)
+    if said is None:
+        return np.full(chunk.rows, width, np.uint8)
+    values = chunk.columns[said]
+    if said == "DLC":
+        values = _DLC_BYTES[values.astype(np.int64) & 0xF]
+    length: Small = (np.minimum(values, width) if values.dtype.kind == "u" else np.clip(values, 0, width)).astype(
+        np.uint8, copy=False
+    )
     return length
