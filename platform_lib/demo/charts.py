@@ -108,7 +108,9 @@ def _svg(figure: Figure) -> str:
     # Text stays text, so the page can be searched; a fixed salt makes the same figure the same bytes.
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "drivetrain", "font.family": "sans-serif"}):
         buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None}, transparent=True)
+        figure.savefig(
+            buffer, format="svg", metadata=dict.fromkeys(("Creator", "Date", "Format", "Type")), transparent=True
+        )
     text = buffer.getvalue()
     for colour, variable in _VARIABLES.items():
         text = text.replace(colour, f"var({variable})")
