@@ -253,7 +253,7 @@ class Mdf4File:
             other = found.get(item.group.master_link)
             if other is None or other.group.master_link or other.master is None:
                 return "the group that holds its times is not there"
-            if other.rows < item.rows:
+            if other.rows < item.rows and not self._recover:
                 return f"the group that holds its times has {other.rows} rows, it has {item.rows}"
             item = other
         if item.master is None:
@@ -287,7 +287,20 @@ class Mdf4File:
         item.reader = GroupReader(
             self._source.path, item.name, item.rows, columns, source, times, self._report.problems.append
         )
+        if self._recover:
+            self._cut(item, item.reader)
         return item.reader
+
+    def _cut(self, item: _Open, reader: GroupReader) -> None:
+        """End a recovered group before the first row that cannot be read."""
+        rows = min(item.rows, times.rows) if isinstance(times := reader.time_source, GroupReader) else item.rows
+        reader.rows = rows
+        error = reader.cut_to_whole_rows()
+        if error is not None:
+            lost_bytes = (item.rows - reader.rows) * item.group.record_bytes
+            self._report.lose(
+                lost_bytes, f"group '{item.name}': {reader.rows} of {item.rows} records are whole ({error.what})"
+            )
 
     def _row_source(self, item: _Open) -> RowSource:
         data_group, group = item.data_group, item.group

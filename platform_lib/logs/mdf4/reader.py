@@ -67,6 +67,7 @@ class GroupReader:
         rows: How many rows it has.
         columns: Its columns, without the time.
         schema: Of its batches.
+        time_source: Reads the times of a batch, or the group that has them.
     """
 
     def __init__(
@@ -85,7 +86,7 @@ class GroupReader:
         self.columns = tuple(columns)
         self.schema = pa.schema([TIME_FIELD, *(column.field() for column in columns)])
         self._source = source
-        self._times = times
+        self.time_source = times
         self._note = note
         self._spans: tuple[Span, ...] | None = None
 
@@ -152,13 +153,51 @@ class GroupReader:
                 self._note(f"group '{self.name}': its time channel runs backwards in places")
 
     def _timed(self, start: int, stop: int) -> Iterator[tuple[Batch, Index]]:
-        if isinstance(self._times, GroupReader):
-            follower = Follower(iter(self._times.times(start, stop)))
+        if isinstance(self.time_source, GroupReader):
+            follower = Follower(iter(self.time_source.times(start, stop)))
             for batch in self._source.batches(start, stop):
                 yield batch, follower.take(batch.records.rows)
             return
         for batch in self._source.batches(start, stop):
-            yield batch, self._times(batch)
+            yield batch, self.time_source(batch)
+
+    def cut_to_whole_rows(self) -> CorruptLog | None:
+        """Read everything, and keep the rows before the first that cannot be read; return why it cannot."""
+        batches = iter(self._source.batches(0, self.rows))
+        try:
+            for batch in batches:
+                for start in range(0, batch.records.rows, BATCH_ROWS):
+                    piece = _slice(batch, start, min(batch.records.rows, start + BATCH_ROWS))
+                    error = self._error(piece)
+                    if error is not None:
+                        self.rows = piece.first_row + self._whole(piece)
+                        return error
+        except CorruptLog as error:
+            self.rows = 0
+            return error
+        return None
+
+    def _error(self, batch: Batch) -> CorruptLog | None:
+        try:
+            if not isinstance(self.time_source, GroupReader):
+                self.time_source(batch)
+            for piece, _ in _split(batch, np.empty(batch.records.rows, np.int64), self.columns):
+                for column in self.columns:
+                    self._column(column, piece)
+        except CorruptLog as error:
+            return error
+        return None
+
+    def _whole(self, batch: Batch) -> int:
+        """Return how many rows of a batch come before the first that cannot be read."""
+        good, bad = 0, batch.records.rows
+        while bad - good > 1:
+            middle = (good + bad) // 2
+            if self._error(_slice(batch, 0, middle)) is None:
+                good = middle
+            else:
+                bad = middle
+        return good
 
     # -- bus frames ----------------------------------------------------------------------------------------------
 
@@ -207,9 +246,13 @@ def _split(batch: Batch, times: Index, columns: Sequence[Column]) -> Iterator[tu
         return
     for start in range(0, rows, most):
         stop = min(rows, start + most)
-        flags = None if batch.flags is None else batch.flags[start:stop]
-        piece = Batch(batch.records.slice(start, stop), batch.first_row + start, flags)
-        yield from _split(piece, times[start:stop], variable)  # values of uneven length may need another cut
+        # Values of uneven length may need another cut.
+        yield from _split(_slice(batch, start, stop), times[start:stop], variable)
+
+
+def _slice(batch: Batch, start: int, stop: int) -> Batch:
+    flags = None if batch.flags is None else batch.flags[start:stop]
+    return Batch(batch.records.slice(start, stop), batch.first_row + start, flags)
 
 
 def inside(batch: pa.RecordBatch, times: Index, window: Window) -> pa.RecordBatch:
