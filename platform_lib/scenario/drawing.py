@@ -188,13 +188,13 @@ class _Draw:
         return self._vehicle(self.start_m + gap, LANE_OFFSETS_M[self.lane], v, braking=tuple(brakes))
 
     def _cutting_in(self) -> Vehicle:
-        gap = self._between(7.0, 13.0)
+        gap = self._between(9.0, 15.0)
         cut = CutIn(
             start_s=self.event_s,
             duration_s=self._between(1.8, 2.6),
             to_d_m=LANE_OFFSETS_M[self.lane],
             gap_m=gap,
-            speed_mps=self.cruise * self._between(0.5, 0.8),
+            speed_mps=self.cruise * self._between(0.6, 0.85),
             slow_s=self._between(2.5, 4.5),
         )
         return self._vehicle(self.start_m + gap + 6.0, LANE_OFFSETS_M[1 - self.lane], self.cruise, cut_in=cut)

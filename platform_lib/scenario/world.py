@@ -10,7 +10,7 @@ import numpy as np
 from platform_lib.scenario import agents, bicycle
 from platform_lib.scenario.collision import Box, swept_overlap
 from platform_lib.scenario.drawing import build_scene
-from platform_lib.scenario.expert import expert_control
+from platform_lib.scenario.expert import REACTION_S, decided_accel_mps2, pure_pursuit_rad
 from platform_lib.scenario.model import (
     EGO_CENTRE_AHEAD_M,
     EGO_LENGTH_M,
@@ -35,6 +35,7 @@ PEDESTRIAN_SIZE_M = 0.6
 PEDESTRIAN_HEIGHT_M = 1.75
 OFFROAD_TOLERANCE_M = 0.3
 
+_REFLEX_MPS2 = -3.5
 _CHECK_EVERY = 5
 _NEAR_M = 15.0
 
@@ -63,6 +64,10 @@ class World:
         self._ego_s_m, self._ego_d_m = start.ego_s_m, start.ego_d_m
         self._vehicles = [agents.VehicleState(item, item.s_m, item.d_m, item.v_mps) for item in start.vehicles]
         self._history = deque([self._history_row()] * HISTORY_STEPS, maxlen=HISTORY_STEPS)
+        # What the expert decided and has not carried out yet, oldest first.
+        self._decisions = deque(
+            [self._decide()] * (round(REACTION_S / STEP_S) + 1), maxlen=round(REACTION_S / STEP_S) + 1
+        )
         self._renderer: Renderer | None = None
 
     @property
@@ -114,8 +119,13 @@ class World:
         return Observation(self.time_s, picture, history, self.command)
 
     def expert_control(self) -> Control:
-        """Return what the expert would do now."""
-        return expert_control(self._ego, self._ego_mover(), self._movers(), self.scene)
+        """Return what the expert does now: steers for what it sees, brakes as it decided `REACTION_S` ago."""
+        # Who has to brake hard does so at once.
+        accel = min(self._decisions[0], self._decisions[-1] if self._decisions[-1] < _REFLEX_MPS2 else math.inf)
+        return Control(accel, pure_pursuit_rad(self._ego, self._ego_mover(), self.scene))
+
+    def _decide(self) -> float:
+        return decided_accel_mps2(self._ego_mover(), self.scene, self._movers(), self.time_s)
 
     def step(self, control: Control) -> tuple[EgoState, ...]:
         """Hold `control` for 0.1 s and return the ego after each of the ten 0.01 s substeps.
@@ -140,6 +150,7 @@ class World:
                 before = self._check(before)
         self._tick += 1
         self._history.append(self._history_row())
+        self._decisions.append(self._decide())
         return tuple(passed)
 
     def objects(self, *, within_m: float = 100.0) -> tuple[ObjectBox, ...]:

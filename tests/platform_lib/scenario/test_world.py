@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from platform_lib.scenario.camera import FRONT_CAMERA
+from platform_lib.scenario.expert import REACTION_S
 from platform_lib.scenario.fleet import demo_fleet
 from platform_lib.scenario.model import Command, Control, DriveSpec
 from platform_lib.scenario.road import LANE_OFFSETS_M, Road
@@ -222,3 +223,30 @@ def test_a_standing_vehicle_goes_on_after_the_ego_has_come_near() -> None:
     alone = World(SPEC, straight(vehicles=(STANDING,)))
     drive(alone, Control(-3.0, 0.0))
     assert alone.vehicles[0].v_mps == 0.0
+
+
+def test_the_expert_answers_a_moment_after_it_has_seen() -> None:
+    world = World(SPEC, straight(light=TrafficLight(3, 120.0, -1.0, -1.0, switch_gap_m=40.0, switch_s=5.0)))
+    seen, answered = None, None
+    while not world.done and answered is None:
+        world.step(world.expert_control())
+        assert world.scene.light is not None
+        if seen is None and world.scene.light.red(world.time_s):
+            seen = world.time_s
+        if world.ego.accel_mps2 < -0.3:
+            answered = world.time_s
+    assert seen is not None
+    assert answered is not None
+    assert answered - seen == pytest.approx(REACTION_S, abs=0.25)
+
+
+def test_the_expert_keeps_its_speed_until_braking_is_due_then_brakes_evenly() -> None:
+    world = World(SPEC, straight(light=TrafficLight(3, 190.0, 0.0, 99.0)))
+    far, near = [], []
+    while not world.done:
+        world.step(world.expert_control())
+        gap = 190.0 - (50.0 + world.progress_m + 1.4 + 2.3)
+        (far if gap > 60.0 else near).append(world.ego)
+    assert min(state.v_mps for state in far) > 9.8
+    assert min(state.v_mps for state in near) < 0.3
+    assert min(state.accel_mps2 for state in near) > -3.0
