@@ -18,7 +18,7 @@ _LARGE_BYTES = 4096
 # From this mean length on, copying row by row beats one gather with an 8-byte index for every byte.
 _BLOB_BYTES = 64
 # Room for what comes before the blob of an image or a point cloud.
-_HEAD_BYTES = 1024
+_HEAD_BYTES = 512
 _LIST_LIMIT = 2**31 - 1
 
 
@@ -47,7 +47,7 @@ class Memory:
     """
 
     def __init__(self, buffers: list[Bytes]) -> None:
-        self._buffers = buffers
+        self._buffers = [_read_only(buffer) for buffer in buffers]
         self._ends = np.cumsum([buffer.size for buffer in buffers], dtype=np.int64)
 
     @classmethod
@@ -122,6 +122,13 @@ class Memory:
             for number, first, stop in zip(numbers, places.tolist(), stops.tolist(), strict=True):
                 begin[number] = view[first:stop]
         return np.frombuffer(b"".join(begin), np.uint8)
+
+
+def _read_only(buffer: Bytes) -> Bytes:
+    """Return a view that cannot be written to: compiled code has one version for those and one for others."""
+    view = buffer.view()
+    view.flags.writeable = False
+    return view
 
 
 def _ranges(start: Index, length: Index, total: int) -> Index:
