@@ -32,7 +32,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Look into on
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="An MDF, MCAP or bag file, or a ROS 2 bag folder.")]
 DbcOption = Annotated[
     list[str] | None,
-    typer.Option("--dbc", help="CAN database; CAN2=file ties it to one bus. May be repeated.", show_default=False),
+    typer.Option("--dbc", help="CAN database; CAN2=file ties it to one bus, LIN1=file to a LIN bus. May be repeated.", show_default=False),
 ]
 ArxmlOption = Annotated[
     list[str] | None, typer.Option("--arxml", help="The same, as AUTOSAR system description.", show_default=False)
@@ -142,7 +142,7 @@ def _show(document: dict[str, Any]) -> None:
     print_table(_COLUMNS, [_cells(stream) for stream in document["streams"]])
     health = "sound" if not report["recovered"] else f"DAMAGED, recovered; {report['bytes_lost']} bytes lost"
     OUT.print(f"health: [bold]{health}[/]", highlight=False)
-    for title in ("problems", "unverified"):
+    for title in ("problems", "unverified", "notes"):
         for line in report[title]:
             OUT.print(f"  {title.rstrip('s')}: {plain_line(line)}", markup=False, highlight=False)
 

@@ -14,7 +14,7 @@ from platform_lib.logs.model import TIMESTAMP, Attachment, OnePassSource, Report
 if TYPE_CHECKING:
     import pyarrow as pa
 
-READER_VERSION = "1"
+READER_VERSION = "2"
 """Changes whenever the same bytes would give other rows; part of what the lake knows a file by."""
 
 LOG_SUFFIXES = (".mf4", ".mdf", ".dat", ".mcap", ".db3", ".bag")
@@ -187,8 +187,9 @@ def open_log(
         path: A file, a ROS 2 bag folder with ``metadata.yaml``, or ``s3://bucket/key``, of which only the parts that
             are needed are fetched (credentials and endpoint as for every AWS tool, by its environment variables).
         dbc: CAN databases. Frames recorded by an MDF bus logger become streams ``CAN<bus>/<message>``, beside the
-            raw ones. ``"CAN2=body.dbc"`` ties a database to one bus; without it, it is used for every bus.
-        arxml: The same as AUTOSAR system descriptions.
+            raw ones. ``"CAN2=body.dbc"`` ties a database to one bus; without it, it is used for every CAN bus.
+            ``"LIN1=doors.dbc"`` (``"LIN=..."`` for all) decodes LIN frames, as ``LIN1/<message>``.
+        arxml: The same as AUTOSAR system descriptions; ``"CAN1=system.arxml#cluster"`` takes one cluster of several.
         recover: Return what is whole of a damaged log and say in `Log.report` what was lost. Otherwise damage raises.
         timezone: IANA name or ``+HH:MM`` for MDF headers that carry local time only.
 
