@@ -32,7 +32,11 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, help="Look into on
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="An MDF, MCAP or bag file, or a ROS 2 bag folder.")]
 DbcOption = Annotated[
     list[str] | None,
-    typer.Option("--dbc", help="CAN database; CAN2=file ties it to one bus, LIN1=file to a LIN bus. May be repeated.", show_default=False),
+    typer.Option(
+        "--dbc",
+        help="CAN database; CAN2=file ties it to one bus, LIN1=file to a LIN bus. May be repeated.",
+        show_default=False,
+    ),
 ]
 ArxmlOption = Annotated[
     list[str] | None, typer.Option("--arxml", help="The same, as AUTOSAR system description.", show_default=False)
