@@ -50,14 +50,20 @@ def kill_group(process: subprocess.Popen[str]) -> None:
 
 
 def content(home: Path) -> dict[str, str]:
-    """The bundle's files by digest; the signature is randomised, manifests of the bundle carry no clock."""
+    """What a bundle is of, by digest: artefacts, inputs, evidence. Provenance names clocks, paths and the home's own key."""
+    from platform_lib.manifest import read_manifest
     from platform_lib.storage import sha256_file, walk_files
 
     bundle = home / "bundles" / "demo-sa8255p"
+    manifests = bundle / "evidence" / "manifests"
+    found = {path.stem: read_manifest(path) for path in manifests.glob("*.json")}
     return {
-        path.relative_to(bundle).as_posix(): sha256_file(path)
-        for path in walk_files(bundle)
-        if not path.name.endswith(".sig")
+        **{
+            path.relative_to(bundle).as_posix(): sha256_file(path)
+            for path in walk_files(bundle)
+            if path.parent not in {bundle, manifests}
+        },
+        **{f"{name} by": manifest.code.sha256 + manifest.config_sha256 for name, manifest in found.items()},
     }
 
 
@@ -161,4 +167,6 @@ def test_a_killed_demo_and_an_undisturbed_one_make_the_same_bundle(killed_then_f
         Path(folder).chmod(0o711)
         other = Path(folder) / "home"
         finish(other)
-        assert content(other) == content(home)
+        made = content(home)
+        assert {"model/model.onnx", "compiled/w8mixed.ctx_qnn.bin", "evidence/gates.json", "run by"} <= set(made)
+        assert content(other) == made
