@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from platform_lib.errors import ConfigError, CorruptLog, UnsupportedLog
 from platform_lib.logs.bytes_source import located, open_source
-from platform_lib.logs.model import TIMESTAMP, Attachment, OnePassSource, Report, Source, Stream, Window
+from platform_lib.logs.model import TIMESTAMP, Attachment, Event, OnePassSource, Report, Source, Stream, Window
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,6 +35,7 @@ class Log:
         streams: What it holds, in file order.
         metadata: What the recorder wrote about the drive (vehicle, session, pii_state, ...), as text.
         attachments: Files that the recorder put into it; their content is read on demand.
+        events: What happened while it was recorded, where the format keeps that.
         report: How sound it is, and how each stream is read.
     """
 
@@ -43,6 +44,7 @@ class Log:
         self.streams: tuple[Stream, ...] = source.streams
         self.metadata: Mapping[str, str] = source.metadata
         self.attachments: tuple[Attachment, ...] = source.attachments
+        self.events: tuple[Event, ...] = getattr(source, "events", ())
         self.report: Report = source.report
         self._source = source
         self._by_name = {stream.name: stream for stream in source.streams}

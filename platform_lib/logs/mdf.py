@@ -15,17 +15,17 @@ import pyarrow as pa
 
 from platform_lib.errors import CorruptLog, UnsupportedLog
 from platform_lib.logs import mdf_clock
-from platform_lib.logs.bus.database import Databases
-from platform_lib.logs.bus.streams import BusStreams
 from platform_lib.logs.bytes_source import ByteSource, open_source
 from platform_lib.logs.faults import REMEDY, translated
-from platform_lib.logs.mdf4.extras import Event, read_attachments, read_events
+from platform_lib.logs.mdf4.extras import read_attachments, read_events
 from platform_lib.logs.mdf4.file import Mdf4File, Opened, frame_kinds
 from platform_lib.logs.mdf4.frames import FrameChunk, FrameGroup, FrameKind
 from platform_lib.logs.mdf4.reader import GroupReader
-from platform_lib.logs.model import Attachment, Report, Source, Stream, Window
+from platform_lib.logs.model import Attachment, Event, Report, Source, Stream, Window
 
 if TYPE_CHECKING:
+    from platform_lib.logs.bus.database import Databases
+    from platform_lib.logs.bus.streams import BusStreams
     from platform_lib.logs.mdf_reference import MdfSource
 
 _UNFINISHED = b"UnFinMF "
@@ -35,7 +35,7 @@ _IDENTIFICATION_BYTES = 64
 class Mdf4Source:
     """The `Source` of one MDF 4 file."""
 
-    def __init__(self, file: Mdf4File, path: str, databases: Databases, report: Report, start_ns: int) -> None:
+    def __init__(self, file: Mdf4File, path: str, bus: BusStreams | None, report: Report, start_ns: int) -> None:
         self._file = file
         self._path = path
         self._start_ns = start_ns
@@ -45,7 +45,7 @@ class Mdf4Source:
         self.events: tuple[Event, ...] = read_events(file.blocks, file.header, start_ns)
         self._readers: dict[str, GroupReader] = {}
         self._reference: MdfSource | None = None
-        self._bus = BusStreams(databases, report)
+        self._bus = bus
         streams = [self._stream(item) for item in file.groups]
         self.streams: tuple[Stream, ...] = (*filter(None, streams), *self._bus_streams())
 
@@ -61,6 +61,9 @@ class Mdf4Source:
         from platform_lib.logs.mdf_reference import open_reference
 
         self._file.prove(item.group)
+        if self._file.remote:
+            self.report.unsupported[item.name] = f"{item.reason}; asammdf reads local files only"
+            return None
         try:
             if self._reference is None:
                 self._reference = open_reference(Path(self._path), self.report, self._start_ns)
@@ -76,9 +79,10 @@ class Mdf4Source:
 
     def _bus_streams(self) -> list[Stream]:
         streams: list[Stream] = []
-        for group in self.frame_groups():
-            with translated(self._path, f"decoding the bus frames of group '{group.name}'"):
-                streams += self._bus.add(group)
+        if self._bus is not None:
+            for group in self.frame_groups():
+                with translated(self._path, f"decoding the bus frames of group '{group.name}'"):
+                    streams += self._bus.add(group)
         return streams
 
     def frame_groups(self) -> list[FrameGroup]:
@@ -93,7 +97,7 @@ class Mdf4Source:
         self, stream: Stream, window: Window, *, decode: bool, columns: Sequence[str] | None = None
     ) -> Iterator[pa.RecordBatch]:
         """Yield the group's rows in recorded order."""
-        if stream.name in self._bus:
+        if self._bus is not None and stream.name in self._bus:
             with translated(self._path, f"decoding '{stream.name}'"):
                 yield from self._bus.read(stream.name, window, columns)
         elif stream.name in self._readers:
@@ -103,7 +107,8 @@ class Mdf4Source:
 
     def close(self) -> None:
         """Release the file, its threads, and asammdf's temporary files."""
-        self._bus.close()
+        if self._bus is not None:
+            self._bus.close()
         self._file.close()
         if self._reference is not None:
             self._reference.close()
@@ -128,7 +133,7 @@ def open_mdf(
     path: Path | str, *, dbc: tuple[str, ...], arxml: tuple[str, ...], recover: bool, timezone: str | None
 ) -> Source:
     """Open an MDF file; see `platform_lib.logs.open_log`."""
-    databases = Databases.load(dbc, arxml)
+    databases = _databases(dbc, arxml)
     source = open_source(path)
     try:
         if source.size_bytes < _IDENTIFICATION_BYTES:
@@ -144,21 +149,41 @@ def open_mdf(
         if unfinished is not None:
             report.problems.append("the recorder never finished this file; its records are read as far as they go")
         if version >= 4:
-            return _open_mdf4(source, databases, report, unfinished, recover=recover, timezone=timezone)
+            return _open_mdf4(source, _bus(databases, report), report, unfinished, recover=recover, timezone=timezone)
     except BaseException:
         source.close()
         raise
     source.close()
+    if source.remote:
+        raise UnsupportedLog("MDF 3 is read from local files only", where=path, remedy="copy it here first")
+    from platform_lib.logs.bus.database import Databases
     from platform_lib.logs.mdf_reference import open_mdf3
 
-    return open_mdf3(
-        Path(path), databases, report, unfinished=unfinished is not None, recover=recover, timezone=timezone
-    )
+    databases = databases or Databases()
+    finished = unfinished is None
+    return open_mdf3(Path(path), databases, report, finished=finished, recover=recover, timezone=timezone)
+
+
+def _databases(dbc: tuple[str, ...], arxml: tuple[str, ...]) -> Databases | None:
+    """Load CAN databases; without any, what decodes frames is not even imported."""
+    if not dbc and not arxml:
+        return None
+    from platform_lib.logs.bus.database import Databases
+
+    return Databases.load(dbc, arxml)
+
+
+def _bus(databases: Databases | None, report: Report) -> BusStreams | None:
+    if databases is None:
+        return None
+    from platform_lib.logs.bus.streams import BusStreams
+
+    return BusStreams(databases, report)
 
 
 def _open_mdf4(
     source: ByteSource,
-    databases: Databases,
+    bus: BusStreams | None,
     report: Report,
     unfinished: int | None,
     *,
@@ -176,7 +201,7 @@ def _open_mdf4(
         file = Mdf4File(source, report, recover=recover, start_ns=start_ns, unfinished=unfinished)
     try:
         with translated(path, "opening the MDF file"):
-            return Mdf4Source(file, path, databases, report, start[0])
+            return Mdf4Source(file, path, bus, report, start[0])
     except BaseException:
         file.close()
         raise

@@ -26,6 +26,7 @@ from platform_lib.logs import mdf3_blocks, mdf_clock
 from platform_lib.logs.bus.database import Databases
 from platform_lib.logs.bus.streams import BusStreams
 from platform_lib.logs.faults import REMEDY, translated
+from platform_lib.logs.mdf4.formula import is_formula
 from platform_lib.logs.mdf4.frames import FRAME_KINDS, TIME, FrameChunk, FrameKind
 from platform_lib.logs.mdf_columns import Column, arrow_type_of, gives_text, physical
 from platform_lib.logs.model import BATCH_ROWS, TIMESTAMP, Attachment, Kind, Report, Stream, Window, unique
@@ -143,6 +144,8 @@ class MdfSource:
         if master is None:
             return "it has no time channel"
         channel = self._mdf.groups[index].channels[master]
+        if not _harmless(channel.conversion):
+            return f"its time channel has a formula that is not understood: '{channel.conversion.formula[:60]}'"
         if self._version >= 4 and channel.sync_type != _SYNC_TIME:
             kinds = {2: "angle", 3: "distance", 4: "index"}
             return f"its master channel '{channel.name}' is {kinds.get(channel.sync_type, 'not time')}"
@@ -176,7 +179,9 @@ class MdfSource:
         for at, name in zip(chosen, names, strict=True):
             column = self._column(index, at, name)
             if column is None:
-                self.report.problems.append(f"group '{stream}': channel '{name}' has a type that is not read; left out")
+                self.report.problems.append(
+                    f"group '{stream}': channel '{name}' has a type or formula that is not read; left out"
+                )
             else:
                 columns.append(column)
         return tuple(columns)
@@ -191,6 +196,8 @@ class MdfSource:
     def _column(self, index: int, at: int, name: str) -> Column | None:
         channel = self._mdf.groups[index].channels[at]
         conversion = channel.conversion
+        if not _harmless(conversion):
+            return None
         as_text = gives_text(conversion, self._version)
         unit = (conversion and conversion.unit) or channel.unit or None
         encoding = _TEXT_TYPES.get(channel.data_type, "utf-8") if self._version >= 4 else "latin-1"
@@ -298,6 +305,13 @@ class MdfSource:
         self._mdf.close()
 
 
+def _harmless(conversion: Any) -> bool:
+    """Whether a conversion has no formula but of our own grammar: where numexpr fails, asammdf runs others as Python."""
+    text = str(getattr(conversion, "formula", "") or "")
+    parts = getattr(conversion, "referenced_blocks", None) or {}
+    return (not text or is_formula(text)) and all(_harmless(part) for part in parts.values())
+
+
 @dataclass(frozen=True, slots=True)
 class ReferenceFrames:
     """A bus-logging group read by asammdf; see `platform_lib.logs.mdf4.frames.FrameGroup`."""
@@ -347,11 +361,11 @@ def _inside(batch: pa.RecordBatch, window: Window) -> pa.RecordBatch:
 
 
 def open_mdf3(
-    path: Path, databases: Databases, report: Report, *, unfinished: bool, recover: bool, timezone: str | None
+    path: Path, databases: Databases, report: Report, *, finished: bool, recover: bool, timezone: str | None
 ) -> MdfSource:
     """Open an MDF 3 file; see `platform_lib.logs.open_log`."""
     limits: list[int | None] = []
-    if not unfinished:
+    if finished:
         with translated(path, "checking the MDF structure"):
             report.unverified.append("MDF 3 has no checksum: flipped bits in sample data cannot be noticed")
             limits = mdf3_blocks.check_structure(path, report, recover=recover)

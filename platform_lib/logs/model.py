@@ -101,6 +101,29 @@ class Attachment:
     time_ns: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened while the log was recorded.
+
+    Attributes:
+        name: As recorded, ``""`` for none.
+        kind: ``trigger``, ``marker``, ``recording``, ...
+        range: ``point``, ``begin`` or ``end``.
+        cause: ``tool``, ``user``, ...
+        time_ns: When, UTC; ``None`` where it is placed by angle, distance or index.
+        value: Its place on its own axis: seconds since the start, radians, metres or a row.
+        comment: ``""`` for none.
+    """
+
+    name: str
+    kind: str
+    range: str
+    cause: str
+    time_ns: int | None
+    value: float
+    comment: str
+
+
 @dataclass(slots=True)
 class Report:
     """How sound a log is and how it was read. Complete once the log is open, but for what only reading can tell.

@@ -8,7 +8,7 @@ Source: ASAM MDF 4.2, CC block, cc_type 0 to 11.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from enum import IntEnum
 from typing import Any
 
@@ -80,6 +80,15 @@ def is_identity(conversion: Conversion | None) -> bool:
     return conversion.kind == Rule.RATIONAL and (
         conversion.values[:6] in {(0.0, p, 0.0, 0.0, 0.0, p) for p in conversion.values[1:2]}
     )
+
+
+def formulas(conversion: Conversion) -> Iterator[str]:
+    """Yield the formulas of a conversion and of all that it refers to."""
+    for item in conversion.references:
+        if isinstance(item, Conversion):
+            yield from formulas(item)
+        elif conversion.kind == Rule.ALGEBRAIC and item is not None:
+            yield item
 
 
 def _identity(values: Values) -> Values:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from dataclasses import dataclass
 from functools import partial
 
 from platform_lib.logs.mdf4.blocks import Block, Blocks, plain
 from platform_lib.logs.mdf4.inflate import inflate
 from platform_lib.logs.mdf4.model import Codec, Fragment, Header
-from platform_lib.logs.model import Attachment
+from platform_lib.logs.model import Attachment, Event
 
 _ATTACHMENT = struct.Struct("<HHBB2x16sQQ")
 _EVENT = struct.Struct("<BBBBBxxxIHHqd")
@@ -29,29 +28,6 @@ _RANGES = ("point", "begin", "end")
 _CAUSES = ("other", "error", "tool", "script", "user")
 _SYNC_TIME = 1
 _MOST_ATTACHMENT_BYTES = 1 << 30
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened while the log was recorded.
-
-    Attributes:
-        name: As recorded, ``""`` for none.
-        kind: ``trigger``, ``marker``, ``recording``, ...
-        range: ``point``, ``begin`` or ``end``.
-        cause: ``tool``, ``user``, ...
-        time_ns: When, UTC; ``None`` where it is placed by angle, distance or index.
-        value: Its place on its own axis: seconds since the start, radians, metres or a row.
-        comment: ``""`` for none.
-    """
-
-    name: str
-    kind: str
-    range: str
-    cause: str
-    time_ns: int | None
-    value: float
-    comment: str
 
 
 def read_events(blocks: Blocks, header: Header, start_ns: int) -> tuple[Event, ...]:

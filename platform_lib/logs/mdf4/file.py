@@ -18,7 +18,8 @@ from platform_lib.logs.bytes_source import ByteSource
 from platform_lib.logs.mdf4.blocks import Blocks
 from platform_lib.logs.mdf4.chains import check_overlaps, read_chain
 from platform_lib.logs.mdf4.columns import Batch, Column, Surroundings, plan
-from platform_lib.logs.mdf4.conversions import ConversionError
+from platform_lib.logs.mdf4.conversions import ConversionError, formulas
+from platform_lib.logs.mdf4.formula import is_formula
 from platform_lib.logs.mdf4.frames import FRAME_KINDS, FrameKind
 from platform_lib.logs.mdf4.inflate import inflate
 from platform_lib.logs.mdf4.mixed import MixedData, MixedRows
@@ -174,14 +175,15 @@ class Mdf4File:
         for item in found.values():
             reason = self._not_time(item, found)
             if reason is None and not item.rows and item.group.cycles:
-                reason = "none of its records is whole"
-                self._report.unsupported[item.name] = reason
+                self._report.unsupported[item.name] = "none of its records is whole"
                 continue
-            if reason is not None:
-                self._report.unsupported[item.name] = reason
-                self._report.problems.append(f"group '{item.name}' is not read: {reason}")
+            found_reader = None if reason is not None else self._finish(item, found)
+            if isinstance(found_reader, Opened):
+                opened.append(found_reader)
                 continue
-            opened.append(self._finish(item, found))
+            reason = reason or found_reader
+            self._report.unsupported[item.name] = str(reason)
+            self._report.problems.append(f"group '{item.name}' is not read: {reason}")
         return tuple(opened)
 
     def _begin(self, data_group: DataGroup, group: ChannelGroup) -> _Open:
@@ -262,13 +264,19 @@ class Mdf4File:
             return f"its master channel '{item.master.name}' is {_SYNC_NAMES.get(item.master.sync, 'not time')}"
         return None
 
-    def _finish(self, item: _Open, found: dict[int, _Open]) -> Opened:
+    def _finish(self, item: _Open, found: dict[int, _Open]) -> Opened | str:
+        """Return the open group, or why it is not read."""
         kind = _kind(item.group)
         try:
             reader = self._reader(item, found)
-        except (ConversionError, Unreadable, UnsupportedLog) as error:
-            reason = error.what if isinstance(error, UnsupportedLog) else str(error)
-            return Opened(item.group, item.name, kind, item.rows, None, reason)
+        except (ConversionError, Unreadable) as error:
+            return str(error)
+        except UnsupportedLog as error:
+            # Where numexpr fails, asammdf evaluates a formula's text as Python: only our own grammar may reach it.
+            conversions = [channel.conversion for channel in item.group.channels if channel.conversion is not None]
+            if not all(is_formula(text) for conversion in conversions for text in formulas(conversion)):
+                return f"{error.what}, and a formula is not understood"
+            return Opened(item.group, item.name, kind, item.rows, None, error.what)
         return Opened(item.group, item.name, kind, item.rows, reader)
 
     def _reader(self, item: _Open, found: dict[int, _Open]) -> GroupReader:
@@ -361,9 +369,14 @@ class Mdf4File:
         for channel, name in zip(chosen, names, strict=True):
             try:
                 columns.append(plan(channel, name, around))
-            except Unreadable as reason:
+            except (ConversionError, Unreadable) as reason:
                 self._report.problems.append(f"group '{item.name}': channel '{name}' is left out: {reason}")
         return columns
+
+    @property
+    def remote(self) -> bool:
+        """Whether it is read over the network."""
+        return self._source.remote
 
     def prove(self, group: ChannelGroup) -> None:
         """Inflate all of a group's data, for a reader that would not notice damage.

@@ -92,6 +92,15 @@ class Formula:
         return np.array(np.broadcast_to(result, values.shape))
 
 
+def is_formula(text: str) -> bool:
+    """Whether a text is inside the grammar."""
+    try:
+        Formula(text)
+    except FormulaError:
+        return False
+    return True
+
+
 class _Parser:
     """Recursive descent; each method returns numexpr source."""
 

@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from platform_lib.errors import CorruptLog
 from platform_lib.logs.faults import REMEDY
-from platform_lib.logs.mdf4 import kernels
 from platform_lib.logs.mdf4.chains import MOST_BLOCK_BYTES
 from platform_lib.logs.mdf4.columns import Batch
 from platform_lib.logs.mdf4.model import ChannelGroup
@@ -95,6 +94,8 @@ class MixedData:
                 raise self._corrupt(f"a group declares {group.cycles} records and has {count}")
 
     def _search(self) -> Stretches:
+        from platform_lib.logs.mdf4 import kernels
+
         count = len(self._groups)
         rows, taken = np.zeros(count, np.int64), np.zeros(count, np.int64)
         marks: list[tuple[int, Index, Index]] = [(0, rows.copy(), taken.copy())]
@@ -143,6 +144,8 @@ class MixedData:
                 yield int(before[at]), self._extracted(data, at, number)
 
     def _extracted(self, data: Bytes, at: int, number: int) -> Bytes:
+        from platform_lib.logs.mdf4 import kernels
+
         taken = self.stretches.taken[:, number]
         out = np.empty(int(taken[at + 1] - taken[at]), np.uint8)
         size = kernels.extract(data, self._id_bytes, self._ids, self._sizes, number, out)

@@ -137,7 +137,7 @@ class _Parser:
         record_id, cycles, flags, _, data_bytes, invalid_bytes = _GROUP.unpack_from(data)
         variable = bool(flags & GroupFlag.VLSD)
         index = self._count
-        self._count += not variable
+        self._count += 1
         if variable:
             data_bytes, invalid_bytes = data_bytes | invalid_bytes << 32, 0
         channels: list[Channel] = []
