@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -22,6 +23,7 @@ Words = npt.NDArray[np.uint64]
 Small = npt.NDArray[np.uint8]
 
 MEMORY_BYTES = 128 << 20
+_COLUMNS = tuple(map(attrgetter, ("time_ns", "words", "length", "sender")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +170,7 @@ class FrameStore:
             last = max(part.first_slot + part.stride.size for part in self._memory)
             for slot in range(min(part.first_slot for part in self._memory), last):
                 found = [part.frames(slot) for part in self._memory]
-                self._write(slot, _joined([frames for frames in found if frames.time_ns.size]))
+                self._write(slot, [frames for frames in found if frames.time_ns.size])
             self._file.flush()
         except OSError as error:
             raise ConfigError(
@@ -178,13 +180,14 @@ class FrameStore:
             ) from error
         self._memory, self._memory_bytes = [], 0
 
-    def _write(self, slot: int, frames: Frames) -> None:
-        if self._file is None or not frames.time_ns.size:
+    def _write(self, slot: int, parts: list[Frames]) -> None:
+        if self._file is None or not parts:
             return
-        place = (self._file.tell(), *frames.words.shape)
-        self._spilled.setdefault(slot, []).append(place)
-        for part in (frames.time_ns, frames.words, frames.length, frames.sender):
-            self._file.write(np.ascontiguousarray(part).data)
+        rows = sum(part.time_ns.size for part in parts)
+        self._spilled.setdefault(slot, []).append((self._file.tell(), rows, parts[0].words.shape[1]))
+        for column in _COLUMNS:
+            for part in parts:
+                self._file.write(np.ascontiguousarray(column(part)).data)
 
     def read(self, slot: int) -> Iterator[Frames]:
         """Yield a message's frames in recorded order, at most `BATCH_ROWS` at a time."""
@@ -235,8 +238,6 @@ class FrameStore:
 def _joined(parts: list[Frames]) -> Frames:
     if len(parts) == 1:
         return parts[0]
-    if not parts:
-        return Frames(np.empty(0, np.int64), np.empty((0, 1), np.uint64), np.empty(0, np.uint8), np.empty(0, np.uint8))
     return Frames(
         np.concatenate([part.time_ns for part in parts]),
         np.concatenate([part.words for part in parts]),
