@@ -99,21 +99,31 @@ def read_records(data: Buffer, *, cut: bool = False) -> Records:
     """
     starts = np.array(_chain(data), np.int64)
     raw = np.frombuffer(data, np.uint8)
-    if starts[-1] != raw.size:
-        if not cut:
-            raise CorruptLog("a record passes its chunk's end")
-        # The chain ends with the first record that is not whole: one that passes the end, or a torn head.
-        starts = starts[: 1 + int(np.searchsorted(starts[1:], raw.size, "right"))]
+    if cut:
+        starts = _surely_whole(raw, starts)
+    elif starts[-1] != raw.size:
+        raise CorruptLog("a record passes its chunk's end")
     ops = raw[starts[:-1]]
     if (ops == Op.MESSAGE).all():
         return Records(data, starts[:-1], _heads(data, starts[:-1]), (), int(starts[-1]))
     if not ops.all():
-        if not cut:
-            raise CorruptLog("a record of kind 0, which is none")
-        # Zeros of space that was allocated and never written; they may begin inside the record before them.
-        starts = starts[: max(1, int(np.argmin(ops)))]
-        ops = ops[: starts.size - 1]
+        raise CorruptLog("a record of kind 0, which is none")
     return _mixed(data, starts, ops)
+
+
+def _surely_whole(raw: npt.NDArray[np.uint8], starts: Index) -> Index:
+    """Shorten a chain that passes the end, or runs into zeros.
+
+    Zeros are space that was allocated and never written. They may begin inside the record before them, which is then
+    left out too; not if it ends in another byte.
+    """
+    starts = starts[: 1 + int(np.searchsorted(starts[1:], raw.size, "right"))]
+    ops = raw[starts[:-1]]
+    count = int(np.argmin(ops)) if not ops.all() else ops.size
+    end = int(starts[count])
+    if count and end < raw.size and not raw[end - 1] and not raw[end:].any():
+        count -= 1
+    return starts[: count + 1]
 
 
 def _mixed(data: Buffer, starts: Index, ops: npt.NDArray[np.uint8]) -> Records:

@@ -78,10 +78,7 @@ class ExtentReader:
         """Return an extent's records, its messages checked by `prove_messages` too."""
         records = self.read(extent, stored)
         prove_messages(self.source.name, [extent], records, np.array([records.message_at.size]))
-        unknown = set(np.unique(records.heads["channel"]).tolist()) - self.definitions.channels.keys()
-        if unknown:
-            what = f"a message of channel {min(unknown)}, which is not defined before it"
-            raise damaged(self.source.name, extent.offset, what)
+        self.definitions.require(np.unique(records.heads["channel"]).tolist())
         return records
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from platform_lib.errors import CorruptLog
@@ -62,11 +62,21 @@ class Channel:
 
 @dataclass(slots=True)
 class Definitions:
-    """Schemas and channels by number; a number never changes its meaning."""
+    """Schemas and channels by number; a number never changes its meaning.
+
+    Attributes:
+        name: The file's.
+        schemas: By number.
+        channels: By number.
+        spare_schemas: What the summary says, for numbers whose definition is lost from the data.
+        spare_channels: The same.
+    """
 
     name: str
     schemas: dict[int, rec.Schema] = field(default_factory=dict)
     channels: dict[int, rec.Channel] = field(default_factory=dict)
+    spare_schemas: dict[int, rec.Schema] = field(default_factory=dict)
+    spare_channels: dict[int, rec.Channel] = field(default_factory=dict)
 
     def add_schema(self, schema: rec.Schema) -> None:
         """Take a definition in."""
@@ -77,9 +87,23 @@ class Definitions:
         """Take a channel in, whose schema must be there."""
         if self.channels.setdefault(channel.id, channel) != channel:
             raise CorruptLog(f"channel {channel.id} is defined twice, differently", where=self.name)
+        if channel.schema_id in self.spare_schemas:
+            self.schemas.setdefault(channel.schema_id, self.spare_schemas[channel.schema_id])
         if channel.schema_id and channel.schema_id not in self.schemas:
             what = f"topic '{channel.topic}' names schema {channel.schema_id}, which is not defined before it"
             raise CorruptLog(what, where=self.name)
+
+    def require(self, numbers: Iterable[int]) -> None:
+        """Check that channels are defined.
+
+        Raises:
+            CorruptLog: One is not.
+        """
+        for number in numbers:
+            if number not in self.channels and number in self.spare_channels:
+                self.add_channel(self.spare_channels[number])
+            if number not in self.channels:
+                raise CorruptLog(f"a message of channel {number}, which is not defined before it", where=self.name)
 
     def add_record(self, op: int, content: bytes) -> None:
         """Take in what a record defines, if it does."""

@@ -19,12 +19,19 @@ class Lookahead:
         self.ahead_bytes = _REMOTE_BYTES if source.remote else _LOCAL_BYTES
         self._pieces: deque[tuple[int, bytes]] = deque(maxlen=_PIECES)
 
-    def read(self, offset: int, count: int) -> bytes:
-        """Return exactly `count` bytes from `offset`; raises as the source does."""
+    def read(self, offset: int, count: int, *, alone: bool = False) -> bytes:
+        """Return exactly `count` bytes from `offset`; raises as the source does.
+
+        Args:
+            offset: Where.
+            count: How many.
+            alone: Nothing near is expected to be asked for: fetch no more than this.
+        """
         for start, piece in self._pieces:
             if start <= offset and offset + count <= start + len(piece):
                 return piece[offset - start : offset - start + count]
-        return self.fetch(offset, max(count, min(self.ahead_bytes, self.source.size_bytes - offset)))[:count]
+        more = 0 if alone else min(self.ahead_bytes, self.source.size_bytes - offset)
+        return self.fetch(offset, max(count, more))[:count]
 
     def fetch(self, offset: int, count: int) -> bytes:
         """Read and keep a piece of exactly `count` bytes."""

@@ -100,14 +100,18 @@ class _Scan:
         self._reader = ExtentReader(view.source, self._layout.definitions)
         self._run_bytes = _FIRST_RUN_BYTES
         self._data_crc_ok: bool | None = None
-        self._suspect = False
+        # A file that was merely cut is right up to the cut. In one whose end is there, but damaged, bytes were changed,
+        # and no message without a checksum of its own can be vouched for.
+        self._suspect = summary is None and _ends_with_magic(view)
 
     def run(self) -> Layout:
         definitions = self._layout.definitions
-        if self._summary is not None and (self._listed or self._recover):
-            # With `recover`: a damaged record may have held a topic's definition; the summary repeats them.
+        if self._summary is not None and self._listed:
             definitions.schemas.update(self._summary.schemas)
             definitions.channels.update(self._summary.channels)
+        elif self._summary is not None and self._recover:
+            definitions.spare_schemas.update(self._summary.schemas)
+            definitions.spare_channels.update(self._summary.channels)
         reached_end = self._data_section()
         if self._listed and self._summary is not None:
             self._believe(self._summary)
@@ -183,14 +187,10 @@ class _Scan:
         return following
 
     def _resume(self, at: int, limit: int, error: CorruptLog) -> int | None:
-        """After damage at `at` find where to go on: the next chunk that a sound summary names, else nowhere.
-
-        A file that was merely cut is right up to the cut. In one whose end is still there, bytes were changed, and
-        no message without a checksum of its own can be vouched for.
-        """
+        """After damage at `at` find where to go on: the next chunk that a sound summary names, else nowhere."""
         summary = self._summary
         kept = 0
-        if summary is None:
+        if summary is None and not self._suspect:
             kept = self._rest_of_cut_chunk(at, limit)
             self._drop_torn(at)
         else:
@@ -220,7 +220,7 @@ class _Scan:
         last = self._layout.extents[-1] if self._layout.extents else None
         if last is None or last.chunk is not None or last.offset + last.record_bytes != at:
             return
-        if at >= self._source.size_bytes or self._view.read(at, 1) != b"\0":
+        if at >= self._source.size_bytes or self._view.read(at - 1, 2) != b"\0\0":
             return
         self._layout.extents.pop()
         records = self._reader.read(last)
@@ -291,13 +291,8 @@ class _Scan:
         size, (start, stop) = records.whole_bytes, records.span_ns
         extent = Extent(at, size, None, start, stop, size, {}, checked=False)
         prove_messages(self._name, [extent], records, np.array([records.message_at.size]))
-        self._known(records, at)
+        self._layout.definitions.require(np.unique(records.heads["channel"]).tolist())
         self._layout.extents.append(replace(extent, channels=self._count(records)))
-
-    def _known(self, records: Records, at: int) -> None:
-        unknown = set(np.unique(records.heads["channel"]).tolist()) - self._layout.definitions.channels.keys()
-        if unknown:
-            raise damaged(self._name, at, f"a message of channel {min(unknown)}, which is not defined before it")
 
     def _count(self, records: Records) -> dict[int, int]:
         """Count the messages of each channel; return the channels, in the form that an extent has them."""
@@ -376,7 +371,7 @@ class _Scan:
 
     def _drop_unproven(self) -> None:
         """With `recover`, where bytes are known to be wrong: keep only chunks whose own checksum holds."""
-        if not self._recover or (self._data_crc_ok is not False and not self._suspect):
+        if not self._recover or self._data_crc_ok or (self._data_crc_ok is None and not self._suspect):
             return
         extents = self._layout.extents
         bad = [extent for extent in extents if not extent.checked]
@@ -407,6 +402,11 @@ class _Scan:
             notes.append("metadata records have no checksum")
         if self._summary is not None and not self._summary.checked and self._summary.chunks:
             notes.append("the summary has no checksum")
+
+
+def _ends_with_magic(view: Lookahead) -> bool:
+    size = view.source.size_bytes
+    return size > 2 * len(rec.MAGIC) and view.read(size - len(rec.MAGIC), len(rec.MAGIC)) == rec.MAGIC
 
 
 def crc_of(source: ByteSource, start: int, stop: int) -> int:

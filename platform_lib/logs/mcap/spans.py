@@ -51,7 +51,9 @@ def spans_from_message_index(view: Lookahead, summary: Summary) -> dict[int, Spa
 
 
 def _span(view: Lookahead, index: rec.ChunkIndex, channel: int) -> Span | None:
+    if len(index.message_index) == 1:
+        return index.chunk.start_ns, index.chunk.stop_ns
     begin = index.chunk.offset + index.chunk.record_bytes
-    region = view.read(begin, index.message_index_bytes)
+    region = view.read(begin, index.message_index_bytes, alone=True)
     times = rec.parse_message_index(region[index.message_index[channel] - begin :], channel)
     return (min(times), max(times)) if times else None
