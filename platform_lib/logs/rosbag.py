@@ -6,11 +6,14 @@ payload stays unnoticed. The bag's metadata counts messages, and the counts must
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
@@ -20,14 +23,14 @@ import zstandard
 from pydantic import BaseModel, ConfigDict, ValidationError
 from rosbags.typesys import Stores, TypesysError, get_typestore
 
-from platform_lib.errors import CorruptLog, UnsupportedLog
+from platform_lib.errors import ConfigError, CorruptLog, UnsupportedLog
 from platform_lib.logs.bytes_source import LocalSource
 from platform_lib.logs.extents import Index, IndexedRows, TopicIndex
 from platform_lib.logs.faults import REMEDY, translated
 from platform_lib.logs.mcap.source import load_mcap
 from platform_lib.logs.merging import merged
-from platform_lib.logs.messages import Loaded, Topic, TopicSource
-from platform_lib.logs.model import Report, Window
+from platform_lib.logs.messages import Loaded, RowStore, Topic, TopicSource
+from platform_lib.logs.model import BATCH_BYTES, Report, Window
 from platform_lib.logs.payloads import Payloads, Rows
 from platform_lib.logs.schemas.cdr import decode_payloads
 from platform_lib.logs.schemas.rosmsg import normal_name
@@ -37,6 +40,7 @@ _LOOKUP_ROWS = 500
 _MOST_MESSAGE_BYTES = 1 << 30
 _MOST_MISSING_BYTES = 4 << 30
 _SMALLEST_PAGE_BYTES = 512
+_KEPT_FREE_BYTES = 1 << 30
 
 
 class _Loose(BaseModel):
@@ -109,9 +113,9 @@ def _bag(folder: Path) -> _Bag:
         raise CorruptLog(f"the bag's metadata cannot be read ({short})", where=path, remedy=remedy) from error
     if bag.storage_identifier not in ("sqlite3", "mcap"):
         raise UnsupportedLog(f"bag storage '{bag.storage_identifier}'; sqlite3 and mcap are read", where=path)
-    if bag.compression_mode.upper() == "FILE":
-        remedy = "decompress its files, or convert it with `ros2 bag convert`"
-        raise UnsupportedLog("a bag whose files are compressed as a whole", where=path, remedy=remedy)
+    if bag.compression_mode.upper() in ("FILE", "MESSAGE") and bag.compression_format != "zstd":
+        remedy = "convert it with `ros2 bag convert`"
+        raise UnsupportedLog(f"bag compression '{bag.compression_format}'; zstd is read", where=path, remedy=remedy)
     if not bag.relative_file_paths:
         raise CorruptLog("the bag's metadata names no files", where=path, remedy=REMEDY)
     return bag
@@ -125,14 +129,48 @@ def _part(folder: Path, name: str, bag: _Bag, report: Report, *, recover: bool) 
     try:
         if not path.is_file():
             raise CorruptLog("a file of the bag is missing", where=path, remedy=REMEDY)
-        if bag.storage_identifier == "mcap":
-            return load_mcap(LocalSource(path), report, recover=recover)
-        return _load_sqlite(path, report, recover=recover, compressed=bag.compression_mode.upper() == "MESSAGE")
+        if bag.compression_mode.upper() != "FILE":
+            return _load_part(path, bag, report, recover=recover)
+        with decompressed(path) as plain:
+            return _load_part(plain, bag, report, recover=recover)
     except CorruptLog as error:
         if not recover:
             raise
         report.lose(path.stat().st_size if path.is_file() else 0, f"{path.name}: {error.what}")
         return None
+
+
+def _load_part(path: Path, bag: _Bag, report: Report, *, recover: bool) -> Loaded:
+    by_message = bag.compression_mode.upper() == "MESSAGE"
+    if bag.storage_identifier == "mcap":
+        loaded = load_mcap(LocalSource(path), report, recover=recover)
+    else:
+        loaded = _load_sqlite(path, report, recover=recover, compressed=by_message)
+    return replace(loaded, store=_PlainRows(loaded.store)) if by_message else loaded
+
+
+@contextmanager
+def decompressed(path: Path) -> Iterator[Path]:
+    """Give a file's content, zstd-compressed as a whole, as a temporary file; who opens it in time keeps it.
+
+    Raises:
+        CorruptLog: It does not decompress.
+        ConfigError: There is no room for it.
+    """
+    with tempfile.TemporaryDirectory(prefix="drivetrain-bag-") as folder:
+        plain = Path(folder) / path.name.removesuffix(".zstd")
+        room = shutil.disk_usage(folder).free - _KEPT_FREE_BYTES
+        try:
+            with translated(path, "decompressing"), path.open("rb") as stored, plain.open("wb") as target:
+                for piece in zstandard.ZstdDecompressor().read_to_iter(stored, write_size=1 << 20):
+                    room -= len(piece)
+                    if room < 0:
+                        remedy = "make room, or set TMPDIR to a folder that has it"
+                        raise ConfigError("decompressing it needs more room than there is", where=path, remedy=remedy)
+                    target.write(piece)
+            yield plain
+        except CorruptLog as error:
+            raise CorruptLog(error.what, where=path, remedy=error.remedy) from error
 
 
 def _compare_counts(folder: Path, bag: _Bag, topics: list[Topic], report: Report, *, recover: bool) -> None:
@@ -163,10 +201,22 @@ class _JoinedRows:
         self._members = members
 
     def rows(self, topics: Sequence[int], window: Window) -> Iterator[tuple[int, Rows]]:
-        """Yield the rows of the given topics, one topic after the other."""
-        for number in topics:
-            sources = [self._part_rows(*member, window) for member in self._members[number]]
-            yield from ((number, rows) for rows in merged(sources))
+        """Yield the rows of the given topics: part after part where their times follow each other, else merged."""
+        if all(self._in_sequence(topic) for topic in topics):
+            for part, loaded in enumerate(self._parts):
+                own = {there: topic for topic in topics for number, there in self._members[topic] if number == part}
+                for there, rows in loaded.store.rows(list(own), window) if own else ():
+                    yield own[there], rows
+            return
+        for topic in topics:
+            sources = [self._part_rows(*member, window) for member in self._members[topic]]
+            yield from ((topic, rows) for rows in merged(sources))
+
+    def _in_sequence(self, topic: int) -> bool:
+        found = [self._parts[part].topics[there] for part, there in self._members[topic]]
+        spans = [(item.start_ns, item.stop_ns) for item in found if item.start_ns is not None and item.stop_ns]
+        # Stops are one past the last row; rows of equal time stay in the order of the parts.
+        return all(stop - 1 <= start for (_, stop), (start, _) in pairwise(spans))
 
     def _part_rows(self, part: int, topic: int, window: Window) -> Iterator[Rows]:
         return (rows for _, rows in self._parts[part].store.rows([topic], window))
@@ -175,6 +225,42 @@ class _JoinedRows:
         """Release every part's file."""
         for part in self._parts:
             part.store.close()
+
+
+class _PlainRows:
+    """The rows of a part whose messages are compressed one by one."""
+
+    def __init__(self, store: RowStore) -> None:
+        self._store = store
+
+    def rows(self, topics: Sequence[int], window: Window) -> Iterator[tuple[int, Rows]]:
+        """Yield the rows with their payloads decompressed."""
+        for topic, rows in self._store.rows(topics, window):
+            first, size = 0, 0
+            plain: list[bytes] = []
+            for payload in rows.payloads.each():
+                plain.append(plain_message(payload))
+                size += len(plain[-1])
+                if size > BATCH_BYTES:
+                    yield topic, _with_payloads(rows, first, plain)
+                    first, size, plain = first + len(plain), 0, []
+            if plain:
+                yield topic, _with_payloads(rows, first, plain)
+
+    def close(self) -> None:
+        """Release the file."""
+        self._store.close()
+
+
+def _with_payloads(rows: Rows, first: int, payloads: list[bytes]) -> Rows:
+    some = slice(first, first + len(payloads))
+    publish = None if rows.publish_time_ns is None else rows.publish_time_ns[some]
+    return Rows(rows.log_time_ns[some], publish, Payloads.of(payloads))
+
+
+def plain_message(data: bytes) -> bytes:
+    """Return a message that was compressed by itself."""
+    return zstandard.ZstdDecompressor().decompress(data, max_output_size=_MOST_MESSAGE_BYTES)
 
 
 def _join(parts: list[Loaded], custom: dict[str, str]) -> Loaded:
@@ -208,10 +294,9 @@ def _join(parts: list[Loaded], custom: dict[str, str]) -> Loaded:
 class _SqliteStore:
     """Fetches payloads by row id."""
 
-    def __init__(self, path: Path, connection: sqlite3.Connection, *, compressed: bool) -> None:
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self._path = path
         self._connection = connection
-        self._compressed = compressed
 
     def fetch(self, places: Index, size_bytes: Index) -> Payloads:
         """Return the payloads of the rows `places`."""
@@ -225,11 +310,7 @@ class _SqliteStore:
         payloads = [found.get(item) for item in ids]
         if any(not isinstance(item, bytes) for item in payloads):
             raise CorruptLog("a message's row vanished or is no blob", where=self._path, remedy=REMEDY)
-        whole = [item for item in payloads if isinstance(item, bytes)]
-        return Payloads.of([self._plain(item) for item in whole] if self._compressed else whole)
-
-    def _plain(self, data: bytes) -> bytes:
-        return zstandard.ZstdDecompressor().decompress(data, max_output_size=_MOST_MESSAGE_BYTES)
+        return Payloads.of([item for item in payloads if isinstance(item, bytes)])
 
     def close(self) -> None:
         """Release the file."""
@@ -241,12 +322,12 @@ def _load_sqlite(path: Path, report: Report, *, recover: bool, compressed: bool)
         connection = _connect_cut(path) if recover and _missing_bytes(path) else _connect(path)
         try:
             _check_sqlite(path, connection, report, recover=recover)
-            topics, indexes = _sqlite_topics(path, connection, report)
+            topics, indexes = _sqlite_topics(path, connection, report, compressed=compressed)
         except BaseException:
             connection.close()
             raise
         report.unverified.append(f"{path.name}: message payloads have no checksum")
-        return Loaded(topics, IndexedRows(indexes, _SqliteStore(path, connection, compressed=compressed)), {})
+        return Loaded(topics, IndexedRows(indexes, _SqliteStore(path, connection)), {})
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -327,7 +408,9 @@ def _readable_rows(connection: sqlite3.Connection) -> dict[int, tuple[int, int, 
     return found
 
 
-def _sqlite_topics(path: Path, connection: sqlite3.Connection, report: Report) -> tuple[list[Topic], list[TopicIndex]]:
+def _sqlite_topics(
+    path: Path, connection: sqlite3.Connection, report: Report, *, compressed: bool
+) -> tuple[list[Topic], list[TopicIndex]]:
     names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if not {"topics", "messages"} <= names:
         raise UnsupportedLog("a sqlite3 file that is no ROS 2 bag (no tables 'topics' and 'messages')", where=path)
@@ -341,6 +424,8 @@ def _sqlite_topics(path: Path, connection: sqlite3.Connection, report: Report) -
     for topic_id, name, kind, encoding in connection.execute("SELECT id, name, type, serialization_format FROM topics"):
         table = np.array(rows.pop(topic_id, []), np.int64).reshape(-1, 3)
         sample = _first_payload(connection, table)
+        if sample is not None and compressed:
+            sample = plain_message(sample)
         schema_encoding, text = definitions.choose(str(kind), sample if encoding == "cdr" else None, report)
         index = TopicIndex(table[:, 0], None, table[:, 2], table[:, 1])
         indexes.append(index)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import pytest
 import yaml
 from rosbags.highlevel import AnyReader
 from rosbags.rosbag1 import Writer as Writer1
-from rosbags.rosbag2 import StoragePlugin
+from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin
 from rosbags.rosbag2 import Writer as Writer2
 from rosbags.typesys import Stores, get_typestore
 
@@ -40,10 +41,13 @@ def reference(path: Path, store: Stores = Stores.ROS2_HUMBLE) -> Rows:
     return rows
 
 
-def write_bag(folder: Path, plugin: StoragePlugin, count: int = 20) -> Path:
+def write_bag(folder: Path, plugin: StoragePlugin, count: int = 20, compression: Any = None) -> Path:
     store = get_typestore(Stores.ROS2_HUMBLE)
     text, number = store.types["std_msgs/msg/String"], store.types["std_msgs/msg/Int32"]
-    with Writer2(folder, version=9, storage_plugin=plugin) as writer:
+    writer = Writer2(folder, version=9, storage_plugin=plugin)
+    if compression is not None:
+        writer.set_compression(compression, CompressionFormat.ZSTD)
+    with writer:
         one = writer.add_connection("/text", "std_msgs/msg/String", typestore=store)
         two = writer.add_connection("/number", "std_msgs/msg/Int32", typestore=store)
         for step in range(count):
@@ -84,6 +88,31 @@ def test_a_bag_folder_is_one_log(tmp_path: Path, plugin: StoragePlugin) -> None:
         batch = next(iter(log.read("/text")))
         assert batch["data"].to_pylist()[0] == "n1"
         assert batch.schema.names == ["timestamp_ns", "publish_ns", "data"]
+
+
+@pytest.mark.parametrize("plugin", [StoragePlugin.SQLITE3, StoragePlugin.MCAP])
+@pytest.mark.parametrize("mode", [CompressionMode.FILE, CompressionMode.MESSAGE])
+def test_compressed_bags(tmp_path: Path, plugin: StoragePlugin, mode: Any) -> None:
+    plain = ours(write_bag(tmp_path / "plain", plugin))
+    folder = write_bag(tmp_path / "bag", plugin, compression=mode)
+    assert ours(folder) == plain
+    with open_log(folder) as log:
+        rows = [row for batch in log.read("/text") for row in batch.to_pylist()]
+        assert {row["data"] for row in rows} == {f"n{step}" for step in range(1, 20, 2)}
+        assert {name: batch.num_rows for name, batch in log.read_all()} == {"/text": 10, "/number": 10}
+
+
+def test_a_compressed_file_that_was_cut_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    folder = write_bag(tmp_path / "bag", StoragePlugin.MCAP, compression=CompressionMode.FILE)
+    (part,) = folder.glob("*.zstd")
+    part.write_bytes(part.read_bytes()[:-20])
+    with pytest.raises(CorruptLog) as refused:
+        open_log(folder)
+    assert part.name in str(refused.value)
+    assert not list(scratch.iterdir())
 
 
 def test_the_comparison_notices_a_changed_payload(tmp_path: Path) -> None:

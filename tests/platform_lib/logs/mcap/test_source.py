@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from mcap.reader import NonSeekingReader, make_reader
 from mcap.writer import CompressionType, IndexType, Writer
+from mcap_layouts import all_rows, open_file
 
 from platform_lib.errors import CorruptLog, PlatformError
 from platform_lib.logs import open_log
@@ -70,6 +71,9 @@ def test_equals_the_reference_reader_on_real_files(real_logs: Path) -> None:
     assert files
     for path in files:
         assert same(ours(path), reference(path)), path.name
+        for lazily in (False, True):
+            with open_file(path, lazily=lazily) as log:
+                assert same(all_rows(log), reference(path)), path.name
 
 
 def test_the_comparison_notices_one_wrong_value(mcap_maker: Any) -> None:
