@@ -12,20 +12,23 @@ import numpy.typing as npt
 
 from platform_lib.errors import IntegrityError
 
-IMAGE_HEIGHT, IMAGE_WIDTH = 96, 192
+IMAGE_HEIGHT, IMAGE_WIDTH = 64, 192
+VIEW_TOP, VIEW_BOTTOM = 5 / 24, 7 / 8
+"""Rows of a frame that are kept, as shares of its height: from above the road's far end to some 5 m ahead."""
+
 _BLOCK = 32
 
 
 def decode_images(jpegs: Sequence[bytes], names: Sequence[str]) -> npt.NDArray[np.uint8]:
-    """Decode and shrink JPEGs, in parallel (OpenCV releases the interpreter lock).
+    """Decode, crop and shrink JPEGs, in parallel (OpenCV releases the interpreter lock).
 
     Args:
         jpegs: N images of any size.
         names: N names, for the error.
 
     Returns:
-        uint8 (N, 96, 192, 3), RGB, shrunk by averaging (`cv2.INTER_AREA`; on whole multiples of the size this is the
-        mean of blocks of pixels, rounded half up).
+        uint8 (N, 64, 192, 3), RGB: the rows between `VIEW_TOP` and `VIEW_BOTTOM`, all columns, shrunk by averaging
+        (`cv2.INTER_AREA`; on whole multiples of the size this is the mean of blocks of pixels, rounded half up).
 
     Raises:
         IntegrityError: One cannot be decoded.
@@ -50,6 +53,8 @@ def _decode(jpeg: bytes, name: str) -> npt.NDArray[np.uint8]:
     frame = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if len(encoded) else None
     if frame is None:
         raise IntegrityError("an image cannot be decoded", where=name, remedy="build the dataset again")
+    height = frame.shape[0]
+    frame = frame[round(height * VIEW_TOP) : max(round(height * VIEW_BOTTOM), 1)]
     if frame.shape[:2] != (IMAGE_HEIGHT, IMAGE_WIDTH):
         frame = cv2.resize(frame, (IMAGE_WIDTH, IMAGE_HEIGHT), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), dtype=np.uint8)

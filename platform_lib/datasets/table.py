@@ -52,7 +52,7 @@ class SplitArrays:
         sample_id: N ids, unique in the dataset.
         drive_id: N ids: the unit that confidence intervals resample.
         timestamp_ns: int64 (N,), the camera recorder's clock.
-        images: uint8 (N, 96, 192, 3), RGB.
+        images: uint8 (N, 64, 192, 3), RGB.
         ego_history: float32 (N, 10, 3), oldest first and the frame's time last, 0.1 s apart: v_mps, yaw_rate_rps,
             accel_mps2.
         command: int64 (N,): 0 lane_follow, 1 change_lane_left, 2 change_lane_right.

@@ -10,8 +10,8 @@ from platform_lib.manifest import manifest_path_of
 
 NAME = "demo"
 TARGET = "sa8255p"
-# Many drives thinned to 3.3 Hz teach more than few at full rate: neighbouring frames are nearly the same.
-EVERY = "3"
+# Many drives thinned to 2.5 Hz teach more than few at full rate: neighbouring frames are nearly the same.
+EVERY = "4"
 # w8a8 moves a 60 m path in steps of a quarter of a metre, w8a16 is slower than float on this chip; both are compiled and
 # shown beside the one that ships.
 PRECISIONS = ("w8a16", "w8a8", "w8mixed")

@@ -109,7 +109,8 @@ class Fit:
         self._generator = np.random.default_rng(config.seed)
         self.planner_config = planner
         self.normalisation = normalisation_of(train)
-        self.network = PlannerNet(planner, self.normalisation)
+        # Channels last: convolutions on a CPU are a sixth faster.
+        self.network = PlannerNet(planner, self.normalisation).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its stubs
         self._optimiser = torch.optim.AdamW(
             self.network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
@@ -158,7 +159,8 @@ class Fit:
             for group in self._optimiser.param_groups:
                 group["lr"] = self._learning_rate(epoch * self._steps_per_epoch + number)
             batch = self._batch(rows)
-            plan = self.network(batch.image, batch.ego_history, batch.command)
+            image = batch.image.contiguous(memory_format=torch.channels_last)
+            plan = self.network(image, batch.ego_history, batch.command)
             # In units of each waypoint's spread, so that sideways centimetres count beside metres ahead.
             loss = nn.functional.smooth_l1_loss(plan / self._scale, batch.future_m / self._scale, beta=0.1)
             self._optimiser.zero_grad()

@@ -16,7 +16,7 @@ from platform_lib.errors import ContractError
 Float = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
 
-IMAGE_HEIGHT, IMAGE_WIDTH = 96, 192
+IMAGE_HEIGHT, IMAGE_WIDTH = 64, 192
 EGO_STEPS, EGO_CHANNELS = 10, 3
 COMMANDS = ("lane_follow", "change_lane_left", "change_lane_right")
 PLAN_STEPS = 6
@@ -29,7 +29,7 @@ class PlannerInput:
     """A batch of what a planner sees.
 
     Attributes:
-        image: (N, 3, 96, 192) uint8 RGB; a planner divides by 255 before the network.
+        image: (N, 3, 64, 192) uint8 RGB; a planner divides by 255 before the network.
         ego_history: (N, 10, 3) float32 at 10 Hz, oldest first: speed m/s, yaw rate rad/s, acceleration m/s^2.
         command: (N,) int64 indices into `COMMANDS`.
 

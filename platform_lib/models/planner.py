@@ -56,7 +56,6 @@ class PlannerConfig:
         hidden: Width of the two hidden layers of each head.
         ego_hidden: Width of the ego encoder.
         dropout: Probability of dropping a hidden unit of a head while training.
-        vision_dropout: Probability of dropping a flattened image feature while training.
     """
 
     kind: Literal["camera", "ego_only"]
@@ -65,7 +64,6 @@ class PlannerConfig:
     hidden: int
     ego_hidden: int
     dropout: float
-    vision_dropout: float = 0.0
 
 
 class PlannerNet(nn.Module):
@@ -96,19 +94,18 @@ class PlannerNet(nn.Module):
             self.backbone = _backbone(config)
             down = 2 ** len(config.channels)
             seen = config.squeeze * (IMAGE_HEIGHT // down) * (IMAGE_WIDTH // down)
-            self.forget = nn.Dropout(config.vision_dropout)
             self.vision = _head(seen + config.ego_hidden, config)
 
     def _constant(self, name: str, value: object) -> None:
         self.register_buffer(name, torch.as_tensor(np.asarray(value), dtype=torch.float32))
 
     def forward(self, image: Tensor, ego_history: Tensor, command: Tensor) -> Tensor:
-        """Plan from (N, 3, 96, 192) in 0..1, (N, 10, 3) in SI units and (N, 3) one-hot; gives (N, 6, 2) metres."""
+        """Plan from (N, 3, 64, 192) in 0..1, (N, 10, 3) in SI units and (N, 3) one-hot; gives (N, 6, 2) metres."""
         history = ((ego_history - self.ego_mean) * self.ego_scale).flatten(1)
         features = self.ego(torch.cat([history, command], dim=1))
         residual = self.head(features)
         if self.config.kind == "camera":
-            seen = self.forget(self.backbone(image).flatten(1))
+            seen = self.backbone(image).flatten(1)
             residual = residual + self.vision(torch.cat([seen, features], dim=1))
         # The last step's first channel is the present speed.
         speed_mps = ego_history.flatten(1)[:, -EGO_CHANNELS : -EGO_CHANNELS + 1]

@@ -37,7 +37,8 @@ def _drive(number: int, seed: int, duration_s: float) -> DriveSpec:
     return DriveSpec(
         seed=int(np.random.SeedSequence([seed, number]).generate_state(1, np.uint64)[0] >> np.uint64(1)),
         vehicle=f"dt-{1 + number % _VEHICLES:03d}",
-        session=f"{start:%Y-%m-%dT%H-%M-%SZ}-{number:04d}",
+        # The seed is part of the name: two fleets in one lake are different drives.
+        session=f"{start:%Y-%m-%dT%H-%M-%SZ}-s{seed}-{number:04d}",
         start_ns=int(start.timestamp()) * 1_000_000_000,
         duration_s=duration_s,
         weather=weather,

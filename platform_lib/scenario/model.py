@@ -50,7 +50,7 @@ class DriveSpec:
     Attributes:
         seed: Decides everything that is random in the drive.
         vehicle: Name of the recording vehicle, for example ``dt-001``.
-        session: The recorder's session, for example ``2026-06-01T08-00-00Z-0003``.
+        session: The recorder's session, for example ``2026-06-01T08-00-00Z-s7-0003``.
         start_ns: Time of the first sample on the MCAP recorder's clock, UTC epoch.
         duration_s: Length of the drive, at least 1 s and at most 60 s.
 

@@ -23,17 +23,16 @@ def planner_tiny() -> TrainConfig:
             hidden=160,
             ego_hidden=64,
             dropout=0.1,
-            vision_dropout=0.3,
         ),
         fit=FitConfig(
-            epochs=16,
+            epochs=28,
             batch=16,
             learning_rate=3e-3,
-            weight_decay=0.02,
+            weight_decay=0.1,
             warmup_share=0.1,
             seed=1,
             threads=2,
-            augmentation=Augmentation(brightness=0.3, noise=0.03, mirror=0.5, turn_std_rad=0.08, focal_px=_FOCAL_PX),
+            augmentation=Augmentation(brightness=0.3, noise=0.0, mirror=0.5, turn_std_rad=0.04, focal_px=_FOCAL_PX),
         ),
     )
 
@@ -47,7 +46,7 @@ def ego_only_tiny() -> TrainConfig:
         recipe="ego_only_tiny",
         planner=PlannerConfig(kind="ego_only", channels=(), squeeze=0, hidden=128, ego_hidden=64, dropout=0.1),
         fit=FitConfig(
-            epochs=60,
+            epochs=120,
             batch=32,
             learning_rate=2e-3,
             weight_decay=0.02,

@@ -125,7 +125,7 @@ def test_samples_agree_with_the_simulators_truth(filled: Filled) -> None:
     rows = 0
     for split in ("train", "val", "test"):
         arrays = dataset.load_split(split)  # type: ignore[arg-type]  # the loop variable is no literal
-        assert arrays.images.shape == (len(arrays), 96, 192, 3)
+        assert arrays.images.shape == (len(arrays), 64, 192, 3)
         assert set(arrays.drive_id) == set(dataset.proof.drives[split])  # type: ignore[index]  # the same
         for row in range(len(arrays)):
             check_sample(truth_of(filled, arrays.drive_id[row]), arrays, row)

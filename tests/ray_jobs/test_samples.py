@@ -35,7 +35,7 @@ def test_every_slice_is_covered_however_rare():
 def test_a_split_fits_both_sides_and_the_driven_path_is_without_fault(small_dataset: Path):
     with DrivingDataset.open(small_dataset) as dataset:
         split = load_split(dataset, "test")
-    assert split.inputs.image.shape == (20, 3, 96, 192)
+    assert split.inputs.image.shape == (20, 3, 64, 192)
     assert set(split.frames.drive) == {"drive-4", "drive-5"}
     scores = score_frames(split.frames.future_m, split.frames)
     assert scores["ade_m"].max() == 0.0

@@ -17,7 +17,7 @@ NOTHING = Augmentation(brightness=0.0, noise=0.0, mirror=0.0, turn_std_rad=0.0, 
 def batch(count: int = 4) -> Batch:
     torch.manual_seed(0)
     return Batch(
-        torch.rand(count, 3, 96, 192),
+        torch.rand(count, 3, 64, 192),
         torch.randn(count, 10, 3),
         torch.eye(3)[torch.arange(count) % 3],
         torch.randn(count, 6, 2) * 10,
@@ -54,7 +54,7 @@ def test_a_turned_car_sees_the_driven_path_where_its_label_says(focal_px):
     scale = 192 / FRONT_CAMERA.width_px
     point = np.array([12.0, 1.5])
     column, row = (FRONT_CAMERA.project_from_ego(np.array([[*point, 0.0]]))[0][0] * scale).astype(int)
-    image = torch.zeros(1, 3, 96, 192)
+    image = torch.zeros(1, 3, 64, 192)
     image[0, :, :, column - 1 : column + 2] = 1.0
     future = torch.from_numpy(np.tile(point, (1, 6, 1))).float()
     given = Batch(image, torch.zeros(1, 10, 3), torch.eye(3)[:1], future)

@@ -33,7 +33,7 @@ CONFIG = FitConfig(
 def samples(count: int, seed: int) -> Samples:
     """Frames whose bright bar, left or right, says where the path bends."""
     generator = np.random.default_rng(seed)
-    image = generator.integers(0, 60, (count, 3, 96, 192), dtype=np.uint8)
+    image = generator.integers(0, 60, (count, 3, 64, 192), dtype=np.uint8)
     side = generator.choice([-1.0, 1.0], count)
     for row, sign in enumerate(side):
         start = 30 if sign > 0 else 130

@@ -35,7 +35,7 @@ def network(config: PlannerConfig, seed: int = 0) -> PlannerNet:
 def inputs(count: int, seed: int = 1) -> PlannerInput:
     generator = np.random.default_rng(seed)
     return PlannerInput(
-        generator.integers(0, 256, (count, 3, 96, 192), dtype=np.uint8),
+        generator.integers(0, 256, (count, 3, 64, 192), dtype=np.uint8),
         generator.normal([8, 0, 0], [3, 0.1, 1], (count, 10, 3)).astype(np.float32),
         generator.integers(0, 3, count),
     )
@@ -97,8 +97,8 @@ def test_network_inputs_are_in_the_graphs_units():
 @pytest.mark.parametrize(
     "change",
     [
-        {"image": np.zeros((2, 96, 192, 3), np.uint8)},
-        {"image": np.zeros((2, 3, 96, 192), np.float32)},
+        {"image": np.zeros((2, 64, 192, 3), np.uint8)},
+        {"image": np.zeros((2, 3, 64, 192), np.float32)},
         {"ego_history": np.zeros((2, 3, 10), np.float32)},
         {"command": np.array([0, 3])},
         {"command": np.array([0, 1, 2])},

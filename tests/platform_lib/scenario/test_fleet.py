@@ -21,7 +21,9 @@ def test_names_are_unique_and_a_larger_fleet_begins_with_the_smaller() -> None:
     fleet = demo_fleet(40, 7)
     assert len({spec.name for spec in fleet}) == len({spec.seed for spec in fleet}) == 40
     assert fleet[:11] == demo_fleet(11, 7)
-    assert not {spec.seed for spec in fleet} & {spec.seed for spec in demo_fleet(40, 8)}
+    other = demo_fleet(40, 8)
+    assert not {spec.seed for spec in fleet} & {spec.seed for spec in other}
+    assert not {spec.name for spec in fleet} & {spec.name for spec in other}
 
 
 @pytest.mark.parametrize(("drives", "seed"), [(0, 7), (-3, 7), (100_001, 7), (4, -1)])
