@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from platform_lib.handoff import strict_json
+from platform_lib.refusals import first_problem
 
 Hex64 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -107,7 +108,7 @@ def read_envelope(data: bytes) -> SignedList:
         _decode(envelope.dsseEnvelope.signatures[0].sig)
         statement = _Statement.model_validate(strict_json.values(payload))
     except ValidationError as error:
-        raise ValueError(strict_json.first_problem(error)) from error
+        raise ValueError(first_problem(error)) from error
     except (binascii.Error, UnicodeDecodeError) as error:
         raise ValueError(f"not what model-signing writes ({type(error).__name__})") from error
     names = [item.name for item in statement.predicate.resources]

@@ -12,6 +12,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
+from platform_lib.refusals import first_problem
+
 # The demo's largest document has 12,000 values; a key that a model does not know costs 2 kB until it is refused.
 _MAX_VALUES = 250_000
 _Kind = TypeVar("_Kind", bound=BaseModel)
@@ -43,12 +45,6 @@ def values(data: bytes) -> JsonValue:
     except RecursionError as error:
         raise ValueError("nested too deep") from error
     return found
-
-
-def first_problem(error: ValidationError) -> str:
-    """Say the first thing that is wrong: where, and what."""
-    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-    return f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
 
 
 def _each_key_once(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
