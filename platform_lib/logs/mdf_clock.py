@@ -19,6 +19,7 @@ _LOCAL_TIME_FLAG = 0x1  # hd_time_flags. Source: ASAM MDF 4.2
 _OFFSET = re.compile(r"^([+-])(\d{2}):?(\d{2})$")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND_NS = 1_000_000_000
+_MOST_NS = 9.2e18  # int64 ends at 9.22e18
 _BASIC_HD3_BYTES = 164  # an MDF 3 header of this length has no time stamp of its own. Source: MDF 3.3
 
 
@@ -107,7 +108,10 @@ def to_ns(path: Path | str, group: str, master_s: npt.NDArray[Any], start: int) 
     Raises:
         CorruptLog: A time that is no number, or out of int64's range.
     """
-    scaled = np.rint(np.asarray(master_s, np.float64) * 1e9)
-    if not bool(np.all(np.isfinite(scaled))) or bool(np.any(np.abs(scaled) + abs(float(start)) > 9.2e18)):
+    with np.errstate(all="ignore"):  # what overflows is refused below
+        scaled = np.asarray(master_s, np.float64) * 1e9
+    np.rint(scaled, out=scaled)
+    # A time that is not a number makes both ends none, which no comparison holds for.
+    if scaled.size and not max(-float(scaled.min()), float(scaled.max())) + abs(float(start)) <= _MOST_NS:
         raise CorruptLog(f"group '{group}' has a time that is no time", where=path, remedy=REMEDY)
     return scaled.astype(np.int64) + start

@@ -19,7 +19,7 @@ from platform_lib.errors import CorruptLog, PlatformError, UnsupportedLog
 from platform_lib.logs import open_log
 
 Rows = dict[str, list[dict[str, Any]]]
-ROUNDS = int(os.environ.get("DRIVETRAIN_FAULT_ROUNDS", "400"))
+ROUNDS = int(os.environ.get("DRIVETRAIN_FAULT_ROUNDS", "200"))
 MOST_SECONDS = 20.0
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ Bytes = npt.NDArray[np.uint8]
 Values = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_] | None
 _TEXT_TYPES = frozenset({*ENCODINGS, DataType.BOM_TEXT})
+_DATA_TYPES = frozenset(DataType)
 _VIRTUAL = frozenset({ChannelKind.VIRTUAL, ChannelKind.VIRTUAL_MASTER})
 _CANOPEN = {DataType.CANOPEN_DATE: canopen_date, DataType.CANOPEN_TIME: canopen_time}
 _CANOPEN_BYTES = {DataType.CANOPEN_DATE: 7, DataType.CANOPEN_TIME: 6}
@@ -125,7 +127,7 @@ def plan(channel: Channel, name: str, around: Surroundings) -> Column:
     metadata = {key: text for key, text in (("unit", channel.unit), ("comment", channel.comment)) if text}
     if channel.array is not None and channel.array.unsupported:
         raise Unreadable(channel.array.unsupported)
-    if channel.data_type not in set(DataType):
+    if channel.data_type not in _DATA_TYPES:
         raise Unreadable(f"data type {channel.data_type} is not defined")
     if channel.kind == ChannelKind.VLSC:
         raise Unreadable("compact variable-length channels are not read")
@@ -170,7 +172,12 @@ def vector(values: Values, mask: Mask) -> pa.Array:
         return pa.array(values, mask=mask)
     validity = None if mask is None else pa.py_buffer(np.packbits(~mask, bitorder="little"))
     contiguous = np.ascontiguousarray(values)
-    return pa.Array.from_buffers(pa.from_numpy_dtype(values.dtype), values.size, [validity, pa.py_buffer(contiguous)])
+    return pa.Array.from_buffers(_arrow_of(values.dtype), values.size, [validity, pa.py_buffer(contiguous)])
+
+
+@cache
+def _arrow_of(dtype: np.dtype[Any]) -> pa.DataType:
+    return pa.from_numpy_dtype(dtype)
 
 
 def _converted(channel: Channel, dtype: np.dtype[Any], read: Callable[[Batch], Values]) -> Plan:
