@@ -50,6 +50,12 @@ test: lint ## Everything: lint, types, import contracts, every test
 test-fast: $(STAMP) ## The tests that need no server, no training and no compiler
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not soak"
 
+.PHONY: bench
+bench: export ONLY := $(ONLY)
+bench: export JSON := $(JSON)
+bench: $(STAMP) ## Reading and decoding against other libraries: one table; ONLY=mdf4,mcap chooses, JSON=FILE keeps it
+	@$(BIN)/python -m tests.bench $${ONLY:+--only "$$ONLY"} $${JSON:+--json "$$JSON"}
+
 .PHONY: soak
 soak: $(STAMP) ## The long series of faults: kills at random moments, compared with undisturbed runs
 	$(BIN)/pytest -m soak

@@ -1,0 +1,75 @@
+"""``python -m tests.bench``: measures what is asked for and prints one table.
+
+Exit status 1 where a line beats its floor or gives other values than its peer: the measurement is wrong then. A line
+that is slower than asked says so, and is no error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from tests.bench.files import Cache
+from tests.bench.measure import measure
+from tests.bench.side import Task
+from tests.bench.table import document, table
+from tests.bench.verdict import Line
+from tests.bench.works import WORKS, Work
+
+ROUNDS = 5
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure and print; return the exit status."""
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--only", default="", help="works whose key contains one of these words, comma-separated")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="how often each side runs (default: %(default)s)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
+    options = parser.parse_args(arguments)
+    words = [word for word in options.only.split(",") if word]
+    chosen = [work for work in WORKS if not words or any(word in work.key for word in words)]
+    if not chosen:
+        parser.error(f"no such work; there are: {', '.join(work.key for work in WORKS)}")
+    lines, conditions = bench(chosen, Cache.of(dict(os.environ)), options.rounds)
+    sys.stdout.write(report(lines))
+    if options.json is not None:
+        options.json.write_text(json.dumps(document(lines, conditions), indent=2) + "\n")
+    return 1 if any(line.broken for line in lines) else 0
+
+
+def bench(works: list[Work], cache: Cache, rounds: int) -> tuple[list[Line], dict[str, object]]:
+    """Measure works one after the other; say on standard error which one is running."""
+    conditions: dict[str, object] = {"rounds": rounds, "scale": cache.scale, "load_at_start": os.getloadavg()}
+    lines: list[Line] = []
+    for work in works:
+        begin = time.perf_counter()
+        lines += measure(work, _task(work, cache), rounds)
+        sys.stderr.write(f"{work.key}: {time.perf_counter() - begin:.0f} s, load {os.getloadavg()[0]:.1f}\n")
+    return lines, conditions | {"load_at_end": os.getloadavg()}
+
+
+def _task(work: Work, cache: Cache) -> Task:
+    database = None if work.database is None else cache.need(work.database)
+    return Task(cache.need(work.log), work.threads, cache.folder, work.topics, database)
+
+
+def report(lines: list[Line]) -> str:
+    """Return the table, and under it what is wrong with it."""
+    text = table(lines) + "\n"
+    for line in lines:
+        if line.differences:
+            shown = "\n  ".join(line.differences[:5])
+            text += f"\n{line.key}: {len(line.differences)} of {line.compared} differ from {line.peer}:\n  {shown}\n"
+        elif line.broken:
+            text += (
+                f"\n{line.key}: {line.ours.value:.3f} {line.unit} is less than inflating takes ({line.bottom:.3f})\n"
+            )
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

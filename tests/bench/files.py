@@ -1,0 +1,59 @@
+"""The files that are measured: where they are kept, and which there are. Made once, from seeds."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+FULL_MB = 437
+"""Raw megabytes of the MDF files at full size; the other files are sized in proportion."""
+
+_VERSION = "v1"
+
+
+@dataclass(frozen=True, slots=True)
+class Cache:
+    """The folder of one size.
+
+    Attributes:
+        folder: Holds every file of that size.
+        scale: Share of the full size, 1 for a measurement that counts.
+    """
+
+    folder: Path
+    scale: float
+
+    @classmethod
+    def of(cls, environment: dict[str, str]) -> Cache:
+        """Take the place from ``DRIVETRAIN_BENCH`` or the home, the size from ``DRIVETRAIN_BENCH_MB``."""
+        size_mb = int(environment.get("DRIVETRAIN_BENCH_MB", FULL_MB))
+        home = Path(environment.get("DRIVETRAIN_HOME", ".drivetrain"))
+        place = Path(environment.get("DRIVETRAIN_BENCH", home / "bench")).absolute()
+        return cls(place / f"{_VERSION}-{size_mb}mb", size_mb / FULL_MB)
+
+    def need(self, name: str) -> Path:
+        """Return a file's path; make it first where it is missing."""
+        path = self.folder / name
+        if not path.exists():
+            self.folder.mkdir(parents=True, exist_ok=True)
+            unfinished = path.with_name(f"unfinished-{os.getpid()}-{name}")
+            _maker(name)(unfinished, self.scale)
+            unfinished.replace(path)
+        return path
+
+
+def _maker(name: str) -> Callable[[Path, float], None]:
+    from tests.bench import mcap_files, mdf_files
+
+    makers: dict[str, Callable[[Path, float], None]] = {
+        "plain.mf4": mdf_files.write_plain,
+        "dz.mf4": mdf_files.write_deflated,
+        "transposed.mf4": mdf_files.write_transposed,
+        "bus.dbc": mdf_files.write_database,
+        "zstd.mcap": mcap_files.write_zstd,
+        "lz4.mcap": mcap_files.write_lz4,
+        "twenty.mcap": mcap_files.write_twenty_topics,
+    }
+    return makers[name]
