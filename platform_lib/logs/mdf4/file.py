@@ -21,7 +21,7 @@ from platform_lib.logs.mdf4.columns import Batch, Column, Surroundings, plan
 from platform_lib.logs.mdf4.conversions import ConversionError, formulas
 from platform_lib.logs.mdf4.formula import is_formula
 from platform_lib.logs.mdf4.frames import FRAME_KINDS, FrameKind
-from platform_lib.logs.mdf4.inflate import inflate
+from platform_lib.logs.mdf4.inflate import inflate, keep_freed_memory
 from platform_lib.logs.mdf4.mixed import MixedData, MixedRows
 from platform_lib.logs.mdf4.model import (
     MASTERS,
@@ -115,6 +115,7 @@ class Mdf4File:
         Raises:
             CorruptLog: The structure contradicts itself.
         """
+        keep_freed_memory()
         self._source = FileBytes(source)
         self._report = report
         self._recover = recover
