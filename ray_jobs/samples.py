@@ -71,27 +71,44 @@ def _agents(objects: FutureObjects) -> Agents:
     )
 
 
-def calibration_rows(
-    slices: Sequence[frozenset[str]], ego_history: NDArray[np.float32], count: int
-) -> NDArray[np.int64]:
-    """Choose rows that show a quantizer the range of every ego channel as well as every slice.
+STRETCH = 1.1
+"""How far beyond the training split a vehicle is expected to go: speeds, turns and brakings a tenth stronger."""
+
+
+def calibration_frames(
+    inputs: PlannerInput, plan_m: Float, slices: Sequence[frozenset[str]], count: int
+) -> PlannerInput:
+    """Choose the frames that show a quantizer what it has to represent.
 
     A range is fixed by what calibration saw: a car that later drives 1.5 m/s faster than the fastest calibration frame
-    is planned 4 m short after 3 s, in 8 and in 16 bits alike. So the extreme frames of each channel come first.
+    is planned 4 m short after 3 s, in 8 and in 16 bits alike. So the frames with the extreme value of each ego channel
+    and of each waypoint come first, and once more with their motion stretched by `STRETCH`; the rest covers the slices.
 
     Args:
+        inputs: N frames.
+        plan_m: (N, 6, 2) what the network plans for them.
         slices: N sets of slice names.
-        ego_history: (N, 10, 3).
-        count: How many rows; all N where there are fewer.
+        count: How many recorded frames; all N where there are fewer.
 
     Returns:
-        Increasing row numbers, each once.
+        The recorded frames in order, then the stretched ones.
     """
-    lowest = ego_history.min(axis=1).argmin(axis=0)
-    highest = ego_history.max(axis=1).argmax(axis=0)
-    extremes = np.unique(np.concatenate([lowest, highest]))[:count]
+    extremes = extreme_rows(inputs.ego_history, plan_m)[:count]
     spread = [row for row in spread_rows(slices, count) if row not in extremes]
-    return np.sort(np.concatenate([extremes, np.array(spread[: count - len(extremes)], dtype=np.int64)]))
+    rows = np.sort(np.concatenate([extremes, np.array(spread[: count - len(extremes)], dtype=np.int64)]))
+    kept, far = inputs.take(rows), inputs.take(extremes)
+    return PlannerInput(
+        image=np.concatenate([kept.image, far.image]),
+        ego_history=np.concatenate([kept.ego_history, far.ego_history * np.float32(STRETCH)]),
+        command=np.concatenate([kept.command, far.command]),
+    )
+
+
+def extreme_rows(ego_history: NDArray[np.float32], plan_m: Float) -> NDArray[np.int64]:
+    """Return the rows with the lowest and highest value of each ego channel (N, 10, 3) and waypoint (N, 6, 2)."""
+    flat = plan_m.reshape(len(plan_m), -1)
+    found = [ego_history.min(axis=1).argmin(axis=0), ego_history.max(axis=1).argmax(axis=0)]
+    return np.unique(np.concatenate([*found, flat.argmin(axis=0), flat.argmax(axis=0)])).astype(np.int64)
 
 
 def spread_rows(slices: Sequence[frozenset[str]], count: int) -> NDArray[np.int64]:

@@ -20,7 +20,7 @@ from platform_lib.models.onnx_planner import OnnxPlanner
 from platform_lib.models.planner import PlannerNet, TorchPlanner
 from platform_lib.storage import publish_bytes, publish_file
 from ray_jobs.recipes.config import TrainConfig
-from ray_jobs.samples import LoadedSplit, calibration_rows, load_split, spread_rows
+from ray_jobs.samples import LoadedSplit, calibration_frames, load_split, spread_rows
 
 OUTPUTS = ("weights.pt", "model.onnx", "calibration.npz", "frozen.npz", "curve.jsonl")
 # The exported graph must repeat torch to this, in metres, on every frozen frame.
@@ -76,7 +76,8 @@ def _write_frames(
     """Export the graph, and the frames that the edge compiler calibrates and compares on."""
     with publish_file(run / "model.onnx") as temporary:
         export_onnx(network, temporary)
-    calibration = train.inputs.take(calibration_rows(train.slices, train.inputs.ego_history, config.calibration_frames))
+    planned = TorchPlanner("train", network).plan(train.inputs)
+    calibration = calibration_frames(train.inputs, planned, train.slices, config.calibration_frames)
     _publish_arrays(run / "calibration.npz", network_inputs(calibration))
     rows = spread_rows(test.slices, config.frozen_frames)
     frozen = test.inputs.take(rows)

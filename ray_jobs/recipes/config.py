@@ -21,14 +21,14 @@ class TrainConfig:
         recipe: The recipe's name.
         planner: The network.
         fit: How it is fitted.
-        calibration_frames: Training frames written for quantization.
+        calibration_frames: Recorded training frames written for quantization; the extreme ones come once more, stretched.
         frozen_frames: Test frames, spread over the slices, on which every later engine is compared with torch.
     """
 
     recipe: str
     planner: PlannerConfig
     fit: FitConfig
-    calibration_frames: int = 64
+    calibration_frames: int = 80
     frozen_frames: int = 32
 
     def resolved(self) -> dict[str, JsonValue]:

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from platform_lib.datasets.reader import DrivingDataset
 from platform_lib.evaluation.open_loop import score_frames
-from ray_jobs.samples import calibration_rows, load_split, spread_rows
+from platform_lib.models.interface import PlannerInput
+from ray_jobs.samples import calibration_frames, extreme_rows, load_split, spread_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore:lance is not fork-safe")
 
@@ -45,16 +46,32 @@ def test_a_split_fits_both_sides_and_the_driven_path_is_without_fault(small_data
     assert score_frames(into, split.frames)["collision_rate"].sum() > 0.0
 
 
-def test_calibration_shows_the_range_of_every_ego_channel():
-    history = np.random.default_rng(3).normal(size=(200, 10, 3)).astype(np.float32)
-    rows = calibration_rows([frozenset({"clear"})] * 200, history, 16)
-    assert len(set(rows.tolist())) == 16
-    assert (np.diff(rows) > 0).all()
-    chosen = history[rows]
-    assert (chosen.max(axis=(0, 1)) == history.max(axis=(0, 1))).all()
-    assert (chosen.min(axis=(0, 1)) == history.min(axis=(0, 1))).all()
+def frames(count: int) -> tuple[PlannerInput, np.ndarray]:
+    generator = np.random.default_rng(3)
+    inputs = PlannerInput(
+        image=np.zeros((count, 3, 64, 192), dtype=np.uint8),
+        ego_history=generator.normal(size=(count, 10, 3)).astype(np.float32),
+        command=np.arange(count) % 3,
+    )
+    return inputs, generator.normal(size=(count, 6, 2)).astype(np.float32)
+
+
+def test_calibration_shows_the_range_of_every_ego_channel_and_waypoint():
+    inputs, plan = frames(200)
+    rows = extreme_rows(inputs.ego_history, plan)
+    assert (plan[rows].max(axis=0) == plan.max(axis=0)).all()
+    assert (plan[rows].min(axis=0) == plan.min(axis=0)).all()
+    chosen = calibration_frames(inputs, plan, [frozenset({"clear"})] * 200, 64)
+    assert len(chosen) == 64 + len(rows)
+    recorded, stretched = chosen.ego_history[:64], chosen.ego_history[64:]
+    assert len(np.unique(recorded, axis=0)) == 64
+    assert (recorded.max(axis=(0, 1)) == inputs.ego_history.max(axis=(0, 1))).all()
+    assert (recorded.min(axis=(0, 1)) == inputs.ego_history.min(axis=(0, 1))).all()
+    np.testing.assert_allclose(stretched, inputs.ego_history[rows] * 1.1, rtol=1e-6)
+    assert (chosen.command[64:] == inputs.command[rows]).all()
 
 
 def test_calibration_takes_every_row_of_a_small_split():
-    history = np.zeros((3, 10, 3), dtype=np.float32)
-    assert calibration_rows([frozenset({"clear"})] * 3, history, 16).tolist() == [0, 1, 2]
+    inputs, plan = frames(3)
+    chosen = calibration_frames(inputs, plan, [frozenset({"clear"})] * 3, 16)
+    assert (chosen.ego_history[:3] == inputs.ego_history).all()

@@ -127,9 +127,9 @@ def _check_outputs(run: Path, weights: dict[str, object]) -> None:
     assert not changed_outputs(manifest, run)
     assert not (run / "ray").exists()
     frozen, calibration = np.load(run / "frozen.npz"), np.load(run / "calibration.npz")
-    assert calibration["image"].shape == (6, 3, 64, 192)
-    assert calibration["ego_history"].shape == (6, 10, 3)
-    assert calibration["command"].shape == (6, 3)
+    assert calibration["image"].shape == (12, 3, 64, 192)
+    assert calibration["ego_history"].shape == (12, 10, 3)
+    assert calibration["command"].shape == (12, 3)
     assert frozen["plan"].shape == (5, 6, 2)
     assert {str(name).partition("/")[0] for name in frozen["sample_id"]} == {"drive-4", "drive-5"}
     assert 0.0 <= frozen["image"].min() <= frozen["image"].max() <= 1.0
