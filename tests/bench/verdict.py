@@ -13,10 +13,10 @@ Outcome = Literal["holds: ratio", "holds: floor", "NOT MET", "BEATS ITS FLOOR", 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A side's median: seconds (or megabytes fetched), and peak memory above the warm interpreter."""
+    """A side's median: seconds, or megabytes fetched; and its peak memory above the interpreter with its imports."""
 
     value: float
-    peak_bytes: int
+    peak_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
