@@ -11,22 +11,20 @@ import json
 import os
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
-from tests.bench import object_store
 from tests.bench.files import Cache
 from tests.bench.measure import measure
 from tests.bench.side import Task
 from tests.bench.table import document, table
 from tests.bench.verdict import Line
-from tests.bench.works import WORKS, Work
+from tests.bench.works import STORE_KEY, WORKS, Work
 
 ROUNDS = 5
-BY_KEY = {work.key: work for work in WORKS}
-KEYS = (*BY_KEY, object_store.KEY)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: list[str] | None = None, works: Sequence[Work] = WORKS) -> int:
     """Measure and print; return the exit status."""
     parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
     parser.add_argument("--only", default="", help="works whose key contains one of these words, comma-separated")
@@ -34,26 +32,29 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
     options = parser.parse_args(arguments)
     words = [word for word in options.only.split(",") if word]
-    keys = [key for key in KEYS if not words or any(word in key for word in words)]
-    if not keys or options.rounds < 1:
-        parser.error(f"at least one round, and works of these: {', '.join(KEYS)}")
-    lines, conditions = bench(keys, Cache.of(dict(os.environ)), options.rounds)
+    by_key: dict[str, Work | None] = {**{work.key: work for work in works}, STORE_KEY: None}
+    chosen = {key: work for key, work in by_key.items() if not words or any(word in key for word in words)}
+    if not chosen or options.rounds < 1:
+        parser.error(f"at least one round, and works of these: {', '.join(by_key)}")
+    lines, conditions = bench(chosen, Cache.of(dict(os.environ)), options.rounds)
     sys.stdout.write(report(lines))
     if options.json is not None:
         options.json.write_text(json.dumps(document(lines, conditions), indent=2) + "\n")
     return 1 if any(line.broken for line in lines) else 0
 
 
-def bench(keys: list[str], cache: Cache, rounds: int) -> tuple[list[Line], dict[str, object]]:
-    """Measure works one after the other; say on standard error which one is running."""
+def bench(works: dict[str, Work | None], cache: Cache, rounds: int) -> tuple[list[Line], dict[str, object]]:
+    """Measure works one after the other, the object store's bytes where there is none; tell standard error of each."""
     conditions: dict[str, object] = {"rounds": rounds, "scale": cache.scale, "load_at_start": os.getloadavg()}
     lines: list[Line] = []
-    for key in keys:
+    for key, work in works.items():
         begin = time.perf_counter()
-        if key == object_store.KEY:
-            lines.append(object_store.measure_one_topic(cache.need("twenty.mcap")))
+        if work is None:
+            from tests.bench.object_store import measure_one_topic
+
+            lines.append(measure_one_topic(cache.need("twenty.mcap")))
         else:
-            lines += measure(BY_KEY[key], _task(BY_KEY[key], cache), rounds)
+            lines += measure(work, _task(work, cache), rounds)
         sys.stderr.write(f"{key}: {time.perf_counter() - begin:.0f} s, load {os.getloadavg()[0]:.1f}\n")
     return lines, conditions | {"load_at_end": os.getloadavg()}
 

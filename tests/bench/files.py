@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from platform_lib.home import open_home
+
 FULL_MB = 437
 """Raw megabytes of the MDF files at full size; the other files are sized in proportion."""
 
@@ -27,10 +29,10 @@ class Cache:
 
     @classmethod
     def of(cls, environment: dict[str, str]) -> Cache:
-        """Take the place from ``DRIVETRAIN_BENCH`` or the home, the size from ``DRIVETRAIN_BENCH_MB``."""
-        size_mb = int(environment.get("DRIVETRAIN_BENCH_MB", FULL_MB))
-        home = Path(environment.get("DRIVETRAIN_HOME", ".drivetrain"))
-        place = Path(environment.get("DRIVETRAIN_BENCH", home / "bench")).absolute()
+        """Take the place from ``DRIVETRAIN_BENCH``, else the home; the size from ``DRIVETRAIN_BENCH_MB``."""
+        size_mb = int(environment.get("DRIVETRAIN_BENCH_MB") or FULL_MB)
+        named = environment.get("DRIVETRAIN_BENCH")
+        place = Path(named).absolute() if named else open_home().root / "bench"
         return cls(place / f"{_VERSION}-{size_mb}mb", size_mb / FULL_MB)
 
     def need(self, name: str) -> Path:

@@ -21,8 +21,8 @@ from tests.bench.digests import NamedDigests
 from tests.bench.measure import differences
 from tests.bench.side import Digests
 from tests.bench.verdict import Line, Measured
+from tests.bench.works import STORE_KEY
 
-KEY = "s3-one-of-twenty"
 WITHIN = 1.2
 """How many times the topic's chunks may be fetched."""
 
@@ -40,7 +40,7 @@ def measure_one_topic(path: Path) -> Line:
             found = _digests(log)
         fetched_bytes = source.bytes_fetched
     return Line(
-        key=KEY,
+        key=STORE_KEY,
         work="one topic of twenty from S3",
         peer="that topic's chunks",
         unit="MB fetched",

@@ -32,7 +32,7 @@ class Line:
         ours: Our median.
         theirs: The peer's.
         floor: Reading, inflating, checking and copying the same bytes and nothing else.
-        bottom: The inflating alone: who is faster did not do the work.
+        bottom: The inflating alone, in its fastest round: who is faster did not do the work.
         parts: What the floor is made of.
         differences: Where the values of the two sides differ.
         compared: How many columns or topics were compared.

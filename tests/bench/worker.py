@@ -25,9 +25,11 @@ def main(factory: str, task_json: str) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints is no answer
     task = _task(json.loads(task_json))
-    _confine(task.threads)
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-task.threads :])
     module, _, function = factory.partition(":")
     side: Side = getattr(importlib.import_module(module), function)(task)
+    if "pyarrow" in sys.modules:  # it counts cores by itself
+        sys.modules["pyarrow"].set_cpu_count(task.threads)
     base_bytes = _status_bytes("VmRSS")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -51,16 +53,6 @@ def _task(values: dict[str, Any]) -> Task:
         tuple(values["topics"]),
         None if database is None else Path(database),
     )
-
-
-def _confine(threads: int) -> None:
-    """Keep to so many cores, whatever a library believes it may use."""
-    cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, cores[-threads:])
-    import pyarrow as pa
-
-    pa.set_cpu_count(threads)
-    pa.set_io_thread_count(threads)
 
 
 def _timed(side: Side, task: Task, base_bytes: int) -> dict[str, Any]:
