@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from typer.main import get_command
@@ -15,7 +14,6 @@ from typer.testing import CliRunner
 
 from platform_lib.errors import CorruptLog
 from platform_lib.logs.commands import app
-from platform_lib.logs.summary import timing
 
 
 def run(*arguments: object) -> str:
@@ -93,13 +91,3 @@ def test_export_of_a_log_that_breaks_while_read_leaves_nothing(mcap_maker: Any, 
     with pytest.raises(CorruptLog):
         run("export", path, "--out", tmp_path / "out")
     assert not (tmp_path / "out").exists()
-
-
-def test_timing_finds_rate_gaps_and_steps_back() -> None:
-    steady = np.arange(100, dtype=np.int64) * 10_000_000
-    found = timing(np.delete(steady, [40, 41, 70]))
-    assert (found.rate_hz, found.gaps, found.longest_gap_s) == (100.0, 2, 0.03)
-    assert timing(steady).gaps == 0
-    assert timing(steady[::-1].copy()).backward_steps == 99
-    assert timing(steady[:1]).rate_hz is None
-    assert timing(np.zeros(5, np.int64)).rate_hz is None
