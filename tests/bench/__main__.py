@@ -14,8 +14,9 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from platform_lib.errors import PlatformError
 from tests.bench.files import Cache
-from tests.bench.measure import measure
+from tests.bench.measure import BenchError, measure
 from tests.bench.side import Task
 from tests.bench.table import document, table
 from tests.bench.verdict import Line
@@ -36,7 +37,11 @@ def main(arguments: list[str] | None = None, works: Sequence[Work] = WORKS) -> i
     chosen = {key: work for key, work in by_key.items() if not words or any(word in key for word in words)}
     if not chosen or options.rounds < 1:
         parser.error(f"at least one round, and works of these: {', '.join(by_key)}")
-    lines, conditions = bench(chosen, Cache.of(dict(os.environ)), options.rounds)
+    try:
+        lines, conditions = bench(chosen, Cache.of(dict(os.environ)), options.rounds)
+    except (PlatformError, BenchError) as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 1
     sys.stdout.write(report(lines))
     if options.json is not None:
         options.json.write_text(json.dumps(document(lines, conditions), indent=2) + "\n")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from platform_lib.errors import ConfigError
 from platform_lib.home import open_home
 
 FULL_MB = 437
@@ -30,7 +31,10 @@ class Cache:
     @classmethod
     def of(cls, environment: dict[str, str]) -> Cache:
         """Take the place from ``DRIVETRAIN_BENCH``, else the home; the size from ``DRIVETRAIN_BENCH_MB``."""
-        size_mb = int(environment.get("DRIVETRAIN_BENCH_MB") or FULL_MB)
+        size = environment.get("DRIVETRAIN_BENCH_MB") or str(FULL_MB)
+        if not size.isdecimal() or int(size) < 1:
+            raise ConfigError(f"DRIVETRAIN_BENCH_MB is {size!r}", remedy="give whole megabytes, 1 or more")
+        size_mb = int(size)
         named = environment.get("DRIVETRAIN_BENCH")
         place = Path(named).absolute() if named else open_home().root / "bench"
         return cls(place / f"{_VERSION}-{size_mb}mb", size_mb / FULL_MB)
