@@ -13,7 +13,7 @@ from platform_lib.home import open_home
 FULL_MB = 437
 """Raw megabytes of the MDF files at full size; the other files are sized in proportion."""
 
-_VERSION = "v1"
+_VERSION = "v2"
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,8 +30,8 @@ def test_a_line_is_judged(
 ) -> None:
     monkeypatch.setenv("DRIVETRAIN_BENCH", str(tmp_path))
     monkeypatch.setenv("DRIVETRAIN_BENCH_MB", "1")
-    (tmp_path / "v1-1mb").mkdir()
-    (tmp_path / "v1-1mb" / "any.log").touch()
+    (tmp_path / "v2-1mb").mkdir()
+    (tmp_path / "v2-1mb" / "any.log").touch()
     here = "tests.bench.planted"
     other = Peer("planted", f"{here}:{peer}", 2)
     work = Work("planted", "planted", "any.log", f"{here}:{ours}", (other,), f"{here}:floor")
