@@ -50,7 +50,10 @@ def show_log(document: dict[str, Any]) -> None:
         _line(f"{document['start_utc']} to {document['last_utc']}, {number(document['duration_s'])} s")
     _show_metadata(document["metadata"])
     print_table(_STREAMS, [_stream_cells(stream) for stream in document["streams"]])
-    _line(f"rate: 1 / median step, of raw bus frames rows / time; gap: a step over {GAP_FACTOR:g} medians", dim=True)
+    _line(
+        f"rate: 1 / median step, of raw bus frames rows / time; gap: a step over {GAP_FACTOR:g} medians, (the longest)",
+        dim=True,
+    )
     for stream in document["streams"]:
         if stream["backward_steps"]:
             _line(f"  {stream['name']}: {stream['backward_steps']} steps back in time")
@@ -72,7 +75,8 @@ def show_stream(document: dict[str, Any]) -> None:
         _line(f"  {stream['start_utc']} to {stream['last_utc']}")
     told = [f"{stream['rows']} rows", f"{number(stream['duration_s'])} s" if stream["duration_s"] is not None else ""]
     told += [f"{number(stream['rate_hz'])} Hz" if stream["rate_hz"] is not None else ""]
-    told += [f"{stream['gaps']} gaps, the longest {number(stream['longest_gap_s'])} s" if stream["gaps"] else "no gaps"]
+    gaps = f"{stream['gaps']} gaps, the longest {number(stream['longest_gap_s'])} s" if stream["gaps"] else "no gaps"
+    told += [gaps if stream["median_step_s"] else ""]
     told += [f"{stream['backward_steps']} steps back in time" if stream["backward_steps"] else ""]
     _line("  " + ", ".join(filter(None, told)))
     plain = not _prints_blocks()
@@ -112,7 +116,7 @@ def _stream_cells(stream: dict[str, Any]) -> list[str]:
         str(stream["rows"]),
         number(stream["rate_hz"]),
         number(stream["duration_s"]),
-        f"{stream['gaps']} to {number(stream['longest_gap_s'])} s" if stream["gaps"] else "",
+        f"{stream['gaps']} ({number(stream['longest_gap_s'])} s)" if stream["gaps"] else "",
         _content(stream),
     ]
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from platform_lib.errors import ConfigError
@@ -55,10 +56,21 @@ def export_log(
     form = form or (Form.MCAP if named_file else Form.PARQUET)
     if form is Form.MCAP:
         path = out if named_file else out / f"{Path(log.path).stem}{_MCAP}"
-        with claimed([path], force=force):
+        with claimed([path], force=force), _placed(path):
             return write_mcap(log, streams, path, window=window, note=note)
     names = [item.name for item in log.streams]
     files = dict(zip(names, file_names(names), strict=True))
     targets = [Target(item, out / f"{files[item.name]}.{form}") for item in streams]
-    with claimed([item.path for item in targets], force=force):
+    with claimed([item.path for item in targets], force=force), _placed(out):
         return write_tables(log, targets, form, window=window, decode=decode, note=note)
+
+
+@contextmanager
+def _placed(path: Path) -> Iterator[None]:
+    """Say where it was that the system refused a write: a full disk names no file."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise

@@ -11,7 +11,9 @@ from pathlib import Path
 
 from platform_lib.errors import ConfigError, HomeBusyError
 
-_UNFINISHED = re.compile(r"\.tmp-[0-9a-f]{12}-(?P<name>.+)")
+# As `publish_file` calls what is not finished; tables are written into such folders by exports alone.
+_UNFINISHED = re.compile(r"\.tmp-[0-9a-f]{12}-(?P<name>.+?(?P<suffix>\.[a-z]+))")
+_OURS = frozenset({".parquet", ".csv"})
 
 
 @contextmanager
@@ -32,7 +34,7 @@ def claimed(targets: Sequence[Path], *, force: bool) -> Iterator[None]:
         names = {path.name for path in targets}
         for path in folder.iterdir():
             found = _UNFINISHED.fullmatch(path.name)
-            if found and found["name"] in names:
+            if found and (found["suffix"] in _OURS or found["name"] in names):
                 path.unlink(missing_ok=True)
         yield
     finally:

@@ -21,8 +21,8 @@ from platform_lib.logs.schemas.protobuf import NAME_OPTION, UNIT_OPTION
 
 _Proto = descriptor_pb2.FieldDescriptorProto
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
-# Field numbers that protobuf keeps for itself.
-_RESERVED = range(19_000, 20_000)
+# Google's own libraries hold a message in at most 64 KiB: 16 bytes for each text, besides what says which are there.
+_MOST_FIELDS = 3_500
 _UNSAFE = re.compile(r"[^A-Za-z0-9_]")
 _PACKAGE = "drivetrain.log"
 _SLICE_BYTES = 16 << 20
@@ -81,7 +81,7 @@ class RowEncoder:
         """Plan how rows become messages called `name`, made an identifier; the schema's first column is their time.
 
         Raises:
-            UnsupportedLog: A column has a type that no field holds.
+            UnsupportedLog: A column has a type that no field holds, or there are too many.
         """
         file = descriptor_pb2.FileDescriptorProto(name=f"{identifier(name)}.proto", package=_PACKAGE, syntax="proto3")
         root = identifier(name)
@@ -113,9 +113,10 @@ def _define(file: descriptor_pb2.FileDescriptorProto, name: str, columns: Sequen
     message = file.message_type.add(name=name)
     fields = []
     taken: set[str] = set()
-    number = 0
-    for column in columns:
-        number = _RESERVED.stop if number + 1 in _RESERVED else number + 1
+    if len(columns) > _MOST_FIELDS:
+        what = f"{len(columns)} columns; readers of protobuf take no message of more than {_MOST_FIELDS}"
+        raise UnsupportedLog(what, remedy="export it as Parquet")
+    for number, column in enumerate(columns, 1):
         called = identifier(column.name)
         while called in taken:
             called += f"_{number}"
