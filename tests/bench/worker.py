@@ -71,6 +71,7 @@ def _timed(side: Side, task: Task, base_bytes: int) -> dict[str, Any]:
 def _idle_bytes() -> int:
     """Return what the process holds between runs: the interpreter, and whatever the work imports."""
     gc.collect()
+    gc.freeze()  # what was imported is not looked through again, on no side
     if "pyarrow" in sys.modules:
         sys.modules["pyarrow"].default_memory_pool().release_unused()
     ctypes.CDLL(None).malloc_trim(0)
