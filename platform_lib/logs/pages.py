@@ -51,7 +51,7 @@ def show_log(document: dict[str, Any]) -> None:
     _show_metadata(document["metadata"])
     print_table(_STREAMS, [_stream_cells(stream) for stream in document["streams"]])
     _line(
-        f"rate: 1 / median step, of raw bus frames rows / time; gap: a step over {GAP_FACTOR:g} medians, (the longest)",
+        f"gaps: steps over {GAP_FACTOR:g} medians (the longest); rate: 1 / median, of raw frames rows / s",
         dim=True,
     )
     for stream in document["streams"]:

@@ -171,11 +171,18 @@ def _told(log: Log, stream: Stream) -> dict[str, str]:
 
 
 def _parquet_field(field: pa.Field) -> pa.Field:
-    if field.type == pa.binary_view():  # Parquet has no views
-        return field.with_type(pa.large_binary())
-    if pa.types.is_struct(field.type) and field.type.num_fields == 0:  # and no struct without a member
-        return field.with_type(pa.null())
-    return field
+    return field.with_type(_parquet_type(field.type))
+
+
+def _parquet_type(kind: pa.DataType) -> pa.DataType:
+    """Return the type as Parquet has it: no views, and a null in the place of a struct without members."""
+    if kind == pa.binary_view():
+        return pa.large_binary()
+    if pa.types.is_struct(kind):
+        return pa.struct([_parquet_field(item) for item in kind]) if kind.num_fields else pa.null()
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(_parquet_field(kind.value_field), kind.list_size)
+    return pa.list_(_parquet_field(kind.value_field)) if pa.types.is_list(kind) else kind
 
 
 def _csv_field(field: pa.Field) -> pa.Field:
@@ -203,4 +210,13 @@ def _stored(column: pa.Array, kind: pa.DataType, form: Form) -> pa.Array:
     convert = _as_text(column.type) if form is Form.CSV else None
     if convert is not None:
         return pa.array([None if value is None else convert(value) for value in column.to_pylist()], pa.string())
-    return pa.nulls(len(column)) if kind == pa.null() else column.cast(kind)
+    if pa.types.is_nested(column.type):
+        return pa.array([_hollow(value) for value in column.to_pylist()], kind)
+    return column.cast(kind)
+
+
+def _hollow(value: Any) -> Any:
+    """Put a null in the place of each struct without members."""
+    if isinstance(value, list):
+        return [_hollow(item) for item in value]
+    return ({key: _hollow(item) for key, item in value.items()} or None) if isinstance(value, dict) else value

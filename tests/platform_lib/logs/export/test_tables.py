@@ -19,7 +19,7 @@ import pytest
 from mcap.writer import Writer
 from mdf4_writer import Channel, Data, Group, time_channel, write_mdf4
 
-from platform_lib.errors import ConfigError, CorruptLog, HomeBusyError, UnsupportedLog
+from platform_lib.errors import ConfigError, CorruptLog, HomeBusyError
 from platform_lib.logs import open_log
 from platform_lib.logs.door import Log
 from platform_lib.logs.export import tables
@@ -56,6 +56,25 @@ def test_parquet_holds_what_is_read_and_what_it_means(tmp_path: Path) -> None:
     file = pq.ParquetFile(written.path)
     assert file.metadata.row_group(0).column(1).compression == "ZSTD"
     assert json.loads(file.metadata.metadata[b"drivetrain.health"])["recovered"] is False
+
+
+def _values(table: pa.Table, *, hollow: bool) -> list[str]:
+    """Return every row as text, in which NaN is equal to itself."""
+    return [repr(tables._hollow(row) if hollow else row) for row in table.to_pylist()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("folder", ["mdf4", "mcap", "rosbag2_sqlite"])
+def test_every_real_log_is_the_same_in_parquet(real_logs: Path, tmp_path: Path, folder: str) -> None:
+    for path in sorted((real_logs / folder).iterdir()):
+        with open_log(path, timezone="UTC") as log:
+            done = run(log, tmp_path / path.name)
+            for item in done.written:
+                found = pq.read_table(item.path)
+                expected = pa.Table.from_batches(log.read(item.stream), log.stream(item.stream).schema)
+                assert _values(found, hollow=False) == _values(expected, hollow=True), f"{path}: {item.stream}"
+                assert found.schema.names == expected.schema.names
+        assert done.written
 
 
 def test_row_groups_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,21 +184,26 @@ def test_a_log_that_breaks_while_read_leaves_nothing(mcap_maker: Any, tmp_path: 
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_a_type_that_parquet_does_not_hold_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "empty.mcap"
-    definition = b"In inner\nint8 x\n====\nMSG: a/In\nEmpty e\n====\nMSG: a/Empty\n"
+def empty_parts(path: Path, message_encoding: str, schema_encoding: str, definition: bytes, data: bytes) -> Path:
     with path.open("wb") as stream:
         writer = Writer(stream)
         writer.start()
-        schema = writer.register_schema("a/msg/Out", "ros2msg", definition)
-        channel = writer.register_channel("/t", "cdr", schema)
-        writer.add_message(channel, 1, b"\0\1\0\0\0\7", 1)
+        schema = writer.register_schema("a/msg/Out", schema_encoding, definition)
+        channel = writer.register_channel("/t", message_encoding, schema)
+        writer.add_message(channel, 1, data, 1)
         writer.finish()
+    return path
+
+
+def test_empty_messages_inside_messages_are_nulls_in_parquet(tmp_path: Path) -> None:
+    definition = b"In inner\nEmpty[2] two\nint8 x\n===\nMSG: a/In\nEmpty e\nint8 y\n===\nMSG: a/Empty\n"
+    path = empty_parts(tmp_path / "a.mcap", "cdr", "ros2msg", definition, b"\0\1\0\0\0\7\0\0\5")
     with open_log(path) as log:
-        with pytest.raises(UnsupportedLog, match="'/t' has a column that Parquet does not hold"):
-            run(log, tmp_path / "out")
-        assert list((tmp_path / "out").iterdir()) == []
-        run(log, tmp_path / "out", decode=False)
+        (row,) = [row for batch in log.read("/t") for row in batch.to_pylist()]
+        assert row["inner"] == {"e": {}, "y": 7}
+        (written,) = run(log, tmp_path / "out").written
+    (found,) = pq.read_table(written.path).to_pylist()
+    assert found == row | {"inner": {"e": None, "y": 7}, "two": [None, None]}
 
 
 def export_command(path: Path, out: Path) -> list[str]:
