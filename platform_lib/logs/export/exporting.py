@@ -56,6 +56,8 @@ def export_log(
     form = form or (Form.MCAP if named_file else Form.PARQUET)
     if form is Form.MCAP:
         path = out if named_file else out / f"{Path(log.path).stem}{_MCAP}"
+        if path.exists() and isinstance(log.path, Path) and path.samefile(log.path):
+            raise ConfigError("it is the log itself", where=path, remedy="name another place with --out")
         with claimed([path], force=force), _placed(path):
             return write_mcap(log, streams, path, window=window, note=note)
     names = [item.name for item in log.streams]

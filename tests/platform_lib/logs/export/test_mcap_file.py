@@ -15,7 +15,7 @@ import pytest
 from mcap.reader import make_reader
 from mdf4_writer import Channel, Data, Group, Writer, seconds, time_channel, write_mdf4
 
-from platform_lib.errors import IntegrityError, UnsupportedLog
+from platform_lib.errors import ConfigError, IntegrityError, UnsupportedLog
 from platform_lib.logs import open_log
 from platform_lib.logs.door import Log
 from platform_lib.logs.export.exporting import export_log
@@ -138,6 +138,14 @@ def test_topics_and_rows_of_before_1970_are_refused(
     with open_log(path) as log, pytest.raises(UnsupportedLog, match="1970"):
         run(log, tmp_path / "out.mcap")
     assert not (tmp_path / "out.mcap").exists()
+
+
+def test_the_log_itself_is_never_replaced(tmp_path: Path) -> None:
+    path = drive(tmp_path / "a.mcap")  # whatever it is called, it is MDF
+    before = path.read_bytes()
+    with open_log(path) as log, pytest.raises(ConfigError, match="the log itself"):
+        run(log, tmp_path / "a.mcap")
+    assert path.read_bytes() == before
 
 
 def test_a_log_that_changes_meanwhile_is_not_published(tmp_path: Path) -> None:

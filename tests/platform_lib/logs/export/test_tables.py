@@ -68,7 +68,7 @@ def _values(table: pa.Table, *, hollow: bool) -> list[str]:
 def test_every_real_log_is_the_same_in_parquet(real_logs: Path, tmp_path: Path, folder: str) -> None:
     for path in sorted((real_logs / folder).iterdir()):
         with open_log(path, timezone="UTC") as log:
-            done = run(log, tmp_path / path.name)
+            done = run(log, tmp_path / f"{path.name} out")
             for item in done.written:
                 found = pq.read_table(item.path)
                 expected = pa.Table.from_batches(log.read(item.stream), log.stream(item.stream).schema)
