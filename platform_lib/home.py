@@ -112,7 +112,7 @@ class Home:
         return make_short_folder(self.root)
 
     @contextmanager
-    def lock(self, name: str, *, wait_s: float = 0.0) -> Iterator[None]:
+    def lock(self, name: str, *, wait_s: float = 0.0, shared: bool = False) -> Iterator[None]:
         """Hold the named lock of this home; the kernel releases it when the process dies, however it dies.
 
         Children, started programs and forked workers alike, do not inherit it, so an orphan cannot keep it.
@@ -120,6 +120,7 @@ class Home:
         Args:
             name: What is guarded, for example ``"demo"``.
             wait_s: How long to wait for another holder before giving up.
+            shared: For readers: any number of them at once, but not beside a holder who changes what is guarded.
 
         Raises:
             HomeBusyError: Another process still holds it after `wait_s`.
@@ -135,7 +136,7 @@ class Home:
             ) from error
         _HELD.add(descriptor)
         try:
-            _acquire(descriptor, path, name=name, deadline=time.monotonic() + wait_s)
+            _acquire(descriptor, path, name=name, deadline=time.monotonic() + wait_s, shared=shared)
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
             yield
@@ -145,17 +146,18 @@ class Home:
                 os.close(descriptor)
 
 
-def _acquire(descriptor: int, path: Path, *, name: str, deadline: float) -> None:
+def _acquire(descriptor: int, path: Path, *, name: str, deadline: float, shared: bool) -> None:
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
     while True:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             if time.monotonic() >= deadline:
                 holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
                 raise HomeBusyError(
-                    f"another command (process {holder}) is running '{name}' on this home",
+                    f"another command (process {holder}) is at work on '{name}' in this home",
                     where=path,
-                    remedy="wait for it to end, or use another --home",
+                    remedy="wait for it to end, or use another name or another --home",
                 ) from None
             time.sleep(0.1)
         else:

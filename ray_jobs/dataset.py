@@ -68,7 +68,7 @@ def build_dataset(
         MissingPartError: The lake holds no drive.
         ContractError: Too few drives gave samples to be split three ways.
         DatasetBuildError: A worker died.
-        HomeBusyError: Another command builds a dataset in this home.
+        HomeBusyError: Another command builds a dataset in this home, or trains or scores on this very one.
     """
     chosen = rules or SampleRules()
     folder = home.datasets / valid_name(name)
@@ -84,7 +84,8 @@ def build_dataset(
         sweep_unfinished(home.datasets)
         found = None if force else step.done(folder / MANIFEST_FILE)
         if found is None:
-            found = _build(home, step, drives, folder, seed=seed, rules=chosen)
+            with home.lock(f"dataset-{name}"):  # what is trained or scored on it holds the same lock, shared
+                found = _build(home, step, drives, folder, seed=seed, rules=chosen)
             _record(lake, found, folder, lake_sha256=version.sha256)
             return DatasetOutcome(folder, found, skipped=False)
         _record(lake, found, folder, lake_sha256=version.sha256)

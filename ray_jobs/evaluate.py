@@ -66,7 +66,10 @@ class EvaluationOutcome:
 def evaluate_run(
     home: Home, *, run: str, baseline: str, dataset: str, closed: bool = True, force: bool = False
 ) -> EvaluationOutcome:
-    """Score a camera run against an ego-only run and constant velocity; writes ``RUN/evaluation/``.
+    """Score a camera run against an ego-only run and constant velocity.
+
+    Writes ``RUN/evaluation/``; on another dataset than the run was trained on, ``RUN/evaluation-DATASET/``, so that the
+    evidence which a gate was shown stays.
 
     Raises:
         MissingPartError: A run or the dataset does not exist.
@@ -74,9 +77,9 @@ def evaluate_run(
         ContractError: The scorer fails its self-test, or a planner gives a plan that is not finite.
     """
     runs = {CAMERA: _whole_run(home, run), EGO_ONLY: _whole_run(home, baseline)}
-    folder = home.runs / run / "evaluation"
     graphs = {name: home.runs / chosen / "model.onnx" for name, chosen in ((CAMERA, run), (EGO_ONLY, baseline))}
     source = home.datasets / valid_name(dataset, what="--dataset")
+    folder = home.runs / run / evidence_name(runs[CAMERA], dataset, dataset_input(source))
     specs = worlds() if closed else ()
     step = Step(
         "evaluation",
@@ -90,7 +93,7 @@ def evaluate_run(
         config=_config(specs, weights=runs[CAMERA].outputs["weights.pt"].sha256),
         modules=("ray_jobs.evaluate",),
     )
-    with home.lock(f"run-{run}"):
+    with home.lock(f"run-{run}"), home.lock(f"dataset-{dataset}", shared=True):
         done = None if force else step.done(folder / "manifest.json")
         if done is not None:
             return _known(folder, done)
@@ -105,6 +108,12 @@ def evaluate_run(
             manifest = step.finish(temporary / "manifest.json", outputs, _metrics(report))
         _record(home, manifest, folder)
     return EvaluationOutcome(folder=folder, manifest=manifest, report=report, skipped=False)
+
+
+def evidence_name(run: Manifest, dataset: str, scored_on: Input) -> str:
+    """Name the folder of a run's evidence: its own dataset's is ``evaluation``, another one's carries its name."""
+    trained_on = run.inputs.get("dataset")
+    return "evaluation" if trained_on is None or trained_on.sha256 == scored_on.sha256 else f"evaluation-{dataset}"
 
 
 def evaluate_onnx(

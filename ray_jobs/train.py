@@ -69,7 +69,7 @@ def train(home: Home, recipe: str, *, dataset: str, run: str, force: bool = Fals
         MissingPartError: There is no such dataset.
         IntegrityError: The dataset's files differ from its manifest.
         TrainingError: The training itself failed.
-        HomeBusyError: Another command trains this very run.
+        HomeBusyError: Another command trains this very run, or builds its dataset.
     """
     config = recipe_named(recipe)
     folder = home.runs / valid_name(run, what="--run")
@@ -80,7 +80,7 @@ def train(home: Home, recipe: str, *, dataset: str, run: str, force: bool = Fals
         config=config.resolved(),
         modules=("ray_jobs.training_worker",),
     )
-    with home.lock(f"run-{run}"):
+    with home.lock(f"run-{run}"), home.lock(f"dataset-{dataset}", shared=True):
         found = None if force else step.done(folder / "manifest.json")
         if found is not None:
             return TrainOutcome(run=folder, manifest=found, skipped=True, resumed_epochs=0)

@@ -116,6 +116,15 @@ def test_two_processes_never_hold_one_lock(tmp_path: Path) -> None:
         _kill(process, child)
 
 
+def test_readers_share_a_lock_and_keep_a_writer_out(tmp_path: Path) -> None:
+    home = open_home(tmp_path / "home")
+    with home.lock("dataset-demo", shared=True), home.lock("dataset-demo", shared=True):
+        with pytest.raises(HomeBusyError, match="dataset-demo"), home.lock("dataset-demo"):
+            pass
+    with home.lock("dataset-demo"), pytest.raises(HomeBusyError), home.lock("dataset-demo", shared=True):
+        pass
+
+
 def test_waiting_for_a_lock_gives_up_at_its_time_limit(tmp_path: Path) -> None:
     process, child = _holder(tmp_path / "home")
     try:

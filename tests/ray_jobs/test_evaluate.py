@@ -12,10 +12,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from platform_lib.errors import ConfigError, ContractError, IntegrityError, MissingPartError
+from platform_lib.errors import ConfigError, ContractError, HomeBusyError, IntegrityError, MissingPartError
 from platform_lib.evidence import EvaluationReport, read_evidence
 from platform_lib.home import Home, open_home
-from platform_lib.manifest import Step, changed_outputs, read_manifest
+from platform_lib.manifest import Input, Step, changed_outputs, read_manifest
 from platform_lib.models.onnx_export import export_onnx
 from platform_lib.models.planner import Normalisation, PlannerConfig, PlannerNet
 from ray_jobs import evaluate
@@ -96,6 +96,20 @@ def _check_scenes(folder: Path) -> None:
         assert len(pixels) > 3
         assert (pixels >= 0).all()
         assert (pixels <= [384, 192]).all()
+
+
+def test_evidence_on_another_dataset_does_not_replace_the_runs_own(home: Home):
+    own, other = Input(sha256="a" * 64, uri="own"), Input(sha256="b" * 64, uri="other")
+    step = Step("run", inputs={"dataset": own}, config={}, modules=("platform_lib.models.planner",))
+    (home.root / "x").write_text("")
+    run = step.finish(home.root / "manifest.json", {"x": home.root / "x"})
+    assert evaluate.evidence_name(run, "demo", own) == "evaluation"
+    assert evaluate.evidence_name(run, "city", other) == "evaluation-city"
+
+
+def test_a_dataset_that_is_being_built_is_not_scored_on(home: Home):
+    with home.lock("dataset-small"), pytest.raises(HomeBusyError, match="dataset-small"):
+        evaluate.evaluate_run(home, run="cam", baseline="ego", dataset="small")
 
 
 def test_a_missing_run_says_how_to_train_it(home: Home):
