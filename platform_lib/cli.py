@@ -205,6 +205,10 @@ def _root(
     )
 
 
+_INTERRUPTED_STATUS = 130
+"""What shells call a program that Ctrl-C ended: 128 and SIGINT's number."""
+
+
 def main() -> None:
     """Run the command line; a refusal ends with status 1 and one clear message, never a traceback."""
     obey_parent()
@@ -243,6 +247,9 @@ def run(arguments: list[str]) -> int:
             traceback.print_exc()
         print_error(_explain(error, command, where=where), as_json=as_json)
         raise SystemExit(2 if isinstance(error, UsageError) else 1) from error
+    if ended == _INTERRUPTED_STATUS and command != "ingest":  # which counts its files before it says so
+        remedy = "run the same command again: what was finished stays, and it goes on from there"
+        print_error(PlatformError("interrupted", where=where, remedy=remedy), as_json=as_json)
     return ended if isinstance(ended, int) else 0
 
 

@@ -163,6 +163,8 @@ def test_a_defect_asks_for_the_traceback_and_verbose_shows_it() -> None:
 def test_an_interrupt_ends_with_status_130() -> None:
     done = _planted("raise KeyboardInterrupt")
     assert done.returncode == 130
+    assert "interrupted" in done.stderr
+    assert "run the same command again" in done.stderr
     assert "Traceback" not in done.stderr
 
 
