@@ -37,7 +37,7 @@ from platform_lib.catalog.model import LakeHead
 from platform_lib.errors import HomeError
 from platform_lib.home import Home
 from platform_lib.lake.durable import DurableFileIO, files_below, fsync_files, make_folder
-from platform_lib.lake.tables import SAMPLE_SCHEMA
+from platform_lib.lake.tables import SAMPLE_SCHEMA, TIMES, VALUE_LISTS
 from platform_lib.lake.writer import WrittenFiles
 from platform_lib.storage import fsync_path
 
@@ -160,6 +160,7 @@ class Store:
             properties={
                 "write.metadata.previous-versions-max": "20",
                 "write.metadata.delete-after-commit.enabled": "true",
+                **{f"write.metadata.metrics.column.{name}.element": "none" for name in (TIMES, *VALUE_LISTS.values())},
             },
         )
         self._table()

@@ -83,6 +83,7 @@ class SignalWriter:
         self._signals = 0
         self._batches: list[pa.RecordBatch] = []
         self._chunks = 0
+        self._days: set[int] = set()
         self._unsorted: list[Piece] = []
         self._unsorted_bytes = 0
         self._ready: dict[int, list[Piece]] = {}
@@ -145,8 +146,14 @@ class SignalWriter:
                 "stream": stream,
             }
             times = batch.column("timestamp_ns")
+            self._days.add(day)
             self._unsorted += pieces(self._chunks, day, shared, times, leaves(batch, skip=skip))
             self._chunks += 1
+        if len(self._days) > _MOST_DAYS:
+            raise CorruptLog(
+                f"its timestamps spread over more than {_MOST_DAYS} days",
+                remedy="look at them with `drivetrain log head`; the recorder's clock is not to be trusted",
+            )
         self._unsorted_bytes += sum(batch.nbytes for batch in self._batches)
         self._batches = []
         if self._unsorted_bytes >= _SORTED_BYTES:
@@ -177,11 +184,6 @@ class SignalWriter:
 
     def _writer(self, thread: str, day: int) -> pq.ParquetWriter:
         if (thread, day) not in self._writers:
-            if sum(owner == thread for owner, _ in self._writers) >= _MOST_DAYS:
-                raise CorruptLog(
-                    f"its timestamps spread over more than {_MOST_DAYS} days",
-                    remedy="look at them with `drivetrain log head`; the recorder's clock is not to be trusted",
-                )
             name = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)).date().isoformat()
             path = self._folder / f"day={name}" / f"{self._tag.ingest_id}-{uuid.uuid4().hex[:12]}.parquet"
             make_folder(path.parent)
