@@ -164,7 +164,7 @@ def ingest(
         lake.catalog.note_files([item.found for item in contents])
         before = lake.version()
         todo, refused_before = _plan(lake, contents, options)
-        tally = _Tally(total=len(todo), refused=refused_before)
+        tally = _Tally(total=len(todo) + len(refused_before), refused=refused_before)
         on_progress(tally.progress)
         if todo:
             _read_all(lake, home, _begin(lake, todo), options, cpus, tally, on_progress)

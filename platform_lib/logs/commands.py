@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-import base64
 import inspect
-import math
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import typer
-from rich.markup import escape
 
-from platform_lib.console import OUT, plain_line, print_json, progress
-from platform_lib.errors import ConfigError
+from platform_lib.console import ERR, print_json, progress
+from platform_lib.logs.describing import Note, describe, describe_stream
 from platform_lib.logs.door import Log, open_log
-from platform_lib.logs.model import DATA, PUBLISH, TIMESTAMP, Stream, unique
-from platform_lib.logs.summary import timing
+from platform_lib.logs.export.exporting import export_log
+from platform_lib.logs.export.model import Form
+from platform_lib.logs.instants import Instant, parse_instant
+from platform_lib.logs.model import Window
+from platform_lib.logs.pages import as_json as json_value
+from platform_lib.logs.pages import show_export, show_log, show_rows, show_stream
 from platform_lib.options import JsonOption
-from platform_lib.storage import publish_file
-from platform_lib.table import Column, print_table
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Look into one drive log: info, head, export.")
 
-FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="An MDF, MCAP or bag file, or a ROS 2 bag folder.")]
+FileArgument = Annotated[
+    str,
+    typer.Argument(metavar="FILE", help="An MDF, MCAP or bag file, a ROS 2 bag folder, or s3://bucket/key."),
+]
 DbcOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -46,19 +45,12 @@ TimezoneOption = Annotated[
     str | None,
     typer.Option("--timezone", help="Where an MDF without a zone was recorded: Europe/Berlin, UTC, +02:00."),
 ]
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
-_SHOWN_BYTES = 24
-_SHOWN_COLUMNS = 4
-_COLUMNS = (
-    Column("stream"),
-    Column("kind"),
-    Column("rows", right=True),
-    Column("rate Hz", right=True),
-    Column("seconds", right=True),
-    Column("gaps", right=True),
-    Column("longest s", right=True),
-    Column("content"),
-)
+StartOption = Annotated[
+    str | None,
+    typer.Option("--start", help="From here on: 2026-06-01T08:00:00Z, or seconds from the log's start."),
+]
+StopOption = Annotated[str | None, typer.Option("--stop", help="Up to here, not included; the same forms.")]
+_LONG_ROWS = 500_000
 
 
 def _reading(command: Callable[..., None]) -> Callable[..., None]:
@@ -88,87 +80,53 @@ def _reading(command: Callable[..., None]) -> Callable[..., None]:
     return read
 
 
+@contextmanager
+def _watched(title: str, rows: int) -> Iterator[Note]:
+    """Show how many rows were read, of a long log on a terminal."""
+    if rows < _LONG_ROWS or not ERR.is_terminal:
+        yield lambda _name, _rows: None
+        return
+    with progress(title, rows) as task:
+        yield lambda name, count: task.advance(count, note=name)
+
+
 @app.command()
 @_reading
-def info(log: Log, *, as_json: bool) -> None:
-    """Show a log's streams (kind, rows, rate, gaps, units), and how sound it is."""
-    document = {
-        "path": str(log.path),
-        "format": log.report.format,
-        "metadata": dict(log.metadata),
-        "streams": [_describe(log, stream) for stream in log.streams],
-        "report": asdict(log.report),
-    }
-    if as_json:
-        print_json(document)
+def info(
+    log: Log,
+    *,
+    stream: Annotated[
+        str | None, typer.Option("--stream", help="Show this stream's columns: ranges, nulls, course over time.")
+    ] = None,
+    deep: Annotated[bool, typer.Option("--deep", help="Decode every value, not only times.")] = False,
+    as_json: bool,
+) -> None:
+    """Show a log's streams (rows, rate, gaps, units), and how sound it is."""
+    if stream is not None:
+        chosen = log.stream(stream)
+        with _watched("reading", chosen.rows) as note:
+            document = describe_stream(log, chosen, note)
+        show = show_stream
     else:
-        _show(document)
+        with _watched("reading", sum(item.rows for item in log.streams)) as note:
+            document = describe(log, note, deep=deep)
+        show = show_log
+    if as_json:
+        print_json(json_value(document))
+    else:
+        show(document)
 
 
-def _describe(log: Log, stream: Stream) -> dict[str, Any]:
-    """Return one stream's line; reading its times is also what proves that its rows are there."""
-    pieces = [batch.column(0).to_numpy() for batch in log.read(stream.name, [TIMESTAMP])]
-    times = np.concatenate(pieces) if pieces else np.zeros(0, np.int64)
-    found = timing(times, several_sources=stream.kind == "can")
-    units = {field.name: _unit(field) for field in stream.schema if _unit(field)}
-    columns = [field.name for field in stream.schema if field.name not in (TIMESTAMP, PUBLISH)]
-    return {
-        "name": stream.name,
-        "kind": stream.kind,
-        "rows": int(times.size),
-        "message_type": stream.message_type,
-        "start_ns": stream.start_ns,
-        "stop_ns": stream.stop_ns,
-        "start_utc": _utc(stream.start_ns),
-        **asdict(found),
-        "columns": columns,
-        "units": units,
-    }
+def _window(log: Log, start: str | None, stop: str | None) -> Window:
+    named = [None if text is None else parse_instant(text) for text in (start, stop)]
+    begin_ns = None
+    if any(item is not None and item.from_start for item in named):
+        begin_ns = min((item.start_ns for item in log.streams if item.start_ns is not None), default=None)
 
+    def absolute(item: Instant | None) -> int | None:
+        return None if item is None else item.absolute_ns(begin_ns)
 
-def _unit(field: pa.Field) -> str | None:
-    value = (field.metadata or {}).get(b"unit")
-    return value.decode() if value else None
-
-
-def _utc(time_ns: int | None) -> str | None:
-    if time_ns is None:
-        return None
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_ns // 1000)
-    return moment.isoformat(timespec="microseconds")
-
-
-def _show(document: dict[str, Any]) -> None:
-    report = document["report"]
-    OUT.print(f"[bold]{escape(plain_line(document['path']))}[/]  {document['format']}", highlight=False)
-    for key, value in document["metadata"].items():
-        OUT.print(f"  {plain_line(key)}: {' '.join(plain_line(value).split())[:120]}", markup=False, highlight=False)
-    print_table(_COLUMNS, [_cells(stream) for stream in document["streams"]])
-    health = "sound" if not report["recovered"] else f"DAMAGED, recovered; {report['bytes_lost']} bytes lost"
-    OUT.print(f"health: [bold]{health}[/]", highlight=False)
-    for title in ("problems", "unverified", "notes"):
-        for line in report[title]:
-            OUT.print(f"  {title.rstrip('s')}: {plain_line(line)}", markup=False, highlight=False)
-
-
-def _cells(stream: dict[str, Any]) -> list[str]:
-    units = stream["units"]
-    shown = [f"{name} [{units[name]}]" if name in units else name for name in stream["columns"][:_SHOWN_COLUMNS]]
-    more = len(stream["columns"]) - len(shown)
-    return [
-        stream["name"],
-        stream["kind"],
-        str(stream["rows"]),
-        _number(stream["rate_hz"]),
-        _number(stream["duration_s"]),
-        str(stream["gaps"]) if stream["gaps"] else "",
-        _number(stream["longest_gap_s"]) if stream["gaps"] else "",
-        stream["message_type"] or ", ".join(shown) + (f" and {more} more" if more > 0 else ""),
-    ]
-
-
-def _number(value: float | None) -> str:
-    return "" if value is None else f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    return Window(absolute(named[0]), absolute(named[1]))
 
 
 @app.command()
@@ -178,45 +136,32 @@ def head(
     stream: Annotated[str, typer.Argument(metavar="STREAM", help="As `drivetrain log info` names it.")],
     *,
     rows: Annotated[int, typer.Option("--rows", "-n", min=1, help="How many rows.")] = 5,
+    column: Annotated[
+        list[str] | None,
+        typer.Option("--column", "-c", help="Only this column. May be repeated.", show_default=False),
+    ] = None,
+    start: StartOption = None,
+    stop: StopOption = None,
     raw: Annotated[bool, typer.Option("--raw", help="A topic's payloads, not its fields.")] = False,
     as_json: bool,
 ) -> None:
     """Show the first rows of one stream."""
+    chosen = log.stream(stream)
+    window = _window(log, start, stop)
     found: list[dict[str, Any]] = []
-    for batch in log.read(stream, decode=not raw):
+    schema: pa.Schema | None = None
+    for batch in log.read(stream, column, window.start_ns, window.stop_ns, decode=not raw):
+        schema = batch.schema
         found.extend(batch.slice(0, rows - len(found)).to_pylist())
         if len(found) >= rows:
             break
-    kept = log.stream(stream)
     if as_json:
-        print_json({"path": str(log.path), "stream": kept.name, "rows": _plain(found), "of_rows": kept.rows})
+        print_json({"path": str(log.path), "stream": stream, "rows": json_value(found), "of_rows": chosen.rows})
         return
-    for row in found:
-        OUT.print(_utc(row[TIMESTAMP]) or "", style="bold", markup=False, highlight=False)
-        for name, value in row.items():
-            OUT.print(f"  {plain_line(name)}: {plain_line(_short(value))}", markup=False, highlight=False)
-    OUT.print(f"{len(found)} of {kept.rows} rows", style="dim", highlight=False)
-
-
-def _short(value: object) -> str:
-    if isinstance(value, bytes):
-        tail = "..." if len(value) > _SHOWN_BYTES else ""
-        return f"{len(value)} bytes {value[:_SHOWN_BYTES].hex(' ')}{tail}"
-    text = str(_plain(value))
-    return text if len(text) <= 200 else text[:197] + "..."
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON can hold it: bytes as base64, numbers that are none as text."""
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    return value
+    if schema is not None:
+        nested = any(pa.types.is_nested(item.type) for item in schema)
+        show_rows(found, None if nested else schema.names)
+    typer.echo(f"{len(found)} of {chosen.rows} rows")
 
 
 @app.command()
@@ -227,52 +172,23 @@ def export(
         list[str] | None, typer.Argument(metavar="STREAM", help="Which streams. Default: all.", show_default=False)
     ] = None,
     *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write Parquet files into.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write into, or one file NAME.mcap.")],
+    to: Annotated[
+        Form | None,
+        typer.Option("--to", help="One file a stream, or one MCAP of an MDF log. Default: by --out, else parquet."),
+    ] = None,
+    start: StartOption = None,
+    stop: StopOption = None,
     raw: Annotated[bool, typer.Option("--raw", help="Topics' payloads, not their fields.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that exist already.")] = False,
     as_json: bool,
 ) -> None:
-    """Write streams to Parquet, one file each, whole or not at all."""
-    chosen = [log.stream(name) for name in stream] if stream else list(log.streams)
-    if not chosen:
-        raise ConfigError("the log has no streams", where=log.path, remedy="see `drivetrain log info`")
-    names = unique([_file_name(item.name) for item in log.streams])
-    files = {item.name: out / f"{name}.parquet" for item, name in zip(log.streams, names, strict=True)}
-    written = []
-    with progress("exporting", len(chosen)) as task:
-        for item in chosen:
-            rows = _write(log, item, files[item.name], decode=not raw)
-            written.append({"stream": item.name, "path": str(files[item.name]), "rows": rows})
-            task.advance(note=item.name)
+    """Write streams to Parquet or CSV, or an MDF log to MCAP; whole or not at all."""
+    chosen = [log.stream(name) for name in dict.fromkeys(stream)] if stream else log.streams
+    window = _window(log, start, stop)
+    with _watched("exporting", sum(item.rows for item in chosen)) as note:
+        done = export_log(log, chosen, out, to, window=window, decode=not raw, force=force, note=note)
     if as_json:
-        recovered = {"recovered": log.report.recovered, "problems": log.report.problems}
-        print_json({"path": str(log.path), "written": written, **recovered})
-        return
-    for entry in written:
-        OUT.print(f"{entry['path']}  {entry['rows']} rows", markup=False, highlight=False)
-
-
-def _write(log: Log, stream: Stream, path: Path, *, decode: bool) -> int:
-    schema = stream.schema
-    if not decode and stream.kind == "message":
-        schema = pa.schema([schema.field(TIMESTAMP), pa.field(PUBLISH, pa.int64()), pa.field(DATA, pa.binary_view())])
-    # Parquet has no views; the type on disk is plain binary either way.
-    stored = pa.schema([field.with_type(_storable(field.type)) for field in schema])
-    rows = 0
-    # Opened here: Arrow takes no path whose bytes are no text.
-    with (
-        publish_file(path) as temporary,
-        temporary.open("wb") as sink,
-        pq.ParquetWriter(sink, stored, compression="zstd") as writer,
-    ):
-        for batch in log.read(stream.name, decode=decode):
-            writer.write_batch(batch.cast(stored))
-            rows += batch.num_rows
-    return rows
-
-
-def _storable(kind: pa.DataType) -> pa.DataType:
-    return pa.large_binary() if kind == pa.binary_view() else kind
-
-
-def _file_name(stream: str) -> str:
-    return _UNSAFE.sub("_", stream).strip("_.") or "stream"
+        print_json({"path": str(log.path), **asdict(done), **asdict(log.report)})
+    else:
+        show_export(done, asdict(log.report))

@@ -225,16 +225,16 @@ def _open_source(
         raise
     opened.close()
     _check_known(path, magic)
+    if magic.startswith(_MDF_MAGICS):
+        from platform_lib.logs.mdf import open_mdf
+
+        return open_mdf(path, dbc=dbc, arxml=arxml, recover=recover, timezone=timezone)
     if isinstance(path, str):
         raise UnsupportedLog(
             "of this format, only local files are read",
             where=path,
             remedy="copy it first: `aws s3 cp`, then open the copy",
         )
-    if magic.startswith(_MDF_MAGICS):
-        from platform_lib.logs.mdf import open_mdf
-
-        return open_mdf(path, dbc=dbc, arxml=arxml, recover=recover, timezone=timezone)
     if magic.startswith(_SQLITE_MAGIC):
         from platform_lib.logs.rosbag import open_sqlite_bag
 

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from platform_lib.errors import ConfigError
+from platform_lib.home import open_home
+
 FULL_MB = 437
 """Raw megabytes of the MDF files at full size; the other files are sized in proportion."""
 
-_VERSION = "v1"
+_VERSION = "v2"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +30,13 @@ class Cache:
 
     @classmethod
     def of(cls, environment: dict[str, str]) -> Cache:
-        """Take the place from ``DRIVETRAIN_BENCH`` or the home, the size from ``DRIVETRAIN_BENCH_MB``."""
-        size_mb = int(environment.get("DRIVETRAIN_BENCH_MB", FULL_MB))
-        home = Path(environment.get("DRIVETRAIN_HOME", ".drivetrain"))
-        place = Path(environment.get("DRIVETRAIN_BENCH", home / "bench")).absolute()
+        """Take the place from ``DRIVETRAIN_BENCH``, else the home; the size from ``DRIVETRAIN_BENCH_MB``."""
+        size = environment.get("DRIVETRAIN_BENCH_MB") or str(FULL_MB)
+        if not size.isdecimal() or int(size) < 1:
+            raise ConfigError(f"DRIVETRAIN_BENCH_MB is {size!r}", remedy="give whole megabytes, 1 or more")
+        size_mb = int(size)
+        named = environment.get("DRIVETRAIN_BENCH")
+        place = Path(named).absolute() if named else open_home().root / "bench"
         return cls(place / f"{_VERSION}-{size_mb}mb", size_mb / FULL_MB)
 
     def need(self, name: str) -> Path:

@@ -1,7 +1,7 @@
 """The MDF 4 file that is measured: 38 groups, 909 columns, 437 MB of records, two million CAN frames among them.
 
-What a measurement computer writes: groups of one rate each, most channels 16-bit with a factor, some float, one state
-with a text table a group, and one group of CAN frames of 48 messages with 192 signals.
+What a measurement computer writes: groups of one rate each, most channels 16 or 8 bits with a factor, some float, two
+states with a text table a group, and one group of CAN frames of 48 messages with 192 signals.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy.typing as npt
 from asammdf import MDF, Signal, Source
 
 GROUPS = 37
-FULL_ROWS = 5_810_000
+FULL_ROWS = 5_950_000
 """Rows of all signal groups together."""
 FULL_FRAMES = 2_000_000
 MESSAGES = 48
@@ -61,8 +61,8 @@ def _write(path: Path, scale: float, compression: int) -> None:
 def _signals(rng: np.random.Generator, number: int, rows: int) -> list[Signal]:
     """Return one group: 24 columns with its time, or 25 in 14 groups of the 37."""
     time_s = np.arange(rows) * (600.0 / rows) + rng.uniform(0, 1e-4, rows)
-    signals = [_state(rng, time_s, f"state_{number}")]
-    for at in range(22 if number >= 14 else 23):
+    signals = [_state(rng, time_s, f"state_{number}_{at}") for at in range(2)]
+    for at in range(21 if number >= 14 else 22):
         walk = _walk(rng, rows, (0.1, 0.3, 0.8)[at % 3])
         name, unit = f"signal_{number}_{at}", ("km/h", "Nm", "degC", "V")[at % 4]
         if at % 6 == 5:
@@ -71,7 +71,8 @@ def _signals(rng: np.random.Generator, number: int, rows: int) -> list[Signal]:
         elif at % 12 == 4:
             signals.append(Signal(walk * 0.001, time_s, name=name, unit=unit))
         elif at % 3 == 1:
-            signals.append(Signal((walk // 16).astype(np.uint8), time_s, name=name, unit=unit))
+            conversion = {"a": 0.5, "b": -40.0} if at % 2 else None
+            signals.append(Signal((walk // 16).astype(np.uint8), time_s, name=name, unit=unit, conversion=conversion))
         else:
             conversion = {"a": 0.0625 if at % 2 else 0.1, "b": -40.0}
             signals.append(Signal(walk.astype(np.int16), time_s, name=name, unit=unit, conversion=conversion))

@@ -75,23 +75,20 @@ def group_columns(mdf: MDF, index: int) -> Iterator[tuple[str, pa.Array]]:
     """Yield a group's columns, physical values, its time first."""
     group = mdf.groups[index]
     master = mdf.masters_db.get(index)
-    names = [channel.name for channel in group.channels]
-    if CAN_GROUP in names:  # the frame as one structure is faster than its members one by one
-        wanted = [(None, index, names.index(CAN_GROUP))]
-    else:
-        wanted = [(None, index, at) for at in range(len(names)) if at != master]
+    wanted = [
+        (None, index, at)
+        for at, channel in enumerate(group.channels)
+        if at != master and channel.name != CAN_GROUP  # a frame's members one by one are faster than the structure
+    ]
     signals = mdf.select(wanted, copy_master=False)
     yield "time", pa.array(signals[0].timestamps)
     for signal in signals:
-        if signal.samples.dtype.names is None:
-            yield signal.name, pa.array(signal.samples)
-            continue
-        for name in signal.samples.dtype.names:
-            values = np.ascontiguousarray(signal.samples[name])
-            if values.ndim == 1:
-                yield name, pa.array(values)
-            else:
-                yield name, pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
+        values = signal.samples
+        if values.ndim == 1:
+            yield signal.name, pa.array(values)
+        else:
+            flat = pa.array(np.ascontiguousarray(values).reshape(-1))
+            yield signal.name, pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
 
 
 class _Floor:

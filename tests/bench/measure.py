@@ -11,7 +11,6 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -85,12 +84,6 @@ class Worker:
         return answer
 
 
-@dataclass(frozen=True, slots=True)
-class _Named:
-    name: str
-    worker: Worker
-
-
 def measure(work: Work, task: Task, rounds: int) -> list[Line]:
     """Compare every side of a work; one line a peer."""
     factories = {"ours": work.ours, **{peer.name: peer.factory for peer in work.peers}, "floor": work.floor}
@@ -101,7 +94,8 @@ def measure(work: Work, task: Task, rounds: int) -> list[Line]:
         for name, factory in factories.items():
             own = dataclasses.replace(task, scratch=scratch / name.replace(" ", "-"))
             workers[name] = stack.enter_context(Worker(factory, own))
-            workers[name].ready()
+        for worker in workers.values():
+            worker.ready()
         for _ in range(rounds):
             for name, worker in workers.items():
                 runs[name].append(worker.run())
@@ -109,6 +103,7 @@ def measure(work: Work, task: Task, rounds: int) -> list[Line]:
     clock = "cpu_s" if task.threads == 1 else "wall_s"
     sides = {name: _median(found, clock) for name, found in runs.items()}
     parts = _parts([found["parts"] for found in runs["floor"]])
+    bottom = min(found["parts"]["inflate"] or found["parts"]["read"] for found in runs["floor"])
     return [
         Line(
             key=work.key,
@@ -119,7 +114,7 @@ def measure(work: Work, task: Task, rounds: int) -> list[Line]:
             ours=sides["ours"],
             theirs=sides[peer.name],
             floor=sides["floor"].value,
-            bottom=(parts["inflate"] or parts["read"]) / task.threads,
+            bottom=bottom / task.threads,
             parts=parts,
             differences=differences(digests["ours"], digests[peer.name]),
             compared=len(digests["ours"]),

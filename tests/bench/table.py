@@ -35,9 +35,13 @@ def _cells(line: Line) -> tuple[str, ...]:
         f"{line.ratio:.2f} ({asked})",
         f"{line.floor:.2f}" + (f" ({parts})" if parts else ""),
         f"{line.times_floor:.2f}",
-        f"{line.ours.peak_bytes / 1e6:.0f} / {line.theirs.peak_bytes / 1e6:.0f}",
+        f"{_megabytes(line.ours.peak_bytes)} / {_megabytes(line.theirs.peak_bytes)}",
         line.outcome,
     )
+
+
+def _megabytes(size_bytes: int | None) -> str:
+    return "-" if size_bytes is None else f"{size_bytes / 1e6:.0f}"
 
 
 def document(lines: Sequence[Line], conditions: dict[str, Any]) -> dict[str, Any]:

@@ -13,10 +13,10 @@ Outcome = Literal["holds: ratio", "holds: floor", "NOT MET", "BEATS ITS FLOOR", 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A side's median: seconds (or megabytes fetched), and peak memory above the warm interpreter."""
+    """A side's median: seconds, or megabytes fetched; and its peak memory above the interpreter with its imports."""
 
     value: float
-    peak_bytes: int
+    peak_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class Line:
         ours: Our median.
         theirs: The peer's.
         floor: Reading, inflating, checking and copying the same bytes and nothing else.
-        bottom: The inflating alone: who is faster did not do the work.
+        bottom: The inflating alone, in its fastest round: who is faster did not do the work.
         parts: What the floor is made of.
         differences: Where the values of the two sides differ.
         compared: How many columns or topics were compared.

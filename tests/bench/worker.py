@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib
 import json
@@ -25,13 +26,15 @@ def main(factory: str, task_json: str) -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what a library prints is no answer
     task = _task(json.loads(task_json))
-    _confine(task.threads)
+    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-task.threads :])
     module, _, function = factory.partition(":")
     side: Side = getattr(importlib.import_module(module), function)(task)
-    base_bytes = _status_bytes("VmRSS")
+    if "pyarrow" in sys.modules:  # it counts cores by itself
+        sys.modules["pyarrow"].set_cpu_count(task.threads)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        _timed(side, task, base_bytes)
+        _timed(side, task, 0)
+        base_bytes = _idle_bytes()
         _answer(answers, {"ready": True})
         for request in sys.stdin:
             _answer(answers, _timed(side, task, base_bytes) if request.strip() == "run" else {"check": side.check()})
@@ -53,16 +56,6 @@ def _task(values: dict[str, Any]) -> Task:
     )
 
 
-def _confine(threads: int) -> None:
-    """Keep to so many cores, whatever a library believes it may use."""
-    cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, cores[-threads:])
-    import pyarrow as pa
-
-    pa.set_cpu_count(threads)
-    pa.set_io_thread_count(threads)
-
-
 def _timed(side: Side, task: Task, base_bytes: int) -> dict[str, Any]:
     shutil.rmtree(task.scratch, ignore_errors=True)
     task.scratch.mkdir(parents=True)
@@ -73,6 +66,16 @@ def _timed(side: Side, task: Task, base_bytes: int) -> dict[str, Any]:
     cpu_s, wall_s = time.process_time() - cpu_s, time.perf_counter() - wall_s
     peak_bytes = _status_bytes("VmHWM") - base_bytes
     return {"cpu_s": cpu_s, "wall_s": wall_s, "peak_bytes": peak_bytes, "parts": parts}
+
+
+def _idle_bytes() -> int:
+    """Return what the process holds between runs: the interpreter, and whatever the work imports."""
+    gc.collect()
+    gc.freeze()  # what was imported is not looked through again, on no side
+    if "pyarrow" in sys.modules:
+        sys.modules["pyarrow"].default_memory_pool().release_unused()
+    ctypes.CDLL(None).malloc_trim(0)
+    return _status_bytes("VmRSS")
 
 
 def _status_bytes(key: str) -> int:

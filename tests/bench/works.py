@@ -8,6 +8,9 @@ _MDF = "tests.bench.mdf_sides"
 _MCAP = "tests.bench.mcap_sides"
 _LAKE = "tests.bench.lake_sides"
 
+STORE_KEY = "s3-one-of-twenty"
+"""The line that counts bytes; see `object_store`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Peer:

@@ -20,11 +20,16 @@ from platform_lib.logs.payloads import Buffer
 
 
 class ExtentReader:
-    """Reads extents of one file; definitions among their records are compared with, or added to, `definitions`."""
+    """Reads extents of one file; definitions among their records are compared with, or added to, `definitions`.
+
+    Attributes:
+        found_unchecked: Whether a chunk turned out to have no checksum, of which that was not known before.
+    """
 
     def __init__(self, source: ByteSource, definitions: Definitions) -> None:
         self.source = source
         self.definitions = definitions
+        self.found_unchecked = False
         self._stage = bytearray()
 
     def read(self, extent: Extent, stored: memoryview | None = None) -> Records:
@@ -58,6 +63,7 @@ class ExtentReader:
         chunk, crc = rec.parse_chunk_head(stored, extent.offset)
         if chunk != extent.chunk:
             raise CorruptLog("it differs from the summary's index of it")
+        self.found_unchecked |= crc == 0 and extent.checked is None
         return read_records(unpack_chunk(chunk, crc, stored[len(stored) - chunk.stored_bytes :]))
 
     def _staged(self, extent: Extent) -> memoryview:

@@ -22,9 +22,10 @@ from platform_lib.logs.mcap.table import NOT_WANTED, UNDEFINED, Slab, Table, Top
 from platform_lib.logs.model import BATCH_ROWS, Report, Window
 from platform_lib.logs.payloads import Index, Payloads, Rows
 
-SLAB_BYTES = 16 << 20
+SLAB_BYTES = 32 << 20
 MOST_WAITING_BYTES = 96 << 20
 CACHE_BYTES = 48 << 20
+_UNCHECKED = "some of the chunks that were read have no checksum"
 _FULL_BATCH_ROWS = 8192
 _FULL_BATCH_BYTES = 4 << 20
 # A topic with less than this share of its slab is copied out of it, so that holding its batches does not hold the slab.
@@ -101,6 +102,8 @@ class McapRows:
             yield ranks, parts
 
     def _table(self, ranks: list[int], parts: list[Records], lookup: Topics, window: Window) -> Table:
+        if self._reader.found_unchecked and _UNCHECKED not in self._report.unverified:
+            self._report.unverified.append(_UNCHECKED)
         slab = Slab.of(parts, ranks)
         prove_messages(self._source.name, [self._extents[rank] for rank in ranks], slab.joined, slab.counts)
         return Table.of(slab, lookup, window)

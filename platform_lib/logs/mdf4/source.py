@@ -7,7 +7,6 @@ from collections import OrderedDict
 from platform_lib.logs.bytes_source import ByteSource
 
 _PAGE_BYTES = 1 << 16
-_REMOTE_PAGE_BYTES = 1 << 19
 _PAGES = 64
 
 
@@ -25,7 +24,6 @@ class FileBytes:
         self.path = source.name
         self.size = source.size_bytes
         self.remote = source.remote
-        self._page_bytes = _REMOTE_PAGE_BYTES if source.remote else _PAGE_BYTES
         self._pages: OrderedDict[int, bytes] = OrderedDict()
 
     def read(self, offset: int, count: int) -> bytes:
@@ -38,13 +36,13 @@ class FileBytes:
 
     def peek(self, offset: int, count: int) -> bytes:
         """Return a few bytes at `offset`, through the cache; for one thread."""
-        number, start = divmod(offset, self._page_bytes)
-        if start + count > self._page_bytes:
+        number, start = divmod(offset, _PAGE_BYTES)
+        if start + count > _PAGE_BYTES:
             return self.read(offset, count)
         page = self._pages.get(number)
         if page is None:
-            first = number * self._page_bytes
-            page = self.read(first, min(self._page_bytes, self.size - first))
+            first = number * _PAGE_BYTES
+            page = self.read(first, min(_PAGE_BYTES, self.size - first))
             self._pages[number] = page
             if len(self._pages) > _PAGES:
                 self._pages.popitem(last=False)

@@ -9,7 +9,7 @@ from functools import lru_cache
 from typing import Any
 
 import pyarrow as pa
-from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, unknown_fields
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
@@ -27,6 +27,10 @@ _SCALARS = {
     FieldDescriptor.CPPTYPE_BOOL: pa.bool_(),
     FieldDescriptor.CPPTYPE_ENUM: pa.int32(),
 }
+UNIT_OPTION, NAME_OPTION = 50_101, 50_102
+"""Field options (text) of definitions that `drivetrain log export` writes: the unit, and the column's name where no field
+can be called so. Numbers from 50000 on are free for use within one organisation."""
+
 # Types that refer to each other multiply when they are written out; real ones have some hundred parts.
 _MOST_PARTS = 20_000
 
@@ -134,7 +138,7 @@ class _Builder:
         if self._parts > _MOST_PARTS:
             raise UnsupportedLog(f"its protobuf type nests to more than {_MOST_PARTS} parts")
         name = field.name
-        metadata: dict[str, str] = {}
+        metadata = _told(field)
         if field.message_type is not None and field.message_type.GetOptions().map_entry:
             return self._map(field, above)
         arrow, convert = self._value(field, above, metadata)
@@ -172,6 +176,17 @@ class _Builder:
             return [(at, items[at] if convert is None else convert(items[at])) for at in sorted(items)]
 
         return _Field(arrow, get)
+
+
+def _told(field: FieldDescriptor) -> dict[str, str]:
+    """Return the unit and the original name that a field's options carry, see `UNIT_OPTION`."""
+    known = {UNIT_OPTION: "unit", NAME_OPTION: "name"}
+    options = unknown_fields.UnknownFieldSet(field.GetOptions())
+    return {
+        known[item.field_number]: item.data.decode(errors="replace")
+        for item in options
+        if item.field_number in known and isinstance(item.data, bytes)
+    }
 
 
 def _serialised(message: Any) -> bytes:

@@ -4,18 +4,23 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import boto3
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from mdf4_writer import Channel, Data, Group, time_channel, write_mdf4
+from moto.server import ThreadedMotoServer
 from typer.main import get_command
 from typer.testing import CliRunner
 
 from platform_lib.errors import CorruptLog
+from platform_lib.logs import open_log
 from platform_lib.logs.commands import app
-from platform_lib.logs.summary import timing
+from platform_lib.logs.describing import Identity, identity
 
 
 def run(*arguments: object) -> str:
@@ -63,7 +68,7 @@ def test_export_writes_what_is_read(mcap_maker: Any, tmp_path: Path) -> None:
     table = pq.read_table(out / "a.parquet")
     assert table.num_rows == 80
     assert {"header", "path", "size"} <= set(table.schema.names)
-    run("export", path, "/b", "--raw", "--out", out)
+    run("export", path, "/b", "--raw", "--out", out, "--force")
     assert pq.read_schema(out / "b.parquet").names == ["timestamp_ns", "publish_ns", "data"]
     assert not [item for item in out.iterdir() if item.name.startswith(".tmp-")]
 
@@ -95,11 +100,117 @@ def test_export_of_a_log_that_breaks_while_read_leaves_nothing(mcap_maker: Any, 
     assert not (tmp_path / "out").exists()
 
 
-def test_timing_finds_rate_gaps_and_steps_back() -> None:
-    steady = np.arange(100, dtype=np.int64) * 10_000_000
-    found = timing(np.delete(steady, [40, 41, 70]))
-    assert (found.rate_hz, found.gaps, found.longest_gap_s) == (100.0, 2, 0.03)
-    assert timing(steady).gaps == 0
-    assert timing(steady[::-1].copy()).backward_steps == 99
-    assert timing(steady[:1]).rate_hz is None
-    assert timing(np.zeros(5, np.int64)).rate_hz is None
+def test_info_says_what_the_log_is_and_how_it_was_read(mcap_maker: Any) -> None:
+    document = json.loads(run("info", mcap_maker.write(), "--json", "--deep"))
+    assert (document["format"], document["version"], document["profile"]) == ("mcap", "0", "ros2")
+    assert document["read"] == "every value"
+    assert document["rows"] == 120
+    assert document["start_utc"] == "1970-01-01T00:00:00.000000007Z"
+    assert document["last_utc"] == "1970-01-01T00:00:00.119000007Z"
+    stream = document["streams"][0]
+    assert (stream["reader"], stream["types"]["x"], stream["stop_ns"]) == ("fast", "double", 119_000_008)
+
+
+def test_info_of_one_stream_shows_its_columns(mcap_maker: Any) -> None:
+    path = mcap_maker.write()
+    document = json.loads(run("info", path, "--stream", "/a", "--json"))
+    found = {item["name"]: item for item in document["stream"]["summaries"]}
+    with open_log(path) as log:
+        values = [row["x"] for batch in log.read("/a") for row in batch.to_pylist()]
+    assert (found["x"]["min"], found["x"]["max"], found["x"]["values"]) == (min(values), max(values), 80)
+    assert {"header.stamp.sec", "path[].x", "size[]", "label"} <= set(found)
+    shown = run("info", path, "--stream", "/a")
+    assert "▁" in shown or "_" in shown
+    assert "publish_ns" not in shown
+
+
+def test_a_course_is_ascii_where_the_terminal_is(mcap_maker: Any) -> None:
+    command = [sys.executable, "-m", "platform_lib.cli", "log", "info", mcap_maker.write(), "--stream", "/a"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    shown = subprocess.run(command, capture_output=True, check=True, env=environment).stdout
+    assert shown.isascii()
+    assert b"\\u" not in shown.replace(b"\\xfc", b"")
+
+
+def test_a_thing_between_two_moments(mcap_maker: Any, tmp_path: Path) -> None:
+    path = mcap_maker.write()
+    by_seconds = json.loads(run("head", path, "/a", "--start", "0.05", "--stop", "0.06", "-n", 99, "--json"))["rows"]
+    assert {row["timestamp_ns"] // 1_000_000 for row in by_seconds} <= set(range(50, 60))
+    iso = ("--start", "1970-01-01T00:00:00.050000007Z", "--stop", "1970-01-01T00:00:00.060000007Z")
+    assert json.loads(run("head", path, "/a", *iso, "-n", 99, "--json"))["rows"] == by_seconds
+    assert "x" in run("head", path, "/a", "-c", "x", "-n", 1)
+    assert "label" not in run("head", path, "/a", "-c", "x", "-n", 1)
+    written = json.loads(run("export", path, "/a", *iso, "--out", tmp_path, "--json"))["written"]
+    assert written[0]["rows"] == len(by_seconds)
+
+
+def test_export_of_a_recovered_log_says_what_was_lost(mcap_maker: Any, tmp_path: Path) -> None:
+    path = mcap_maker.write(enable_data_crcs=False)
+    path.write_bytes(path.read_bytes()[:-200])
+    assert "DAMAGED" in run("export", path, "--recover", "--out", tmp_path / "out")
+    health = json.loads(pq.ParquetFile(tmp_path / "out" / "a.parquet").metadata.metadata[b"drivetrain.health"])
+    assert health["recovered"] is True
+
+
+def test_pages_of_odd_logs(tmp_path: Path) -> None:
+    layout = [time_channel(), *(Channel(f"c[{at}]\n\x1b[31m", 4, 64, 8 * at + 8) for at in range(900))]
+    wide = np.random.default_rng(1).normal(size=(20, 901))
+    wide[:, 0] = [5, 4, 3, *range(17)]
+    wide[:, 1:4] = np.nan, np.inf, 1.7e308
+    groups = [
+        Data([Group(layout, 20, 901 * 8, name="../\n\x1b[2J")], data=wide.tobytes()),
+        Data([Group(layout, 0, 901 * 8)]),
+    ]
+    path = write_mdf4(tmp_path / "odd.mf4", groups)
+    for arguments in (
+        ("info",),
+        ("info", "--deep"),
+        ("info", "--stream", "0:../\n\x1b[2J"),
+        ("info", "--stream", "1:"),
+    ):
+        shown = run(arguments[0], path, *arguments[1:])
+        assert "\x1b" not in shown
+        json.loads(run(arguments[0], path, *arguments[1:], "--json"))
+    assert "0 of 0 rows" in run("head", path, "1:")
+    assert "steps back in time" in run("info", path)
+    run("export", path, "--out", tmp_path / "out")
+    assert sorted(item.name for item in (tmp_path / "out").iterdir()) == ["0_.._2J.parquet", "1.parquet"]
+
+
+def test_identity_of_every_format() -> None:
+    assert identity(b"MDF     4.10    asammdf ") == Identity("4.10", "asammdf")
+    assert identity(b"#ROSBAG V2.0\n") == Identity("2.0")
+    assert identity(b"SQLite format 3\0") == Identity()
+    header = b"\x89MCAP0\r\n\x01" + (20).to_bytes(8, "little") + b"\4\0\0\0ros2\3\0\0\0abc"
+    assert identity(header) == Identity("0", "abc", "ros2")
+    assert identity(header[:25]) == Identity("0", None, "ros2")
+    assert identity(header[:24]) == Identity("0")
+    assert identity(b"") == Identity()
+
+
+@pytest.fixture
+def server() -> Iterator[ThreadedMotoServer]:
+    started = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    started.start()
+    yield started
+    started.stop()
+
+
+@pytest.mark.slow
+def test_an_object_is_described_and_exported_as_the_file(
+    mcap_maker: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: ThreadedMotoServer
+) -> None:
+    path = mcap_maker.write()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://{}:{}".format(*server.get_host_and_port()))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="drives")
+    client.upload_file(str(path), "drives", "a//log.mcap")
+    client.close()
+    here, there = (json.loads(run("info", item, "--json")) for item in (path, "s3://drives/a//log.mcap"))
+    assert there.pop("path") == "s3://drives/a//log.mcap"
+    del here["path"], here["report"], there["report"]  # of an object it also says what was not fetched to be proven
+    assert here == there
+    assert "80" in run("export", "s3://drives/a//log.mcap", "/a", "--out", tmp_path / "out")

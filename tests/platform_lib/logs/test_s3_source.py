@@ -17,9 +17,13 @@ from moto.server import ThreadedMotoServer
 from platform_lib.errors import ConfigError, CorruptLog, IntegrityError, UnsupportedLog
 from platform_lib.logs import open_log
 from platform_lib.logs.bytes_source import open_source
+from platform_lib.logs.door import Log
+from platform_lib.logs.mcap.source import open_mcap
 from platform_lib.logs.s3_source import S3Source
 
+pytestmark = pytest.mark.slow  # a server, and an AWS client per test
 BUCKET = "drives"
+REAL = Path(__file__).resolve().parents[4] / "shared/data/logs"
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +71,30 @@ def test_an_object_reads_as_the_file(bucket: Any, tmp_path: Path, layout: str) -
             assert log.metadata["vehicle"] == "v"
 
 
+def test_chunks_without_a_checksum_are_noted_when_they_are_read(bucket: Any, tmp_path: Path) -> None:
+    path = tmp_path / "log.mcap"
+    data = bytearray(write_layout(path, "lz4").read_bytes())
+    with path.open("rb") as stream:
+        summary = make_reader(stream).get_summary()
+    assert summary is not None
+    at = summary.chunk_indexes[0].chunk_start_offset + 33
+    data[at : at + 4] = bytes(4)
+    with open_log(put(bucket, "unchecked.mcap", bytes(data))) as log:
+        assert log.report.unverified == ["metadata records have no checksum"]
+        all_rows(log)
+        assert log.report.unverified[1:] == ["some of the chunks that were read have no checksum"]
+
+
+def test_an_mdf_object_reads_as_the_file(bucket: Any) -> None:
+    path = REAL / "mdf4/test_batch.mf4"
+    if not path.is_file():
+        pytest.skip(f"no real logs at {REAL}")
+    with open_log(put(bucket, "a.mf4", path.read_bytes())) as log, open_log(path) as local:
+        assert log.streams == local.streams
+        for stream in local.streams:
+            assert list(log.read(stream.name)) == list(local.read(stream.name))
+
+
 def test_one_topic_of_twenty_costs_its_own_chunks(bucket: Any, tmp_path: Path) -> None:
     path = tmp_path / "twenty.mcap"
     with path.open("wb") as stream:
@@ -84,9 +112,6 @@ def test_one_topic_of_twenty_costs_its_own_chunks(bucket: Any, tmp_path: Path) -
     chunks = [index for index in summary.chunk_indexes if channel in index.message_index_offsets]
     own = sum(index.chunk_length for index in chunks)
     assert own < path.stat().st_size / 5
-    from platform_lib.logs.door import Log
-    from platform_lib.logs.mcap.source import open_mcap
-
     source = open_source(put(bucket, "twenty.mcap", path.read_bytes()))
     with Log(source.name, open_mcap(source, recover=False)) as log:
         rows = sum(batch.num_rows for batch in log.read("/t7", decode=False))

@@ -1,0 +1,1 @@
+"""Taking streams out of a log: to Parquet and CSV tables, and from MDF to MCAP."""

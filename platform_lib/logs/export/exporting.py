@@ -1,0 +1,76 @@
+"""One export: where it goes, and as what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from platform_lib.errors import ConfigError
+from platform_lib.logs.describing import Note
+from platform_lib.logs.door import Log
+from platform_lib.logs.export.mcap_file import write_mcap
+from platform_lib.logs.export.model import Export, Form, Target
+from platform_lib.logs.export.names import file_names
+from platform_lib.logs.export.places import claimed
+from platform_lib.logs.export.tables import write_tables
+from platform_lib.logs.model import Stream, Window
+
+_MCAP = ".mcap"
+
+
+def export_log(
+    log: Log,
+    streams: Sequence[Stream],
+    out: Path,
+    form: Form | None,
+    *,
+    window: Window,
+    decode: bool,
+    force: bool,
+    note: Note,
+) -> Export:
+    """Write streams of a log to files.
+
+    Args:
+        log: The log.
+        streams: Which of its streams.
+        out: The folder to write into; for MCAP also the file.
+        form: As what; ``None`` goes by the name of `out`, Parquet if that does not say.
+        window: Which times.
+        decode: As in `Log.read`; topics only.
+        force: Replace files that exist.
+        note: Is told of every batch.
+
+    Raises:
+        ConfigError: Nothing to write, or a place where it cannot go.
+        HomeBusyError: Another export is writing there.
+        CorruptLog: As in `Log.read`; nothing is written.
+        UnsupportedLog: What is in the log has no place in that form; nothing is written.
+    """
+    if not streams:
+        raise ConfigError("the log has no streams", where=log.path, remedy="see `drivetrain log info`")
+    if str(out).startswith("s3:"):
+        raise ConfigError("exports are written to local folders", where=out, remedy="export, then `aws s3 cp`")
+    named_file = out.suffix == _MCAP and not out.is_dir()
+    form = form or (Form.MCAP if named_file else Form.PARQUET)
+    if form is Form.MCAP:
+        path = out if named_file else out / f"{Path(log.path).stem}{_MCAP}"
+        with claimed([path], force=force), _placed(path):
+            return write_mcap(log, streams, path, window=window, note=note)
+    names = [item.name for item in log.streams]
+    files = dict(zip(names, file_names(names), strict=True))
+    targets = [Target(item, out / f"{files[item.name]}.{form}") for item in streams]
+    with claimed([item.path for item in targets], force=force), _placed(out):
+        return write_tables(log, targets, form, window=window, decode=decode, note=note)
+
+
+@contextmanager
+def _placed(path: Path) -> Iterator[None]:
+    """Say where it was that the system refused a write: a full disk names no file."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
