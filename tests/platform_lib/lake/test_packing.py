@@ -148,7 +148,7 @@ def test_a_long_stream_lies_sorted_by_signal_in_row_groups_of_few(tmp_path: Path
             writer.add("s", whole.slice(start, 1 << 16))
         files = [pq.ParquetFile(file) for file in writer.finish()]
     groups = [file.read_row_group(at, columns=["signal"]) for file in files for at in range(file.num_row_groups)]
-    assert all(len(set(group["signal"].to_pylist())) <= 6 for group in groups)
+    assert all(len(set(group["signal"].to_pylist())) <= 10 for group in groups)
     first = files[0].metadata.row_group(1)
     (column,) = [first.column(at) for at in range(first.num_columns) if first.column(at).path_in_schema == "signal"]
     assert column.is_stats_set  # by which readers leave row groups out
