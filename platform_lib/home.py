@@ -16,7 +16,7 @@ from platform_lib.short_folder import make_short_folder, short_path
 from platform_lib.storage import publish_bytes
 
 HOME_NAME = ".drivetrain"
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 _MARKER = "home.json"
 _HELD: set[int] = set()
 
@@ -203,7 +203,8 @@ def open_home(explicit: Path | None = None, *, start: Path | None = None, make: 
         raise HomeError(
             f"this home has layout version {version}, this release works with {LAYOUT_VERSION}",
             where=root,
-            remedy="use the release that made it, or another --home",
+            remedy="use the release that made it, or another --home"
+            + (", and ingest its logs there anew" if version < LAYOUT_VERSION else ""),
         )
     return Home(root=root)
 

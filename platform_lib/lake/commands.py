@@ -27,7 +27,7 @@ def query(
     """Run SQL over the lake: signals, samples (without their bytes), drives, files, streams, quarantine.
 
     Only committed rows are there, nothing can be changed, and no other file can be read.
-    `DESCRIBE signals` names a table's columns.
+    `DESCRIBE signals` names a table's columns; packed_signals is what the table on disk holds.
     """
     with Lake.open(open_home(home, make=False)) as lake:
         result = lake.query(sql, limit=limit or None)

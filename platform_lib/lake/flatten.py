@@ -1,13 +1,16 @@
-"""From the columns of one log batch to long signal rows: one leaf is one signal.
+"""From the columns of one log batch to signals: one leaf is one signal, in the type that holds it exactly.
 
 What becomes of each Arrow type (pure; nothing is dropped without a word, see `unkept`):
 
-| column | value | text |
+| column | numbers | text |
 |---|---|---|
-| integer, float | the number as a double | the exact decimal, where an integer lies beyond 2^53 |
-| boolean | 0 or 1 | |
+| float64 | float64 | |
+| float32, float16 | float32 | |
+| boolean, integer of at most 32 bits with its sign | int32 | |
+| other integer | int64 | |
+| 64-bit unsigned beyond 2^63 | nearest float64 | the exact decimal, where beyond 2^53 |
 | string | | the string |
-| time, date, duration | its integer, in its own unit | exact decimal beyond 2^53 |
+| time, date, duration | its integer, in its own unit | |
 | struct | its members, named `a.b` | |
 | fixed-size list of at most `EXPANDED_ELEMENTS` | its elements, named `a[i]` | |
 | longer or variable list | | JSON, one row |
@@ -29,17 +32,29 @@ EXPANDED_ELEMENTS = 8
 """Longest fixed array whose elements become signals: a quaternion or four wheels does; of a 3x3 covariance, ten times
 a topic's other rows would be zeros, so it stays one JSON row."""
 
-_EXACT = 1 << 53
+EXACT = 1 << 53
+"""Beyond this a double does not hold every integer. Source: IEEE 754-2019, table 3.5 (binary64, p = 53)."""
+
+_INT32_TYPES = frozenset({pa.bool_(), pa.int8(), pa.uint8(), pa.int16(), pa.uint16(), pa.int32()})
 _UNIT = b"unit"
 
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
-    """One signal of a batch; `value` is float64, `text` string, either may be None for all null."""
+    """One signal of a batch.
+
+    Attributes:
+        name: Members are dotted, elements numbered.
+        unit: None where the log names none.
+        type: Its Arrow type in the log.
+        numbers: float64, float32, int64 or int32; None where it has none.
+        text: string; None where it has none.
+    """
 
     name: str
     unit: str | None
-    value: pa.Array | None
+    type: str
+    numbers: pa.Array | None
     text: pa.Array | None
 
 
@@ -127,18 +142,19 @@ def _leaves(name: str, unit: str | None, column: pa.Array) -> Iterator[Leaf]:
         for i in range(kind.list_size):
             yield from _leaves(f"{name}[{i}]", unit, pc.list_element(column, i))
     elif not _holds_binary(kind):
-        value, text = _scalars(column)
-        yield Leaf(name, unit, value, text)
+        yield Leaf(name, unit, str(kind), *_scalars(column))
 
 
 def _scalars(column: pa.Array) -> tuple[pa.Array | None, pa.Array | None]:
     kind = column.type
-    if pa.types.is_boolean(kind) or pa.types.is_floating(kind):
-        return column.cast(pa.float64()), None
+    if pa.types.is_floating(kind):
+        return (column.cast(pa.float32()) if pa.types.is_float16(kind) else column), None
+    if kind in _INT32_TYPES:
+        return column.cast(pa.int32()), None
     if pa.types.is_integer(kind):
-        return _integers(column)
+        return _wide_integers(column)
     if pa.types.is_temporal(kind):
-        return _integers(column.cast(pa.int32() if kind.bit_width == 32 else pa.int64()))
+        return column.cast(pa.int32() if kind.bit_width == 32 else pa.int64()), None
     if pa.types.is_null(kind):
         return None, None
     if pa.types.is_nested(kind):
@@ -154,13 +170,17 @@ def _json(value: object) -> str:
         return re.sub(r"-?\b(NaN|Infinity)\b", lambda match: f'"{match[0]}"', json.dumps(value, default=str))
 
 
-def _integers(column: pa.Array) -> tuple[pa.Array, pa.Array | None]:
-    value = column.cast(pa.float64(), safe=False)
-    if column.type.bit_width < 64:
-        return value, None
-    beyond = pc.greater(column, pa.scalar(_EXACT, column.type))
-    if pa.types.is_signed_integer(column.type):
-        beyond = pc.or_(beyond, pc.less(column, pa.scalar(-_EXACT, column.type)))
-    if not pc.any(beyond).as_py():
-        return value, None
-    return value, pc.if_else(beyond, column.cast(pa.string()), pa.scalar(None, pa.string()))
+def _wide_integers(column: pa.Array) -> tuple[pa.Array, pa.Array | None]:
+    largest = pc.max(column).as_py()
+    if largest is None or largest < 1 << 63:
+        return column.cast(pa.int64()), None
+    return column.cast(pa.float64(), safe=False), exact_texts(column)
+
+
+def exact_texts(integers: pa.Array) -> pa.Array:
+    """Return the decimals of those 64-bit integers that a double may not hold, and null for the others."""
+    kind = integers.type
+    beyond = pc.greater(integers, pa.scalar(EXACT, kind))
+    if pa.types.is_signed_integer(kind):
+        beyond = pc.or_(beyond, pc.less(integers, pa.scalar(-EXACT, kind)))
+    return pc.if_else(beyond, integers.cast(pa.string()), pa.scalar(None, pa.string()))

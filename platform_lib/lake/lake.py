@@ -16,9 +16,10 @@ from platform_lib.catalog.model import Drive, LakeView
 from platform_lib.catalog.postgres import embedded_postgres
 from platform_lib.errors import ConfigError
 from platform_lib.home import Home
+from platform_lib.lake.packing import unpack
 from platform_lib.lake.query import QueryResult, run_query
 from platform_lib.lake.store import Store
-from platform_lib.lake.tables import SAMPLES_RESULT, SIGNAL_SCHEMA, SIGNALS_RESULT
+from platform_lib.lake.tables import PACKED_SCHEMA, SAMPLES_RESULT, SIGNALS_RESULT
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,11 +96,10 @@ class Lake:
         if stream is not None:
             condition &= ds.field("stream") == stream
         if signals is not None:
-            condition &= ds.field("signal").isin(list(signals))
+            condition &= ds.field("signal").is_null() | ds.field("signal").isin(list(signals))
         files = self.store.signal_files(view.head, ids)
-        source = ds.dataset(files, schema=SIGNAL_SCHEMA, format="parquet")
-        table = source.to_table(columns=SIGNALS_RESULT.names, filter=condition)
-        return table.sort_by([("stream", "ascending"), ("signal", "ascending"), ("timestamp_ns", "ascending")])
+        source = ds.dataset(files, schema=PACKED_SCHEMA, format="parquet")
+        return unpack(source.to_table(filter=condition))
 
     def samples(self, drive_id: str, stream: str) -> pa.Table:
         """Read the samples of one stream of a drive, sorted by time.

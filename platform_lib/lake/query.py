@@ -13,10 +13,11 @@ import pyarrow.dataset as ds
 from platform_lib.catalog.catalog import Catalog
 from platform_lib.catalog.model import LakeView
 from platform_lib.errors import ConfigError
+from platform_lib.lake.packing import LONG_SQL
 from platform_lib.lake.store import Store
-from platform_lib.lake.tables import SAMPLE_SCHEMA, SIGNAL_SCHEMA
+from platform_lib.lake.tables import PACKED_SCHEMA, SAMPLE_SCHEMA
 
-VIEWS = ("signals", "samples", "drives", "files", "streams", "quarantine")
+VIEWS = ("signals", "packed_signals", "samples", "drives", "files", "streams", "quarantine")
 _MEMORY_LIMIT = "2GB"
 _SAMPLE_COLUMNS = [name for name in SAMPLE_SCHEMA.names if name != "data"]
 
@@ -42,9 +43,11 @@ def run_query(catalog: Catalog, store: Store, sql: str, *, limit: int | None) ->
         wanted = _views_in(connection, sql)
         view = catalog.view()
         makers = _makers(catalog, store, view)
-        for name in VIEWS:
+        for name in makers:
             if name in wanted:
                 connection.register(name, makers[name]())
+        if "signals" in wanted:
+            connection.execute(f"CREATE VIEW signals AS {LONG_SQL}")
         try:
             relation = connection.sql(statement)
             if limit is None:
@@ -82,14 +85,15 @@ def _single_select(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.St
 def _views_in(connection: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
     """Name the views a statement reads; where the parser names none (EXPLAIN, SHOW TABLES), all of them."""
     try:
-        return {name.lower() for name in connection.get_table_names(sql)} or set(VIEWS)
+        names = {name.lower() for name in connection.get_table_names(sql)} or set(VIEWS)
     except duckdb.Error:
-        return set(VIEWS)
+        names = set(VIEWS)
+    return names | {"packed_signals"} if "signals" in names else names
 
 
 def _makers(catalog: Catalog, store: Store, view: LakeView) -> dict[str, Callable[[], object]]:
     return {
-        "signals": lambda: _signals(store, view),
+        "packed_signals": lambda: _packed_signals(store, view),
         "samples": lambda: _samples(store, view),
         "drives": lambda: _drives(catalog),
         "files": lambda: _files(catalog, view),
@@ -98,11 +102,11 @@ def _makers(catalog: Catalog, store: Store, view: LakeView) -> dict[str, Callabl
     }
 
 
-def _signals(store: Store, view: LakeView) -> object:
+def _packed_signals(store: Store, view: LakeView) -> object:
     if view.head is None:
-        return SIGNAL_SCHEMA.empty_table()
+        return PACKED_SCHEMA.empty_table()
     ids = [item.ingest_id for item in view.ingests]
-    source = ds.dataset(store.signal_files(view.head), schema=SIGNAL_SCHEMA, format="parquet")
+    source = ds.dataset(store.signal_files(view.head), schema=PACKED_SCHEMA, format="parquet")
     return source.filter(ds.field("ingest_id").isin(ids))
 
 

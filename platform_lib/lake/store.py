@@ -20,13 +20,24 @@ from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.transforms import IdentityTransform
-from pyiceberg.types import DateType, DoubleType, LongType, NestedField, StringType
+from pyiceberg.types import (
+    BooleanType,
+    DateType,
+    DoubleType,
+    FloatType,
+    IntegerType,
+    ListType,
+    LongType,
+    NestedField,
+    PrimitiveType,
+    StringType,
+)
 
 from platform_lib.catalog.model import LakeHead
 from platform_lib.errors import HomeError
 from platform_lib.home import Home
 from platform_lib.lake.durable import DurableFileIO, files_below, fsync_files, make_folder
-from platform_lib.lake.tables import SAMPLE_SCHEMA
+from platform_lib.lake.tables import SAMPLE_SCHEMA, TIMES, VALUE_LISTS
 from platform_lib.lake.writer import WrittenFiles
 from platform_lib.storage import fsync_path
 
@@ -37,21 +48,45 @@ _TABLE = f"{_NAMESPACE}.signals"
 _FILE_IO = f"{DurableFileIO.__module__}.{DurableFileIO.__name__}"
 _LAST_VERSION = 2**64 - 1  # Lance names version v's manifest by this number less v, so that the newest sorts first
 
+
+def _list_of(element_id: int, element: PrimitiveType) -> ListType:
+    return ListType(element_id, element, element_required=False)
+
+
 SIGNALS = Schema(
     NestedField(1, "ingest_id", LongType(), required=False, doc="rows of committed ingests alone are visible"),
     NestedField(2, "drive_id", StringType(), required=False),
     NestedField(3, "file_sha256", StringType(), required=False),
     NestedField(4, "stream", StringType(), required=False),
-    NestedField(5, "signal", StringType(), required=False, doc="channel or field; members are dotted, elements a[i]"),
-    NestedField(6, "unit", StringType(), required=False, doc="null where the log names none"),
-    NestedField(7, "timestamp_ns", LongType(), required=False, doc="UTC, nanoseconds since 1970"),
-    NestedField(8, "value", DoubleType(), required=False, doc="numbers; booleans are 0 and 1"),
     NestedField(
-        9, "text", StringType(), required=False, doc="texts, long arrays as JSON, integers beyond 2^53 exactly"
+        5,
+        "signal",
+        StringType(),
+        required=False,
+        doc="channel or field; members are dotted, elements a[i]; null for the times that a chunk's signals share",
     ),
-    NestedField(10, "day", DateType(), required=False, doc="UTC day of timestamp_ns"),
+    NestedField(6, "unit", StringType(), required=False, doc="null where the log names none"),
+    NestedField(7, "type", StringType(), required=False, doc="the Arrow type in the log"),
+    NestedField(8, "chunk", IntegerType(), required=False, doc="joins a signal to its times, within an ingest_id"),
+    NestedField(9, "rows", IntegerType(), required=False, doc="length of the lists"),
+    NestedField(10, "start_ns", LongType(), required=False, doc="earliest time"),
+    NestedField(11, "last_ns", LongType(), required=False, doc="latest time"),
+    NestedField(12, "inexact", BooleanType(), required=False, doc="some of longs lie beyond 2^53, where doubles round"),
+    NestedField(13, "times", _list_of(19, LongType()), required=False, doc="UTC, nanoseconds since 1970"),
+    NestedField(14, "doubles", _list_of(20, DoubleType()), required=False),
+    NestedField(15, "floats", _list_of(21, FloatType()), required=False),
+    NestedField(16, "longs", _list_of(22, LongType()), required=False),
+    NestedField(17, "ints", _list_of(23, IntegerType()), required=False, doc="booleans are 0 and 1"),
+    NestedField(
+        18,
+        "texts",
+        _list_of(24, StringType()),
+        required=False,
+        doc="texts, long arrays as JSON; beside doubles the exact integers beyond 2^53",
+    ),
+    NestedField(25, "day", DateType(), required=False, doc="UTC day of the times"),
 )
-SIGNAL_PARTITIONS = PartitionSpec(PartitionField(10, 1000, IdentityTransform(), "day"))
+SIGNAL_PARTITIONS = PartitionSpec(PartitionField(25, 1000, IdentityTransform(), "day"))
 
 
 class Store:
@@ -125,6 +160,7 @@ class Store:
             properties={
                 "write.metadata.previous-versions-max": "20",
                 "write.metadata.delete-after-commit.enabled": "true",
+                **{f"write.metadata.metrics.column.{name}.element": "none" for name in (TIMES, *VALUE_LISTS.values())},
             },
         )
         self._table()

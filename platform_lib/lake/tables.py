@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Changes whenever the same log rows would become other lake rows; part of what the lake knows a file by."""
 
-SIGNAL_SCHEMA = pa.schema(
+SIGNAL_SCHEMA: pa.Schema = pa.schema(
     [
         ("ingest_id", pa.int64()),
         ("drive_id", pa.string()),
@@ -21,6 +21,44 @@ SIGNAL_SCHEMA = pa.schema(
         ("day", pa.date32()),
     ]
 )
+"""What readers of signals see: one row a value."""
+
+
+def _list_of(kind: pa.DataType) -> pa.DataType:
+    return pa.list_(pa.field("element", kind))
+
+
+TIMES = "times"
+VALUE_LISTS: dict[pa.DataType, str] = {
+    pa.float64(): "doubles",
+    pa.float32(): "floats",
+    pa.int64(): "longs",
+    pa.int32(): "ints",
+    pa.string(): "texts",
+}
+"""Physical type of a signal's values -> the column that keeps them."""
+
+PACKED_SCHEMA: pa.Schema = pa.schema(
+    [
+        ("ingest_id", pa.int64()),
+        ("drive_id", pa.string()),
+        ("file_sha256", pa.string()),
+        ("stream", pa.string()),
+        ("signal", pa.string()),
+        ("unit", pa.string()),
+        ("type", pa.string()),
+        ("chunk", pa.int32()),
+        ("rows", pa.int32()),
+        ("start_ns", pa.int64()),
+        ("last_ns", pa.int64()),
+        ("inexact", pa.bool_()),
+        (TIMES, _list_of(pa.int64())),
+        *((name, _list_of(kind)) for kind, name in VALUE_LISTS.items()),
+        ("day", pa.date32()),
+    ]
+)
+"""What the signal table holds: one row a signal and chunk of its stream, and one row of times, without a signal, that
+the signals of that chunk share (same ingest_id and chunk). A row that has neither list holds nothing but nulls."""
 
 SAMPLE_SCHEMA = pa.schema(
     [

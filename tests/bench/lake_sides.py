@@ -1,21 +1,24 @@
 """MDF 4 -> files of a table: ours as the lake takes a log in, asammdf's columns written by pyarrow.
 
-Both leave the raw CAN frames where they are. Ours are the long rows of the signal table, checked, partitioned by day and
+Both leave the raw CAN frames where they are. Ours are the packed rows of the signal table, checked, partitioned by day and
 synced to disk, ready to be committed; the peer's are one wide file a group.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from asammdf import MDF
 
 from platform_lib.catalog.model import FileKey, Refusal
 from platform_lib.lake.intake import FileStamp, LogJob, Place, ReadOptions, take_in
+from platform_lib.lake.packing import unpack
+from platform_lib.lake.tables import PACKED_SCHEMA
 from tests.bench.digests import Digest, NamedDigests
 from tests.bench.mdf_sides import CAN_GROUP, group_columns
 from tests.bench.side import Digests, Side, Task
@@ -33,25 +36,21 @@ class _Ours:
 
     def check(self) -> Digests:
         found = NamedDigests()
-        for path in sorted(self._task.scratch.rglob("*.parquet")):
-            file = pq.ParquetFile(path)
-            for number in range(file.num_row_groups):
-                for name, part in _runs(file.read_row_group(number)):
-                    times, values, texts = part["timestamp_ns"], part["value"], part["text"]
-                    found[f"{name} time"].times(times.to_numpy())
-                    found[name].arrow((texts if values.null_count else values).combine_chunks())
+        source = ds.dataset(sorted(map(str, self._task.scratch.rglob("*.parquet"))), PACKED_SCHEMA, "parquet")
+        for stream in sorted(set(source.to_table(columns=["stream"])["stream"].to_pylist())):
+            for name, part in _signals(source.to_table(filter=ds.field("stream") == stream)):
+                times, values, texts = part["timestamp_ns"], part["value"], part["text"]
+                found[f"{name} time"].times(times.to_numpy())
+                found[name].arrow((texts if values.null_count else values).combine_chunks())
         return found.texts()
 
 
-def _runs(table: pa.Table) -> Iterator[tuple[str, pa.Table]]:
-    """Split rows where stream or signal change."""
-    keys = [table[name].combine_chunks().dictionary_encode() for name in ("stream", "signal")]
-    codes = [key.indices.to_numpy() for key in keys]
-    edges = np.flatnonzero((np.diff(codes[0]) != 0) | (np.diff(codes[1]) != 0)) + 1
-    bounds = [0, *edges.tolist(), table.num_rows]
-    for first, last in pairwise(bounds):
-        stream, signal = (key[first].as_py() for key in keys)
-        yield f"{stream.partition(':')[0]}/{signal}", table.slice(first, last - first)
+def _signals(packed: pa.Table) -> Iterator[tuple[str, pa.Table]]:
+    """Unpack the signals of one stream, one after the other."""
+    group = packed["stream"][0].as_py().partition(":")[0]
+    for signal in sorted(set(packed["signal"].drop_null().to_pylist())):
+        own = pc.fill_null(pc.equal(packed["signal"], signal), fill_value=True)  # null: the times they share
+        yield f"{group}/{signal}", unpack(packed.filter(own))
 
 
 class _Asammdf:

@@ -86,6 +86,12 @@ def test_another_layout_version_is_refused_with_the_remedy(tmp_path: Path) -> No
         open_home(tmp_path)
 
 
+def test_a_home_of_the_release_before_is_refused_and_says_how_to_go_on(tmp_path: Path) -> None:
+    (tmp_path / "home.json").write_text(json.dumps({"layout_version": LAYOUT_VERSION - 1}))
+    with pytest.raises(HomeError, match="ingest its logs there anew"):
+        open_home(tmp_path)
+
+
 def test_a_folder_of_something_else_is_refused_and_left_alone(tmp_path: Path) -> None:
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(HomeError, match="not a drivetrain home"):

@@ -19,7 +19,7 @@ def _flat(column: pa.Array) -> dict[str, list[tuple[float | None, str | None]]]:
     return {
         leaf.name: list(
             zip(
-                nothing if leaf.value is None else leaf.value.to_pylist(),
+                nothing if leaf.numbers is None else leaf.numbers.to_pylist(),
                 nothing if leaf.text is None else leaf.text.to_pylist(),
                 strict=True,
             )
@@ -36,7 +36,7 @@ def _flat(column: pa.Array) -> dict[str, list[tuple[float | None, str | None]]]:
         (pa.array([True, False]), [(1.0, None), (0.0, None)]),
         (pa.array(["x", None]), [(None, "x"), (None, None)]),
         (pa.array(["x"]).dictionary_encode(), [(None, "x")]),
-        (pa.array([5], pa.timestamp("ns")), [(5.0, None)]),
+        (pa.array([5], pa.timestamp("ns")), [(5, None)]),
         (pa.array([5], pa.time32("ms")), [(5.0, None)]),
         (pa.nulls(1), [(None, None)]),
         (pa.array([[1, 2], []], pa.list_(pa.int8())), [(None, "[1, 2]"), (None, "[]")]),
@@ -69,17 +69,26 @@ def test_what_json_cannot_say_is_said_as_text() -> None:
     assert json.loads(text or "") == ["NaN", "-Infinity", 1.0]
 
 
-@given(st.integers(-(2**63), 2**63 - 1))
-def test_no_integer_loses_a_digit(number: int) -> None:
-    ((value, text),) = _flat(pa.array([number], pa.int64()))["c"]
-    assert value == float(number)
-    assert (int(text) if text is not None else int(value)) == number
+@pytest.mark.parametrize(
+    ("kind", "kept"),
+    [
+        *((kind, pa.int32()) for kind in (pa.bool_(), pa.int8(), pa.uint8(), pa.int16(), pa.uint16(), pa.int32())),
+        *((kind, pa.int64()) for kind in (pa.uint32(), pa.int64(), pa.uint64(), pa.duration("ns"), pa.date64())),
+        *((kind, pa.int32()) for kind in (pa.date32(), pa.time32("s"))),
+        *((kind, pa.float32()) for kind in (pa.float16(), pa.float32())),
+        (pa.float64(), pa.float64()),
+    ],
+)
+def test_numbers_keep_the_narrowest_type_that_holds_them_and_tell_the_logs(kind: Any, kept: Any) -> None:
+    (leaf,) = leaves(pa.record_batch({"c": pa.nulls(1, kind)}))
+    assert leaf.numbers is not None
+    assert (leaf.numbers.type, leaf.type) == (kept, str(kind))
 
 
-@given(st.integers(0, 2**64 - 1))
-def test_no_unsigned_integer_loses_a_digit(number: int) -> None:
-    ((value, text),) = _flat(pa.array([number], pa.uint64()))["c"]
-    assert (int(text) if text is not None else int(value or 0)) == number
+@given(st.integers(2**63, 2**64 - 1))
+def test_an_unsigned_integer_that_no_column_holds_keeps_its_digits_as_text(number: int) -> None:
+    ((value, text), second) = _flat(pa.array([number, 3], pa.uint64()))["c"]
+    assert (value, text, second) == (float(number), str(number), (3.0, None))
 
 
 def test_units_come_from_the_field() -> None:

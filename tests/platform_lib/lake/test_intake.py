@@ -25,6 +25,7 @@ from platform_lib.lake.intake import (
     storable,
     take_in,
 )
+from platform_lib.lake.packing import unpack
 from platform_lib.lake.tables import SAMPLE_SCHEMA
 
 WriteMcap = Any
@@ -82,7 +83,7 @@ def test_every_stream_becomes_signals_or_samples_by_rule(
     assert (record.signal_rows, record.sample_rows, record.start_ns, record.stop_ns) == (7, 5, 10, 51)
     assert (record.drive.drive_id, record.pii_state) == ("v1_s1", "blurred")
     (file,) = taken.written.signals
-    table = pq.ParquetFile(file).read()
+    table = unpack(pq.ParquetFile(file).read())
     assert sorted(set(table["signal"].to_pylist())) == ["data", "x", "y", "z"]
     samples = _samples(place, taken)
     found = {(row["stream"], row["encoding"]): row["data"] for row in samples.to_pylist()}
@@ -180,7 +181,7 @@ def test_real_logs_are_taken_in_whole_or_refused_with_a_reason(place: Place, pat
         assert outcome.reason
         assert outcome.remedy
         return
-    rows = sum(pq.ParquetFile(file).metadata.num_rows for file in outcome.written.signals)
+    rows = sum(unpack(pq.ParquetFile(file).read()).num_rows for file in outcome.written.signals)
     assert rows == outcome.record.signal_rows
     assert all(item.rows >= item.messages for item in outcome.record.streams if item.kept_as == "samples")
     assert all(item.rows or not item.messages or item.problem for item in outcome.record.streams)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from platform_lib.errors import CorruptLog
-from platform_lib.lake.tables import SAMPLE_SCHEMA, SIGNAL_SCHEMA
+from platform_lib.lake.packing import unpack
+from platform_lib.lake.tables import PACKED_SCHEMA, SAMPLE_SCHEMA
 from platform_lib.lake.writer import SignalWriter, Tag, sample_rows, write_samples
 
 _TAG = Tag(ingest_id=5, drive_id="d", file_sha256="f", pii_state="none_present")
@@ -27,26 +29,46 @@ def test_rows_come_back_with_plain_columns_and_the_utc_day(tmp_path: Path) -> No
     assert sorted(Path(file).parent.name for file in files) == ["day=1969-12-31", "day=1970-01-01", "day=1970-01-02"]
     for file in files:
         table = pq.ParquetFile(file).read()
-        assert table.schema.equals(SIGNAL_SCHEMA)
-        (row,) = table.to_pylist()
-        assert f"day={row['day']}" == Path(file).parent.name
-        assert (row["ingest_id"], row["stream"], row["signal"], row["value"]) == (5, "s", "x", row["timestamp_ns"])
+        assert table.schema.equals(PACKED_SCHEMA)
+        assert {f"day={day}" for day in table["day"].to_pylist()} == {Path(file).parent.name}
+        times, row = table.to_pylist()
+        assert (row["ingest_id"], row["drive_id"], row["file_sha256"], row["stream"]) == (5, "d", "f", "s")
+        assert (row["signal"], row["doubles"]) == ("x", times["times"])
+        assert row["chunk"] == times["chunk"]
+        assert (row["start_ns"], row["last_ns"]) == (times["times"][0], times["times"][-1])
 
 
 def test_many_rows_are_all_there(tmp_path: Path) -> None:
     with SignalWriter(tmp_path, _TAG) as writer:
-        for start in range(0, 600_000, 60_000):
-            writer.add(f"s{start}", _batch(list(range(start, start + 60_000))))
-        (file,) = writer.finish()
-    table = pq.read_table(file, columns=["timestamp_ns", "stream"])
-    assert table["timestamp_ns"].to_pylist() == list(range(600_000))
-    assert len(set(table["stream"].to_pylist())) == 10
+        for start in range(0, 1_200_000, 60_000):
+            writer.add(f"s{start:07d}", _batch(list(range(start, start + 60_000))))
+        files = writer.finish()
+    assert 1 <= len(files) <= 2
+    table = unpack(pa.concat_tables([pq.ParquetFile(file).read() for file in files]))
+    assert table["timestamp_ns"].to_pylist() == list(range(1_200_000))
+    assert len(set(table["stream"].to_pylist())) == 20
+
+
+def test_what_stops_the_encoder_reaches_the_reader_and_leaves_no_file(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with SignalWriter(tmp_path / "data", _TAG) as writer:
+            writer.add("s", _batch([1]))
+            (tmp_path / "data").write_text("a file in the folder's place")
+            writer.finish()
+
+    with pytest.raises(OSError, match="data"):
+        interrupted()
+    assert not list(tmp_path.rglob("*.parquet"))
 
 
 def test_a_block_that_fails_leaves_no_file(tmp_path: Path) -> None:
     def interrupted() -> None:
         with SignalWriter(tmp_path, _TAG) as writer:
-            writer.add("s", _batch(list(range(300_000))))
+            for _ in range(40):
+                writer.add("s", _batch(list(range(65_536))))
+            deadline = time.monotonic() + 30
+            while not list(tmp_path.rglob("*.parquet")) and time.monotonic() < deadline:
+                time.sleep(0.01)
             assert list(tmp_path.rglob("*.parquet"))
             raise RuntimeError("planted")
 
