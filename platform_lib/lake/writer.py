@@ -271,7 +271,7 @@ def _fragment_json(fragment: lance.fragment.FragmentMetadata) -> str:
 
 
 def _open_parquet(path: Path) -> pq.ParquetWriter:
-    # Measured, ADR 0011: numbers gain nothing by dictionaries here, statistics of lists tell nothing, and lz4 is
+    # Measured, ADR 0010: numbers gain nothing by dictionaries here, statistics of lists tell nothing, and lz4 is
     # written a third faster than zstd-1.
     return pq.ParquetWriter(
         path,
