@@ -19,7 +19,7 @@ from typer.main import get_command as typer_command
 
 from platform_lib.code_digest import OWN_PACKAGES
 from platform_lib.console import OUT, print_error
-from platform_lib.errors import MissingPartError, OutputError, PlatformError, UsageError
+from platform_lib.errors import MissingPartError, OutputError, PlatformError, StoppedError, UsageError
 from platform_lib.options import refuse_empty_values
 from platform_lib.processes import obey_parent
 from platform_lib.refusals import refused_by_system
@@ -205,10 +205,6 @@ def _root(
     )
 
 
-_INTERRUPTED_STATUS = 130
-"""What shells call a program that Ctrl-C ended: 128 and SIGINT's number."""
-
-
 def main() -> None:
     """Run the command line; a refusal ends with status 1 and one clear message, never a traceback."""
     obey_parent()
@@ -245,11 +241,11 @@ def run(arguments: list[str]) -> int:
     except Exception as error:  # the one broad catch: every error ends here, said in one form
         if not {"-v", "--verbose"}.isdisjoint(arguments):
             traceback.print_exc()
-        print_error(_explain(error, command, where=where), as_json=as_json)
-        raise SystemExit(2 if isinstance(error, UsageError) else 1) from error
-    if ended == _INTERRUPTED_STATUS and command != "ingest":  # which counts its files before it says so
-        remedy = "run the same command again: what was finished stays, and it goes on from there"
-        print_error(PlatformError("interrupted", where=where, remedy=remedy), as_json=as_json)
+        explained = _explain(error, command, where=where)
+        print_error(explained, as_json=as_json)
+        raise SystemExit(explained.exit_status) from error
+    if ended == StoppedError.exit_status:  # Typer's answer to Ctrl-C, where the command had none of its own
+        print_error(StoppedError("interrupted").completed(where=where), as_json=as_json)
     return ended if isinstance(ended, int) else 0
 
 

@@ -15,9 +15,11 @@ class PlatformError(Exception):
 
     Attributes:
         usual_remedy: What mends most errors of this kind, said where whoever raised one knew nothing better.
+        exit_status: What a command that ends by it leaves to the shell.
     """
 
     usual_remedy: ClassVar[str] = "see `drivetrain doctor`; `drivetrain --verbose ...` shows where it happened"
+    exit_status: ClassVar[int] = 1
 
     def __init__(self, what: str, *, where: object | None = None, remedy: str | None = None) -> None:
         self.what = what
@@ -56,6 +58,15 @@ class UnsupportedLog(PlatformError):  # noqa: N818 - a stable public name
 
 class UsageError(PlatformError):
     """A command line that says what no command takes: an unknown option, a missing argument, an empty value."""
+
+    exit_status: ClassVar[int] = 2
+
+
+class StoppedError(PlatformError):
+    """Ctrl-C."""
+
+    usual_remedy: ClassVar[str] = "run the same command again: what was finished stays, and it goes on from there"
+    exit_status: ClassVar[int] = 130  # as shells have it: 128 and SIGINT's number
 
 
 class OutputError(PlatformError):

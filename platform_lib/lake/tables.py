@@ -7,14 +7,17 @@ import pyarrow as pa
 SCHEMA_VERSION = 2
 """Changes whenever the same log rows would become other lake rows; part of what the lake knows a file by."""
 
+_NAMES: list[tuple[str, pa.DataType]] = [
+    ("ingest_id", pa.int64()),
+    ("drive_id", pa.string()),
+    ("file_sha256", pa.string()),
+    ("stream", pa.string()),
+    ("signal", pa.string()),
+    ("unit", pa.string()),
+]
 SIGNAL_SCHEMA: pa.Schema = pa.schema(
     [
-        ("ingest_id", pa.int64()),
-        ("drive_id", pa.string()),
-        ("file_sha256", pa.string()),
-        ("stream", pa.string()),
-        ("signal", pa.string()),
-        ("unit", pa.string()),
+        *_NAMES,
         ("timestamp_ns", pa.int64()),
         ("value", pa.float64()),
         ("text", pa.string()),
@@ -40,12 +43,7 @@ VALUE_LISTS: dict[pa.DataType, str] = {
 
 PACKED_SCHEMA: pa.Schema = pa.schema(
     [
-        ("ingest_id", pa.int64()),
-        ("drive_id", pa.string()),
-        ("file_sha256", pa.string()),
-        ("stream", pa.string()),
-        ("signal", pa.string()),
-        ("unit", pa.string()),
+        *_NAMES,
         ("type", pa.string()),
         ("chunk", pa.int32()),
         ("rows", pa.int32()),

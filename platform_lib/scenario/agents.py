@@ -11,7 +11,8 @@ from platform_lib.scenario.scene import Pedestrian, Scene, TrafficLight, Vehicle
 CROSSING_DEPTH_M = 9.0
 """From one stop line to the other one, with the crossing between them."""
 
-_ACCEL_MIN_MPS2 = -6.5
+ACCEL_MIN_MPS2 = -6.5
+"""What tyres hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +82,7 @@ def idm_accel_mps2(v_mps: float, wanted_mps: float, gap_m: float, lead_mps: floa
     closing = v_mps * (v_mps - lead_mps) / (2.0 * math.sqrt(idm.accel_mps2 * idm.brake_mps2))
     desired = idm.standstill_m + max(0.0, v_mps * idm.headway_s + closing)
     accel = idm.accel_mps2 * (free - (desired / max(gap_m, 0.3)) ** 2)
-    return min(max(accel, _ACCEL_MIN_MPS2), idm.accel_mps2)
+    return min(max(accel, ACCEL_MIN_MPS2), idm.accel_mps2)
 
 
 def hindrances(me: Mover, movers: tuple[Mover, ...], scene: Scene, time_s: float) -> list[tuple[float, float]]:
@@ -128,12 +129,16 @@ def _pedestrian_gap_m(me: Mover, person: Pedestrian, time_s: float) -> float | N
     return max(gap, 0.0)
 
 
+def free_speed_mps(me: Mover, wanted_mps: float, scene: Scene) -> float:
+    """Return the speed that a careful driver would drive with nobody ahead: the wanted one, slower in bends."""
+    return min(wanted_mps, curve_speed_mps(scene.road, me.s_m, 6.0 + 1.2 * me.v_mps, me.direction))
+
+
 def wanted_accel_mps2(
     me: Mover, wanted_mps: float, movers: tuple[Mover, ...], scene: Scene, time_s: float, idm: IdmParameters = IDM
 ) -> float:
     """Return the acceleration of a careful driver: the strictest answer to everything ahead, slower in bends."""
-    ahead_m = 6.0 + 1.2 * me.v_mps
-    wanted = min(wanted_mps, curve_speed_mps(scene.road, me.s_m, ahead_m, me.direction))
+    wanted = free_speed_mps(me, wanted_mps, scene)
     gaps = hindrances(me, movers, scene, time_s) or [(math.inf, 0.0)]
     return min(idm_accel_mps2(me.v_mps, wanted, gap, lead, idm) for gap, lead in gaps)
 

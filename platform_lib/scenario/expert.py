@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import math
 
-from platform_lib.scenario.agents import Mover, hindrances, idm_accel_mps2
+from platform_lib.scenario.agents import ACCEL_MIN_MPS2, Mover, free_speed_mps, hindrances, idm_accel_mps2
 from platform_lib.scenario.model import EGO_CENTRE_AHEAD_M, WHEELBASE_M, EgoState
 from platform_lib.scenario.road import LANE_OFFSETS_M
-from platform_lib.scenario.scene import Scene, curve_speed_mps
+from platform_lib.scenario.scene import Scene
 
 REACTION_S = 0.7
 """From seeing to braking or setting off, for what a driver expects.
@@ -48,7 +48,7 @@ def decided_accel_mps2(me: Mover, scene: Scene, movers: tuple[Mover, ...], time_
         movers: Everyone else.
         time_s: Time since the drive began.
     """
-    wanted = min(scene.cruise_mps, curve_speed_mps(scene.road, me.s_m, 6.0 + 1.2 * me.v_mps, me.direction))
+    wanted = free_speed_mps(me, scene.cruise_mps, scene)
     answers = [idm_accel_mps2(me.v_mps, wanted, math.inf, 0.0)]
     for gap, speed in hindrances(me, movers, scene, time_s):
         stands = speed < 0.5
@@ -63,7 +63,7 @@ def _stop_accel_mps2(v_mps: float, gap_m: float, *, free: float) -> float:
     needed = v_mps**2 / (2.0 * max(gap_m - _ROOM_M, 0.4))
     low, high = _DUE_MPS2
     share = 1.0 if gap_m < _LAST_M else min(max((needed - low) / (high - low), 0.0), 1.0)
-    return max((1.0 - share) * free - share * 1.05 * needed, -6.5)
+    return max((1.0 - share) * free - share * 1.05 * needed, ACCEL_MIN_MPS2)
 
 
 def pure_pursuit_rad(ego: EgoState, me: Mover, scene: Scene) -> float:

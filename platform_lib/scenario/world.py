@@ -36,6 +36,7 @@ PEDESTRIAN_HEIGHT_M = 1.75
 OFFROAD_TOLERANCE_M = 0.3
 
 _REFLEX_MPS2 = -3.5
+_PENDING = round(REACTION_S / STEP_S) + 1
 _CHECK_EVERY = 5
 _NEAR_M = 15.0
 
@@ -65,9 +66,7 @@ class World:
         self._vehicles = [agents.VehicleState(item, item.s_m, item.d_m, item.v_mps) for item in start.vehicles]
         self._history = deque([self._history_row()] * HISTORY_STEPS, maxlen=HISTORY_STEPS)
         # What the expert decided and has not carried out yet, oldest first.
-        self._decisions = deque(
-            [self._decide()] * (round(REACTION_S / STEP_S) + 1), maxlen=round(REACTION_S / STEP_S) + 1
-        )
+        self._decisions = deque([self._decide()] * _PENDING, maxlen=_PENDING)
         self._renderer: Renderer | None = None
 
     @property

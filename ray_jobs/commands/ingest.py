@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 
 from platform_lib.console import OUT, plain_line, print_error, print_json, progress
-from platform_lib.errors import PlatformError
+from platform_lib.errors import StoppedError
 from platform_lib.home import open_home
 from platform_lib.options import HomeOption, JsonOption
 from ray_jobs.ingest import IngestReport, Progress
@@ -61,7 +61,9 @@ def ingest(
                 cpus=jobs,
                 on_progress=advance,
             )
-        except (KeyboardInterrupt, SystemExit):  # Ctrl-C; SIGTERM and SIGHUP
+        except KeyboardInterrupt as error:
+            raise _interrupted(now) from error
+        except SystemExit:  # SIGTERM and SIGHUP, which have a status of their own
             print_error(_interrupted(now), as_json=as_json)
             raise
     if as_json:
@@ -72,8 +74,8 @@ def ingest(
         raise typer.Exit(1)
 
 
-def _interrupted(now: Progress) -> PlatformError:
-    return PlatformError(
+def _interrupted(now: Progress) -> StoppedError:
+    return StoppedError(
         f"interrupted: {now.done} of {now.total or 'an unknown number of'} files were done, and stay",
         where="drivetrain ingest",
         remedy="run the same command again: it goes on where this one ended",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from evaluation_reports import report_of
+
 from platform_lib.demo import charts
 from platform_lib.evidence import EvaluationReport, Interval, MetricsRow
 
@@ -16,17 +18,7 @@ CURVES = {
 def report(*planners: str) -> EvaluationReport:
     metrics = {"ade_m": Interval(value=1.0, low=0.5, high=1.5)}
     rows = tuple(MetricsRow(planner=name, slice="night", n=12, drives=3, metrics=metrics) for name in planners)
-    return EvaluationReport(
-        model_name="m",
-        weights_sha256="0",
-        dataset_sha256="0",
-        split="test",
-        scorer_version="1",
-        scorer_sha256="0",
-        seeds=(1,),
-        open_loop=rows,
-        closed_loop=(),
-    )
+    return report_of(*rows)
 
 
 def drawn() -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from evaluation_reports import report_of
+
 from platform_lib.demo.evidence_tables import IntervalCell, bytes_text, interval_cell, ladder_rows, slice_rows
-from platform_lib.evidence import EvaluationReport, Interval, MetricsRow, ParityRung
+from platform_lib.evidence import Interval, MetricsRow, ParityRung
 
 
 def row(planner: str, ade: float | None) -> MetricsRow:
@@ -13,38 +15,24 @@ def row(planner: str, ade: float | None) -> MetricsRow:
     return MetricsRow(planner=planner, slice="all", n=10, drives=2, metrics=metrics)
 
 
-def report(*rows: MetricsRow) -> EvaluationReport:
-    return EvaluationReport(
-        model_name="m",
-        weights_sha256="0",
-        dataset_sha256="0",
-        split="test",
-        scorer_version="1",
-        scorer_sha256="0",
-        seeds=(1,),
-        open_loop=rows,
-        closed_loop=(),
-    )
-
-
 def test_the_smallest_error_is_marked_best():
-    cells = slice_rows(report(row("camera", 0.5), row("ego_only", 0.9)), None)[0].cells
+    cells = slice_rows(report_of(row("camera", 0.5), row("ego_only", 0.9)), None)[0].cells
     assert [cell.best for cell in cells[:2]] == [True, False]
     assert cells[0].text == "0.50 / 1.00"
 
 
 def test_equal_figures_have_no_winner():
-    cells = slice_rows(report(row("camera", 0.5), row("ego_only", 0.5)), None)[0].cells
+    cells = slice_rows(report_of(row("camera", 0.5), row("ego_only", 0.5)), None)[0].cells
     assert not any(cell.best for cell in cells)
 
 
 def test_figures_that_read_the_same_win_together():
-    cells = slice_rows(report(row("camera", 0.501), row("w8mixed", 0.499), row("ego_only", 0.9)), None)[0].cells
+    cells = slice_rows(report_of(row("camera", 0.501), row("w8mixed", 0.499), row("ego_only", 0.9)), None)[0].cells
     assert [cell.best for cell in cells[:3]] == [True, True, False]
 
 
 def test_what_was_not_measured_says_so_and_never_wins():
-    cells = slice_rows(report(row("camera", None), row("ego_only", 0.9)), None)[0].cells
+    cells = slice_rows(report_of(row("camera", None), row("ego_only", 0.9)), None)[0].cells
     assert cells[0].text == "not measured"
     assert not cells[0].best
 
