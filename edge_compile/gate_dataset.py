@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from pydantic import ValidationError
+from pydantic import JsonValue, ValidationError
 
 from platform_lib.datasets.splits import SplitProof
+from platform_lib.evidence import BlurRecall
 from platform_lib.manifest import Manifest
 
-PROOF = "split_proof"
+PROOF, BLUR = "split_proof", "blur"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +21,14 @@ class DatasetFacts:
     Attributes:
         digests: Every digest by which evidence may name the dataset: its step's and its outputs'.
         proof: The split proof; None if the manifest carries none that can be read.
+        blur_configs: Digests of the configurations that its blurred samples were blurred by.
+        blur_recall: What was measured of one of them; None if nothing was, or it cannot be read.
     """
 
     digests: frozenset[str]
     proof: SplitProof | None
+    blur_configs: frozenset[str] = frozenset()
+    blur_recall: BlurRecall | None = None
 
     @property
     def pii_states(self) -> dict[str, int]:
@@ -41,4 +47,16 @@ def dataset_facts(manifest: Manifest) -> DatasetFacts:
         proof = SplitProof.model_validate(manifest.metrics[PROOF]) if PROOF in manifest.metrics else None
     except ValidationError:
         proof = None
-    return DatasetFacts(digests=digests, proof=proof)
+    told = manifest.metrics.get(BLUR)
+    blur: Mapping[str, JsonValue] = told if isinstance(told, dict) else {}
+    configs = blur.get("config_sha256")
+    try:
+        recall = BlurRecall.model_validate(blur["recall"]) if blur.get("recall") else None
+    except ValidationError:
+        recall = None
+    return DatasetFacts(
+        digests=digests,
+        proof=proof,
+        blur_configs=frozenset(map(str, configs if isinstance(configs, list) else ())),
+        blur_recall=recall,
+    )

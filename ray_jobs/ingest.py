@@ -27,6 +27,7 @@ from typing import Any
 import ray
 
 from platform_lib.catalog.coherence import doubt
+from platform_lib.catalog.erasures import Erasures, refusal_of
 from platform_lib.catalog.model import FileKey, FoundFile, IngestRecord, Refusal
 from platform_lib.errors import ConfigError, CorruptLog, HomeBusyError, PlatformError, UnsupportedLog
 from platform_lib.home import Home
@@ -161,7 +162,8 @@ def ingest(
         lake.store.create()
         _sweep(lake)
         contents, unreadable = _digest(paths, options_sha256, cpus)
-        lake.catalog.note_files([item.found for item in contents])
+        erased = Erasures(lake.catalog.engine).erased_files()
+        lake.catalog.note_files([item.found for item in contents if item.found.key.file_sha256 not in erased])
         before = lake.version()
         todo, refused_before = _plan(lake, contents, options)
         tally = _Tally(total=len(todo) + len(refused_before), refused=refused_before)
@@ -268,10 +270,14 @@ def _plan(
     """Return what has to be read, and what was refused before and would be again."""
     committed = lake.catalog.committed()
     refused = {item.refusal.key.file_sha256: item.refusal for item in lake.catalog.quarantined()}
+    erased = Erasures(lake.catalog.engine).erased_files()
     todo: list[_Content] = []
     known: list[tuple[str, Refusal]] = []
     for item in contents:
         key = item.found.key
+        if key.file_sha256 in erased:
+            known.append((str(item.path), refusal_of(erased[key.file_sha256], key)))
+            continue
         taken, refusal = committed.get(key.file_sha256), refused.get(key.file_sha256)
         if taken is not None and _answers(taken.key, key, options):
             continue

@@ -31,13 +31,14 @@ from platform_lib.catalog.schema import (
     COMMITS,
     DRIVES,
     EDGES,
+    ERASED_FILES,
     FILE_PATHS,
     FILES,
     INGESTS,
     QUARANTINE,
     STREAMS,
 )
-from platform_lib.errors import HomeError
+from platform_lib.errors import ContractError, HomeError
 
 _COMMIT_LOCK = 0x6472_6976_6574_7262  # any constant of ours
 _IDENTITY_LABELS = frozenset({"vehicle", "session", "pii_state"})
@@ -72,6 +73,11 @@ class Catalog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def engine(self) -> Engine:
+        """The database, for the catalogue's other modules."""
+        return self._engine
 
     def close(self) -> None:
         """Give the connections back."""
@@ -158,9 +164,21 @@ class Catalog:
             connection.execute(postgresql.insert(FILE_PATHS).on_conflict_do_nothing(), paths)
 
     def begin(self, keys: Sequence[FileKey]) -> list[int]:
-        """Open one ingest for each file, before a byte is written; return the ids in the same order."""
+        """Open one ingest for each file, before a byte is written; return the ids in the same order.
+
+        Raises:
+            ContractError: A content was erased, and is not taken in again by any way.
+        """
         if not keys:
             return []
+        with self._engine.connect() as connection:
+            named = ERASED_FILES.c.file_sha256.in_([key.file_sha256 for key in keys])
+            if (erased := connection.execute(select(ERASED_FILES).where(named)).first()) is not None:
+                raise ContractError(
+                    f"this content was erased (erasure {erased.erasure_id}), and is not taken in again",
+                    where=erased.file_sha256,
+                    remedy="leave it out",
+                )
         statement = insert(INGESTS).returning(INGESTS.c.ingest_id, sort_by_parameter_order=True)
         with self._engine.begin() as connection:
             rows = [{"state": "started", **_key_columns(key)} for key in keys]

@@ -79,7 +79,7 @@ def write_shard(lake: Lake, drive: Drive, rules: SampleRules, folder: Path) -> S
         counts = ", ".join(f"{reason} {count}" for reason, count in samples.dropped.items()) or "no frames"
         return SkippedDrive(drive.drive_id, f"no frame became a sample: {counts}")
     streams = loaded.streams
-    return write_samples(samples, loaded.images, folder, files=streams.file_sha256, labels=streams.labels)
+    return write_samples(samples, loaded.images.data, folder, files=streams.file_sha256, labels=streams.labels)
 
 
 def write_samples(

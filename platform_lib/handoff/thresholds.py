@@ -83,10 +83,21 @@ class Parity(_Strict):
     device_rung: RungFloor
 
 
+class Privacy(_Strict):
+    """What a blur has to reach where a dataset has blurred samples.
+
+    Attributes:
+        min_blur_recall: Kind (``face``, ``plate``) -> the least lower bound of its recall.
+    """
+
+    min_blur_recall: dict[str, Rate] = Field(min_length=1)
+
+
 class Thresholds(_Strict):
-    """All written thresholds of one product: ``thresholds.yaml``."""
+    """All written thresholds of one product: ``thresholds.yaml``; without `privacy` no blurred dataset passes."""
 
     schema_version: Literal[1]
     float_model: FloatModel
     compression: Compression
     parity: Parity
+    privacy: Privacy | None = None

@@ -37,8 +37,9 @@ from platform_lib.catalog.model import LakeHead
 from platform_lib.errors import HomeError
 from platform_lib.home import Home
 from platform_lib.lake.durable import DurableFileIO, files_below, fsync_files, make_folder
-from platform_lib.lake.tables import SAMPLE_SCHEMA, TIMES, VALUE_LISTS
+from platform_lib.lake.tables import BLURRED_NAME, RAW_NAME, SAMPLE_SCHEMA, TIMES, VALUE_LISTS
 from platform_lib.lake.writer import WrittenFiles
+from platform_lib.privacy.zone import BLURRED_SCHEMA, RAW_SCHEMA, FrameStore, drop_uncommitted
 from platform_lib.storage import fsync_path
 
 logger = logging.getLogger(__name__)
@@ -109,6 +110,8 @@ class Store:
             )
         self.signals_folder = home.lake / "signals"
         self.samples_uri = home.lake / "samples.lance"
+        self.raw = FrameStore(home.lake / RAW_NAME, RAW_SCHEMA, "ingest_id")
+        self.blurred = FrameStore(home.lake / BLURRED_NAME, BLURRED_SCHEMA, "blur_id")
         self._home = home
         self.database_uri = uri
         self._iceberg = SqlCatalog("drivetrain", uri=uri, warehouse=str(home.lake), **{"py-io-impl": _FILE_IO})
@@ -164,6 +167,7 @@ class Store:
             },
         )
         self._table()
+        self.raw.create()
         if not _is_lance(self.samples_uri):
             with self._samples_on_disk():
                 lance.write_dataset(pa.Table.from_batches([], SAMPLE_SCHEMA), str(self.samples_uri), mode="create")
@@ -195,6 +199,7 @@ class Store:
         """Add written files to both stores: Iceberg first, then Lance. Visible only once the catalogue says so."""
         table = self._table()
         files = [path for item in written for path in item.signals]
+        self.raw.append([text for item in written for text in item.raw_fragments])
         if files:
             table.add_files(files, check_duplicate_files=False)  # their names hold a fresh random token
         fragments = [lance.fragment.FragmentMetadata.from_json(text) for item in written for text in item.fragments]
@@ -216,7 +221,12 @@ class Store:
             with self._samples_on_disk():
                 store.delete(named)
         self._collect_garbage(table, store)
+        self.raw.drop(ingest_ids)
         return _head(table, store)
+
+    def signal_table(self) -> Table:
+        """Open the signal table at its newest version, seen or not."""
+        return self._table()
 
     @contextmanager
     def _samples_on_disk(self) -> Iterator[None]:
@@ -235,14 +245,7 @@ class Store:
             if str(path) not in known:
                 logger.info("file=%s was never committed; removed", path)
                 path.unlink()
-        kept: set[str] = set()
-        for version in store.versions():
-            for fragment in store.checkout_version(version["version"]).get_fragments():
-                kept.update(file.path for file in fragment.metadata.files)
-        for path in (self.samples_uri / "data").glob("*.lance"):
-            if path.name not in kept:
-                logger.info("file=%s was never committed; removed", path)
-                path.unlink()
+        drop_uncommitted(store, self.samples_uri)
 
     def _table(self) -> Table:
         try:

@@ -61,10 +61,12 @@ class WrittenFiles:
     Attributes:
         signals: Absolute paths of Parquet files.
         fragments: Lance fragments' metadata, each as JSON.
+        raw_fragments: The same of frames that have to be blurred first, for the store of raw frames.
     """
 
     signals: tuple[str, ...]
     fragments: tuple[str, ...]
+    raw_fragments: tuple[str, ...] = ()
 
 
 class SignalWriter:
@@ -211,13 +213,18 @@ def write_samples(uri: Path, batches: Iterator[pa.RecordBatch]) -> tuple[str, ..
         uri: The sample store.
         batches: Rows of `SAMPLE_SCHEMA`. What it raises reaches the caller as it was raised.
     """
+    return write_rows(uri, batches, SAMPLE_SCHEMA)
+
+
+def write_rows(uri: Path, batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> tuple[str, ...]:
+    """Write rows of any schema as Lance fragments; see `write_samples`."""
     first = next(batches, None)
     if first is None:
         return ()
     guard = _Guard(first, batches)
     try:
-        reader = pa.RecordBatchReader.from_batches(SAMPLE_SCHEMA, guard)
-        fragments = lance.fragment.write_fragments(reader, str(uri), schema=SAMPLE_SCHEMA, mode="append")
+        reader = pa.RecordBatchReader.from_batches(schema, guard)
+        fragments = lance.fragment.write_fragments(reader, str(uri), schema=schema, mode="append")
     except (OSError, ValueError, RuntimeError):
         if guard.error is not None:
             raise guard.error from None  # Lance reports what its input raised as a text of its own
