@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -48,7 +49,8 @@ _KILLED_AT = {
 
 def _grep(home: Path, *pieces: bytes) -> list[str]:
     """Look for bytes in every file in the plainest way there is."""
-    return [str(path) for path in walk_files(home) if any(piece in path.read_bytes() for piece in pieces)]
+    wanted = re.compile(b"|".join(re.escape(piece) for piece in set(pieces)))
+    return [str(path) for path in walk_files(home) if wanted.search(path.read_bytes())]
 
 
 def _pictures(town: Any, drive: str) -> list[bytes]:
