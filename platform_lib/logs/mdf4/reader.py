@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from platform_lib.errors import CorruptLog, PlatformError
 from platform_lib.logs.faults import REMEDY, translated
 from platform_lib.logs.mdf4.columns import Batch, Column
 from platform_lib.logs.mdf4.frames import TIME, FrameChunk, FrameKind
+from platform_lib.logs.mdf4.numbers import Numbers
 from platform_lib.logs.mdf4.rows import Follower, RowSource
 from platform_lib.logs.model import BATCH_BYTES, BATCH_ROWS, TIMESTAMP, Window
 
@@ -99,16 +101,19 @@ class GroupReader:
         chosen = [column for column in self.columns if wanted is None or column.name in wanted]
         schema = self.schema if wanted is None else pa.schema([TIME_FIELD, *(column.field() for column in chosen)])
         with translated(self._path, f"reading group '{self.name}'"):
+            numbers = Numbers([column.number for column in chosen if column.number is not None])
             for batch, times in self._pieces(window, chosen):
-                arrays = [pa.array(times), *(self._column(column, batch) for column in chosen)]
+                values = iter(numbers(batch.records))
+                read = [None if column.number is None else next(values) for column in chosen]
+                arrays = [pa.array(times), *map(self._column, chosen, repeat(batch), read)]
                 whole = pa.RecordBatch.from_arrays(arrays, schema=schema)
                 kept = whole if window.everything else inside(whole, times, window)
                 if kept.num_rows:
                     yield kept
 
-    def _column(self, column: Column, batch: Batch) -> pa.Array:
+    def _column(self, column: Column, batch: Batch, values: Values | None = None) -> pa.Array:
         try:
-            return column.read(batch)
+            return column.read(batch, values)
         except PlatformError:
             raise
         except (ValueError, ArithmeticError, LookupError, pa.ArrowException) as error:

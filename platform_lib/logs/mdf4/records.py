@@ -34,8 +34,8 @@ class Records(Protocol):
     def matrix(self, offset: int, count: int) -> Bytes:
         """Return (rows, count) bytes of every record."""
 
-    def vector(self, offset: int, dtype: np.dtype[Any]) -> Values:
-        """Return (rows,) numbers at a byte of every record, contiguous, in the machine's byte order."""
+    def unpack(self, fields: Values, at: Values, out: Bytes) -> None:
+        """Unpack numbers into `out`, see `platform_lib.logs.mdf4.unpack`."""
 
     def slice(self, start: int, stop: int) -> Records:
         """Return some of them."""
@@ -56,14 +56,11 @@ class Rows:
         """Return (rows, count) bytes of every record."""
         return self.data[:, offset : offset + count]
 
-    def vector(self, offset: int, dtype: np.dtype[Any]) -> Values:
-        """Return (rows,) numbers at a byte of every record, contiguous, in the machine's byte order."""
-        count, size = self.data.shape
-        if not count:
-            return np.empty(0, dtype.newbyteorder("="))
-        strided: Values = np.ndarray((count,), dtype, self.data, offset, (size,))
-        copied: Values = np.ascontiguousarray(strided, dtype.newbyteorder("="))
-        return copied
+    def unpack(self, fields: Values, at: Values, out: Bytes) -> None:
+        """Unpack numbers into `out`."""
+        from platform_lib.logs.mdf4.unpack import unpack
+
+        unpack(self.data, fields, at, out, across=1, step=self.data.shape[1], first=0, rows=self.rows)
 
     def slice(self, start: int, stop: int) -> Records:
         """Return some of them."""
@@ -72,38 +69,36 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Planes:
-    """Records stored transposed: `data` is (record bytes, rows), byte k of every record in row k."""
+    """Records stored transposed: `data` is (record bytes, all rows), contiguous, byte k of every record in row k.
+
+    Attributes:
+        data: The bytes.
+        start: The first record of these.
+        stop: One past the last.
+    """
 
     data: Bytes
+    start: int
+    stop: int
 
     @property
     def rows(self) -> int:
         """How many."""
-        return int(self.data.shape[1])
+        return self.stop - self.start
 
     def matrix(self, offset: int, count: int) -> Bytes:
         """Return (rows, count) bytes of every record."""
-        return np.ascontiguousarray(self.data[offset : offset + count].T)
+        return np.ascontiguousarray(self.data[offset : offset + count, self.start : self.stop].T)
 
-    def vector(self, offset: int, dtype: np.dtype[Any]) -> Values:
-        """Return (rows,) numbers at a byte of every record, contiguous, in the machine's byte order."""
-        planes = self.data[offset : offset + dtype.itemsize]
-        if dtype.itemsize == 1:
-            plane: Values = planes[0].view(dtype)
-            return plane
-        if dtype.byteorder == ">":
-            planes = planes[::-1]
-        if dtype.itemsize > 8:
-            joined: Values = np.ascontiguousarray(planes.T).view(dtype.newbyteorder("<")).reshape(-1)
-            return joined
-        from platform_lib.logs.mdf4.kernels import weave
+    def unpack(self, fields: Values, at: Values, out: Bytes) -> None:
+        """Unpack numbers into `out`."""
+        from platform_lib.logs.mdf4.unpack import unpack
 
-        woven: Values = weave(planes).view(dtype.newbyteorder("="))
-        return woven
+        unpack(self.data, fields, at, out, across=self.data.shape[1], step=1, first=self.start, rows=self.rows)
 
     def slice(self, start: int, stop: int) -> Records:
         """Return some of them."""
-        return Planes(self.data[:, start:stop])
+        return Planes(self.data, self.start + start, min(self.start + stop, self.stop))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +149,7 @@ class RecordStream:
             left -= data.size
             whole = columns == size and not held and data.size % size == 0
             if whole and (data.size >= _LEAST_PLANES_BYTES or not left):
-                yield Planes(data.reshape(size, -1))
+                yield Planes(data.reshape(size, -1), 0, data.size // size)
                 continue
             held.append(in_order(data, columns))
             held_bytes += data.size
