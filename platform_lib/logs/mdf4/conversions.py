@@ -9,6 +9,7 @@ Source: ASAM MDF 4.2, CC block, cc_type 0 to 11.
 from __future__ import annotations
 
 import itertools
+import threading
 from collections.abc import Callable, Iterator
 from enum import IntEnum
 from typing import Any
@@ -25,7 +26,7 @@ Values = npt.NDArray[Any]
 Scalar = int | float | str
 _LOOKUP_BITS = 16  # raw types this wide or less are converted to text through a table of all their values
 _MOST_WORDS = 1 << 16
-_SLACK_BYTES = 7  # after the words, so that the last one can be read by eights
+_SLACK_BYTES = 8  # after the words, so that the last one can be read by eights
 
 
 class Rule(IntEnum):
@@ -208,7 +209,7 @@ def _range_to_value(conversion: Conversion) -> Callable[[Values], Values]:
 
 
 class ToText:
-    """A conversion whose column is text. Each distinct value's text is made once."""
+    """A conversion whose column is text. Each distinct value's text is made once. Several threads may use it."""
 
     def __init__(self, conversion: Conversion) -> None:
         """Check the conversion.
@@ -217,6 +218,7 @@ class ToText:
             ConversionError: It is not evaluated.
         """
         self._word = scalar_text(conversion)
+        self._lock = threading.Lock()
         self._forget()
 
     def _forget(self) -> None:
@@ -227,10 +229,11 @@ class ToText:
 
     def __call__(self, values: Values, mask: Values | None) -> pa.Array:
         """Return (N,) texts of (N,) raw numbers; null where `mask`. All numbers are of one type."""
-        if len(self._known) > _MOST_WORDS:
-            self._forget()
         narrow = values.dtype.kind in "ui" and values.dtype.itemsize * 8 <= _LOOKUP_BITS
-        offsets, text = self._looked_up(values) if narrow else self._searched(values)
+        with self._lock:
+            if len(self._known) > _MOST_WORDS:
+                self._forget()
+            offsets, text = self._looked_up(values) if narrow else self._searched(values)
         validity = None if mask is None else pa.py_buffer(np.packbits(~mask, bitorder="little"))
         buffers = [validity, pa.py_buffer(offsets), pa.py_buffer(text)]
         return pa.Array.from_buffers(pa.string(), values.size, buffers)
@@ -263,7 +266,9 @@ class ToText:
         try:
             return spell(patterns, self._codes, self._bounds, self._words)
         except MissingWord:
-            met = np.unique(patterns)
+            seen = np.zeros(self._codes.size, bool)
+            seen[patterns] = True
+            met = np.flatnonzero(seen).astype(patterns.dtype)
             self._codes[met] = self._learn(met.view(values.dtype).tolist())
         return spell(patterns, self._codes, self._bounds, self._words)
 

@@ -43,7 +43,7 @@ def spell(choices: Values, codes: Values, bounds: Values, words: Bytes) -> tuple
         choices: (N,) places in `codes`.
         codes: (K,) int32, each the number of a word, -1 for none.
         bounds: (W + 1,) int64, where each word starts in `words`, and where the last one ends.
-        words: Their bytes, and seven more.
+        words: Their bytes, and eight more.
 
     Returns:
         (N + 1,) int32, where each starts and where the last one ends, and their bytes.
@@ -58,7 +58,7 @@ def spell(choices: Values, codes: Values, bounds: Values, words: Bytes) -> tuple
         raise MissingWord
     if size > _MOST_TEXT_BYTES:
         raise OverflowError(f"more than {_MOST_TEXT_BYTES} bytes of text in one batch")
-    out = np.empty(size + _EIGHT.itemsize - 1, np.uint8)
+    out = np.empty(size + _EIGHT.itemsize, np.uint8)
     _spell(choices, codes, bounds, _eights(words), offsets, _eights(out))
     return offsets, out[:size]
 
@@ -71,7 +71,7 @@ def _eights(data: Bytes) -> Values:
 
 @compiled
 def _measure(choices: Values, codes: Values, bounds: Values, offsets: Values) -> int:
-    size = 0
+    size: int = 0
     offsets[0] = 0
     for row in range(choices.size):
         code = codes[choices[row]]
@@ -87,10 +87,12 @@ def _measure(choices: Values, codes: Values, bounds: Values, offsets: Values) ->
 @compiled
 def _spell(choices: Values, codes: Values, bounds: Values, words: Values, offsets: Values, out: Values) -> None:
     for row in range(choices.size):
-        code = codes[choices[row]]
-        begin, to = bounds[code], offsets[row]
-        for at in range(0, bounds[code + 1] - begin, 8):  # what is written past a word, the next one overwrites
-            out[to + at].value = words[begin + at].value
+        code, to = codes[choices[row]], offsets[row]
+        begin, end = bounds[code], bounds[code + 1]
+        out[to].value = words[begin].value  # what is written past a word, the next one overwrites
+        while begin + 8 < end:
+            begin, to = begin + 8, to + 8
+            out[to].value = words[begin].value
 
 
 BROKEN, UNKNOWN = 1, 2

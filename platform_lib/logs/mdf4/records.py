@@ -20,6 +20,7 @@ from platform_lib.logs.model import BATCH_ROWS
 
 Bytes = npt.NDArray[np.uint8]
 Values = npt.NDArray[Any]
+_AHEAD_BYTES = 48 << 20
 _LEAST_PLANES_BYTES = 256 << 10  # smaller transposed pieces are joined with their neighbours
 _LEAST_JOINED_BYTES = 1 << 20  # so are other pieces smaller than this
 
@@ -60,7 +61,7 @@ class Rows:
         """Unpack numbers into `out`."""
         from platform_lib.logs.mdf4.unpack import unpack
 
-        unpack(self.data, fields, at, out, across=1, step=self.data.shape[1], first=0, rows=self.rows)
+        unpack(self.data, fields, at, out, planes=False, first=0, rows=self.rows)
 
     def slice(self, start: int, stop: int) -> Records:
         """Return some of them."""
@@ -94,7 +95,7 @@ class Planes:
         """Unpack numbers into `out`."""
         from platform_lib.logs.mdf4.unpack import unpack
 
-        unpack(self.data, fields, at, out, across=self.data.shape[1], step=1, first=self.start, rows=self.rows)
+        unpack(self.data, fields, at, out, planes=True, first=self.start, rows=self.rows)
 
     def slice(self, start: int, stop: int) -> Records:
         """Return some of them."""
@@ -190,7 +191,7 @@ class RecordStream:
     def _split(self, tasks: list[_Piece]) -> Iterator[_Piece | tuple[Bytes, int]]:
         """Inflate ahead what is small enough to be held; hand back what is not."""
         if not any(is_large(task.fragment) for task in tasks):
-            yield from self._pipeline.run(tasks, self._inflate, lambda task: task.fragment.size_bytes)
+            yield from self._pipeline.run(tasks, self._inflate, lambda task: task.fragment.size_bytes, _AHEAD_BYTES)
             return
         for task in tasks:
             yield task if is_large(task.fragment) else self._inflate(task)

@@ -21,25 +21,28 @@ _TILE_BYTES = 32 << 10
 _WINDOW = np.dtype([("value", "<u8")])
 
 
-def unpack(
-    data: Bytes, fields: Values, at: Values, out: Bytes, *, across: int, step: int, first: int, rows: int
-) -> None:
+def unpack(data: Bytes, fields: Values, at: Values, out: Bytes, *, planes: bool, first: int, rows: int) -> None:
     """Unpack numbers of records.
 
     Args:
-        data: The records, contiguous.
-        fields: (F,) of `platform_lib.logs.mdf4.numbers.FIELD`, all inside the record.
+        data: The records, contiguous: (N, record bytes), as planes (record bytes, N).
+        fields: (F,) of `platform_lib.logs.mdf4.numbers.FIELD`.
         at: (F,) where the values of each start in `out`, counted in values of its size.
         out: Takes them.
-        across: From one byte of a record to its next.
-        step: From a byte of one record to the same of the next.
+        planes: Whether byte k of every record is in row k.
         first: The first wanted record.
         rows: How many.
+
+    Raises:
+        IndexError: A number lies past the end of its record.
     """
+    size, across, step = (data.shape[0], data.shape[1], 1) if planes else (data.shape[1], 1, data.shape[1])
+    if int((fields["byte"] + fields["count"]).max()) > size:
+        raise IndexError("a number lies past the end of its record")
     flat = data.reshape(-1)
     # The eight bytes at every byte: in a structure, so that they are not taken to be aligned.
     eights: Values = np.ndarray((max(0, flat.size - 7),), _WINDOW, flat, 0, (1,))
-    tile = _TILE_ROWS if step == 1 else min(_TILE_ROWS, max(64, _TILE_BYTES // step))
+    tile = _TILE_ROWS if planes else min(_TILE_ROWS, max(64, _TILE_BYTES // step))
     typed = [out.view(kind) for kind in (np.uint8, np.uint16, np.uint32, np.uint64, np.float32, np.float64)]
     _unpack(_read_only(flat), _read_only(eights), across, step, first, rows, tile, fields, at, *typed)
 
@@ -118,22 +121,20 @@ def _join(data: Bytes, begin: int, across: int, step: int, first: int, count: in
         lowest, across = lowest + (field.count - 1) * across, -across
     raw[first:count] = 0
     for at in range(field.count):
-        byte, shift = np.uint64(lowest + at * across), 8 * at - field.shift
-        if shift < 0:
-            _add(data, byte, step, raw[first:count], 0, -shift)
-        else:
-            _add(data, byte, step, raw[first:count], shift, 0)
+        shift = 8 * at - field.shift
+        _add(data, np.uint64(lowest + at * across), np.uint64(step), raw[first:count], max(0, shift), max(0, -shift))
 
 
 @compiled
-def _add(data: Bytes, byte: int, step: int, raw: Values, left: int, right: int) -> None:
-    left, right = np.uint64(left), np.uint64(right)
+def _add(data: Bytes, byte: Any, step: Any, raw: Values, left: int, right: int) -> None:
+    """Put one byte of every number in its place."""
+    up, down = np.uint64(left), np.uint64(right)
     if step == 1:
         for row in range(raw.size):
-            raw[row] |= np.uint64(data[byte + np.uint64(row)]) << left >> right
+            raw[row] |= np.uint64(data[byte + np.uint64(row)]) << up >> down
     else:
         for row in range(raw.size):
-            raw[row] |= np.uint64(data[byte + np.uint64(row) * np.uint64(step)]) << left >> right
+            raw[row] |= np.uint64(data[byte + np.uint64(row) * step]) << up >> down
 
 
 @compiled
@@ -149,7 +150,7 @@ def _cut(raw: Values, count: int, field: Any) -> None:
 
 
 @compiled
-def _convert(raw: Values, count: int, out: Values, to: int, field: Any) -> None:
+def _convert(raw: Values, count: int, out: Values, to: Any, field: Any) -> None:
     unused = np.uint64(field.unused)
     if field.signed:
         for row in range(count):
@@ -161,12 +162,12 @@ def _convert(raw: Values, count: int, out: Values, to: int, field: Any) -> None:
 
 
 @compiled
-def _put(raw: Values, count: int, out: Values, to: int) -> None:
+def _put(raw: Values, count: int, out: Values, to: Any) -> None:
     for row in range(count):
         out[to + np.uint64(row)] = raw[row]
 
 
 @compiled
-def _scale(out: Values, to: int, count: int, factor: float, offset: float) -> None:
+def _scale(out: Values, to: Any, count: int, factor: Any, offset: Any) -> None:
     for row in range(count):
         out[to + np.uint64(row)] = out[to + np.uint64(row)] * factor + offset
