@@ -1,8 +1,7 @@
 """Records -> numbers: all columns in one walk over the records, as many at a time as the first cache holds.
 
 Where the bytes of records are kept apart, one column after the other: each byte is needed once.
-Compiled; the callers have proven every index. No compiled function takes more arrays than it needs: each costs a call
-as much as some ten numbers.
+Compiled; the callers have proven every index.
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from platform_lib.logs.compiled import compiled
+from platform_lib.logs.compiled import compiled, inner
 from platform_lib.logs.mdf4.numbers import FLOAT, WHOLE
 
 Bytes = npt.NDArray[np.uint8]
@@ -93,7 +92,7 @@ def _unpack(
                     _scale(f8, to, count, field.factor, field.offset)
 
 
-@compiled
+@inner
 def _read_eights(eights: Values, byte: int, step: int, starts: Values, count: int, raw: Values, field: Any) -> int:
     """Read numbers from the eight bytes at the first of each, where there are eight; return how many there were.
 
@@ -117,31 +116,33 @@ def _read_eights(eights: Values, byte: int, step: int, starts: Values, count: in
     return count
 
 
-@compiled
+@inner
 def _join(data: Bytes, begin: int, across: int, step: int, first: int, count: int, raw: Values, field: Any) -> None:
     """Join numbers of their bytes, wherever these are, from row `first` on."""
-    lowest = begin + field.byte * across + first * step
+    lowest = begin + field.byte * across
     if field.big:
         lowest, across = lowest + (field.count - 1) * across, -across
-    raw[first:count] = 0
+    for row in range(first, count):
+        raw[np.uint64(row)] = 0
     for at in range(field.count):
         shift = 8 * at - field.shift
-        _add(data, np.uint64(lowest + at * across), np.uint64(step), raw[first:count], max(0, shift), max(0, -shift))
+        byte, up, down = np.uint64(lowest + at * across), np.uint64(max(0, shift)), np.uint64(max(0, -shift))
+        if step == 1:
+            _add(data, byte, first, count, raw, up, down)
+            continue
+        for row in range(first, count):
+            place = byte + np.uint64(row) * np.uint64(step)
+            raw[np.uint64(row)] |= np.uint64(data[place]) << up >> down
 
 
-@compiled
-def _add(data: Bytes, byte: Any, step: Any, raw: Values, left: int, right: int) -> None:
-    """Put one byte of every number in its place."""
-    up, down = np.uint64(left), np.uint64(right)
-    if step == 1:
-        for row in range(raw.size):
-            raw[row] |= np.uint64(data[byte + np.uint64(row)]) << up >> down
-    else:
-        for row in range(raw.size):
-            raw[row] |= np.uint64(data[byte + np.uint64(row) * step]) << up >> down
+@inner
+def _add(data: Bytes, byte: Any, first: int, count: int, raw: Values, up: Any, down: Any) -> None:
+    """Put one byte of every number in its place: the same byte of all records, one after the other."""
+    for row in range(first, count):
+        raw[np.uint64(row)] |= np.uint64(data[byte + np.uint64(row)]) << up >> down
 
 
-@compiled
+@inner
 def _cut(raw: Values, count: int, field: Any) -> None:
     """Cut off what is above the number; with a sign, it becomes the sign."""
     unused = np.uint64(field.unused)
@@ -153,7 +154,7 @@ def _cut(raw: Values, count: int, field: Any) -> None:
             raw[row] = raw[row] << unused >> unused
 
 
-@compiled
+@inner
 def _convert(raw: Values, count: int, out: Values, to: Any, field: Any) -> None:
     unused = np.uint64(field.unused)
     if field.signed:
@@ -165,13 +166,13 @@ def _convert(raw: Values, count: int, out: Values, to: Any, field: Any) -> None:
             out[to + np.uint64(row)] = np.float64(raw[row] << unused >> unused) * field.factor + field.offset
 
 
-@compiled
+@inner
 def _put(raw: Values, count: int, out: Values, to: Any) -> None:
     for row in range(count):
         out[to + np.uint64(row)] = raw[row]
 
 
-@compiled
+@inner
 def _scale(out: Values, to: Any, count: int, factor: Any, offset: Any) -> None:
     for row in range(count):
         out[to + np.uint64(row)] = out[to + np.uint64(row)] * factor + offset
