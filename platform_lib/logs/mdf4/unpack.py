@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from platform_lib.logs.compiled import compiled, inner
+from platform_lib.logs.compiled import compiled, inner, soon_written
 from platform_lib.logs.mdf4.numbers import FLOAT, WHOLE
 
 Bytes = npt.NDArray[np.uint8]
 Values = npt.NDArray[Any]
 _SCRATCH_ROWS = 1024
 _TILE_BYTES = 32 << 10
-_WHOLE_ROWS = 64  # of which a column of bytes fills a cache line
+_LINE_BYTES = 64
+_WHOLE_ROWS = _LINE_BYTES  # of which a column of bytes fills a cache line
 _WINDOW = np.dtype([("value", "<u8")])
 
 
@@ -70,26 +71,44 @@ def _unpack(
                 count = min(_SCRATCH_ROWS, bottom - start)
                 begin, to = (first + start) * step, np.uint64(at[number] + start)
                 done = 0
+                if across == 1 and number + 1 < fields.size:
+                    size = fields[number + 1].size
+                    _announce(u1, (at[number + 1] + start) * size, count * size)
                 if across == 1 and field.count <= 8:
                     done = _read_eights(eights, begin + field.byte, step, starts, count, raw, field)
                 if done < count:
                     _join(data, begin, across, step, done, count, raw, field)
-                if field.scaled == WHOLE:
-                    _convert(raw, count, f8, to, field)
-                    continue
-                _cut(raw, count, field)
-                if field.size == 1:
-                    _put(raw, count, u1, to)
-                elif field.size == 2:
-                    _put(raw, count, u2, to)
-                elif field.size == 4:
-                    _put(raw, count, u4, to)
-                else:
-                    _put(raw, count, u8, to)
-                if field.scaled == FLOAT and field.size == 4:
-                    _scale(f4, to, count, np.float32(field.factor), np.float32(field.offset))
-                elif field.scaled == FLOAT:
-                    _scale(f8, to, count, field.factor, field.offset)
+                _write(raw, count, field, to, u1, u2, u4, u8, f4, f8)
+
+
+@inner
+def _write(
+    raw: Values, count: int, field: Any, to: Any,
+    u1: Values, u2: Values, u4: Values, u8: Values, f4: Values, f8: Values,
+) -> None:  # fmt: skip
+    if field.scaled == WHOLE:
+        _convert(raw, count, f8, to, field)
+        return
+    _cut(raw, count, field)
+    if field.size == 1:
+        _put(raw, count, u1, to)
+    elif field.size == 2:
+        _put(raw, count, u2, to)
+    elif field.size == 4:
+        _put(raw, count, u4, to)
+    else:
+        _put(raw, count, u8, to)
+    if field.scaled == FLOAT and field.size == 4:
+        _scale(f4, to, count, np.float32(field.factor), np.float32(field.offset))
+    elif field.scaled == FLOAT:
+        _scale(f8, to, count, field.factor, field.offset)
+
+
+@inner
+def _announce(out: Bytes, start: int, count: int) -> None:
+    """Have the cache lines fetched that the next number is written to; a fifth of unpacking would be waiting for them."""
+    for byte in range(start, start + count, _LINE_BYTES):
+        soon_written(out, byte)
 
 
 @inner
