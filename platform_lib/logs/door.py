@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 from platform_lib.errors import ConfigError, CorruptLog, UnsupportedLog
 from platform_lib.logs.bytes_source import located, open_source
 from platform_lib.logs.model import TIMESTAMP, Attachment, Event, OnePassSource, Report, Source, Stream, Window
+from platform_lib.logs.stream_names import hint, quoted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -61,14 +62,12 @@ class Log:
             return self._by_name[name]
         if name in self.report.unsupported:
             raise UnsupportedLog(
-                f"stream '{name}' is not readable: {self.report.unsupported[name]}",
+                f"stream {quoted(name)} is not readable: {self.report.unsupported[name]}",
                 where=self.path,
                 remedy="read the other streams; this one needs another tool",
             )
-        known = ", ".join(repr(stream.name) for stream in self.streams[:8]) or "none"
-        raise ConfigError(
-            f"no stream '{name}'", where=self.path, remedy=f"`drivetrain log info` lists them; the first are: {known}"
-        )
+        remedy = hint(name, [*self._by_name, *self.report.unsupported])
+        raise ConfigError(f"no stream {quoted(name)}", where=self.path, remedy=remedy)
 
     def read(
         self,
@@ -152,7 +151,7 @@ class Log:
         missing = [column for column in wanted if column not in known]
         if missing:
             raise ConfigError(
-                f"stream '{stream.name}' has no column {missing[0]!r}",
+                f"stream {quoted(stream.name)} has no column '{missing[0]}'",
                 where=self.path,
                 remedy=f"it has: {', '.join(known[:20])}",
             )
@@ -188,8 +187,8 @@ def open_log(
     Args:
         path: A file, a ROS 2 bag folder with ``metadata.yaml``, or ``s3://bucket/key``, of which only the parts that
             are needed are fetched (credentials and endpoint as for every AWS tool, by its environment variables).
-        dbc: CAN databases. Frames recorded by an MDF bus logger become streams ``CAN<bus>/<message>``, beside the
-            raw ones. ``"CAN2=body.dbc"`` ties a database to one bus; without it, it is used for every CAN bus.
+        dbc: CAN databases, or folders of them. Frames recorded by an MDF bus logger become streams
+            ``CAN<bus>/<message>``, beside the raw ones. ``"CAN2=body.dbc"`` ties a database to one bus; without it, it is used for every CAN bus.
             ``"LIN1=doors.dbc"`` (``"LIN=..."`` for all) decodes LIN frames, as ``LIN1/<message>``.
         arxml: The same as AUTOSAR system descriptions; ``"CAN1=system.arxml#cluster"`` takes one cluster of several.
         recover: Return what is whole of a damaged log and say in `Log.report` what was lost. Otherwise damage raises.

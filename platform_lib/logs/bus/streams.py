@@ -40,6 +40,7 @@ class BusStreams:
         self._databases = databases
         self._report = report
         report.problems.extend(databases.problems)
+        report.notes.extend(databases.notes)
         self._store = FrameStore(memory_bytes)
         self._members: dict[str, _Member] = {}
         self._slots = 0
