@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from platform_lib.logs.bytes_source import open_source
+from platform_lib.logs.bytes_source import open_file
 from platform_lib.logs.column_summary import ColumnCounts, ColumnSummary
 from platform_lib.logs.door import Log
 from platform_lib.logs.instants import utc_text
@@ -118,11 +118,12 @@ def _every_batch(log: Log, *, deep: bool) -> Iterator[tuple[str, pa.RecordBatch]
 
 def _head(log: Log) -> dict[str, Any]:
     first, size_bytes = b"", None
-    if isinstance(log.path, Path) and log.path.is_dir():
-        size_bytes = sum(path.stat().st_size for path in walk_files(log.path))
-    else:
-        with contextlib.closing(open_source(log.path)) as source:
+    source = open_file(log.path)
+    if source is not None:
+        with contextlib.closing(source):
             first, size_bytes = source.read_at(0, min(_HEAD_BYTES, source.size_bytes)), source.size_bytes
+    elif isinstance(log.path, Path):
+        size_bytes = sum(path.stat().st_size for path in walk_files(log.path))
     return {
         "path": str(log.path),
         "format": log.report.format,

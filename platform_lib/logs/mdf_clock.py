@@ -63,7 +63,7 @@ def start4_ns(start: int, time_flags: int, zone: str | None, report: Report) -> 
     return start
 
 
-def start3_ns(path: Path, header: Any, zone: str | None) -> int:
+def start3_ns(path: Path | str, header: Any, zone: str | None) -> int:
     """Return an MDF 3 header's start, nanoseconds since the epoch, UTC.
 
     Raises:

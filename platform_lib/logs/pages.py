@@ -103,7 +103,8 @@ def _line(text: str, *, dim: bool = False) -> None:
 
 def _show_head(document: dict[str, Any]) -> None:
     told = [document["format"], document["version"] and f"version {document['version']}", document["profile"]]
-    told += [document["written_by"] and f"by {document['written_by']}", size(document["size_bytes"])]
+    told += [document["written_by"] and f"by {document['written_by']}"]
+    told += [None if document["size_bytes"] is None else size(document["size_bytes"])]
     text = ", ".join(plain_line(item) for item in told if item)
     OUT.print(f"[bold]{escape(plain_line(document['path']))}[/]  {escape(text)}", highlight=False)
 

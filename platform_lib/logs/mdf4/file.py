@@ -374,11 +374,6 @@ class Mdf4File:
                 self._report.problems.append(f"group '{item.name}': channel '{name}' is left out: {reason}")
         return columns
 
-    @property
-    def remote(self) -> bool:
-        """Whether it is read over the network."""
-        return self._source.remote
-
     def prove(self, group: ChannelGroup) -> None:
         """Inflate all of a group's data, for a reader that would not notice damage.
 
