@@ -6,6 +6,7 @@ when it is read, so that one topic costs its own chunks. An unindexed bag (the r
 
 from __future__ import annotations
 
+import bz2
 import io
 import struct
 from collections import OrderedDict
@@ -13,15 +14,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, BinaryIO, cast
 
+import lz4.frame
 import numpy as np
 import numpy.typing as npt
 from rosbags.rosbag1 import Reader
 from rosbags.rosbag1.reader import Chunk, Header
 
-from platform_lib.errors import CorruptLog
+from platform_lib.errors import CorruptLog, UnsupportedLog
 from platform_lib.logs.bytes_source import ByteSource, SourceFile
 from platform_lib.logs.extents import IndexedRows, TopicIndex
 from platform_lib.logs.faults import REMEDY, translated
+from platform_lib.logs.mcap.chunks import MOST_CHUNK_BYTES
 from platform_lib.logs.mcap.fetching import fetched
 from platform_lib.logs.messages import Loaded, Topic, TopicSource, checked_times
 from platform_lib.logs.model import Report
@@ -71,16 +74,17 @@ class _Named:
 
 
 class _Reader(Reader):  # type: ignore[misc]  # rosbags has no types
-    """Also keeps how long each chunk is when decompressed, by its position."""
+    """Also keeps how each chunk is compressed and how long it is when it is not, by its position."""
 
     def __init__(self, path: Any) -> None:
         super().__init__(path)
-        self.sizes: dict[int, int] = {}
+        self.stored_as: dict[int, tuple[str, int]] = {}
 
     def read_chunk(self) -> Chunk:
         file = cast("BinaryIO", self.bio)
         position = file.tell()
-        self.sizes[position] = Header.read(file).get_uint32("size")
+        header = Header.read(file)
+        self.stored_as[position] = (header.get_string("compression"), header.get_uint32("size"))
         file.seek(position)
         return super().read_chunk()
 
@@ -110,7 +114,7 @@ class _Chunks:
         self.source = source
         self.infos = list(reader.chunk_infos)
         self._chunks = [reader.chunks[info.pos] for info in self.infos]
-        self._sizes = np.array([reader.sizes[info.pos] for info in self.infos], np.int64)
+        self._stored_as = [reader.stored_as[info.pos] for info in self.infos]
         numbers = {info.pos: number for number, info in enumerate(self.infos)}
         rows = [
             (numbers[entry.chunk_pos] << _PLACE_BITS | entry.offset, connection, entry.time)
@@ -128,7 +132,7 @@ class _Chunks:
     def room_bytes(self) -> Index:
         """(N,) how many bytes there are from a message to the next one or the end of its chunk: at least its own."""
         number, offset = self.place >> _PLACE_BITS, self.place & _PLACE_MASK
-        end: Index = self._sizes[number]
+        end: Index = np.array([size for _, size in self._stored_as], np.int64)[number]
         same = np.flatnonzero(number[1:] == number[:-1])
         end[same] = offset[same + 1]
         return np.maximum(end - offset, 0)
@@ -166,7 +170,7 @@ class _Chunks:
     def _proven(self, number: int, stored: bytes) -> _Records:
         position = self.infos[number].pos
         with translated(self.source.name, f"reading the chunk at byte {position}"):
-            records = _records(self._chunks[number].decompressor(stored))
+            records = _records(_decompressed(stored, *self._stored_as[number]))
             mine = self.of_chunk(number)
             places = np.unique(_found(records, self.place[mine]))
             counts = {conn: count for conn, count in self.infos[number].connection_counts.items() if count}
@@ -204,6 +208,28 @@ class _Chunks:
         """Release the file."""
         self._cache.clear()
         self.source.close()
+
+
+def _decompressed(stored: bytes, compression: str, size_bytes: int) -> bytes:
+    """Return a chunk's records; what would be longer than the chunk says is not even decompressed.
+
+    Raises:
+        CorruptLog: They are not as long as the chunk says.
+        UnsupportedLog: A chunk too large for bounded memory.
+    """
+    if size_bytes > MOST_CHUNK_BYTES:
+        raise UnsupportedLog(
+            f"a chunk of {size_bytes} bytes; at most {MOST_CHUNK_BYTES} are read at once",
+            remedy="write the bag with smaller chunks: `rosbag record --chunksize`, or convert it",
+        )
+    data = stored
+    if compression == "bz2":
+        data = bz2.BZ2Decompressor().decompress(stored, size_bytes + 1)
+    elif compression == "lz4":
+        data = lz4.frame.LZ4FrameDecompressor().decompress(stored, max_length=size_bytes + 1)
+    if len(data) != size_bytes:
+        raise CorruptLog(f"a chunk has other than the {size_bytes} bytes that it says")
+    return data
 
 
 def _found(records: _Records, places: Index) -> Index:

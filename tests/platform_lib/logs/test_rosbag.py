@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -213,3 +214,16 @@ def test_cut_ros1_bags_are_refused(tmp_path: Path) -> None:
         path.write_bytes(data[:size])
         with pytest.raises(CorruptLog):
             open_log(path)
+
+
+@pytest.mark.parametrize("compression", [Writer1.CompressionFormat.BZ2, Writer1.CompressionFormat.LZ4])
+def test_a_ros1_chunk_of_another_length_than_it_says_is_refused(tmp_path: Path, compression: Any) -> None:
+    path = write_bag1(tmp_path / "log.bag", compression)
+    data = path.read_bytes()
+    (at,) = [item.end() for item in re.finditer(rb"\x09\x00\x00\x00size=", data)]
+    said = int.from_bytes(data[at : at + 4], "little")
+    for size, error in ((said - 1, CorruptLog), (said + 1, CorruptLog), (1 << 31, UnsupportedLog)):
+        path.write_bytes(data[:at] + size.to_bytes(4, "little") + data[at + 4 :])
+        with pytest.raises(error, match="a chunk ") as caught:
+            open_log(path)
+        assert (caught.value.where, bool(caught.value.remedy)) == (str(path), True)
