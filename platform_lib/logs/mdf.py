@@ -20,6 +20,7 @@ from platform_lib.logs.mdf4.extras import read_attachments, read_events
 from platform_lib.logs.mdf4.file import Mdf4File, Opened, frame_kinds
 from platform_lib.logs.mdf4.frames import FrameChunk, FrameGroup, FrameKind
 from platform_lib.logs.mdf4.reader import GroupReader
+from platform_lib.logs.mdf4.unfinished import KNOWN
 from platform_lib.logs.model import Attachment, Event, Report, Source, Stream, Window
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ class Mdf4Source:
         self._start_ns = start_ns
         self.report = report
         self.metadata = header_metadata(path, file.header.comment, report)
-        self.attachments: tuple[Attachment, ...] = read_attachments(file.blocks, file.header)
+        self.attachments: tuple[Attachment, ...] = read_attachments(file.blocks, file.header, report)
         self.events: tuple[Event, ...] = read_events(file.blocks, file.header, start_ns)
         self._readers: dict[str, GroupReader] = {}
         self._reference: MdfSource | None = None
@@ -138,15 +139,20 @@ def open_mdf(
         if source.size_bytes < _IDENTIFICATION_BYTES:
             raise CorruptLog("shorter than MDF's 64-byte identification", where=path, remedy=REMEDY)
         identification = source.read_at(0, _IDENTIFICATION_BYTES)
-        unfinished = None
+        unfinished, custom = None, 0
         if identification.startswith(_UNFINISHED):
             unfinished = int.from_bytes(identification[60:62], "little")
+            custom = int.from_bytes(identification[62:64], "little")
         if unfinished is not None and not recover:
             raise CorruptLog("the recorder never finished this file", where=path, remedy=REMEDY)
         version = _version(path, identification)
         report = Report(format=f"mdf{version}", recovered=unfinished is not None)
         if unfinished is not None:
             report.problems.append("the recorder never finished this file; its records are read as far as they go")
+            if custom or unfinished & ~KNOWN:
+                report.problems.append(
+                    f"what else it left undone is not known (flags 0x{unfinished:x} and its own 0x{custom:x})"
+                )
         if version >= 4:
             return _open_mdf4(source, _bus(databases, report), report, unfinished, recover=recover, timezone=timezone)
         from platform_lib.logs.bus.database import Databases
