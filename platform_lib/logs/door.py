@@ -15,7 +15,7 @@ from platform_lib.logs.stream_names import hint, quoted
 if TYPE_CHECKING:
     import pyarrow as pa
 
-READER_VERSION = "2"
+READER_VERSION = "3"
 """Changes whenever the same bytes would give other rows; part of what the lake knows a file by."""
 
 LOG_SUFFIXES = (".mf4", ".mdf", ".dat", ".mcap", ".db3", ".bag")

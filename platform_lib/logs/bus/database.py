@@ -85,6 +85,11 @@ class Databases:
         """Whether any database is for this kind of bus."""
         return any(item.kind == kind for item in self._databases)
 
+    @property
+    def transported(self) -> bool:
+        """Whether any message may come in several packets: SAE J1939's transport protocol."""
+        return any(item.j1939 and item.length_bytes > 8 for found in self._databases for item in found.messages)
+
     def match(self, kind: BusKind, bus: int, frame_id: int, *, extended: bool) -> Match | None:
         """Return the message of an identifier on a bus; databases tied to the bus come first, then in given order."""
         if (kind, bus) not in self._by_bus:
