@@ -222,12 +222,15 @@ def _decompressed(stored: bytes, compression: str, size_bytes: int) -> bytes:
             f"a chunk of {size_bytes} bytes; at most {MOST_CHUNK_BYTES} are read at once",
             remedy="write the bag with smaller chunks: `rosbag record --chunksize`, or convert it",
         )
-    data = stored
-    if compression == "bz2":
-        data = bz2.BZ2Decompressor().decompress(stored, size_bytes + 1)
-    elif compression == "lz4":
-        data = lz4.frame.LZ4FrameDecompressor().decompress(stored, max_length=size_bytes + 1)
-    if len(data) != size_bytes:
+    data, whole = stored, True
+    if compression != "none":
+        reader = bz2.BZ2Decompressor() if compression == "bz2" else lz4.frame.LZ4FrameDecompressor()
+        try:
+            data = reader.decompress(stored, max_length=size_bytes + 1)
+        except OSError as error:
+            raise CorruptLog(f"a chunk does not decompress ({error})") from error
+        whole = reader.eof
+    if len(data) != size_bytes or not whole:
         raise CorruptLog(f"a chunk has other than the {size_bytes} bytes that it says")
     return data
 
