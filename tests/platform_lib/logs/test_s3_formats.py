@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import struct
 import tempfile
 import warnings
 from datetime import UTC, datetime
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 from asammdf import MDF, Signal
 from bags import write_bag, write_bag1
+from mdf4_writer import Channel, Data, Group, time_channel, write_mdf4
 from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import CompressionMode, StoragePlugin
 from rosbags.typesys import Stores, get_typestore
@@ -25,6 +27,7 @@ from platform_lib.logs import Log, open_log, scratch
 from platform_lib.logs.bytes_source import open_source
 from platform_lib.logs.commands import app
 from platform_lib.logs.mdf import open_mdf
+from platform_lib.logs.mdf4 import inflate
 from platform_lib.logs.rosbag1 import open_bag1
 
 pytestmark = pytest.mark.slow  # a server, and an AWS client per test
@@ -206,3 +209,17 @@ def test_one_group_of_an_mdf3_object_costs_its_own_records(bucket: Any, mdf3: Pa
         assert source.bytes_fetched < 0.5 * whole  # its records twice: for the time, and for the rest
         assert log.stream("3:group3").start_ns == 1_780_300_800_000_000_000
         assert source.requests < 40
+
+
+def test_a_group_that_asammdf_reads_is_read_from_an_object_too(
+    bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inflate, "MOST_BLOCK_BYTES", 1000)
+    layout = [time_channel(), Channel("v", 0, 8, 8)]
+    data = b"".join(struct.pack("<dB", row, row % 256) for row in range(500))
+    large = Data([Group(layout, 500, 9, name="a")], data, storage="DT+DZ", columns=9)
+    path = write_mdf4(tmp_path / "log.mf4", [large, Data([Group(layout, 500, 9, name="b")], data)])
+    address = put(bucket, "large.mf4", path.read_bytes())
+    same(address, path)
+    with open_log(address) as log:
+        assert log.report.readers == {"0:a": "reference", "1:b": "fast"}
