@@ -412,7 +412,7 @@ def test_a_rejection_ends_with_status_1_and_names_its_gates(tmp_path: Path) -> N
     [
         ("min_drives: 2", "min_drive: 2", "min_drive"),
         ("ade_m: 2.0", "ade_m: .nan", "finite"),
-        ("closed_loop_max_collision_rate: 0.40", "closed_loop_max_collision_rate: 25", "less than or equal to 1"),
+        ("closed_loop_max_collision_rate: 0.50", "closed_loop_max_collision_rate: 25", "less than or equal to 1"),
         ("schema_version: 1", "schema_version: 1\n\tx", "not YAML"),
     ],
 )
