@@ -298,9 +298,8 @@ class Mdf4File:
         else:
             times = self._times(item, item.master, around)
         columns = self._columns(item, around)
-        item.reader = GroupReader(
-            self._source.path, item.name, item.rows, columns, source, times, self._report.problems.append
-        )
+        note = self._report.problems.append
+        item.reader = GroupReader(self._source.path, item.name, item.rows, columns, source, times, note, self._pipeline)
         if self._recover:
             self._cut(item, item.reader)
         return item.reader
