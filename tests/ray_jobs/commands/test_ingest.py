@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from platform_lib.lake.lake import LakeVersion
@@ -25,6 +27,8 @@ def _report(problems: dict[str, tuple[str, ...]], drive_problems: dict[str, str]
         sample_rows=0,
         raw_can_frames=1234,
         problems=problems,
+        contract_errors={},
+        contract_warnings={},
         drive_problems=drive_problems,
         lake=LakeVersion("0" * 64, 1, 1),
         seconds=1.0,
@@ -49,3 +53,12 @@ def test_many_different_notes_are_cut_and_it_says_so(capsys: pytest.CaptureFixtu
     out = capsys.readouterr().out
     assert out.count("\nnote ") == 20
     assert "5 more notes: --json lists them" in out
+
+
+def test_a_file_that_breaks_its_contract_is_named_with_what_follows(capsys: pytest.CaptureFixture[str]) -> None:
+    told = tuple(f"ego-motion imu.r{i}: 7 ms, has to be <= 5" for i in range(5))
+    _print(replace(_report({}, {}), contract_errors={"/l/a.mcap": told}, contract_warnings={"/l/b.mcap": ("x",)}))
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("contract broken /l/a.mcap: ego-motion imu.r0") for line in lines)
+    assert any(line.endswith("(and 2 more); its drive stays out of datasets") for line in lines)
+    assert any("1 logs with warnings of their contracts" in line for line in lines)
