@@ -208,8 +208,29 @@ def _judge_pii(case: _Case) -> list[_Verdict]:
 
 
 def _judge_contract(case: _Case) -> list[_Verdict]:
-    del case
-    return _open("no data contract has been evaluated for this dataset")
+    found, proof = case.facts.contracts, case.facts.proof
+    if found is None or proof is None:
+        return _open("the dataset's manifest carries no evidence of data contracts that can be read")
+    verdicts = []
+    for item in found.contracts:
+        said = (
+            f"{item.contract_id} {item.version} ({item.sha256[:12]}), {item.rules} rules on {item.subjects} {item.level}s: "
+            f"{item.errors} errors, {item.warnings} warnings"
+        )
+        if item.errors:
+            verdicts.append(_Verdict("fail", said))
+        elif item.not_run or not item.rules:
+            verdicts.append(_Verdict("not_run", f"{said}, {item.not_run} rules found nothing to measure"))
+        else:
+            verdicts.append(_Verdict("pass", said))
+    levels = {item.level for item in found.contracts}
+    lacking = [f"no contract on {what}" for what in ("file", "lake", "dataset") if what not in levels]
+    drives = sum(len(of) for of in proof.drives.values())
+    if found.drives != drives:
+        lacking.append(f"contracts were held against {found.drives} drives, and the dataset has {drives}")
+    if found.uncovered:
+        lacking.append(f"{len(found.uncovered)} drives lack files under contract, {found.uncovered[0]} the first")
+    return [*verdicts, *(_Verdict("not_run", text) for text in lacking)]
 
 
 # G1, G2: splits and scorer

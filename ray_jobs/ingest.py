@@ -5,6 +5,7 @@
 3. begin    one ingest id a content, in the catalogue                        1 : 1
 4. read     Ray tasks write Parquet files and Lance fragments                1 batch  : many logs
 5. commit   Iceberg, then Lance, then one PostgreSQL transaction             1 : 1 with batches
+6. check    what was committed against its data contracts                    1 file : 1 row a contract
 
 Tasks only write files. This process alone commits, under the home's lock ``ingest``; rows are seen once the last
 transaction is in. What a kill leaves before that is invisible, and swept by the next ingest.
@@ -27,7 +28,9 @@ from typing import Any
 import ray
 
 from platform_lib.catalog.coherence import doubt
-from platform_lib.catalog.model import FileKey, FoundFile, IngestRecord, Refusal
+from platform_lib.catalog.model import ContractRun, FileKey, FoundFile, IngestRecord, Refusal
+from platform_lib.contracts.document import read_contracts
+from platform_lib.contracts.files import check_files
 from platform_lib.errors import ConfigError, CorruptLog, HomeBusyError, PlatformError, UnsupportedLog
 from platform_lib.home import Home
 from platform_lib.lake.intake import FileStamp, LogJob, Place, ReadOptions, Taken, storable, take_in
@@ -77,6 +80,9 @@ class IngestReport:
         sample_rows: Samples added.
         raw_can_frames: Raw CAN frames that no database explains: they stay in their logs, `problems` names them.
         problems: What is missing of logs that were taken in, or was assumed: path -> sentences.
+        contract_errors: Files that were checked now and break a data contract, so that their drives stay out of
+            datasets: path -> sentences.
+        contract_warnings: The same of warnings, which keep nothing out.
         drive_problems: Drives of these sources, named by their folder alone, that look like several: drive id -> why.
         lake: The lake's version afterwards.
         seconds: Wall time.
@@ -94,6 +100,8 @@ class IngestReport:
     sample_rows: int
     raw_can_frames: int
     problems: dict[str, tuple[str, ...]]
+    contract_errors: dict[str, tuple[str, ...]]
+    contract_warnings: dict[str, tuple[str, ...]]
     drive_problems: dict[str, str]
     lake: LakeVersion
     seconds: float
@@ -157,6 +165,7 @@ def ingest(
             "no drive log in there", where=", ".join(map(str, sources)), remedy="name logs or their folder"
         )
     options_sha256 = _options_sha256(options)
+    contracts = read_contracts(home.root)
     with _alone(home), Lake.open(home) as lake:
         lake.store.mend(lake.catalog.view().head)
         lake.store.create()
@@ -171,7 +180,8 @@ def ingest(
             _read_all(lake, home, _begin(lake, todo), options, cpus, tally, on_progress)
             _sweep(lake)
             _record_lineage(lake, home, before, tally)
-        return _report(lake, paths, contents, unreadable, tally, started)
+        runs = check_files(lake, contracts)  # those too that a killed ingest left unchecked
+        return _report(lake, paths, contents, unreadable, tally, runs, started)
 
 
 @contextmanager
@@ -409,6 +419,7 @@ def _report(
     contents: Sequence[_Content],
     unreadable: Sequence[QuarantinedFile],
     tally: _Tally,
+    runs: Sequence[ContractRun],
     started: float,
 ) -> IngestReport:
     records = [record for _, record in tally.records]
@@ -427,10 +438,25 @@ def _report(
         sample_rows=sum(record.sample_rows for record in records),
         raw_can_frames=sum(record.unexplained_frames for record in records),
         problems=_problems(tally),
+        contract_errors=_contract_findings(lake, runs, "error"),
+        contract_warnings=_contract_findings(lake, runs, "warning"),
         drive_problems=_drive_problems(lake, contents),
         lake=lake.version(),
         seconds=time.monotonic() - started,
     )
+
+
+def _contract_findings(lake: Lake, runs: Sequence[ContractRun], severity: str) -> dict[str, tuple[str, ...]]:
+    told = [(run, item) for run in runs for item in run.findings if (item.severity, item.verdict) == (severity, "fail")]
+    if not told:
+        return {}
+    digests = {item.ingest_id: item.key.file_sha256 for item in lake.catalog.view().ingests}
+    paths = {file.file_sha256: file.paths[0] for drive in lake.drives() for file in drive.files}
+    found: dict[str, tuple[str, ...]] = {}
+    for run, item in told:
+        path = paths[digests[run.ingest_id or 0]]
+        found[path] = (*found.get(path, ()), f"{run.contract_id} {item.sentence}")
+    return dict(sorted(found.items()))
 
 
 def _drive_problems(lake: Lake, contents: Sequence[_Content]) -> dict[str, str]:

@@ -55,7 +55,6 @@ def test_sound_evidence_is_a_candidate_and_names_what_was_not_run(dataset: Manif
     assert report.state == "candidate"
     assert [item.gate for item in report.gates] == list(GATES)
     assert report.blocking == (
-        "G0 contract",
         "G1 near-duplicates",
         "G1 places",
         "G3 champion",
@@ -100,6 +99,16 @@ def _closed(report: Any, rate: float, n: int) -> Any:
 
 def _proof(dataset: Manifest, **changes: Any) -> Manifest:
     return dataset.model_copy(update={"metrics": {"split_proof": sources.proof(**changes)}})
+
+
+def _contracts(dataset: Manifest, **changes: Any) -> Manifest:
+    """Replace fields of what contracts found; of one contract where a field of one is named."""
+    found = dict(sources.contracts())
+    own = {name: value for name, value in changes.items() if name not in found}
+    found |= {name: value for name, value in changes.items() if name in found}
+    if own:
+        found["contracts"] = [{**found["contracts"][0], **own}, *found["contracts"][1:]]
+    return dataset.model_copy(update={"metrics": {**dataset.metrics, "contracts": found}})
 
 
 def _chosen(report: Any, **changes: Any) -> Any:
@@ -181,6 +190,17 @@ FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("no proof", "G0 PII", "not_run", {"dataset": lambda d: d.model_copy(update={"metrics": {}})}),
     ("no proof", "G1 drives", "not_run", {"dataset": lambda d: d.model_copy(update={"metrics": {}})}),
     ("unreadable proof", "G1 drives", "not_run", {"dataset": lambda d: d.model_copy(update={"metrics": {"split_proof": 1}})}),
+    ("no contract was run", "G0 contract", "not_run",
+     {"dataset": lambda d: d.model_copy(update={"metrics": {"split_proof": d.metrics["split_proof"]}})}),
+    ("evidence of another shape", "G0 contract", "not_run", {"dataset": lambda d: _contracts(d, schema_version=2)}),
+    ("no contract at all", "G0 contract", "not_run", {"dataset": lambda d: _contracts(d, contracts=[])}),
+    ("none on the dataset's rows", "G0 contract", "not_run",
+     {"dataset": lambda d: _contracts(d, contracts=sources.contracts()["contracts"][:2])}),
+    ("an error", "G0 contract", "fail", {"dataset": lambda d: _contracts(d, errors=1)}),
+    ("no rule", "G0 contract", "not_run", {"dataset": lambda d: _contracts(d, rules=0)}),
+    ("nothing to measure", "G0 contract", "not_run", {"dataset": lambda d: _contracts(d, not_run=3)}),
+    ("a drive without contract", "G0 contract", "not_run", {"dataset": lambda d: _contracts(d, uncovered=["a"])}),
+    ("of other drives", "G0 contract", "not_run", {"dataset": lambda d: _contracts(d, drives=1)}),
     ("drive in two", "G1 drives", "fail",
      {"dataset": lambda d: _proof(d, drives={"train": ["d1", "d5"], "val": ["d4"], "test": ["d5"]})}),
     ("file in two", "G1 drives", "fail",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,8 @@ def _report(problems: dict[str, tuple[str, ...]], drive_problems: dict[str, str]
         sample_rows=0,
         raw_can_frames=1234,
         problems=problems,
+        contract_errors={},
+        contract_warnings={},
         drive_problems=drive_problems,
         lake=LakeVersion("0" * 64, 1, 1),
         seconds=1.0,
@@ -70,3 +73,12 @@ def test_a_folder_of_databases_is_known_by_their_content(tmp_path: Path) -> None
     assert digest(files[0]) != digest(*files)
     with pytest.raises(ConfigError, match="no such CAN database"):
         digest(tmp_path / "none.dbc")
+
+
+def test_a_file_that_breaks_its_contract_is_named_with_what_follows(capsys: pytest.CaptureFixture[str]) -> None:
+    told = tuple(f"ego-motion imu.r{i}: 7 ms, has to be <= 5" for i in range(5))
+    _print(replace(_report({}, {}), contract_errors={"/l/a.mcap": told}, contract_warnings={"/l/b.mcap": ("x",)}))
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("contract broken /l/a.mcap: ego-motion imu.r0") for line in lines)
+    assert any(line.endswith("(and 2 more); its drive stays out of datasets") for line in lines)
+    assert any("1 logs with warnings of their contracts" in line for line in lines)
