@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 from edge_compile.gate_dataset import DatasetFacts, dataset_facts
+from platform_lib.contracts.evidence import ContractEvidence
 from platform_lib.evidence import (
     CompiledPrecision,
     CompileReport,
@@ -214,7 +215,7 @@ def _judge_contract(case: _Case) -> list[_Verdict]:
     verdicts = []
     for item in found.contracts:
         said = (
-            f"{item.contract_id} {item.version} ({item.sha256[:12]}), {item.rules} rules on {item.subjects} {item.level}s: "
+            f"{item.contract_id} {item.version} ({item.sha256[:12]}), {item.rules} rules on {_subjects(item)}: "
             f"{item.errors} errors, {item.warnings} warnings"
         )
         if item.errors:
@@ -231,6 +232,10 @@ def _judge_contract(case: _Case) -> list[_Verdict]:
     if found.uncovered:
         lacking.append(f"{len(found.uncovered)} drives lack files under contract, {found.uncovered[0]} the first")
     return [*verdicts, *(_Verdict("not_run", text) for text in lacking)]
+
+
+def _subjects(item: ContractEvidence) -> str:
+    return f"{item.subjects} files" if item.level == "file" else f"the {item.level}"
 
 
 # G1, G2: splits and scorer

@@ -197,7 +197,7 @@ class Finding:
     @property
     def sentence(self) -> str:
         """All of it in one line."""
-        found = f"{self.figure} {self.unit}".strip() or "nothing to measure"
+        found = f"{self.figure} {self.unit}".strip() if self.figure else "nothing to measure"
         return f"{self.rule}: {found}, has to be {self.required}" + (f" ({self.place})" if self.place else "")
 
 

@@ -167,6 +167,9 @@ def _document(state: Checked) -> dict[str, object]:
 
 
 def _show(item: ContractSummary, *, every: bool) -> None:
+    if not item.rows:
+        _say(f"{item.contract_id} {item.version} ({item.domain}): binds nothing that was checked")
+        return
     kept = sum(row.verdict == "pass" for row in item.rows)
     said = f"{item.files} files" if item.files else "tables"
     _say(
@@ -183,7 +186,7 @@ def _cells(row: RuleRow) -> list[str]:
         row.rule,
         row.severity,
         row.verdict.replace("_", " "),
-        f"{row.figure} {row.unit}".strip() or "nothing",
+        f"{row.figure} {row.unit}".strip() if row.figure else "nothing",
         row.required,
         row.failed_of,
         row.where,

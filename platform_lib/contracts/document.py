@@ -24,6 +24,7 @@ from platform_lib.refusals import first_problem
 PRODUCTS = Path(__file__).parent / "products"
 HOME_FOLDER = "contracts"
 SUFFIX = ".odcs.yaml"
+_DEEPEST = 40
 
 
 class _Loader(yaml.CSafeLoader):
@@ -56,16 +57,26 @@ def read_document(path: Path) -> tuple[Mapping[str, Any], str]:
     remedy = f"compare it with {PRODUCTS / f'vehicle-signals{SUFFIX}'}"
     try:
         content = path.read_bytes()
+        _refuse_towers(content, path)
         values = yaml.load(content, Loader=_Loader)  # noqa: S506 - a SafeLoader
     except (FileNotFoundError, IsADirectoryError) as error:
         raise MissingPartError("no contract file", where=path, remedy="name a *.odcs.yaml") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"not YAML: {' '.join(str(error).split())}", where=path, remedy=remedy) from error
-    except RecursionError as error:
-        raise ConfigError("not a contract: nested too deeply", where=path, remedy=remedy) from error
     if not isinstance(values, dict):
         raise ConfigError("not a contract: the file holds no mapping", where=path, remedy=remedy)
     return values, hashlib.sha256(content).hexdigest()
+
+
+def _refuse_towers(content: bytes, path: Path) -> None:
+    """Refuse what a few bytes blow up: towers of brackets, which the parser would climb on its stack, and aliases."""
+    depth = 0
+    for event in yaml.parse(content, Loader=yaml.CSafeLoader):
+        if isinstance(event, yaml.AliasEvent):
+            raise ConfigError("not a contract: it holds an alias (*)", where=path, remedy="write it out")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST:
+            raise ConfigError(f"not a contract: nested deeper than {_DEEPEST}", where=path)
 
 
 def schema_problems(values: Mapping[str, Any]) -> list[str]:

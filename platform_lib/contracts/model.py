@@ -174,7 +174,7 @@ def shown(figure: float | str | None) -> str:
         return ""
     if isinstance(figure, str):
         return figure
-    return f"{figure:,.0f}" if abs(figure) >= 1000 else f"{figure:.4g}"
+    return f"{figure:.0f}" if abs(figure) >= 1000 else f"{figure:.4g}"
 
 
 def judge(rule: Rule, figure: float | str | None, where: str, *, drive_id: str | None = None) -> Result:

@@ -34,7 +34,7 @@ def render_page(state: Checked) -> str:
                     _name(item.contract_id),
                     _code(found.rule),
                     _badge(found.severity, found.verdict),
-                    _number(f"{found.figure} {found.unit}"),
+                    _number(f"{found.figure} {found.unit}" if found.figure else "nothing"),
                     _name(found.required),
                     escape(": ".join(text for text in (subject, found.place) if text)),
                 )
@@ -120,7 +120,7 @@ def _rule(row: RuleRow) -> tuple[str, ...]:
         _code(row.rule),
         _name(row.severity),
         _badge(row.severity, row.verdict),
-        _number(f"{row.figure} {row.unit}"),
+        _number(f"{row.figure} {row.unit}" if row.figure else "nothing"),
         _name(row.required),
         _number(row.failed_of),
         escape(row.where),

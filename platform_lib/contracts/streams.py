@@ -164,4 +164,6 @@ def _sample_stream(name: str, rows: pa.Table) -> StreamData:
         )
         for item in SAMPLE_SCHEMA
     }
-    return StreamData(name, rows["timestamp_ns"].to_numpy(), rows["publish_ns"].to_numpy(), columns)
+    published = rows["publish_ns"]  # not every format keeps it
+    stamps = None if published.null_count else published.to_numpy()
+    return StreamData(name, rows["timestamp_ns"].to_numpy(), stamps, columns)

@@ -59,7 +59,7 @@ def _later(message: Message, log_ns: int, publish_ns: int) -> Message:
 
 # What is planted, contract, rule, what the sentence says of it.
 FAULTS: list[tuple[str, str, str, str, Change]] = [
-    ("gap", "ego-motion", "odometry.no_long_gap", "2,", lambda t, s, m: None if t == "/odom" and 3 <= s < 5 else m),
+    ("gap", "ego-motion", "odometry.no_long_gap", ": 20", lambda t, s, m: None if t == "/odom" and 3 <= s < 5 else m),
     ("dropout", "camera-samples", "front_camera.few_dropouts", "percent", lambda t, s, m: None if t == CAMERA and round(s * 10) % 4 == 0 else m),
     ("skew", "camera-samples", "lidar.clock_agrees", "300 ms", lambda t, s, m: _later(m, 300_000_000, 0) if t == LIDAR else m),
     ("sync", "camera-samples", "lidar.in_step_with_the_camera", "15 ms", lambda t, s, m: _later(m, 15_000_000, 15_000_000) if t == LIDAR else m),

@@ -157,9 +157,10 @@ def test_what_the_official_schema_refuses_is_told_with_its_place(tmp_path: Path,
         (b"1: a\n", "is no text"),
         (b"a: !!python/object/apply:os.getcwd []\n", "not YAML"),
         (b"\xff\xfe\x00", "not YAML"),
-        (b"[" * 20_000, "nested too deeply"),
+        (b"[" * 300_000 + b"]" * 300_000, "nested deeper than 40"),
+        (b"a: &x [1]\nb: [*x, *x]\n", "alias"),
     ],
-    ids=["cut", "a list", "a key twice", "a number as key", "a Python object", "not text", "a tower"],
+    ids=["cut", "a list", "a key twice", "a number as key", "a Python object", "not text", "a tower", "an alias"],
 )
 def test_what_is_no_contract_is_refused(tmp_path: Path, text: bytes, said: str) -> None:
     path = tmp_path / "x.odcs.yaml"
