@@ -17,7 +17,7 @@ from pydantic import JsonValue
 
 from platform_lib.catalog.model import Drive
 from platform_lib.console import progress
-from platform_lib.datasets.assembly import assemble, metrics_of
+from platform_lib.datasets.assembly import assemble, metrics_of, plan_splits
 from platform_lib.datasets.model import SampleRules, SkippedDrive
 from platform_lib.datasets.reader import KIND, MANIFEST_FILE, SAMPLES, SPLIT_FILE, STATS_FILE
 from platform_lib.datasets.shards import Shard, write_shard
@@ -125,10 +125,11 @@ def _build(home: Home, step: Step, drives: Sequence[Drive], folder: Path, *, see
         shards = [item for item in results if isinstance(item, Shard)]  # 1 drive : 1 shard, or none and the reason
         skipped = [item for item in results if isinstance(item, SkippedDrive)]
         _refuse_too_few(shards, skipped)
+        plan = plan_splits(shards, seed=seed)
         with publish_folder(folder) as temporary:
-            proof = assemble(shards, temporary, seed=seed)
+            assemble(plan, temporary)
             outputs = {name: temporary / name for name in (SAMPLES, SPLIT_FILE, STATS_FILE)}
-            return step.finish(temporary / MANIFEST_FILE, outputs, metrics_of(shards, skipped, proof))
+            return step.finish(temporary / MANIFEST_FILE, outputs, metrics_of(plan, skipped))
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

@@ -16,7 +16,8 @@ from pydantic import ValidationError
 
 from platform_lib.datasets.images import decode_images
 from platform_lib.datasets.model import FUTURE_STEPS, HISTORY_STEPS, AdmittedPii
-from platform_lib.datasets.splits import SPLITS, Split, SplitProof
+from platform_lib.datasets.proof import SplitProof
+from platform_lib.datasets.splits import SPLITS, Split
 from platform_lib.datasets.statistics import DatasetStats
 from platform_lib.datasets.table import SplitArrays, fixed_array, objects_of
 from platform_lib.errors import ContractError, IntegrityError, MissingPartError
