@@ -55,12 +55,7 @@ class DrivingDataset:
         """
         name = folder.name
         remedy = f"make it again with `drivetrain dataset {name} --force`"
-        try:
-            manifest = read_manifest(folder / MANIFEST_FILE)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise MissingPartError(
-                f"no dataset '{name}'", where=folder, remedy=f"make it with `drivetrain dataset {name}`"
-            ) from error
+        manifest = cls._manifest(folder)
         if manifest.kind != KIND or not {SAMPLES, SPLIT_FILE, STATS_FILE} <= set(manifest.outputs):
             raise IntegrityError(f"the manifest is of a {manifest.kind!r}, not of a whole dataset", where=folder)
         changed = changed_outputs(manifest, folder)
@@ -82,6 +77,24 @@ class DrivingDataset:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Nothing is held open between reads."""
+
+    @staticmethod
+    def digest(folder: Path) -> str:
+        """Return the digest that a dataset's manifest gives it, without verifying its bytes.
+
+        Raises:
+            MissingPartError: There is no dataset.
+        """
+        return DrivingDataset._manifest(folder).step_sha256
+
+    @staticmethod
+    def _manifest(folder: Path) -> Manifest:
+        try:
+            return read_manifest(folder / MANIFEST_FILE)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise MissingPartError(
+                f"no dataset '{folder.name}'", where=folder, remedy=f"make it with `drivetrain dataset {folder.name}`"
+            ) from error
 
     @property
     def sha256(self) -> str:
