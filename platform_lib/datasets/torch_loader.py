@@ -22,7 +22,7 @@ from platform_lib.errors import ConfigError
 TorchBatch = dict[str, Any]
 
 
-def torch_batch(batch: pa.RecordBatch) -> TorchBatch:
+def torch_batch(table: pa.Table) -> TorchBatch:
     """Turn a batch of N rows into what a planner is trained on.
 
     Returns:
@@ -32,9 +32,8 @@ def torch_batch(batch: pa.RecordBatch) -> TorchBatch:
     Raises:
         IntegrityError: An image cannot be decoded.
     """
-    table = pa.Table.from_batches([batch])
     names = table["sample_id"].to_pylist()
-    images = decode_images([item.as_buffer() for item in batch.column("image")], names)
+    images = decode_images([item.as_buffer() for item in table["image"]], names)
     return {
         "sample_id": names,
         "image": torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))),

@@ -20,7 +20,7 @@ from platform_lib.datasets.loader import TRAINING_COLUMNS, SampleLoader
 from platform_lib.manifest import Step
 from tests.bench.side import Digests, Parts, Side, Task
 
-_ROWS = 16_384
+_ROWS = 12_288
 _IMAGE_BYTES = 24_000
 _GROUP_ROWS = 32
 _BATCH = 32
@@ -28,7 +28,7 @@ _COLUMNS = list(TRAINING_COLUMNS)
 
 
 def write_samples(folder: Path, scale: float) -> None:
-    """Write 400 MB of samples, at full scale, as a dataset and as Parquet; the images are noise of a JPEG's size."""
+    """Write 300 MB of samples, at full scale, as a dataset and as Parquet; the images are noise of a JPEG's size."""
     folder.mkdir()
     rows = max(2 * _GROUP_ROWS, int(_ROWS * scale))
     schema = next(_batches(1)).schema
@@ -86,7 +86,7 @@ class _Side:
 
 
 class _Ours(_Side):
-    def batches(self) -> Iterator[pa.RecordBatch]:
+    def batches(self) -> Iterator[pa.Table]:
         yield from SampleLoader(self._folder, "train", batch=_BATCH, seed=1)
 
 

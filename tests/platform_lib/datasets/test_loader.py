@@ -158,7 +158,7 @@ def test_a_state_of_another_loader_is_refused(folder: Path, tmp_path: Path) -> N
     with pytest.raises(ConfigError, match="no step 99"):
         loader(folder).load_state_dict(state | {"step": 99})
     with pytest.raises(ConfigError, match="no samples"):
-        SampleLoader(folder, "test", batch=1)
+        SampleLoader(folder, "test", batch=1, columns=COLUMNS)
     with pytest.raises(MissingPartError, match="no dataset"):
         SampleLoader(tmp_path / "none", "train", batch=1)
     with pytest.raises(ConfigError, match="batch 0"):
