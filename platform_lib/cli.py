@@ -69,7 +69,7 @@ COMMANDS: dict[str, Entry] = {
     "query": Entry("platform_lib.lake.commands", "query", "Run SQL over the lake's tables.", _DATA, "data"),
     "dataset": Entry(
         "ray_jobs.commands.dataset",
-        "dataset",
+        "app",
         "Align, join and split ingested drives into training samples.",
         _MODEL,
         "data",

@@ -106,12 +106,16 @@ class DrivingDataset:
         return self.proof.samples[_known(split)]
 
     def batches(
-        self, split: Split, *, columns: tuple[str, ...] | None = None, rows: int = 256
+        self, split: Split, *, columns: tuple[str, ...] | None = None, rows: int = 256, drive_id: str | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """Yield one split's rows in order, as stored (JPEG bytes, flat lists), in bounded memory."""
+        """Yield one split's rows in order, of one drive or all, as stored (JPEG bytes, flat lists), in bounded memory."""
+        condition = f"split = '{_known(split)}'"
+        if drive_id is not None:
+            quoted = drive_id.replace("'", "''")
+            condition += f" AND drive_id = '{quoted}'"
         scanner = lance.dataset(str(self.folder / SAMPLES)).scanner(
             columns=None if columns is None else list(columns),
-            filter=f"split = '{_known(split)}'",
+            filter=condition,
             batch_size=rows,
             scan_in_order=True,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from platform_lib.errors import CorruptLog, UnsupportedLog
 from platform_lib.lake.lake import Lake
 from platform_lib.storage import publish_file
 from platform_lib.timeline import ClockEstimate
+
+# Not the drive's own name: that of a foreign drive may hold anything.
+_FILE = "{}.arrow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +98,7 @@ def write_samples(
     files: tuple[str, ...],
     labels: Mapping[str, str],
 ) -> Shard:
-    """Write one drive's samples to ``folder/<drive id>.arrow``.
+    """Write one drive's samples to a file of its own in `folder`.
 
     Args:
         samples: At least one.
@@ -103,7 +107,7 @@ def write_samples(
         files: Digests of the drive's log files.
         labels: The drive's metadata.
     """
-    path = folder / f"{samples.drive_id}.arrow"
+    path = folder / _FILE.format(hashlib.sha256(samples.drive_id.encode()).hexdigest()[:32])
     table = samples_table(samples, images)
     _write(table, path)
     shard = Shard(

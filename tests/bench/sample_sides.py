@@ -114,10 +114,13 @@ class _Floor:
         self._files = sorted((task.log / "samples.lance" / "data").iterdir())
 
     def run(self) -> Parts:
+        buffer = memoryview(bytearray(1 << 20))
         begin = time.process_time()
-        read = [bytearray(file.read_bytes()) for file in self._files]  # the bytearray is the one copy
-        return {"read": (time.process_time() - begin) / 2, "copy": (time.process_time() - begin) / 2 if read else 0.0,
-                "inflate": 0.0, "crc": 0.0}  # fmt: skip
+        for file in self._files:
+            with file.open("rb", buffering=0) as stream:
+                while stream.readinto(buffer):
+                    pass
+        return {"read": time.process_time() - begin, "inflate": 0.0, "crc": 0.0, "copy": 0.0}
 
     def check(self) -> Digests:
         return {}
@@ -139,5 +142,5 @@ def scan(task: Task) -> Side:
 
 
 def floor(task: Task) -> Side:
-    """Read the table's files and copy them once."""
+    """Read the table's files, into a buffer that is used again."""
     return _Floor(task)
