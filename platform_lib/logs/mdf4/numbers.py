@@ -177,12 +177,18 @@ class Numbers:
         if not self._types:
             return []
         lengths = self._sizes * records.rows
-        stops = np.cumsum(-(-lengths // _ALIGNED_BYTES) * _ALIGNED_BYTES)
-        starts = stops - -(-lengths // _ALIGNED_BYTES) * _ALIGNED_BYTES
-        out = np.empty(int(stops[-1]), np.uint8)
+        spaces = -(-lengths // _ALIGNED_BYTES) * _ALIGNED_BYTES
+        starts = np.cumsum(spaces) - spaces
+        out = _aligned(int(spaces.sum()))
         records.unpack(self._fields, starts // self._sizes, out)
         bounds = zip(starts.tolist(), (starts + lengths).tolist(), self._types, strict=True)
         return [out[start:stop].view(dtype) for start, stop, dtype in bounds]
+
+
+def _aligned(count: int) -> Bytes:
+    out = np.empty(count + _ALIGNED_BYTES, np.uint8)
+    start = -out.__array_interface__["data"][0] % _ALIGNED_BYTES
+    return out[start : start + count]
 
 
 def _container(bits: int) -> int:

@@ -1,7 +1,7 @@
 """Records -> numbers: all columns in one walk over the records, as many at a time as the first cache holds.
 
-Compiled; the callers have proven every index. No compiled function takes more arrays than it needs: each costs a call
-as much as some ten numbers.
+Where the bytes of records are kept apart, one column after the other: each byte is needed once.
+Compiled; the callers have proven every index.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from platform_lib.logs.compiled import compiled
+from platform_lib.logs.compiled import compiled, inner
 from platform_lib.logs.mdf4.numbers import FLOAT, WHOLE
 
 Bytes = npt.NDArray[np.uint8]
 Values = npt.NDArray[Any]
-_TILE_ROWS = 1024
+_SCRATCH_ROWS = 1024
 _TILE_BYTES = 32 << 10
+_WHOLE_ROWS = 64  # of which a column of bytes fills a cache line
 _WINDOW = np.dtype([("value", "<u8")])
 
 
@@ -42,7 +43,7 @@ def unpack(data: Bytes, fields: Values, at: Values, out: Bytes, *, planes: bool,
     flat = data.reshape(-1)
     # The eight bytes at every byte: in a structure, so that they are not taken to be aligned.
     eights: Values = np.ndarray((max(0, flat.size - 7),), _WINDOW, flat, 0, (1,))
-    tile = _TILE_ROWS if planes else min(_TILE_ROWS, max(64, _TILE_BYTES // step))
+    tile = max(1, rows) if planes else min(_SCRATCH_ROWS, max(1, _TILE_BYTES // step // _WHOLE_ROWS) * _WHOLE_ROWS)
     typed = [out.view(kind) for kind in (np.uint8, np.uint16, np.uint32, np.uint64, np.float32, np.float64)]
     _unpack(_read_only(flat), _read_only(eights), across, step, first, rows, tile, fields, at, *typed)
 
@@ -59,37 +60,39 @@ def _unpack(
     data: Bytes, eights: Values, across: int, step: int, first: int, rows: int, tile: int, fields: Values, at: Values,
     u1: Values, u2: Values, u4: Values, u8: Values, f4: Values, f8: Values,
 ) -> None:  # fmt: skip
-    raw = np.empty(_TILE_ROWS, np.uint64)
-    starts = np.arange(_TILE_ROWS).astype(np.uint64) * np.uint64(step)
-    for start in range(0, rows, tile):
-        count = min(tile, rows - start)
-        begin = (first + start) * step
+    raw = np.empty(_SCRATCH_ROWS, np.uint64)
+    starts = np.arange(_SCRATCH_ROWS).astype(np.uint64) * np.uint64(step)
+    for top in range(0, rows, tile):
+        bottom = min(rows, top + tile)
         for number in range(fields.size):
-            field, to = fields[number], np.uint64(at[number] + start)
-            done = 0
-            if across == 1 and field.count <= 8:
-                done = _read_eights(eights, begin + field.byte, step, starts, count, raw, field)
-            if done < count:
-                _join(data, begin, across, step, done, count, raw, field)
-            if field.scaled == WHOLE:
-                _convert(raw, count, f8, to, field)
-                continue
-            _cut(raw, count, field)
-            if field.size == 1:
-                _put(raw, count, u1, to)
-            elif field.size == 2:
-                _put(raw, count, u2, to)
-            elif field.size == 4:
-                _put(raw, count, u4, to)
-            else:
-                _put(raw, count, u8, to)
-            if field.scaled == FLOAT and field.size == 4:
-                _scale(f4, to, count, np.float32(field.factor), np.float32(field.offset))
-            elif field.scaled == FLOAT:
-                _scale(f8, to, count, field.factor, field.offset)
+            field = fields[number]
+            for start in range(top, bottom, _SCRATCH_ROWS):
+                count = min(_SCRATCH_ROWS, bottom - start)
+                begin, to = (first + start) * step, np.uint64(at[number] + start)
+                done = 0
+                if across == 1 and field.count <= 8:
+                    done = _read_eights(eights, begin + field.byte, step, starts, count, raw, field)
+                if done < count:
+                    _join(data, begin, across, step, done, count, raw, field)
+                if field.scaled == WHOLE:
+                    _convert(raw, count, f8, to, field)
+                    continue
+                _cut(raw, count, field)
+                if field.size == 1:
+                    _put(raw, count, u1, to)
+                elif field.size == 2:
+                    _put(raw, count, u2, to)
+                elif field.size == 4:
+                    _put(raw, count, u4, to)
+                else:
+                    _put(raw, count, u8, to)
+                if field.scaled == FLOAT and field.size == 4:
+                    _scale(f4, to, count, np.float32(field.factor), np.float32(field.offset))
+                elif field.scaled == FLOAT:
+                    _scale(f8, to, count, field.factor, field.offset)
 
 
-@compiled
+@inner
 def _read_eights(eights: Values, byte: int, step: int, starts: Values, count: int, raw: Values, field: Any) -> int:
     """Read numbers from the eight bytes at the first of each, where there are eight; return how many there were.
 
@@ -113,31 +116,33 @@ def _read_eights(eights: Values, byte: int, step: int, starts: Values, count: in
     return count
 
 
-@compiled
+@inner
 def _join(data: Bytes, begin: int, across: int, step: int, first: int, count: int, raw: Values, field: Any) -> None:
     """Join numbers of their bytes, wherever these are, from row `first` on."""
-    lowest = begin + field.byte * across + first * step
+    lowest = begin + field.byte * across
     if field.big:
         lowest, across = lowest + (field.count - 1) * across, -across
-    raw[first:count] = 0
+    for row in range(first, count):
+        raw[np.uint64(row)] = 0
     for at in range(field.count):
         shift = 8 * at - field.shift
-        _add(data, np.uint64(lowest + at * across), np.uint64(step), raw[first:count], max(0, shift), max(0, -shift))
+        byte, up, down = np.uint64(lowest + at * across), np.uint64(max(0, shift)), np.uint64(max(0, -shift))
+        if step == 1:
+            _add(data, byte, first, count, raw, up, down)
+            continue
+        for row in range(first, count):
+            place = byte + np.uint64(row) * np.uint64(step)
+            raw[np.uint64(row)] |= np.uint64(data[place]) << up >> down
 
 
-@compiled
-def _add(data: Bytes, byte: Any, step: Any, raw: Values, left: int, right: int) -> None:
-    """Put one byte of every number in its place."""
-    up, down = np.uint64(left), np.uint64(right)
-    if step == 1:
-        for row in range(raw.size):
-            raw[row] |= np.uint64(data[byte + np.uint64(row)]) << up >> down
-    else:
-        for row in range(raw.size):
-            raw[row] |= np.uint64(data[byte + np.uint64(row) * step]) << up >> down
+@inner
+def _add(data: Bytes, byte: Any, first: int, count: int, raw: Values, up: Any, down: Any) -> None:
+    """Put one byte of every number in its place: the same byte of all records, one after the other."""
+    for row in range(first, count):
+        raw[np.uint64(row)] |= np.uint64(data[byte + np.uint64(row)]) << up >> down
 
 
-@compiled
+@inner
 def _cut(raw: Values, count: int, field: Any) -> None:
     """Cut off what is above the number; with a sign, it becomes the sign."""
     unused = np.uint64(field.unused)
@@ -149,7 +154,7 @@ def _cut(raw: Values, count: int, field: Any) -> None:
             raw[row] = raw[row] << unused >> unused
 
 
-@compiled
+@inner
 def _convert(raw: Values, count: int, out: Values, to: Any, field: Any) -> None:
     unused = np.uint64(field.unused)
     if field.signed:
@@ -161,13 +166,13 @@ def _convert(raw: Values, count: int, out: Values, to: Any, field: Any) -> None:
             out[to + np.uint64(row)] = np.float64(raw[row] << unused >> unused) * field.factor + field.offset
 
 
-@compiled
+@inner
 def _put(raw: Values, count: int, out: Values, to: Any) -> None:
     for row in range(count):
         out[to + np.uint64(row)] = raw[row]
 
 
-@compiled
+@inner
 def _scale(out: Values, to: Any, count: int, factor: Any, offset: Any) -> None:
     for row in range(count):
         out[to + np.uint64(row)] = out[to + np.uint64(row)] * factor + offset
