@@ -301,7 +301,7 @@ def test_a_large_payload_that_is_cut_is_refused_by_its_number(wanted: list[int] 
     payloads = clouds(6, 9000)
     payloads[4] = payloads[4][:5000]
     decoder = message_decoder("t/msg/Cloud", CLOUD)
-    with pytest.raises(FaultyPayload, match="ends inside a field|longer than its message") as caught:
+    with pytest.raises(FaultyPayload, match=r"ends inside a field|longer than its message") as caught:
         decoder.decode(scattered(payloads, 3), wanted)
     assert caught.value.row == 4
     assert len(decoder.decode(scattered(payloads, 3), [0, 1, 2])) == 3
