@@ -317,7 +317,7 @@ def _paired(pair: Interval, said: str, *, pooled: bool) -> _Verdict:
         return _Verdict(
             "not_run", f"{said}: neither better nor worse is shown, it takes more drives or a better planner"
         )
-    return _Verdict("pass", said)
+    return _Verdict("pass", f"{said}: {'better beyond doubt' if pair.high < 0 else 'not shown to be worse'}")
 
 
 def _judge_closed_loop(case: _Case) -> list[_Verdict]:

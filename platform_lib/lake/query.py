@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import duckdb
 import pyarrow as pa
@@ -19,6 +21,7 @@ from platform_lib.lake.tables import PACKED_SCHEMA, SAMPLE_SCHEMA
 
 VIEWS = ("signals", "packed_signals", "samples", "drives", "files", "streams", "quarantine")
 _MEMORY_LIMIT = "2GB"
+_UNKNOWN_TABLE = re.compile(r"(?P<said>Table with name (?P<name>\w+) does not exist!)(\nDid you mean \"[^\"]*\"\?)?")
 _SAMPLE_COLUMNS = [name for name in SAMPLE_SCHEMA.names if name != "data"]
 
 
@@ -202,10 +205,16 @@ def _first_rows(reader: pa.RecordBatchReader, count: int) -> pa.Table:
 
 def _wrong(sql: str, error: duckdb.Error) -> ConfigError:
     return ConfigError(
-        f"the query was refused: {str(error).strip()}",
+        f"the query was refused: {_UNKNOWN_TABLE.sub(_suggest, str(error)).strip()}",
         where=_short(sql),
         remedy=f"the tables are {', '.join(VIEWS)}; `DESCRIBE signals` names a table's columns",
     )
+
+
+def _suggest(found: re.Match[str]) -> str:
+    """Suggest one of the lake's own tables; DuckDB would name any of its catalogue's."""
+    close = get_close_matches(found["name"].lower(), VIEWS, n=1)
+    return found["said"] + (f'\nDid you mean "{close[0]}"?' if close else "")
 
 
 def _short(sql: str) -> str:
