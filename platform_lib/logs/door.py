@@ -98,9 +98,7 @@ class Log:
         if self._closed:
             raise ConfigError("the log is closed", where=self.path, remedy="read inside `with open_log(...)`")
         stream = self.stream(name)
-        wanted = None if columns is None else list(dict.fromkeys((TIMESTAMP, *columns)))
-        if wanted is not None:
-            self._check_columns(stream, wanted, decode=decode)
+        wanted = None if columns is None else self._wanted(stream, columns, decode=decode)
         batches = self._source.read(stream, Window(start_ns, stop_ns), decode=decode, columns=wanted)
         return batches if wanted is None else (batch.select(wanted) for batch in batches)
 
@@ -108,6 +106,7 @@ class Log:
         self,
         names: Sequence[str] | None = None,
         *,
+        columns: Mapping[str, Sequence[str]] | None = None,
         start_ns: int | None = None,
         stop_ns: int | None = None,
         decode: bool = True,
@@ -118,6 +117,8 @@ class Log:
 
         Args:
             names: Which streams; all by default.
+            columns: Stream name -> which of its columns, as in `read`; the streams that it does not name give all of
+                theirs. Values that are not asked for are passed over, not copied: an image topic's headers cost little.
             start_ns: As in `read`.
             stop_ns: As in `read`.
             decode: As in `read`.
@@ -129,23 +130,39 @@ class Log:
         Raises:
             CorruptLog: As in `read`.
             UnsupportedLog: As in `read`.
-            ConfigError: As in `read`.
+            ConfigError: As in `read`; or `columns` names a stream that is not read.
         """
         if self._closed:
             raise ConfigError("the log is closed", where=self.path, remedy="read inside `with open_log(...)`")
         streams = list(self.streams) if names is None else [self.stream(name) for name in dict.fromkeys(names)]
-        return self._pass(streams, Window(start_ns, stop_ns), decode=decode)
+        wanted: dict[str, list[str]] = {}
+        for stream, chosen in [(self.stream(name), chosen) for name, chosen in (columns or {}).items()]:
+            if stream not in streams:
+                what = f"columns of stream '{stream.name}' are asked for, which is not read"
+                raise ConfigError(what, where=self.path, remedy="name it among the streams, or leave its columns out")
+            wanted[stream.name] = self._wanted(stream, chosen, decode=decode)
+        return self._pass(streams, Window(start_ns, stop_ns), wanted, decode=decode)
 
-    def _pass(self, streams: list[Stream], window: Window, *, decode: bool) -> Iterator[tuple[str, pa.RecordBatch]]:
+    def _pass(
+        self, streams: list[Stream], window: Window, wanted: Mapping[str, list[str]], *, decode: bool
+    ) -> Iterator[tuple[str, pa.RecordBatch]]:
+        for stream, batch in self._batches(streams, window, wanted, decode=decode):
+            chosen = wanted.get(stream.name)
+            yield stream.name, batch if chosen is None else batch.select(chosen)
+
+    def _batches(
+        self, streams: list[Stream], window: Window, wanted: Mapping[str, list[str]], *, decode: bool
+    ) -> Iterator[tuple[Stream, pa.RecordBatch]]:
         if isinstance(self._source, OnePassSource):
-            for stream, batch in self._source.read_all(streams, window, decode=decode):
-                yield stream.name, batch
+            yield from self._source.read_all(streams, window, decode=decode, columns=wanted)
             return
         for stream in streams:
-            for batch in self._source.read(stream, window, decode=decode):
-                yield stream.name, batch
+            for batch in self._source.read(stream, window, decode=decode, columns=wanted.get(stream.name)):
+                yield stream, batch
 
-    def _check_columns(self, stream: Stream, wanted: list[str], *, decode: bool) -> None:
+    def _wanted(self, stream: Stream, columns: Sequence[str], *, decode: bool) -> list[str]:
+        """Return the columns to give, the time first; refuse those that the stream does not have."""
+        wanted = list(dict.fromkeys((TIMESTAMP, *columns)))
         known = [*stream.schema.names] if decode or stream.kind != "message" else [TIMESTAMP, "publish_ns", "data"]
         missing = [column for column in wanted if column not in known]
         if missing:
@@ -154,6 +171,7 @@ class Log:
                 where=self.path,
                 remedy=f"it has: {', '.join(known[:20])}",
             )
+        return wanted
 
     def close(self) -> None:
         """Release the file; batches already read stay valid."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ import pyarrow as pa
 from platform_lib.errors import UnsupportedLog
 from platform_lib.logs.model import unique
 from platform_lib.logs.payloads import Payloads
-from platform_lib.logs.schemas.cursor import Cursor, Wire, native
+from platform_lib.logs.schemas.cursor import Cursor, Nearby, Wire, native
 from platform_lib.logs.schemas.faulty import FaultyPayload
 from platform_lib.logs.schemas.idl import parse_idl
 from platform_lib.logs.schemas.kinds import (
@@ -33,7 +33,7 @@ from platform_lib.logs.schemas.kinds import (
     arrow_type,
     is_bytes,
 )
-from platform_lib.logs.schemas.memory import Index, Memory, heads
+from platform_lib.logs.schemas.memory import Index, Memory
 from platform_lib.logs.schemas.rosmsg import parse_definition
 from platform_lib.logs.schemas.walk import least_bytes, program
 
@@ -218,13 +218,12 @@ def _read_wide_text(cursor: Cursor) -> pa.Array:
     text of the second form, read as the first, has values that no unit has.
     """
     length = cursor.length()
-    start = cursor.pos
     forms = ((4, UINT32), (2, UINT16)) if cursor.wire.version == 1 else ((2, UINT16),)  # version 2 has one form only
     for size, kind in forms:
         needed = length * 4 if size == 4 else length
         if bool((needed > cursor.left).any()) or bool((needed % size).any()):
             continue
-        data = cursor.memory.pieces(start, needed)
+        data = cursor.peek(needed)
         units = native(data.view(np.dtype(cursor.wire.order + kind.code)), kind)
         if bool(((units == 0) | (units > 0xFFFF)).any()):
             continue
@@ -313,6 +312,11 @@ def _elements_in_turn(item: Type, length: Index, cursor: Cursor) -> pa.Array:
 
 def _skip(kind: Type, cursor: Cursor) -> None:
     """Pass a value that nobody asked for."""
+    if isinstance(kind, Array) and kind.count is None and isinstance(kind.item, Primitive):
+        length = cursor.length()
+        cursor.align(kind.item.size_bytes, length > 0)
+        cursor.skip(length * kind.item.size_bytes)
+        return
     steps = program(kind, cursor.wire)
     if steps is None:
         _read(kind, cursor)
@@ -352,17 +356,10 @@ class MessageDecoder:
         Raises:
             FaultyPayload: A payload does not fit the definition.
         """
-        chosen = range(len(self.root.fields)) if wanted is None else wanted
-        if chosen and chosen[-1] + 1 < len(self.root.fields) and (first := heads(payloads)) is not None:
-            try:
-                return self._decode(first, frozenset(chosen), chosen[-1] + 1)
-            except FaultyPayload:
-                pass  # a wanted field lies further inside, or the payload is faulty: the whole of it will tell
-        return self._decode(payloads, frozenset(chosen), len(self.root.fields))
-
-    def _decode(self, payloads: Payloads, chosen: frozenset[int], stop: int) -> list[pa.Array]:
-        """Decode fields up to number `stop`, not included."""
+        chosen = frozenset(range(len(self.root.fields)) if wanted is None else wanted)
         memory, start = Memory.of(payloads)
+        # Of large payloads no more than what is wanted is looked at; to look at all of a small one costs nothing.
+        stop = max(chosen, default=-1) + 1 if memory.scattered else len(self.root.fields)
         end = start + payloads.length
         if self.ros1:
             return self._columns(Cursor(memory, Wire("<", plain=True), start, end), chosen, stop)
@@ -420,11 +417,12 @@ class MessageDecoder:
         if not self.root.fields:
             _read_empty(cursor)
         columns = []
+        nearby = Nearby(cursor)
         for number, (_, item) in enumerate(self.root.fields[:stop]):
             if number in chosen:
-                columns.append(_read(item, cursor))
+                columns.append(nearby.read(partial(_read, item)))
             else:
-                _skip(item, cursor)
+                nearby.read(partial(_skip, item))
         return columns
 
 
