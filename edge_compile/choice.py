@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 from edge_compile.checks import FLOAT_REFERENCE
+from edge_compile.parity import ONNX_TARGET
 from platform_lib.evidence import CompiledPrecision, ParityRung
 
 # Where the vendor gives no latency, the fewer bits count as faster.
@@ -35,7 +37,8 @@ def choose(
     Args:
         precisions: What was compiled.
         parity: The ladder.
-        wanted: The only one to take, if it passes; None for the fastest that passes.
+        wanted: The only one to take, if it passes. None for the fastest that passes; among those whose latency lies
+            within the fastest's bounds, which decide nothing between them, the one closest to the float model.
     """
     notes = _slower_than_float(precisions)
     candidates = [item for item in precisions if passes(item, parity)]
@@ -53,7 +56,29 @@ def choose(
     if len(latencies) < len(candidates):
         chosen = min(candidates, key=lambda item: _FEWEST_BITS_FIRST.index(item.precision)).precision
         return chosen, (*notes, f"{chosen} was chosen for its fewer bits: the vendor gives no latency for this chip")
-    return min(candidates, key=lambda item: latencies[item.precision]).precision, notes
+    fastest = min(candidates, key=lambda item: latencies[item.precision])
+    closest = max(_as_fast_as(fastest, candidates), key=lambda item: _closeness_db(item, parity))
+    if closest is fastest:
+        return fastest.precision, notes
+    said = (
+        f"{closest.precision} was chosen over {fastest.precision}, which is no faster within its bounds and less exact"
+    )
+    return closest.precision, (*notes, said)
+
+
+def _as_fast_as(fastest: CompiledPrecision, candidates: Sequence[CompiledPrecision]) -> list[CompiledPrecision]:
+    limit = fastest.performance.latency_us
+    high = None if limit is None else limit.high
+    if high is None:
+        return [fastest]
+    latencies = [(item, item.performance.latency_us) for item in candidates]
+    return [item for item, latency in latencies if item is fastest or (latency is not None and latency.value <= high)]
+
+
+def _closeness_db(item: CompiledPrecision, parity: Sequence[ParityRung]) -> float:
+    """Return a precision's SQNR against the float model on the target; bit-identical is the closest there is."""
+    found = [rung.sqnr_db for rung in parity if (rung.name, rung.precision) == (ONNX_TARGET, item.precision)]
+    return min((inf if ratio is None else ratio for ratio in found), default=-inf)
 
 
 def _slower_than_float(precisions: Sequence[CompiledPrecision]) -> tuple[str, ...]:

@@ -22,7 +22,8 @@ from platform_lib.manifest import Input, Step, input_of
 from platform_lib.storage import sha256_file
 
 PRECISIONS = ("w8a16", "w8a8")
-# w8mixed: feature maps in 8 bits, vectors in 16, for outputs that 256 steps are too coarse for.
+# w8mixed: feature maps in 8 bits, vectors in 16, for outputs that 256 steps are too coarse for. In some graphs it
+# leaves nodes that compute in float, which fails a check, so it is made only where it is asked for.
 KNOWN_PRECISIONS = (*PRECISIONS, "w8mixed")
 # Frozen inputs that the emulator runs unless the caller says how many: all, up to this. Source: measured on 2026-11-20;
 # one takes 0.03 s (the demo's planner) to 14 s (resnet18), so this many stay within a worker's time limit.
@@ -49,7 +50,8 @@ class Settings:
         tolerance_db: The SQNR that the compiled model has to keep against the float model; None for the defaults.
         options: Compiler options of the allow-list.
         emulator_samples: How many frozen inputs the emulator runs; None for all, up to `EMULATED_AT_MOST`.
-        choose: The only precision to choose, if it passes; None for the fastest that passes.
+        choose: The only precision to choose, if it passes; None for the fastest that passes,
+            and of those no slower than its bounds the most exact.
         limits: Time and memory of each worker process; no part of the result, so not of the skip digest.
     """
 

@@ -40,7 +40,7 @@ class Distance:
     Attributes:
         sqnr_db: The worst output's signal-to-quantization-noise ratio over all samples; None when bit-identical.
         max_abs_error: The largest absolute difference, in the output's unit.
-        cosine: The smallest cosine similarity of a single sample.
+        cosine: The worst output's cosine similarity over all samples; single ones of hardly any length have no direction.
     """
 
     sqnr_db: float | None
@@ -71,7 +71,7 @@ def distance(reference: Arrays, other: Arrays) -> Distance:
         max_abs_error=max(
             float(np.max(np.abs(np.subtract(reference[name], other[name], dtype=np.float64)))) for name in reference
         ),
-        cosine=min(_smallest_cosine(reference[name], other[name]) for name in reference),
+        cosine=min(_cosine(reference[name], other[name]) for name in reference),
     )
 
 
@@ -138,11 +138,9 @@ def _unmeasured(
     )
 
 
-def _smallest_cosine(reference: NDArray[np.float32], other: NDArray[np.float32]) -> float:
-    first = reference.reshape(len(reference), -1).astype(np.float64)
-    second = other.reshape(len(other), -1).astype(np.float64)
-    lengths = np.linalg.norm(first, axis=1) * np.linalg.norm(second, axis=1)
-    products = np.einsum("ni,ni->n", first, second)
-    both_zero = ~first.any(axis=1) & ~second.any(axis=1)
-    safe = np.where(lengths > 0.0, lengths, 1.0)
-    return float(np.min(np.clip(np.where(both_zero, 1.0, products / safe), -1.0, 1.0)))
+def _cosine(reference: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    first, second = reference.ravel().astype(np.float64), other.ravel().astype(np.float64)
+    lengths = float(np.linalg.norm(first) * np.linalg.norm(second))
+    if lengths == 0.0:
+        return 1.0 if first.any() == second.any() else 0.0
+    return float(np.clip(first @ second / lengths, -1.0, 1.0))

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from datetime import date, time, timedelta
 from decimal import Decimal
 from pathlib import PurePath
+from time import monotonic
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +22,7 @@ from rich.table import Column
 from platform_lib.errors import PlatformError
 
 _WIDE_COLUMNS = 110  # where a long bar leaves room for what stands beside it
+_LINE_EVERY_S = 10.0
 OUT = Console(soft_wrap=True, emoji=False)
 ERR = Console(stderr=True, soft_wrap=True, emoji=False)
 for _console in (OUT, ERR):
@@ -72,11 +74,15 @@ def print_error(error: PlatformError, *, as_json: bool) -> None:
 
 
 class Task:
-    """One line of progress; `advance` may also change what the line says."""
+    """One line of progress; `advance` may also change what the line says.
+
+    Where standard error is no terminal, a line is printed at most every ten seconds, so that a log file shows life.
+    """
 
     def __init__(self, progress: Progress, number: Any) -> None:
         self._progress = progress
         self._number = number
+        self._said_s = monotonic()
 
     def expect(self, total: float) -> None:
         """Say how many steps there are, once that is known."""
@@ -95,11 +101,18 @@ class Task:
         if note is not None:
             self._progress.update(self._number, note=plain_line(note))
         self._progress.update(self._number, advance=steps)
+        if not ERR.is_terminal and monotonic() - self._said_s >= _LINE_EVERY_S:
+            self.say()
+
+    def say(self) -> None:
+        """Print the line as it stands."""
+        self._said_s = monotonic()
+        ERR.print(self.line, markup=False, highlight=False)
 
 
 @contextmanager
 def progress(title: str, total: float | None) -> Iterator[Task]:
-    """Show a progress bar on standard error; where that is no terminal, nothing but a closing line.
+    """Show a progress bar on standard error; where that is no terminal, a line now and then and a closing one.
 
     Args:
         title: What is being done, in two or three words.
@@ -120,4 +133,4 @@ def progress(title: str, total: float | None) -> Iterator[Task]:
             yield task
         finally:
             if not ERR.is_terminal:
-                ERR.print(task.line, markup=False, highlight=False)
+                task.say()

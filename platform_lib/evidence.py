@@ -86,7 +86,7 @@ class ParityRung(_Strict):
         samples: Frozen inputs compared.
         sqnr_db: Worst output's signal-to-quantization-noise ratio, reference first; None when bit-identical or not run.
         max_abs_error: Largest absolute difference in the output's unit.
-        cosine: Smallest cosine similarity.
+        cosine: The worst output's cosine similarity, over all samples.
         threshold_db: The SQNR this rung has to reach.
         reason: Why it failed, or why it was not run.
     """

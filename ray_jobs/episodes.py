@@ -18,24 +18,25 @@ from platform_lib.scenario.world import World
 # The fleet's seeds are 63-bit hashes; these lie below 2^20, where none of them falls (probability 1e-11 for a fleet
 # of 100,000), so a world here is never one that was trained on.
 FIRST_SEED = 900_001
+ROUNDS = 3
 EPISODE_S = 15.0
 EXPERT = "expert"
 
 
 def worlds() -> tuple[DriveSpec, ...]:
-    """Return the worlds to drive: each weather with each event, once."""
-    pairs = [(weather, event) for event in EVENTS for weather in WEATHERS]
+    """Return the worlds to drive: each weather with each event, `ROUNDS` times."""
+    pairs = [(round_, event, weather) for round_ in range(ROUNDS) for event in EVENTS for weather in WEATHERS]
     return tuple(
         DriveSpec(
             seed=FIRST_SEED + number,
             vehicle="closed-loop",
-            session=f"{event.replace('_', '-')}-{weather}",
+            session=f"{event.replace('_', '-')}-{weather}-{round_ + 1}",
             start_ns=0,
             duration_s=EPISODE_S,
             weather=weather,
             event=event,
         )
-        for number, (weather, event) in enumerate(pairs)
+        for number, (round_, event, weather) in enumerate(pairs)
     )
 
 

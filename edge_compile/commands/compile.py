@@ -42,7 +42,10 @@ def compile_command(
         typer.Option(help="w8a16, w8a8 or w8mixed; repeatable. Default: the first two.", show_default=False),
     ] = None,
     choose: Annotated[
-        str | None, typer.Option(help="The precision to choose, if it passes. Default: the fastest that passes.")
+        str | None,
+        typer.Option(
+            help="The precision to choose, if it passes. Default: the fastest that passes, of equally fast ones the closest."
+        ),
     ] = None,
     tolerance_db: Annotated[
         float | None, typer.Option(help="SQNR the chip has to keep against the float model. Default: by precision.")

@@ -13,6 +13,7 @@ from platform_lib.home import open_home
 from platform_lib.options import HomeOption, JsonOption
 from platform_lib.table import Column, print_table
 
+_LABEL_CHARS = 60
 _COLUMNS = (
     Column("vehicle"),
     Column("session"),
@@ -34,10 +35,11 @@ def drives(home: HomeOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"drives": [{**asdict(item), "duration_s": duration_s(item)} for item in found]})
         return
-    OUT.print(f"{len(found)} drives", highlight=False)
+    OUT.print("1 drive" if len(found) == 1 else f"{len(found)} drives", highlight=False)
     print_table(_COLUMNS, [_cells(item) for item in found])
     if quarantined:
-        OUT.print(quarantined, "files are in quarantine; the table 'quarantine' of `drivetrain query` says why")
+        files = "1 file is" if quarantined == 1 else f"{quarantined} files are"
+        OUT.print(f"{files} in quarantine; the table 'quarantine' of `drivetrain query` says why", highlight=False)
 
 
 def _cells(drive: Drive) -> list[str]:
@@ -51,8 +53,13 @@ def _cells(drive: Drive) -> list[str]:
         str(drive.streams),
         f"{drive.signal_rows:,}",
         f"{drive.sample_rows:,}",
-        ", ".join(f"{name}={value}" for name, value in drive.labels.items()),
+        ", ".join(f"{name}={_short(value)}" for name, value in drive.labels.items()),
     ]
+
+
+def _short(value: str) -> str:
+    """Cut a label that somebody wrote a paragraph in; `--json` has all of it."""
+    return value if len(value) <= _LABEL_CHARS else f"{value[:_LABEL_CHARS]}…"
 
 
 def duration_s(drive: Drive) -> float | None:

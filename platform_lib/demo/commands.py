@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +10,7 @@ import typer
 from rich.markup import escape
 
 from platform_lib.console import ERR, print_json
+from platform_lib.demo.record import Record
 from platform_lib.demo.runner import StageError, StageOutcome, run_stage
 from platform_lib.demo.stages import Stage, demo_stages, places
 from platform_lib.demo.witness import Witness
@@ -41,7 +41,8 @@ def demo(
     """Go the whole way: drive logs, lake, dataset, planner, compiled model, gates, signed bundle, verified offline.
 
     Steps whose inputs, configuration and code have not changed are skipped. Kill it at any moment and start it again:
-    it goes on where it was.
+    it goes on where it was. Where a gate fails it ends there, with status 1: the page shows the evidence, and there is
+    no bundle.
     """
     if drives < MIN_DRIVES:
         raise ConfigError(
@@ -63,11 +64,14 @@ def demo(
         print_json({"seconds": round(seconds, 1), "page": page, "stages": [item.as_json() for item in outcomes]})
     else:
         print_summary(opened, outcomes, seconds=seconds, page=page)
+    if outcomes[-1].rejected:
+        raise typer.Exit(1)
 
 
 def _run_all(stages: tuple[Stage, ...], home: Home, witness: Witness) -> tuple[StageOutcome, ...]:
     ERR.print(f"[bold]Drivetrain demo[/] in {escape(str(home.root))}: {len(stages)} stages", highlight=False)
-    outcomes = []
+    record = Record(places(home).report.with_name("stages.json"))
+    outcomes: list[StageOutcome] = []
     for number, stage in enumerate(stages, start=1):
         try:
             outcome = run_stage(stage, number=number, total=len(stages))
@@ -75,7 +79,9 @@ def _run_all(stages: tuple[Stage, ...], home: Home, witness: Witness) -> tuple[S
             witness.require_unchanged()  # if something was changed underneath, that is the cause to name
             raise
         witness.see(stage, outcome)
-        outcomes.append(outcome)
+        outcomes.append(record.add(outcome))
+        if outcome.rejected:
+            break
     return tuple(outcomes)
 
 
@@ -86,6 +92,4 @@ def _write_page(home: Home, outcomes: tuple[StageOutcome, ...], witness: Witness
     page = render_page(home, outcomes)
     witness.require_unchanged()
     publish_bytes(at.report, page.encode())
-    summary = [item.as_json() for item in outcomes]
-    publish_bytes(at.report.with_name("stages.json"), (json.dumps(summary, indent=2) + "\n").encode())
     return at.report

@@ -149,7 +149,7 @@ def precision_rows(report: CompileReport) -> list[PrecisionRow]:
                 ddr=bytes_text(speed.ddr_read_bytes),
                 size=bytes_text(item.context_bytes),
                 nodes=f"{graph.npu_nodes} / {graph.cpu_nodes}" if graph else "unknown",
-                note="in the bundle" if item.precision == report.chosen else "",
+                note="chosen" if item.precision == report.chosen else "",
             )
         )
     return rows

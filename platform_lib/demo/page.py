@@ -79,7 +79,7 @@ def render_page(home: Home, outcomes: Sequence[StageOutcome]) -> str:
         compile=_compile(found.compiled),
         gates=found.gates.gates,
         gates_caption=_gates_caption(found.gates),
-        bundle=_bundle(at, outcomes),
+        bundle=None if outcomes[-1].rejected else _bundle(at, outcomes),
         ingest=_lake(home, outcomes),
         stages=[_stage(item) for item in outcomes],
     )
@@ -97,9 +97,18 @@ def _cards(found: _Evidence, outcomes: Sequence[StageOutcome]) -> list[dict[str,
     cards.append({"value": value, "label": f"simulated latency, {found.compiled.chosen or 'none chosen'}"})
     passed = sum(gate.status == "pass" for gate in found.gates.gates)
     cards.append({"value": f"{passed} of {len(found.gates.gates)}", "label": "gates passed"})
-    cards.append({"value": found.gates.state, "label": "state of the bundle"})
-    cards.append({"value": f"{sum(item.seconds for item in outcomes):.0f} s", "label": "all stages, this run"})
+    state_of = "verdict of the gates, no bundle" if outcomes[-1].rejected else "state of the bundle"
+    cards.append({"value": found.gates.state, "label": state_of})
+    cards.append(_time_card(outcomes))
     return cards
+
+
+def _time_card(outcomes: Sequence[StageOutcome]) -> dict[str, str]:
+    """Say how long making everything took; where that is not known of a stage, how long this run took."""
+    made = [item.made_in_s for item in outcomes if item.made_in_s is not None]
+    if len(made) == len(outcomes):
+        return {"value": f"{sum(made):.0f} s", "label": "to make it, all stages"}
+    return {"value": f"{sum(item.seconds for item in outcomes):.0f} s", "label": "this run, some stages skipped"}
 
 
 def _scenes(folder: Path) -> list[dict[str, object]]:
@@ -109,7 +118,8 @@ def _scenes(folder: Path) -> list[dict[str, object]]:
         for name, (colour, width) in _PATH_STYLE.items():
             pixels = scene.paths_px.get(name, ())
             points = " ".join(f"{x:.1f},{y:.1f}" for x, y in pixels)
-            paths.append({"points": points, "colour": colour, "width": width})
+            end = pixels[-1] if pixels else None
+            paths.append({"points": points, "colour": colour, "width": width, "end": end})
         jpeg = base64.b64encode((folder / scene.image).read_bytes()).decode()
         shown = scene.model_dump(include={"title", "caption", "width", "height"})
         scenes.append({**shown, "jpeg": jpeg, "paths": paths})
@@ -256,4 +266,5 @@ def _below(path: Path, root: Path) -> Path:
 
 def _stage(outcome: StageOutcome) -> dict[str, object]:
     state = up_to_date(outcome.digest) if outcome.skipped and outcome.digest else ""
-    return {"title": outcome.title, "seconds": outcome.seconds, "command": outcome.command, "state": state}
+    seconds = outcome.seconds if outcome.made_in_s is None else outcome.made_in_s
+    return {"title": outcome.title, "seconds": seconds, "command": outcome.command, "state": state}

@@ -15,6 +15,7 @@ from pydantic import JsonValue
 from platform_lib.console import ERR
 from platform_lib.demo.stages import Stage
 from platform_lib.errors import PlatformError
+from platform_lib.evidence import GateReport
 from platform_lib.manifest import read_manifest, up_to_date
 from platform_lib.processes import PARENT_VARIABLE
 
@@ -30,6 +31,7 @@ class StageOutcome:
         title: The stage.
         command: The command line a person would type for it.
         seconds: Wall time.
+        made_in_s: Wall time of the run that made the artefact; None where it was skipped and that time is not known.
         skipped: An artefact of the same inputs, configuration and code was there.
         digest: Of its inputs, configuration and code, by which it is skipped; the lake's version; None for a verdict.
         path: What it wrote.
@@ -39,10 +41,16 @@ class StageOutcome:
     title: str
     command: str
     seconds: float
+    made_in_s: float | None
     skipped: bool
     digest: str | None
     path: str
     result: dict[str, JsonValue]
+
+    @property
+    def rejected(self) -> bool:
+        """Whether this is the gate's verdict that keeps a model from a bundle."""
+        return _is_rejection(self.result)
 
     def as_json(self) -> dict[str, JsonValue]:
         """Return the fields as JSON values."""
@@ -54,7 +62,7 @@ class StageError(PlatformError):
 
 
 def run_stage(stage: Stage, *, number: int, total: int) -> StageOutcome:
-    """Run one stage and return what it did.
+    """Run one stage and return what it did; a gate that rejects is an outcome, not an error.
 
     Raises:
         StageError: The command did not end with status 0, took over half an hour, or printed no JSON document.
@@ -68,12 +76,17 @@ def run_stage(stage: Stage, *, number: int, total: int) -> StageOutcome:
     skipped = _was_skipped(result)
     digest = _digest(stage, result)
     verb = f"[yellow]{up_to_date(digest)}[/]" if skipped and digest else "[green]done[/]"
+    if _is_rejection(result):
+        verb = "[bold red]rejected[/]"
     ERR.print(f"      {verb} in {seconds:.1f} s  ->  ", end="", highlight=False)
     ERR.print(str(stage.writes), markup=False, highlight=False)
+    for reason in _rejections(result):
+        ERR.print(f"      {reason}", markup=False, highlight=False)
     return StageOutcome(
         title=stage.title,
         command=command,
         seconds=round(seconds, 2),
+        made_in_s=None if skipped else round(seconds, 2),
         skipped=skipped,
         digest=digest,
         path=str(stage.writes),
@@ -100,11 +113,23 @@ def _run(stage: Stage, command: str) -> dict[str, JsonValue]:
         result = json.loads(output)
     except ValueError:
         result = None
-    if process.returncode != 0:
+    if process.returncode != 0 and not _is_rejection(result):
         raise _refused(result, command, process.returncode)
     if not isinstance(result, dict):
         raise StageError("printed no JSON document", where=command, remedy="run it alone to see what it prints")
     return result
+
+
+def _is_rejection(result: object) -> bool:
+    return isinstance(result, dict) and result.get("state") == "rejected"
+
+
+def _rejections(result: dict[str, JsonValue]) -> list[str]:
+    """Name the gates that failed, each with its reason."""
+    if not _is_rejection(result):
+        return []
+    report = GateReport.model_validate({name: value for name, value in result.items() if name != "skipped"})
+    return [f"{gate.gate}: {gate.reason}" for gate in report.gates if gate.status == "fail"]
 
 
 def _was_skipped(result: dict[str, JsonValue]) -> bool:
@@ -136,12 +161,6 @@ def _refused(result: object, command: str, status: int) -> StageError:
     if isinstance(said, dict):
         where = f"{command}\n          {said.get('where')}" if said.get("where") else command
         return StageError(str(said.get("what")), where=where, remedy=said.get("remedy"))
-    if isinstance(result, dict) and result.get("state") == "rejected":
-        failed = [gate for gate in result["gates"] if gate["status"] == "fail"]
-        what = "; ".join(f"{gate['gate']}: {gate['reason']}" for gate in failed)
-        return StageError(
-            f"rejected by {what}", where=command, remedy="mend what failed; nothing is bundled until then"
-        )
     how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
     return StageError(
         f"the stage {how}", where=command, remedy="run that command alone with -v, then run the demo again"

@@ -25,6 +25,13 @@ def print_summary(home: Home, outcomes: Sequence[StageOutcome], *, seconds: floa
     _print_gates(gates)
     skipped = sum(item.skipped for item in outcomes)
     done = f"in {seconds:.0f} s; {skipped} of {len(outcomes)} stages were up to date"
+    if outcomes[-1].rejected:
+        OUT.print(f"\n[bold red]rejected[/], so nothing was bundled, {done}", highlight=False)
+        for gate in gates.gates:
+            if gate.status == "fail":
+                OUT.print(f"  {gate.gate}: {gate.reason}", markup=False, highlight=False)
+        OUT.print("  page   ", _relative(page, Path.cwd()), markup=False, highlight=False)
+        return
     OUT.print(f"\n[bold]{gates.state}[/], signed and verified, {done}", highlight=False)
     for title, path in (("bundle", at.bundle), ("page", page)):
         OUT.print(f"  {title:<7}", _relative(path, Path.cwd()), markup=False, highlight=False)

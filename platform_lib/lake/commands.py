@@ -8,7 +8,7 @@ from typing import Annotated
 import pyarrow as pa
 import typer
 
-from platform_lib.console import OUT, print_json
+from platform_lib.console import ERR, print_json
 from platform_lib.home import open_home
 from platform_lib.lake.lake import Lake
 from platform_lib.options import HomeOption, JsonOption
@@ -40,7 +40,7 @@ def query(
     columns = [Column(field.name, right=_is_number(field.type)) for field in result.table.schema]
     print_table(columns, [[_shown(cell) for cell in row] for row in rows])
     if result.truncated:
-        OUT.print(f"the first {len(rows)} rows; --limit 0 prints all")
+        ERR.print(f"the first {len(rows)} rows; --limit 0 prints all")
 
 
 def _plain(cell: object) -> object:

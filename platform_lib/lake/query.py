@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 import duckdb
 import pyarrow as pa
@@ -19,6 +21,7 @@ from platform_lib.lake.tables import PACKED_SCHEMA, SAMPLE_SCHEMA
 
 VIEWS = ("signals", "packed_signals", "samples", "drives", "files", "streams", "quarantine")
 _MEMORY_LIMIT = "2GB"
+_UNKNOWN_TABLE = re.compile(r"(?P<said>Table with name (?P<name>\w+) does not exist!)(\nDid you mean \"[^\"]*\"\?)?")
 _SAMPLE_COLUMNS = [name for name in SAMPLE_SCHEMA.names if name != "data"]
 
 
@@ -38,7 +41,7 @@ class QueryResult:
 def run_query(catalog: Catalog, store: Store, sql: str, *, limit: int | None) -> QueryResult:
     """Run one SELECT over the views named in `VIEWS`; see `Lake.query`."""
     with duckdb.connect(":memory:") as connection:
-        _lock_down(connection)
+        lock_down(connection)
         statement = _single_select(connection, sql)
         wanted = _views_in(connection, sql)
         view = catalog.view()
@@ -58,7 +61,8 @@ def run_query(catalog: Catalog, store: Store, sql: str, *, limit: int | None) ->
     return QueryResult(table.slice(0, limit), truncated=table.num_rows > limit)
 
 
-def _lock_down(connection: duckdb.DuckDBPyConnection) -> None:
+def lock_down(connection: duckdb.DuckDBPyConnection) -> None:
+    """Leave a connection nothing but what is registered with it: no file, no network, no Python variable."""
     for setting in (
         f"SET memory_limit = '{_MEMORY_LIMIT}'",
         "SET python_enable_replacements = false",  # a table name never means a Python variable
@@ -153,6 +157,8 @@ def _files(catalog: Catalog, view: LakeView) -> pa.Table:
             "bytes": pa.array([file.bytes for _, file, _ in rows], pa.int64()),
             "paths": pa.array([list(file.paths) for _, file, _ in rows], pa.list_(pa.string())),
             "recovered": pa.array([file.recovered for _, file, _ in rows], pa.bool_()),
+            "start_ns": pa.array([file.start_ns for _, file, _ in rows], pa.int64()),
+            "stop_ns": pa.array([file.stop_ns for _, file, _ in rows], pa.int64()),
             "reader_version": pa.array([ingest.key.reader_version for _, _, ingest in rows], pa.string()),
         }
     )
@@ -202,10 +208,16 @@ def _first_rows(reader: pa.RecordBatchReader, count: int) -> pa.Table:
 
 def _wrong(sql: str, error: duckdb.Error) -> ConfigError:
     return ConfigError(
-        f"the query was refused: {str(error).strip()}",
+        f"the query was refused: {_UNKNOWN_TABLE.sub(_suggest, str(error)).strip()}",
         where=_short(sql),
         remedy=f"the tables are {', '.join(VIEWS)}; `DESCRIBE signals` names a table's columns",
     )
+
+
+def _suggest(found: re.Match[str]) -> str:
+    """Suggest one of the lake's own tables; DuckDB would name any of its catalogue's."""
+    close = get_close_matches(found["name"].lower(), VIEWS, n=1)
+    return found["said"] + (f'\nDid you mean "{close[0]}"?' if close else "")
 
 
 def _short(sql: str) -> str:

@@ -25,13 +25,15 @@ def compiled(precision: str, latency_us: float | None, *, bad_check: Status = "p
     )
 
 
-def rung(precision: str, status: Status = "pass", name: str = "onnx->target") -> ParityRung:
+def rung(
+    precision: str, status: Status = "pass", name: str = "onnx->target", *, sqnr_db: float | None = 30.0
+) -> ParityRung:
     return ParityRung(
         name=name,
         precision=precision,
         status=status,
         samples=1,
-        sqnr_db=30.0,
+        sqnr_db=sqnr_db,
         max_abs_error=0.1,
         cosine=1.0,
         threshold_db=20.0,
@@ -46,6 +48,16 @@ RUNGS = (rung("fp16"), rung("w8a16"), rung("w8a8"))
 def test_the_fastest_that_passes_is_chosen() -> None:
     assert choose((FLOAT, compiled("w8a16", 90.0), compiled("w8a8", 60.0)), RUNGS)[0] == "w8a8"
     assert choose((FLOAT, compiled("w8a16", 50.0), compiled("w8a8", 60.0)), RUNGS)[0] == "w8a16"
+
+
+def test_of_equally_fast_ones_the_closest_is_chosen() -> None:
+    mixed, coarse = compiled("w8mixed", 64.0), compiled("w8a8", 60.0)
+    rungs = (rung("w8mixed", sqnr_db=55.0), rung("w8a8", sqnr_db=25.0))
+    chosen, notes = choose((FLOAT, coarse, mixed), rungs)
+    assert chosen == "w8mixed"
+    assert "less exact" in notes[-1]
+    assert choose((FLOAT, coarse, compiled("w8mixed", 66.0)), rungs)[0] == "w8a8"  # beyond the bounds of 5 us
+    assert choose((FLOAT, coarse, mixed), (rung("w8mixed"), rung("w8a8", sqnr_db=None)))[0] == "w8a8"
 
 
 def test_a_failed_rung_or_check_passes_the_choice_on() -> None:

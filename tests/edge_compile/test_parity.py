@@ -39,10 +39,19 @@ def test_the_worst_output_counts() -> None:
     assert found.max_abs_error == 5.0
 
 
-def test_cosine_is_the_smallest_of_any_sample() -> None:
-    reference = {"y": np.array([[1, 0], [0, 0], [1, 1]], np.float32)}
-    other = {"y": np.array([[1, 0], [0, 0], [-1, -1]], np.float32)}
+def test_cosine_is_that_of_the_worst_output_over_all_its_samples() -> None:
+    good = np.array([[1, 0], [0, 0], [1, 1]], np.float32)
+    reference, other = {"good": good, "bad": good}, {"good": good, "bad": -good}
     assert distance(reference, other).cosine == pytest.approx(-1.0)
+    assert distance({"y": 0 * good}, {"y": 0 * good}).cosine == 1.0
+    assert distance({"y": 0 * good}, {"y": good}).cosine == 0.0
+
+
+def test_a_sample_of_hardly_any_length_does_not_turn_the_cosine() -> None:
+    """A standing car's plan of a millimetre may point anywhere."""
+    reference = {"y": np.array([[30, 1], [1e-3, 0]], np.float32)}
+    other = {"y": np.array([[30, 1], [0, 1e-3]], np.float32)}
+    assert distance(reference, other).cosine == pytest.approx(1.0, abs=1e-6)
 
 
 def test_a_rung_passes_at_its_threshold_and_fails_below() -> None:

@@ -105,3 +105,16 @@ def test_a_terminal_of_eighty_columns_shows_the_whole_line(monkeypatch: pytest.M
     assert "1200/1200" in last
     assert all(word in last for word in words.split()), "planted: a no-wrap column drops the last words"
     assert "…" not in last
+
+
+def test_a_log_file_shows_life_every_ten_seconds(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 0.0
+    monkeypatch.setattr(console, "monotonic", lambda: now_s)
+    with progress("training", 30) as task:
+        for epoch in range(30):
+            now_s = float(epoch)
+            task.advance(note=f"epoch {epoch}")
+    lines = capsys.readouterr().err.splitlines()
+    assert [line.split()[-1] for line in lines] == ["10", "20", "29"]

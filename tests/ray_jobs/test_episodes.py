@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from platform_lib.errors import ContractError
 from platform_lib.evaluation.frames import TIMES_S
 from platform_lib.models.interface import ConstantVelocity, PlannerInput
 from platform_lib.scenario.fleet import demo_fleet
-from ray_jobs.episodes import drive_expert, drive_planner, planner_input, worlds
+from ray_jobs.episodes import ROUNDS, drive_expert, drive_planner, planner_input, worlds
 
 
 @dataclasses.dataclass
@@ -29,9 +30,12 @@ def spec(event: str, weather: str = "clear"):
     return next(item for item in worlds() if (item.event, item.weather) == (event, weather))
 
 
-def test_worlds_cover_each_pair_once_and_no_fleet_drives_them():
+def test_worlds_cover_each_pair_alike_and_no_fleet_drives_them():
     found = worlds()
-    assert len({(item.weather, item.event) for item in found}) == len(found) == 15
+    pairs = Counter((item.weather, item.event) for item in found)
+    assert set(pairs.values()) == {ROUNDS}
+    assert len(pairs) == 15
+    assert len({item.name for item in found}) == len({item.seed for item in found}) == len(found)
     assert not {item.seed for item in found} & {item.seed for item in demo_fleet(500, 7)}
 
 

@@ -8,10 +8,11 @@ import sys
 import time
 from pathlib import Path
 
+import handoff_sources as sources
 import psutil
 import pytest
 
-from platform_lib.demo.runner import StageError, _refused, _was_skipped, run_stage
+from platform_lib.demo.runner import StageError, _was_skipped, run_stage
 from platform_lib.demo.stages import Stage
 
 
@@ -76,11 +77,20 @@ def test_work_found_done_is_told_from_work_done(result, skipped):
     assert _was_skipped(result) is skipped
 
 
-def test_a_rejection_names_the_gates_that_failed():
-    gates = [
-        {"gate": "G3 camera", "status": "fail", "reason": "the camera is worse"},
-        {"gate": "G4 NPU", "status": "pass", "reason": "all nodes"},
-    ]
-    error = _refused({"state": "rejected", "gates": gates}, "drivetrain gate", 1)
-    assert "G3 camera: the camera is worse" in error.what
-    assert "G4" not in error.what
+def test_a_gate_that_rejects_is_an_outcome_and_one_that_cannot_judge_is_not(tmp_path):
+    places = sources.write_sources(tmp_path)
+    strict = tmp_path / "strict.yaml"
+    written = sources.DEFAULT_THRESHOLDS.read_text()
+    strict.write_text(written.replace("max_ade_increase_m: 0.10", "max_ade_increase_m: 0.01"))
+
+    def judged_by(thresholds: Path):
+        evidence = ("--evaluation", places.evaluation, "--compressed-evaluation", places.compressed)
+        folders = ("--compile", places.compiled, "--dataset", places.dataset, "--out", places.gates)
+        argv = ("gate", *map(str, (*evidence, *folders)), "--thresholds", str(thresholds))
+        return run_stage(stage(*argv, tmp_path=tmp_path), number=1, total=1)
+
+    assert judged_by(strict).rejected
+    assert not judged_by(sources.DEFAULT_THRESHOLDS).rejected
+    strict.write_text("nonsense: 1")
+    with pytest.raises(StageError):
+        judged_by(strict)

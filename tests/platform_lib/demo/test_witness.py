@@ -25,7 +25,7 @@ def made(artefact: Path, *, seed: int = 7, lake: str | None = None) -> tuple[Sta
 
 
 def outcome(*, digest: str | None, result: dict | None = None) -> StageOutcome:
-    return StageOutcome("t", "drivetrain t", 1.0, skipped=False, digest=digest, path="p", result=result or {})
+    return StageOutcome("t", "drivetrain t", 1.0, 1.0, skipped=False, digest=digest, path="p", result=result or {})
 
 
 def ingested(folder: Path) -> tuple[Stage, StageOutcome]:

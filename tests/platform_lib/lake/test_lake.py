@@ -139,6 +139,16 @@ def test_the_version_tells_content_and_not_the_order_of_arrival(
     assert lake.version().sha256 == whole
 
 
+@pytest.mark.parametrize(("typed", "meant"), [("stream", '"streams"'), ("Signal", '"signals"'), ("x", None)])
+def test_a_mistyped_table_is_answered_with_one_of_the_lakes(lake: Lake, typed: str, meant: str | None) -> None:
+    with pytest.raises(ConfigError) as caught:
+        lake.query(f"SELECT * FROM {typed}")  # noqa: S608 - the names above
+    assert "sqlite" not in caught.value.what
+    assert "pragma" not in caught.value.what
+    assert (meant is None) == ("Did you mean" not in caught.value.what)
+    assert meant is None or meant in caught.value.what
+
+
 def test_an_unknown_drive_is_refused(lake: Lake) -> None:
     with pytest.raises(ConfigError, match="no drive 'x'"):
         lake.signals("x")
