@@ -24,7 +24,9 @@ def ingest(
     home: HomeOption = None,
     dbc: Annotated[
         list[str] | None,
-        typer.Option("--dbc", help="CAN database; CAN2=body.dbc ties it to one bus. May be given more than once."),
+        typer.Option(
+            "--dbc", help="CAN database, or a folder of them; CAN2=body.dbc ties it to one bus. May be repeated."
+        ),
     ] = None,
     timezone: Annotated[
         str | None, typer.Option(help="Zone of headers that carry local time only: a name, or +HH:MM.")
@@ -104,7 +106,7 @@ def _print(report: IngestReport) -> None:
     table.add_row("seconds", f"{report.seconds:.1f}")
     OUT.print(table)
     for item in report.quarantined:
-        _say(f"quarantined {item.path}: {item.reason}")
+        _say(f"quarantined {item.path}: {item.reason}" + (f". Remedy: {item.remedy}" if item.remedy else ""))
     for drive_id, why in report.drive_problems.items():
         _say(f"note drive {drive_id}: {why}")
     notes = _notes(report)
