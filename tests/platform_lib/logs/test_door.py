@@ -74,9 +74,9 @@ def test_one_pass_gives_the_columns_asked_for_of_a_format_without_topics(tmp_pat
 @pytest.mark.parametrize(
     ("names", "columns", "what"),
     [
-        (None, {"/a": ["nosuch"]}, "stream '/a' has no column 'nosuch'"),
-        (None, {"/c": ["x"]}, "no stream '/c'"),
-        (["/a"], {"/b": ["x"]}, "columns of stream '/b' are asked for, which is not read"),
+        (None, {"/a": ["nosuch"]}, r"/a.* has no column 'nosuch'"),
+        (None, {"/c": ["x"]}, r"no stream .*/c"),
+        (["/a"], {"/b": ["x"]}, r"columns of stream .*/b.* are asked for, which is not read"),
     ],
 )
 def test_columns_that_are_not_there_are_refused(
