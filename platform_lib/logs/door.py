@@ -138,7 +138,7 @@ class Log:
         wanted: dict[str, list[str]] = {}
         for stream, chosen in [(self.stream(name), chosen) for name, chosen in (columns or {}).items()]:
             if stream not in streams:
-                what = f"columns of stream '{stream.name}' are asked for, which is not read"
+                what = f"columns of stream {quoted(stream.name)} are asked for, which is not read"
                 raise ConfigError(what, where=self.path, remedy="name it among the streams, or leave its columns out")
             wanted[stream.name] = self._wanted(stream, chosen, decode=decode)
         return self._pass(streams, Window(start_ns, stop_ns), wanted, decode=decode)

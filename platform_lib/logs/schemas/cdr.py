@@ -312,11 +312,13 @@ def _elements_in_turn(item: Type, length: Index, cursor: Cursor) -> pa.Array:
 
 def _skip(kind: Type, cursor: Cursor) -> None:
     """Pass a value that nobody asked for."""
-    if isinstance(kind, Array) and kind.count is None and isinstance(kind.item, Primitive):
-        length = cursor.length()
-        cursor.align(kind.item.size_bytes, length > 0)
-        cursor.skip(length * kind.item.size_bytes)
-        return
+    if isinstance(kind, Array) and kind.count is None and not cursor.wire.delimited(kind):
+        item = kind.item
+        if isinstance(item, Primitive):
+            length = cursor.length()
+            cursor.align(item.size_bytes, length > 0)  # an empty sequence has nothing to align
+            cursor.skip(length * item.size_bytes)
+            return
     steps = program(kind, cursor.wire)
     if steps is None:
         _read(kind, cursor)
@@ -401,8 +403,7 @@ class MessageDecoder:
         if wire.root == "final":
             columns = self._in_turn(cursor, chosen, stop)
         else:
-            # Of a message's head that was copied out, the end lies outside: then it is not asked for.
-            end = cursor.length() + cursor.pos
+            end = cursor.delimiter()
             if wire.root == "mutable":
                 columns = _read_members(self.root, sorted(chosen), end, cursor)
             else:

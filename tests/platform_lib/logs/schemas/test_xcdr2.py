@@ -312,3 +312,15 @@ def test_lying_counts_take_no_memory() -> None:
     payload = b"\0\7\0\0" + struct.pack("<II", 68, 1 << 31) + bytes(64)
     with pytest.raises(CorruptLog, match="longer than its message"):
         decoded("S", idl, [payload])
+
+
+@pytest.mark.parametrize("encapsulation", [b"\0\1\0\0", b"\0\7\0\0"])
+def test_a_sequence_that_nobody_asked_for_is_passed_over(encapsulation: bytes) -> None:
+    """Of enumerations, version 2 says the bytes before the count."""
+    idl = "enum Mode { OFF, ON }; struct S { sequence<Mode> modes; sequence<float> s; unsigned long after; };"
+    modes = struct.pack("<IIII", 3, 0, 1, 0)
+    modes = modes if encapsulation[1] == 1 else struct.pack("<I", len(modes)) + modes
+    payload = encapsulation + modes + struct.pack("<IffI", 2, 0.5, 1.5, 77)
+    assert decoded("S", idl, [payload] * 3, [2]) == [{"after": 77}] * 3
+    with pytest.raises(CorruptLog):
+        decoded("S", idl, [payload[:-5]], [2])
