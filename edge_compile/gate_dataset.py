@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from platform_lib.contracts.evidence import METRIC, DatasetEvidence
-from platform_lib.datasets.splits import SplitProof
+from platform_lib.datasets.proof import SplitProof
 from platform_lib.manifest import Manifest
 
 PROOF = "split_proof"

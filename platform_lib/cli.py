@@ -76,7 +76,7 @@ COMMANDS: dict[str, Entry] = {
     ),
     "dataset": Entry(
         "ray_jobs.commands.dataset",
-        "dataset",
+        "app",
         "Align, join and split ingested drives into training samples.",
         _MODEL,
         "data",

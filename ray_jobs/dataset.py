@@ -22,7 +22,7 @@ from platform_lib.contracts.document import read_contracts
 from platform_lib.contracts.evidence import METRIC
 from platform_lib.contracts.model import Contract
 from platform_lib.contracts.tables import check_dataset
-from platform_lib.datasets.assembly import assemble, metrics_of
+from platform_lib.datasets.assembly import assemble, metrics_of, plan_splits
 from platform_lib.datasets.model import SampleRules, SkippedDrive
 from platform_lib.datasets.reader import KIND, MANIFEST_FILE, SAMPLES, SPLIT_FILE, STATS_FILE
 from platform_lib.datasets.shards import Shard, write_shard
@@ -145,13 +145,14 @@ def _build(
         skipped = [item for item in results if isinstance(item, SkippedDrive)]
         skipped += [SkippedDrive(drive_id, reason) for drive_id, reason in admission.left_out.items()]
         _refuse_too_few(shards, skipped)
+        plan = plan_splits(shards, seed=seed)
         with publish_folder(folder) as temporary:
-            proof = assemble(shards, temporary, seed=seed)
+            assemble(plan, temporary)
             rows = check_dataset(temporary / SAMPLES, contracts, sha256=step.sha256)
             refuse_broken(rows, where=folder.name)
             outputs = {name: temporary / name for name in (SAMPLES, SPLIT_FILE, STATS_FILE)}
-            evidence = admission.evidence([item.drive_id for item in shards], rows).model_dump(mode="json")
-            metrics = {**metrics_of(shards, skipped, proof), METRIC: evidence}
+            evidence = admission.evidence([item.drive_id for item in plan.shards], rows).model_dump(mode="json")
+            metrics = {**metrics_of(plan, skipped), METRIC: evidence}
             return step.finish(temporary / MANIFEST_FILE, outputs, metrics), rows
     finally:
         shutil.rmtree(work, ignore_errors=True)

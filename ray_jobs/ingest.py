@@ -37,6 +37,7 @@ from platform_lib.lake.intake import FileStamp, LogJob, Place, ReadOptions, Take
 from platform_lib.lake.lake import Lake, LakeVersion
 from platform_lib.lake.tables import SCHEMA_VERSION
 from platform_lib.logs import READER_VERSION, find_logs
+from platform_lib.logs.bus.database import database_files, split_tie
 from platform_lib.logs.mdf_clock import parse_zone
 from platform_lib.storage import sha256_file, sha256_tree
 from ray_jobs.session import local_ray
@@ -145,8 +146,8 @@ def ingest(
     Args:
         home: Whose lake.
         sources: Files or folders.
-        dbc: CAN databases, each perhaps tied to a bus (``CAN2=body.dbc``). Logs that were read with others are read
-            again; without any, logs stay as they were read.
+        dbc: CAN databases or folders of them, each perhaps tied to a bus (``CAN2=body.dbc``). Logs that were read with
+            others are read again; without any, logs stay as they were read.
         recover: Take what is whole of damaged logs.
         timezone: For headers that carry local time only.
         cpus: CPUs for reading; what this process may run on by default.
@@ -157,7 +158,7 @@ def ingest(
         HomeBusyError: Another ingest on this home did not end within an hour.
     """
     started = time.monotonic()
-    options = ReadOptions(dbc=tuple(dbc), recover=recover, timezone=timezone)
+    options = ReadOptions(dbc=database_files(dbc), recover=recover, timezone=timezone)
     paths = find_logs(sources)
     if not paths:
         raise ConfigError(
@@ -256,11 +257,11 @@ def _options_sha256(options: ReadOptions) -> str:
     """Digest what else decides a log's rows: the databases' content, their buses, the zone."""
     parts: list[list[str]] = []
     for text in options.dbc:
-        bus, separator, name = text.partition("=")
-        path = Path(name) if separator and not Path(text).exists() else Path(text)
+        kind, bus, path, cluster = split_tie(text)
         if not path.is_file():
             raise ConfigError("no such CAN database", where=path, remedy="name a .dbc file, or CAN2=body.dbc")
-        parts.append([bus if path == Path(name) and separator else "", sha256_file(path)])
+        tie = "" if (kind, bus) == ("CAN", 0) else f"{kind}{bus or ''}"
+        parts.append([f"{tie}#{cluster}" if cluster else tie, sha256_file(path)])
     if options.timezone is not None:
         parse_zone(options.timezone)  # a name that no log asks for is wrong all the same
     if not parts and options.timezone is None:

@@ -25,7 +25,9 @@ def ingest(
     home: HomeOption = None,
     dbc: Annotated[
         list[str] | None,
-        typer.Option("--dbc", help="CAN database; CAN2=body.dbc ties it to one bus. May be given more than once."),
+        typer.Option(
+            "--dbc", help="CAN database, or a folder of them; CAN2=body.dbc ties it to one bus. May be repeated."
+        ),
     ] = None,
     timezone: Annotated[
         str | None, typer.Option(help="Zone of headers that carry local time only: a name, or +HH:MM.")
@@ -108,7 +110,7 @@ def _print(report: IngestReport) -> None:
     table.add_row("seconds", f"{report.seconds:.1f}")
     OUT.print(table)
     for item in report.quarantined:
-        _say(f"quarantined {item.path}: {item.reason}")
+        _say(f"quarantined {item.path}: {item.reason}" + (f". Remedy: {item.remedy}" if item.remedy else ""))
     for path, told in report.contract_errors.items():
         _say(f"contract broken {path}: {'; '.join(told[:_TOLD])}{_more(told)}; its drive stays out of datasets")
     if report.contract_warnings:

@@ -53,6 +53,30 @@ def proof(**changes: object) -> dict[str, object]:
         "slices": {"train": {"clear": 30}, "val": {"clear": 10}, "test": {"clear": 20}},
         "pii_states": {split: {"none_present": n} for split, n in (("train", 30), ("val", 10), ("test", 20))},
         "duplicates": [],
+        "near_duplicates": {
+            "method": "perceptual hash, 256 bits",
+            "max_bits": 12,
+            "compared": {"train": 30, "val": 10, "test": 20},
+            "featureless": {"train": 0, "val": 0, "test": 0},
+            "across": {"train/val": 0, "train/test": 0, "val/test": 0},
+            "nearest_bits": {"train/val": 30, "train/test": 22, "val/test": None},
+            "left_out": 0,
+        },
+        "places": {
+            "cell": "geohash of 7 characters and the 8 around it",
+            "reach_m": 102.0,
+            "positioned": {"train": 30, "val": 10, "test": 20},
+            "unpositioned": {"train": 0, "val": 0, "test": 0},
+            "cells": {"train": 6, "val": 2, "test": 4},
+            "shared": {"train/val": 0, "train/test": 0, "val/test": 0},
+            "left_out": 0,
+        },
+        "trips": {
+            "gap_s": 900,
+            "shared": {"train/val": 0, "train/test": 0, "val/test": 0},
+            "unnamed": [],
+            "left_out": 0,
+        },
     }
     return base | changes
 

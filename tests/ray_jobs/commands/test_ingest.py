@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from platform_lib.errors import ConfigError
+from platform_lib.lake.intake import ReadOptions
 from platform_lib.lake.lake import LakeVersion
+from platform_lib.logs.bus.database import database_files
 from ray_jobs.commands.ingest import _print
-from ray_jobs.ingest import IngestReport, QuarantinedFile
+from ray_jobs.ingest import IngestReport, QuarantinedFile, _options_sha256
 
-_LOCAL = "the header's start is local time without a zone; it is taken as UTC (give timezone= / --timezone)"
+_LOCAL = "the header's start is local time without a zone; it is taken as UTC"
 
 
 def _report(problems: dict[str, tuple[str, ...]], drive_problems: dict[str, str]) -> IngestReport:
@@ -19,7 +23,7 @@ def _report(problems: dict[str, tuple[str, ...]], drive_problems: dict[str, str]
         duplicates=0,
         ingested=2,
         skipped=0,
-        quarantined=(QuarantinedFile("/l/[b].mcap", "CorruptLog", "cut\x1b[2J", None),),
+        quarantined=(QuarantinedFile("/l/[b].mcap", "CorruptLog", "cut\x1b[2J", "fetch it again"),),
         recovered=(),
         drives=("l",),
         streams=2,
@@ -44,7 +48,7 @@ def test_what_was_assumed_or_left_is_said_once_for_all_logs_it_holds_for(capsys:
     assert f"note 100 logs, /l/0.mf4 the first: {_LOCAL}" in lines
     assert "note /l/a.mf4: group 'x': 7 CAN frames are in no database" in lines
     assert "note drive l: they are years apart" in lines
-    assert "quarantined /l/[b].mcap: cut\\x1b[2J" in lines
+    assert "quarantined /l/[b].mcap: cut\\x1b[2J. Remedy: fetch it again" in lines
     assert any("CAN frames no database explains" in line and "1,234" in line for line in lines)
 
 
@@ -53,6 +57,22 @@ def test_many_different_notes_are_cut_and_it_says_so(capsys: pytest.CaptureFixtu
     out = capsys.readouterr().out
     assert out.count("\nnote ") == 20
     assert "5 more notes: --json lists them" in out
+
+
+def test_a_folder_of_databases_is_known_by_their_content(tmp_path: Path) -> None:
+    (tmp_path / "all").mkdir()
+    files = [tmp_path / "all" / name for name in ("a.dbc", "b.arxml")]
+    for path in files:
+        path.write_text(path.name)
+
+    def digest(*named: object) -> str:
+        return _options_sha256(ReadOptions(dbc=database_files(map(str, named))))
+
+    assert digest(tmp_path / "all") == digest(*files) == digest(*(f"CAN={path}" for path in files))
+    assert digest(f"CAN2={tmp_path / 'all'}") == digest(*(f"CAN2={path}" for path in files)) != digest(*files)
+    assert digest(files[0]) != digest(*files)
+    with pytest.raises(ConfigError, match="no such CAN database"):
+        digest(tmp_path / "none.dbc")
 
 
 def test_a_file_that_breaks_its_contract_is_named_with_what_follows(capsys: pytest.CaptureFixture[str]) -> None:
