@@ -1,7 +1,7 @@
 """What is measured of one stream: its times and its columns, as Arrow and numpy kernels (pure).
 
-These run on every file that is ingested, so each is one pass over an array: the same as SQL windows over the unnested
-rows costs some thirty times as much (docs/reference/contracts.md). Figures are floats, places texts.
+These run on every file that is ingested, so each is a pass over an array: as SQL windows over the unnested rows the checks
+of times cost thirty times as much, those of values five times (docs/reference/contracts.md).
 """
 
 from __future__ import annotations

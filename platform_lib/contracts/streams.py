@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +20,8 @@ from platform_lib.lake.tables import PACKED_SCHEMA, SAMPLE_SCHEMA, TIMES, VALUE_
 
 _STAMP = ("header.stamp.sec", "header.stamp.nanosec")
 _HEADS = ["ingest_id", "stream", "signal", "unit", "type", "chunk", "rows"]
-_LISTS = ["ingest_id", "stream", "signal", "chunk", TIMES, *VALUE_LISTS.values()]
+_TIMES = ["ingest_id", "stream", "chunk", TIMES]
+_VALUES = ["ingest_id", "stream", "signal", "chunk", "rows", *VALUE_LISTS.values()]
 _SAMPLES = ["ingest_id", "stream", "timestamp_ns", "publish_ns", "encoding", "pii_state"]
 _NS_PER_S = 1_000_000_000
 
@@ -65,15 +66,29 @@ def _signal_streams(store: Store, head: LakeHead, wanted: Mapping[int, Wanted]) 
     refuse_missing_columns(files)
     source = ds.dataset(files, schema=PACKED_SCHEMA, format="parquet")
     streams = sorted({name for item in wanted.values() for name in item.signals})
-    values = sorted({name for item in wanted.values() for names in item.signals.values() for name in names})
     ours = ds.field("ingest_id").isin(ids) & ds.field("stream").isin(streams)
     heads = _by_stream(source.to_table(columns=_HEADS, filter=ours))
-    kept = ds.field("signal").is_null() | ds.field("signal").isin([*values, *_STAMP])
-    lists = _by_stream(source.to_table(columns=_LISTS, filter=ours & kept))
+    # Each list column is read for itself: a row group of times holds values beside them, which cost as much again.
+    times = _by_stream(source.to_table(columns=_TIMES, filter=ours & ds.field("signal").is_null()))
+    measured = _measured(heads, wanted)
+    values = {} if measured is None else _by_stream(source.to_table(columns=_VALUES, filter=ours & measured))
     for key, rows in heads.items():
         ingest_id, name = key
         if name in wanted[ingest_id].signals:
-            yield ingest_id, _signal_stream(name, rows, lists[key], wanted[ingest_id].signals[name])
+            yield ingest_id, _signal_stream(name, rows, times[key], values.get(key))
+
+
+def _measured(heads: Mapping[tuple[int, str], pa.Table], wanted: Mapping[int, Wanted]) -> ds.Expression | None:
+    """Return the condition on rows whose values are measured: signals that rules name, and stamps; None if there are none."""
+    due: set[tuple[str, str]] = set()
+    for (ingest_id, stream), rows in heads.items():
+        names = set(rows["signal"].to_pylist())
+        due |= {(stream, name) for name in wanted[ingest_id].signals.get(stream, ()) if name in names}
+        due |= {(stream, name) for name in _STAMP} if names.issuperset(_STAMP) else set()
+    if not due:
+        return None
+    of, named = sorted({stream for stream, _ in due}), sorted({name for _, name in due})
+    return ds.field("stream").isin(of) & ds.field("signal").isin(named)
 
 
 def refuse_missing_columns(files: Sequence[str]) -> None:
@@ -101,45 +116,49 @@ def _by_stream(table: pa.Table) -> dict[tuple[int, str], pa.Table]:
     return {key: table.take(pa.array(numbers)) for key, numbers in rows.items()}
 
 
-def _signal_stream(name: str, heads: pa.Table, lists: pa.Table, values: Collection[str]) -> StreamData:
-    chunks: dict[str | None, list[tuple[int, int]]] = defaultdict(list)
-    for row, (signal, chunk) in enumerate(zip(lists["signal"].to_pylist(), lists["chunk"].to_pylist(), strict=True)):
-        chunks[signal].append((chunk, row))
-    times = _times(lists, chunks[None])
-    columns = {"timestamp_ns": ColumnData("int64", "ns", pa.chunked_array([pa.array(times)]))}
+def _signal_stream(name: str, heads: pa.Table, times: pa.Table, values: pa.Table | None) -> StreamData:
+    at = _times(times)
+    columns = {"timestamp_ns": ColumnData("int64", "ns", pa.chunked_array([pa.array(at)]))}
     told: dict[str, set[tuple[str, str | None]]] = defaultdict(set)
     for row in heads.select(["signal", "type", "unit"]).to_pylist():
         if row["signal"] is not None:
             told[row["signal"]].add((row["type"], row["unit"]))
+    read = {} if values is None else _values(values)
     for signal, kinds in told.items():
         kind, unit = sorted(kinds, key=str)[0]
-        data = _values(lists, sorted(chunks[signal]), sorted(chunks[None])) if signal in values else None
-        columns[signal] = ColumnData(kind, unit, data, steady=len(kinds) == 1)
-    return StreamData(name, times, _stamps(lists, chunks, len(times)), columns)
+        columns[signal] = ColumnData(kind, unit, read.get(signal), steady=len(kinds) == 1)
+    return StreamData(name, at, _stamps(read), columns)
 
 
-def _times(lists: pa.Table, chunks: list[tuple[int, int]]) -> Int64:
-    parts = [lists[TIMES][row].values.to_numpy(zero_copy_only=False) for _, row in sorted(chunks)]
+def _times(table: pa.Table) -> Int64:
+    chunks = table["chunk"].to_numpy()
+    parts = [table[TIMES][int(row)].values.to_numpy(zero_copy_only=False) for row in np.argsort(chunks)]
     return np.concatenate(parts) if parts else np.empty(0, np.int64)
 
 
-def _values(lists: pa.Table, chunks: list[tuple[int, int]], times: list[tuple[int, int]]) -> pa.ChunkedArray:
-    """Return a signal's values in the order of its stream's times."""
-    parts: list[pa.Array] = []
-    for (_, row), (_, timed) in zip(chunks, times, strict=True):
-        held = [lists[name][row].values for name in VALUE_LISTS.values() if lists[name][row].is_valid]
-        parts.append(held[0] if held else pa.nulls(len(lists[TIMES][timed].values)))
+def _values(table: pa.Table) -> dict[str, pa.ChunkedArray]:
+    """Return each signal's values in the order of its stream's times."""
+    rows: dict[str, list[tuple[int, int]]] = defaultdict(list)
+    for row, (signal, chunk) in enumerate(zip(table["signal"].to_pylist(), table["chunk"].to_pylist(), strict=True)):
+        rows[signal].append((chunk, row))
+    return {signal: _joined([_piece(table, row) for _, row in sorted(own)]) for signal, own in rows.items()}
+
+
+def _piece(table: pa.Table, row: int) -> pa.Array:
+    held = [table[name][row].values for name in VALUE_LISTS.values() if table[name][row].is_valid]
+    return held[0] if held else pa.nulls(table["rows"][row].as_py())
+
+
+def _joined(parts: list[pa.Array]) -> pa.ChunkedArray:
     kinds = {part.type for part in parts if not pa.types.is_null(part.type)}
     kind = kinds.pop() if len(kinds) == 1 else pa.float64()
     return pa.chunked_array([part.cast(kind, safe=False) for part in parts], kind)
 
 
-def _stamps(lists: pa.Table, chunks: Mapping[str | None, list[tuple[int, int]]], count: int) -> Int64 | None:
+def _stamps(values: Mapping[str, pa.ChunkedArray]) -> Int64 | None:
     """Return when each message was stamped, from a ROS header's own signals; None without one."""
-    if not all(name in chunks for name in _STAMP):
-        return None
-    seconds, rest = (_values(lists, sorted(chunks[name]), sorted(chunks[None])) for name in _STAMP)
-    if len(seconds) != count or seconds.null_count or rest.null_count:
+    seconds, rest = (values.get(name) for name in _STAMP)
+    if seconds is None or rest is None or seconds.null_count or rest.null_count:
         return None
     stamps: Int64 = seconds.cast(pa.int64()).to_numpy() * _NS_PER_S + rest.cast(pa.int64()).to_numpy()
     return stamps
