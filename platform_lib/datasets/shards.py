@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from platform_lib.catalog.model import Drive
 from platform_lib.datasets.building import build_samples
+from platform_lib.datasets.drive_clocks import DriveClock, summarise_clock
 from platform_lib.datasets.model import DriveSamples, SampleRules, SkippedDrive
 from platform_lib.datasets.sources import load_drive
 from platform_lib.datasets.splits import STRATA, SplitUnit
@@ -18,17 +19,6 @@ from platform_lib.datasets.table import image_digests, rows_sha256, samples_tabl
 from platform_lib.errors import CorruptLog, UnsupportedLog
 from platform_lib.lake.lake import Lake
 from platform_lib.storage import publish_file
-
-
-@dataclass(frozen=True, slots=True)
-class ClockSummary:
-    """How one drive's bus clock was found to run against the camera's."""
-
-    offset_s: float
-    offset_sigma_s: float
-    drift_ppm: float
-    drift_sigma_ppm: float
-    signals: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +45,7 @@ class Shard:
     frames: int
     thinned: int
     dropped: Mapping[str, int]
-    clock: ClockSummary
+    clock: DriveClock
 
     @property
     def unit(self) -> SplitUnit:
@@ -99,8 +89,7 @@ def write_samples(
         files: Digests of the drive's log files.
         labels: The drive's metadata.
     """
-    model = samples.clock.model
-    if model is None:
+    if samples.clock.model is None:
         raise ValueError(f"drive {samples.drive_id} has samples and no clock")
     table = samples_table(samples, images)
     path = folder / f"{samples.drive_id}.arrow"
@@ -123,11 +112,5 @@ def write_samples(
         frames=samples.frames,
         thinned=samples.thinned,
         dropped=dict(samples.dropped),
-        clock=ClockSummary(
-            offset_s=model.offset_s,
-            offset_sigma_s=model.offset_sigma_s,
-            drift_ppm=model.drift_ppm,
-            drift_sigma_ppm=model.drift_sigma * 1e6,
-            signals=samples.clock.informative,
-        ),
+        clock=summarise_clock(samples.clock),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from platform_lib.logs.compiled import compiled
+from platform_lib.compiled import compiled
 from platform_lib.logs.schemas.kinds import Array, Primitive, Struct, Text, Type
 
 Index = npt.NDArray[np.int64]
