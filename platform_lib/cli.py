@@ -74,9 +74,16 @@ COMMANDS: dict[str, Entry] = {
         "data",
     ),
     "query": Entry("platform_lib.lake.commands", "query", "Run SQL over the lake's tables.", _DATA, "data"),
+    "contract": Entry(
+        "platform_lib.contracts.commands",
+        "app",
+        "Hold data against its contracts (ODCS): lint, check, diff, report.",
+        _DATA,
+        "data",
+    ),
     "dataset": Entry(
         "ray_jobs.commands.dataset",
-        "dataset",
+        "app",
         "Align, join and split ingested drives into training samples.",
         _MODEL,
         "data",

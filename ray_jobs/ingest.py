@@ -5,6 +5,7 @@
 3. begin    one ingest id a content, in the catalogue                        1 : 1
 4. read     Ray tasks write Parquet files and Lance fragments                1 batch  : many logs
 5. commit   Iceberg, then Lance, then one PostgreSQL transaction             1 : 1 with batches
+6. check    what was committed against its data contracts                    1 file : 1 row a contract
 
 Tasks only write files. This process alone commits, under the home's lock ``ingest``; rows are seen once the last
 transaction is in. What a kill leaves before that is invisible, and swept by the next ingest.
@@ -27,13 +28,16 @@ from typing import Any
 import ray
 
 from platform_lib.catalog.coherence import doubt
-from platform_lib.catalog.model import FileKey, FoundFile, IngestRecord, Refusal
+from platform_lib.catalog.model import ContractRun, FileKey, FoundFile, IngestRecord, Refusal
+from platform_lib.contracts.document import read_contracts
+from platform_lib.contracts.files import check_files
 from platform_lib.errors import ConfigError, CorruptLog, HomeBusyError, PlatformError, UnsupportedLog
 from platform_lib.home import Home
 from platform_lib.lake.intake import FileStamp, LogJob, Place, ReadOptions, Taken, storable, take_in
 from platform_lib.lake.lake import Lake, LakeVersion
 from platform_lib.lake.tables import SCHEMA_VERSION
 from platform_lib.logs import READER_VERSION, find_logs
+from platform_lib.logs.bus.database import database_files, split_tie
 from platform_lib.logs.mdf_clock import parse_zone
 from platform_lib.storage import sha256_file, sha256_tree
 from ray_jobs.session import local_ray
@@ -76,6 +80,9 @@ class IngestReport:
         sample_rows: Samples added.
         raw_can_frames: Raw CAN frames that no database explains: they stay in their logs, `problems` names them.
         problems: What is missing of logs that were taken in, or was assumed: path -> sentences.
+        contract_errors: Files that were checked now and break a data contract, so that their drives stay out of
+            datasets: path -> sentences.
+        contract_warnings: The same of warnings, which keep nothing out.
         drive_problems: Drives of these sources, named by their folder alone, that look like several: drive id -> why.
         lake: The lake's version afterwards.
         seconds: Wall time.
@@ -93,6 +100,8 @@ class IngestReport:
     sample_rows: int
     raw_can_frames: int
     problems: dict[str, tuple[str, ...]]
+    contract_errors: dict[str, tuple[str, ...]]
+    contract_warnings: dict[str, tuple[str, ...]]
     drive_problems: dict[str, str]
     lake: LakeVersion
     seconds: float
@@ -137,8 +146,8 @@ def ingest(
     Args:
         home: Whose lake.
         sources: Files or folders.
-        dbc: CAN databases, each perhaps tied to a bus (``CAN2=body.dbc``). Logs that were read with others are read
-            again; without any, logs stay as they were read.
+        dbc: CAN databases or folders of them, each perhaps tied to a bus (``CAN2=body.dbc``). Logs that were read with
+            others are read again; without any, logs stay as they were read.
         recover: Take what is whole of damaged logs.
         timezone: For headers that carry local time only.
         cpus: CPUs for reading; what this process may run on by default.
@@ -149,13 +158,14 @@ def ingest(
         HomeBusyError: Another ingest on this home did not end within an hour.
     """
     started = time.monotonic()
-    options = ReadOptions(dbc=tuple(dbc), recover=recover, timezone=timezone)
+    options = ReadOptions(dbc=database_files(dbc), recover=recover, timezone=timezone)
     paths = find_logs(sources)
     if not paths:
         raise ConfigError(
             "no drive log in there", where=", ".join(map(str, sources)), remedy="name logs or their folder"
         )
     options_sha256 = _options_sha256(options)
+    contracts = read_contracts(home.root)
     with _alone(home), Lake.open(home) as lake:
         lake.store.mend(lake.catalog.view().head)
         lake.store.create()
@@ -170,7 +180,8 @@ def ingest(
             _read_all(lake, home, _begin(lake, todo), options, cpus, tally, on_progress)
             _sweep(lake)
             _record_lineage(lake, home, before, tally)
-        return _report(lake, paths, contents, unreadable, tally, started)
+        runs = check_files(lake, contracts)  # those too that a killed ingest left unchecked
+        return _report(lake, paths, contents, unreadable, tally, runs, started)
 
 
 @contextmanager
@@ -246,11 +257,11 @@ def _options_sha256(options: ReadOptions) -> str:
     """Digest what else decides a log's rows: the databases' content, their buses, the zone."""
     parts: list[list[str]] = []
     for text in options.dbc:
-        bus, separator, name = text.partition("=")
-        path = Path(name) if separator and not Path(text).exists() else Path(text)
+        kind, bus, path, cluster = split_tie(text)
         if not path.is_file():
             raise ConfigError("no such CAN database", where=path, remedy="name a .dbc file, or CAN2=body.dbc")
-        parts.append([bus if path == Path(name) and separator else "", sha256_file(path)])
+        tie = "" if (kind, bus) == ("CAN", 0) else f"{kind}{bus or ''}"
+        parts.append([f"{tie}#{cluster}" if cluster else tie, sha256_file(path)])
     if options.timezone is not None:
         parse_zone(options.timezone)  # a name that no log asks for is wrong all the same
     if not parts and options.timezone is None:
@@ -408,6 +419,7 @@ def _report(
     contents: Sequence[_Content],
     unreadable: Sequence[QuarantinedFile],
     tally: _Tally,
+    runs: Sequence[ContractRun],
     started: float,
 ) -> IngestReport:
     records = [record for _, record in tally.records]
@@ -426,10 +438,25 @@ def _report(
         sample_rows=sum(record.sample_rows for record in records),
         raw_can_frames=sum(record.unexplained_frames for record in records),
         problems=_problems(tally),
+        contract_errors=_contract_findings(lake, runs, "error"),
+        contract_warnings=_contract_findings(lake, runs, "warning"),
         drive_problems=_drive_problems(lake, contents),
         lake=lake.version(),
         seconds=time.monotonic() - started,
     )
+
+
+def _contract_findings(lake: Lake, runs: Sequence[ContractRun], severity: str) -> dict[str, tuple[str, ...]]:
+    told = [(run, item) for run in runs for item in run.findings if (item.severity, item.verdict) == (severity, "fail")]
+    if not told:
+        return {}
+    digests = {item.ingest_id: item.key.file_sha256 for item in lake.catalog.view().ingests}
+    paths = {file.file_sha256: file.paths[0] for drive in lake.drives() for file in drive.files}
+    found: dict[str, tuple[str, ...]] = {}
+    for run, item in told:
+        path = paths[digests[run.ingest_id or 0]]
+        found[path] = (*found.get(path, ()), f"{run.contract_id} {item.sentence}")
+    return dict(sorted(found.items()))
 
 
 def _drive_problems(lake: Lake, contents: Sequence[_Content]) -> dict[str, str]:

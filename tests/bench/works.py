@@ -8,6 +8,7 @@ _MDF = "tests.bench.mdf_sides"
 _MCAP = "tests.bench.mcap_sides"
 _LAKE = "tests.bench.lake_sides"
 _AS_OF = "tests.bench.as_of_sides"
+_SAMPLES = "tests.bench.sample_sides"
 
 STORE_KEY = "s3-one-of-twenty"
 """The line that counts bytes; see `object_store`."""
@@ -115,4 +116,15 @@ WORKS = (
     _as_of("as-of", "as-of join, 10 M x 1 M rows"),
     _as_of("as-of-tolerance", "as-of join within a tolerance", "tolerance"),
     _as_of("as-of-key", "as-of join by key, within a tolerance", "tolerance", "key"),
+    Work(
+        key="loader",
+        name="shuffled samples for training",
+        log="samples",
+        ours=f"{_SAMPLES}:ours",
+        peers=(
+            Peer("Parquet, one row group a sample", f"{_SAMPLES}:parquet", 5),
+            Peer("Lance, scanned in order", f"{_SAMPLES}:scan", 0.75),
+        ),
+        floor=f"{_SAMPLES}:floor",
+    ),
 )
