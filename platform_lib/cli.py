@@ -66,6 +66,13 @@ COMMANDS: dict[str, Entry] = {
         "data",
     ),
     "drives": Entry("platform_lib.catalog.commands", "drives", "List the drives in the catalogue.", _DATA, "data"),
+    "timeline": Entry(
+        "platform_lib.datasets.commands",
+        "timeline",
+        "Show how each drive's clocks relate: offset, drift, how surely.",
+        _DATA,
+        "data",
+    ),
     "query": Entry("platform_lib.lake.commands", "query", "Run SQL over the lake's tables.", _DATA, "data"),
     "contract": Entry(
         "platform_lib.contracts.commands",

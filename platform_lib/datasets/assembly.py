@@ -206,15 +206,5 @@ def metrics_of(plan: Plan, skipped: Sequence[SkippedDrive]) -> dict[str, JsonVal
             "kept": sum(shard.rows for shard in shards),
         },
         "dropped_by_drive": {shard.drive_id: dict(shard.dropped) for shard in shards if shard.dropped},
-        "clocks": {
-            shard.drive_id: {
-                "offset_s": shard.clock.offset_s,
-                "offset_sigma_s": shard.clock.offset_sigma_s,
-                "drift_ppm": shard.clock.drift_ppm,
-                "drift_sigma_ppm": shard.clock.drift_sigma_ppm,
-                "signals": list(shard.clock.signals),
-            }
-            for shard in shards
-            if shard.clock is not None
-        },
+        "clocks": {shard.drive_id: shard.clock.document() for shard in shards if shard.clock is not None},
     }

@@ -33,7 +33,6 @@ from platform_lib.timeline import (
     ClockEstimate,
     ClockModel,
     Series,
-    SharedSignal,
     as_of,
     estimate_clock,
     interpolate,
@@ -43,11 +42,7 @@ from platform_lib.timeline import (
 
 def align_bus(streams: DriveStreams, options: AlignmentOptions | None = None) -> ClockEstimate:
     """Estimate the bus recorder's clock against the camera recorder's, from speed and yaw rate."""
-    shared = [
-        SharedSignal("speed", streams.bus_speed, streams.odom_speed),
-        SharedSignal("yaw_rate", streams.bus_yaw_rate, streams.odom_yaw_rate),
-    ]
-    return estimate_clock(shared, options)
+    return estimate_clock(streams.shared_signals, options)
 
 
 def build_samples(
@@ -68,8 +63,8 @@ def build_samples(
     chosen = np.arange(0, len(streams.frame_ns), rules.every)
     at_ns = streams.frame_ns[chosen]
     history, history_known = ego_history(streams, clock.model, at_ns, rules)
-    pose, pose_known = interpolate(streams.pose, at_ns, max_gap_ns=rules.pose_gap_ns)
-    ahead, ahead_known = interpolate(streams.pose, at_ns[:, None] + FUTURE_OFFSETS_NS, max_gap_ns=rules.pose_gap_ns)
+    pose = interpolate(streams.pose, at_ns, max_gap_ns=rules.pose_gap_ns)
+    ahead = interpolate(streams.pose, at_ns[:, None] + FUTURE_OFFSETS_NS, max_gap_ns=rules.pose_gap_ns)
     command = as_of(streams.command_ns, at_ns, max_age_ns=rules.command_age_ns)
     given = streams.command[command.index]
     asked_ns = at_ns[:, None] + np.concatenate([[0], FUTURE_OFFSETS_NS])
@@ -83,15 +78,15 @@ def build_samples(
         clock.model,
         history_known=np.all(history_known, axis=1),
         command_known=command.valid & (given >= 0) & (given < COMMANDS),
-        future_known=pose_known & np.all(ahead_known, axis=1),
+        future_known=pose.valid & np.all(ahead.valid, axis=1),
         objects_known=nobody_looked if agents is None else np.all(agents.known.reshape(len(chosen), -1), axis=1),
     )
     kept = np.flatnonzero([reason is None for reason in reasons])
-    future = ego_from_odom(pose[kept][:, None, :], ahead[kept])
+    future = ego_from_odom(pose.values[kept][:, None, :], ahead.values[kept])
     events: list[tuple[str, ...]] = [()] * len(kept)
     objects: list[FutureObjects | None] = [None] * len(kept)
     if agents is not None:
-        events, objects = _look_around(agents, kept, pose[kept], future)
+        events, objects = _look_around(agents, kept, pose.values[kept], future)
     weather = (streams.labels["weather"],) if streams.labels.get("weather") else ()
     frame = chosen[kept]
     dropped = Counter(str(reason) for reason in reasons if reason is not None)
@@ -135,16 +130,18 @@ def ego_history(
     `accel_window_ns`, so that nothing from after a step enters it. Also returns whether each step (N, 10) is known.
     """
     bus_ns = clock.source_from_reference_ns(at_ns[:, None] + HISTORY_OFFSETS_NS)
-    speed, speed_known = interpolate(streams.bus_speed, bus_ns, max_gap_ns=rules.bus_gap_ns)
-    yaw_rate, yaw_rate_known = interpolate(streams.bus_yaw_rate, bus_ns, max_gap_ns=rules.bus_gap_ns)
+    speed = interpolate(streams.bus_speed, bus_ns, max_gap_ns=rules.bus_gap_ns)
+    yaw_rate = interpolate(streams.bus_yaw_rate, bus_ns, max_gap_ns=rules.bus_gap_ns)
     if streams.bus_accel is not None:
-        accel, accel_known = interpolate(streams.bus_accel, bus_ns, max_gap_ns=rules.bus_gap_ns)
+        found = interpolate(streams.bus_accel, bus_ns, max_gap_ns=rules.bus_gap_ns)
+        accel, accel_known = found.values, found.valid
     else:
         slope, slope_known = trailing_slope(
             streams.bus_speed, bus_ns.reshape(-1), window_ns=rules.accel_window_ns, max_gap_ns=rules.bus_gap_ns
         )
         accel, accel_known = slope.reshape(bus_ns.shape), slope_known.reshape(bus_ns.shape)
-    return np.stack([speed, yaw_rate, accel], axis=-1), speed_known & yaw_rate_known & accel_known
+    known = speed.valid & yaw_rate.valid & accel_known
+    return np.stack([speed.values, yaw_rate.values, accel], axis=-1), known
 
 
 def trailing_slope(

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from platform_lib.errors import ContractError
-from platform_lib.timeline import ClockEstimate, Series
+from platform_lib.timeline import ClockEstimate, Series, SharedSignal
 
 HISTORY_STEPS = 10
 HISTORY_STEP_NS = 100_000_000
@@ -117,6 +117,13 @@ class Detections:
     box: FloatArray
 
 
+def shared_signals(
+    bus_speed: Series, bus_yaw_rate: Series, odom_speed: Series, odom_yaw_rate: Series
+) -> tuple[SharedSignal, ...]:
+    """Return the quantities that carry a drive's clock, by the names that manifests use."""
+    return SharedSignal("speed", bus_speed, odom_speed), SharedSignal("yaw_rate", bus_yaw_rate, odom_yaw_rate)
+
+
 @dataclass(frozen=True, slots=True)
 class DriveStreams:
     """What one drive recorded of everything that a sample needs.
@@ -133,7 +140,7 @@ class DriveStreams:
         bus_accel: m/s^2, in the bus recorder's clock; None where the bus has none (it is derived from the speed then).
         pose: (N, 3) x_m, y_m, yaw_rad (unwrapped) in the odom frame.
         odom_speed: m/s.
-        odom_yaw_rate: rad/s.
+        odom_yaw_rate: rad/s, the mean between two poses.
         command_ns: (C,) when a route command was given.
         command: (C,) which.
         detections: Other agents; None where nobody recorded them.
@@ -159,6 +166,11 @@ class DriveStreams:
     detections: Detections | None
     vehicle: str | None = None
     position: Series | None = None
+
+    @property
+    def shared_signals(self) -> tuple[SharedSignal, ...]:
+        """What both recorders saw."""
+        return shared_signals(self.bus_speed, self.bus_yaw_rate, self.odom_speed, self.odom_yaw_rate)
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import pyarrow as pa
 
 from platform_lib.catalog.model import Drive
 from platform_lib.datasets.building import build_samples
+from platform_lib.datasets.drive_clocks import DriveClock, summarise_clock
 from platform_lib.datasets.model import BoolArray, DriveSamples, SampleRules, SkippedDrive
 from platform_lib.datasets.sources import load_drive
 from platform_lib.datasets.splits import STRATA, SplitUnit
@@ -20,21 +21,9 @@ from platform_lib.datasets.table import image_digests, rows_sha256, samples_tabl
 from platform_lib.errors import CorruptLog, UnsupportedLog
 from platform_lib.lake.lake import Lake
 from platform_lib.storage import publish_file
-from platform_lib.timeline import ClockEstimate
 
 # Not the drive's own name: that of a foreign drive may hold anything.
 _FILE = "{}.arrow"
-
-
-@dataclass(frozen=True, slots=True)
-class ClockSummary:
-    """How one drive's bus clock was found to run against the camera's."""
-
-    offset_s: float
-    offset_sigma_s: float
-    drift_ppm: float
-    drift_sigma_ppm: float
-    signals: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +52,7 @@ class Shard:
     frames: int
     thinned: int
     dropped: Mapping[str, int]
-    clock: ClockSummary | None
+    clock: DriveClock | None
 
     @property
     def unit(self) -> SplitUnit:
@@ -124,7 +113,7 @@ def write_samples(
         frames=samples.frames,
         thinned=samples.thinned,
         dropped=dict(samples.dropped),
-        clock=_summary(samples.clock),
+        clock=None if samples.clock.model is None else summarise_clock(samples.clock),
     )
     return _described(shard, table)
 
@@ -173,17 +162,4 @@ def _described(shard: Shard, table: pa.Table) -> Shard:
         content=frozenset({*shard.files, *image_digests(table["image"])}),
         slices=dict(sorted(Counter(names).items())),
         pii_states=dict(sorted(Counter(table["pii_state"].to_pylist()).items())),
-    )
-
-
-def _summary(clock: ClockEstimate) -> ClockSummary | None:
-    model = clock.model
-    if model is None:
-        return None
-    return ClockSummary(
-        offset_s=model.offset_s,
-        offset_sigma_s=model.offset_sigma_s,
-        drift_ppm=model.drift_ppm,
-        drift_sigma_ppm=model.drift_sigma * 1e6,
-        signals=clock.informative,
     )

@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from platform_lib.console import OUT, print_json
+from platform_lib.datasets.drive_clocks import clock_summary
 from platform_lib.datasets.model import SampleRules
 from platform_lib.errors import ConfigError
 from platform_lib.home import open_home
@@ -142,7 +143,7 @@ def _tell(outcome: DatasetOutcome, *, as_json: bool) -> None:
 
 def _document(outcome: DatasetOutcome) -> dict[str, object]:
     metrics = outcome.manifest.metrics
-    told = ("samples", "drives", "skipped_drives", "frames", "content_sha256")
+    told = ("samples", "drives", "skipped_drives", "frames", "clocks", "content_sha256")
     return {
         "dataset": str(outcome.folder),
         "sha256": outcome.manifest.step_sha256,
@@ -160,6 +161,9 @@ def _show(outcome: DatasetOutcome) -> None:
     if isinstance(samples, dict):
         counts = ", ".join(f"{split} {count}" for split, count in samples.items())
         OUT.print(f"{outcome.folder}: {counts} samples (digest {digest})", markup=False, highlight=False)
+    clocks = metrics["clocks"]
+    if isinstance(clocks, dict) and (line := clock_summary(clocks)) is not None:
+        OUT.print(f"  {line}", markup=False, highlight=False)
     for item in skipped if isinstance(skipped, list) else ():
         if isinstance(item, dict):
             OUT.print(f"  left out: {item['drive_id']}: {item['reason']}", markup=False, highlight=False)

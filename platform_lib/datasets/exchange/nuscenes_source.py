@@ -211,9 +211,9 @@ def _detections(
     if not samples or not any(boxes[sample.token] for sample in samples):
         return None
     message_ns = np.array([sample.timestamp for sample in samples], dtype=np.int64) * 1000
-    ego, _ = interpolate(
+    ego = interpolate(
         Series.of(pose_ns, np.column_stack([pose[:, :2], np.unwrap(pose[:, 2])])), message_ns, max_gap_ns=_POSE_GAP_NS
-    )
+    ).values
     tracks = {token: number for number, token in enumerate(sorted(tables.instances))}
     rows, message, track, kind = [], [], [], []
     for number, sample in enumerate(samples):

@@ -13,8 +13,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from platform_lib.compiled import compiled
 from platform_lib.errors import ConfigError
-from platform_lib.logs.compiled import compiled
 from platform_lib.logs.model import BATCH_ROWS
 
 Index = npt.NDArray[np.int64]

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from platform_lib.compiled import compiled
 from platform_lib.errors import CorruptLog
 from platform_lib.logs.bus.database import Databases
 from platform_lib.logs.bus.frames import Frames, FrameStore, Index, Lengths, Slots, Small, Words, sort_frames
 from platform_lib.logs.bus.layout import FRAME_BYTES, BusKind, Message
 from platform_lib.logs.bus.transport import CONNECTION_FORMAT, DATA_FORMAT, Transfers
-from platform_lib.logs.compiled import compiled
 from platform_lib.logs.mdf4.frames import TIME, FrameChunk, FrameGroup, iter_frames
 
 _FIELDS = ("ID", "IDE", "BusChannel", "DataBytes")

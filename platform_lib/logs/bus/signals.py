@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from platform_lib.compiled import compiled
 from platform_lib.logs.bus.frames import Frames, Words
 from platform_lib.logs.bus.layout import SOURCE_ADDRESS, TRANSPORT_BYTES, Message, Signal
-from platform_lib.logs.compiled import compiled
 from platform_lib.logs.model import TIMESTAMP
 
 Mask = npt.NDArray[np.bool_]

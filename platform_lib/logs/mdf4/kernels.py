@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from platform_lib.logs.compiled import compiled
+from platform_lib.compiled import compiled
 
 Bytes = npt.NDArray[np.uint8]
 Values = npt.NDArray[Any]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from platform_lib.logs.compiled import compiled, inner, soon_written
+from platform_lib.compiled import compiled, inner, soon_written
 from platform_lib.logs.mdf4.numbers import FLOAT, WHOLE
 
 Bytes = npt.NDArray[np.uint8]

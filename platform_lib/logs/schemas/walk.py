@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from platform_lib.logs.compiled import compiled
+from platform_lib.compiled import compiled
 from platform_lib.logs.schemas.kinds import Array, Primitive, Struct, Text, Type, Union
 
 if TYPE_CHECKING:
