@@ -65,6 +65,13 @@ COMMANDS: dict[str, Entry] = {
         _DATA,
         "data",
     ),
+    "quarantine": Entry(
+        "ray_jobs.commands.quarantine",
+        "app",
+        "What could not be read, and why: list, show, release, retry.",
+        _DATA,
+        "data",
+    ),
     "drives": Entry("platform_lib.catalog.commands", "drives", "List the drives in the catalogue.", _DATA, "data"),
     "query": Entry("platform_lib.lake.commands", "query", "Run SQL over the lake's tables.", _DATA, "data"),
     "dataset": Entry(

@@ -146,3 +146,41 @@ EDGES = Table(
     Column("input_sha256", Text, primary_key=True, index=True, comment="an artefact, or a file of `files`"),
     Column("role", Text, primary_key=True, comment="the input's name in the artefact's manifest"),
 )
+
+LAKE_FILES = Table(
+    "lake_files",
+    METADATA,
+    Column("path", Text, primary_key=True, comment="below the home's lake folder"),
+    Column("bytes", BigInteger, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column(
+        "ingest_id",
+        BigInteger,
+        ForeignKey(INGESTS.c.ingest_id),
+        index=True,
+        comment="whose rows it holds; null: of several, after compaction",
+    ),
+    comment="Data files of both stores as they were written; `drivetrain lake check --digests` compares them.",
+)
+
+READ_OPTIONS = Table(
+    "read_options",
+    METADATA,
+    Column("options_sha256", Text, primary_key=True),
+    Column("databases", JSONB, nullable=False, comment="[bus or '', sha256, path when it was used], ..."),
+    Column("timezone", Text),
+    comment="What logs were read with, so that they can be read so again.",
+)
+
+RELEASES = Table(
+    "releases",
+    METADATA,
+    Column("release_id", BigInteger, Identity(), primary_key=True),
+    Column("file_sha256", Text, ForeignKey(FILES.c.file_sha256), nullable=False, index=True),
+    Column("kind", Text, nullable=False),
+    Column("reason", Text, nullable=False, comment="why it was in quarantine"),
+    Column("note", Text, nullable=False, comment="why somebody let it out"),
+    Column("quarantined_utc", DateTime(timezone=True), nullable=False),
+    Column("released_utc", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    comment="What people let out of quarantine, and why.",
+)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -10,17 +12,21 @@ import typer
 from rich.table import Table
 
 from platform_lib.console import OUT, plain_line, print_error, print_json, progress
-from platform_lib.errors import StoppedError
+from platform_lib.errors import StoppedError, UsageError
 from platform_lib.home import open_home
 from platform_lib.options import HomeOption, JsonOption
-from ray_jobs.ingest import IngestReport, Progress
 from ray_jobs.ingest import ingest as run_ingest
+from ray_jobs.ingest import reprocess as run_reprocess
+from ray_jobs.ingest_report import IngestReport, Progress
 
 _SHOWN = 20
 
 
 def ingest(
-    sources: Annotated[list[Path], typer.Argument(help="Drive logs, or folders that hold them.", show_default=False)],
+    sources: Annotated[
+        list[Path] | None,
+        typer.Argument(help="Drive logs, or folders that hold them; with --reprocess none are needed."),
+    ] = None,
     home: HomeOption = None,
     dbc: Annotated[
         list[str] | None,
@@ -30,7 +36,15 @@ def ingest(
         str | None, typer.Option(help="Zone of headers that carry local time only: a name, or +HH:MM.")
     ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Reading processes. Default: one a CPU.")] = None,
+    drive: Annotated[
+        list[str] | None,
+        typer.Option("--drive", help="With --reprocess: only this drive. May be given more than once."),
+    ] = None,
     *,
+    reprocess: Annotated[
+        bool,
+        typer.Option("--reprocess", help="Read drives again that an older reader gave; each is replaced in one step."),
+    ] = False,
     recover: Annotated[
         bool, typer.Option("--recover", help="Take what is whole of damaged logs; they are flagged.")
     ] = False,
@@ -42,7 +56,52 @@ def ingest(
     What cannot be read is quarantined with a reason and the rest goes on. A file that is in the lake already is
     skipped, under whatever name it comes. Killed at any moment, run it again: every row is there once.
     """
-    now = Progress(0, 0, 0, 0)
+    _refuse_contradiction(sources, drive, reprocess=reprocess, recover=recover)
+    at = open_home(home, make=not reprocess)
+    with shown(as_json=as_json) as advance:
+        if reprocess:
+            report = run_reprocess(
+                at,
+                sources or (),
+                drives=drive or (),
+                dbc=dbc or (),
+                timezone=timezone,
+                cpus=jobs,
+                on_progress=advance,
+            )
+        else:
+            report = run_ingest(
+                at, sources or (), dbc=dbc or (), recover=recover, timezone=timezone, cpus=jobs, on_progress=advance
+            )
+    if as_json:
+        print_json(asdict(report))
+    else:
+        print_report(report)
+    if (strict and report.quarantined) or report.left:
+        raise typer.Exit(1)
+
+
+def _refuse_contradiction(
+    sources: list[Path] | None, drive: list[str] | None, *, reprocess: bool, recover: bool
+) -> None:
+    if reprocess and recover:
+        raise UsageError(
+            "--recover says nothing with --reprocess: damaged logs are read as they were read before",
+            where="drivetrain ingest",
+            remedy="leave it out",
+        )
+    if not reprocess and (drive or not sources):
+        raise UsageError(
+            "--drive needs --reprocess" if drive else "no drive log or folder is named",
+            where="drivetrain ingest",
+            remedy="name what to read, or say --reprocess",
+        )
+
+
+@contextmanager
+def shown(*, as_json: bool) -> Iterator[Callable[[Progress], None]]:
+    """Show an ingest's progress for the block; Ctrl-C in it says what was done."""
+    now = Progress(0, 0, 0, 0, 0, 0)
     with progress("ingest", None) as line:
 
         def advance(then: Progress) -> None:
@@ -52,26 +111,12 @@ def ingest(
             now = then
 
         try:
-            report = run_ingest(
-                open_home(home),
-                sources,
-                dbc=dbc or (),
-                recover=recover,
-                timezone=timezone,
-                cpus=jobs,
-                on_progress=advance,
-            )
+            yield advance
         except KeyboardInterrupt as error:
             raise _interrupted(now) from error
         except SystemExit:  # SIGTERM and SIGHUP, which have a status of their own
             print_error(_interrupted(now), as_json=as_json)
             raise
-    if as_json:
-        print_json(asdict(report))
-    else:
-        _print(report)
-    if strict and report.quarantined:
-        raise typer.Exit(1)
 
 
 def _interrupted(now: Progress) -> StoppedError:
@@ -82,7 +127,8 @@ def _interrupted(now: Progress) -> StoppedError:
     )
 
 
-def _print(report: IngestReport) -> None:
+def print_report(report: IngestReport) -> None:
+    """Print for people what an ingest did."""
     table = Table(title="Ingest", title_justify="left", show_header=False)
     table.add_column(style="bold")
     table.add_column(justify="right")
@@ -105,6 +151,12 @@ def _print(report: IngestReport) -> None:
     OUT.print(table)
     for item in report.quarantined:
         _say(f"quarantined {item.path}: {item.reason}")
+    for drive_id, why in report.left.items():
+        _say(f"left as it was, drive {drive_id}: {why}")
+    if report.outdated:
+        _say(
+            f"note {report.outdated} logs were read by an older reader: `drivetrain ingest --reprocess` reads them anew"
+        )
     for drive_id, why in report.drive_problems.items():
         _say(f"note drive {drive_id}: {why}")
     notes = _notes(report)

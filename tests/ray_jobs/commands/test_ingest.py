@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from platform_lib.lake.lake import LakeVersion
-from ray_jobs.commands.ingest import _print
-from ray_jobs.ingest import IngestReport, QuarantinedFile
+from ray_jobs.commands.ingest import print_report
+from ray_jobs.ingest_report import IngestReport, QuarantinedFile
 
 _LOCAL = "the header's start is local time without a zone; it is taken as UTC (give timezone= / --timezone)"
 
@@ -17,6 +17,8 @@ def _report(problems: dict[str, tuple[str, ...]], drive_problems: dict[str, str]
         duplicates=0,
         ingested=2,
         skipped=0,
+        outdated=4,
+        left={"x": "its log is gone"},
         quarantined=(QuarantinedFile("/l/[b].mcap", "CorruptLog", "cut\x1b[2J", None),),
         recovered=(),
         drives=("l",),
@@ -33,7 +35,7 @@ def _report(problems: dict[str, tuple[str, ...]], drive_problems: dict[str, str]
 
 def test_what_was_assumed_or_left_is_said_once_for_all_logs_it_holds_for(capsys: pytest.CaptureFixture[str]) -> None:
     many = {f"/l/{i}.mf4": (_LOCAL,) for i in range(100)}
-    _print(
+    print_report(
         _report({"/l/a.mf4": ("group 'x': 7 CAN frames are in no database",), **many}, {"l": "they are years apart"})
     )
     lines = capsys.readouterr().out.splitlines()
@@ -41,11 +43,13 @@ def test_what_was_assumed_or_left_is_said_once_for_all_logs_it_holds_for(capsys:
     assert "note /l/a.mf4: group 'x': 7 CAN frames are in no database" in lines
     assert "note drive l: they are years apart" in lines
     assert "quarantined /l/[b].mcap: cut\\x1b[2J" in lines
+    assert "left as it was, drive x: its log is gone" in lines
+    assert any(line.startswith("note 4 logs were read by an older reader") for line in lines)
     assert any("CAN frames no database explains" in line and "1,234" in line for line in lines)
 
 
 def test_many_different_notes_are_cut_and_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    _print(_report({f"/l/{i}.mf4": (f"sentence {i}",) for i in range(25)}, {}))
+    print_report(_report({f"/l/{i}.mf4": (f"sentence {i}",) for i in range(25)}, {}))
     out = capsys.readouterr().out
-    assert out.count("\nnote ") == 20
+    assert out.count("\nnote ") == 21
     assert "5 more notes: --json lists them" in out
