@@ -72,6 +72,7 @@ COMMANDS: dict[str, Entry] = {
         _DATA,
         "data",
     ),
+    "lake": Entry("ray_jobs.commands.lake", "app", "Look after the lake's files: check, expire.", _DATA, "data"),
     "drives": Entry("platform_lib.catalog.commands", "drives", "List the drives in the catalogue.", _DATA, "data"),
     "query": Entry("platform_lib.lake.commands", "query", "Run SQL over the lake's tables.", _DATA, "data"),
     "dataset": Entry(

@@ -15,80 +15,121 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, contextmanager
+from itertools import chain
 from pathlib import Path
 
 from platform_lib.catalog.coherence import doubt
 from platform_lib.catalog.model import FileKey, Quarantined, Refusal
 from platform_lib.errors import ConfigError, CorruptLog, HomeBusyError, UnsupportedLog
 from platform_lib.home import Home
+from platform_lib.lake.bucket import Patience
 from platform_lib.lake.lake import Lake, LakeVersion
 from platform_lib.logs import find_logs
-from ray_jobs.arrivals import Content, content_at, digest
-from ray_jobs.ingest_report import IngestReport, Progress, QuarantinedFile, Tally, kept_streams
+from ray_jobs.arrivals import Arrived, Content, Found, Round, content_at, digest, fetch_rounds, fetched_before, find
+from ray_jobs.ingest_report import IngestReport, Progress, Tally, kept_streams
 from ray_jobs.read_options import Chosen, choose, find_again
-from ray_jobs.reading import Ask, read_all
+from ray_jobs.reading import Ask, ray_beside_output, read_all
 from ray_jobs.reprocessing import is_outdated, plan_drives
 
 logger = logging.getLogger(__name__)
 
+_PATIENCE = Patience()
 _WAIT_FOR_OTHER_S = 3600.0
 # What the same reader finds in the same bytes again; anything else (a crash, a change) is tried anew.
 _FOR_GOOD = frozenset({CorruptLog.__name__, UnsupportedLog.__name__})
 
 
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What lies under the sources."""
-
-    paths: int
-    contents: list[Content]
-    unreadable: list[QuarantinedFile]
-
-
 def ingest(
     home: Home,
-    sources: Sequence[Path],
+    sources: Sequence[Path | str],
     *,
     dbc: Sequence[str] = (),
     recover: bool = False,
     timezone: str | None = None,
     cpus: int | None = None,
+    patience: Patience = _PATIENCE,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> IngestReport:
     """Read every drive log under `sources` into the lake of `home`, each content once.
 
     Args:
         home: Whose lake.
-        sources: Files or folders.
+        sources: Files, folders, or ``s3://bucket/prefix``.
         dbc: CAN databases, each perhaps tied to a bus (``CAN2=body.dbc``). Logs that were read with others are read
             again; without any, logs stay as they were read.
         recover: Take what is whole of damaged logs.
         timezone: For headers that carry local time only.
         cpus: CPUs for reading; what this process may run on by default.
+        patience: How often a bucket is asked again.
         on_progress: Called when it is known what there is to do, and after every task.
 
     Raises:
         ConfigError: A source or database does not exist, holds no log, or cannot be parsed.
         HomeBusyError: Another ingest on this home did not end within an hour.
     """
-    started = time.monotonic()
     chosen = choose(dbc, recover=recover, timezone=timezone)
-    paths = find_logs(sources)
-    if not paths:
+    arrived = find(sources, patience)
+    if not arrived:
         raise ConfigError(
             "no drive log in there", where=", ".join(map(str, sources)), remedy="name logs or their folder"
         )
     with alone(home), Lake.open(home) as lake:
         prepare(lake)
-        contents, unreadable = digest(paths, cpus)
-        lake.catalog.note_files([item.found for item in contents])
-        asks, refused_before = _plan(lake, contents, chosen)
-        tally = _tally(contents)
-        tally.refused += refused_before
-        _take(lake, home, asks, tally, cpus, on_progress)
-        return _report(lake, _Found(len(paths), contents, unreadable), tally, started)
+        return take_arrived(lake, home, arrived, chosen, cpus=cpus, patience=patience, on_progress=on_progress)
+
+
+def take_arrived(
+    lake: Lake,
+    home: Home,
+    arrived: Arrived,
+    chosen: Chosen,
+    *,
+    cpus: int | None,
+    patience: Patience,
+    on_progress: Callable[[Progress], None],
+) -> IngestReport:
+    """Take in what was found, under the lock and after `prepare`; see `ingest`."""
+    started = time.monotonic()
+    contents, unreadable = digest(arrived.paths, cpus)
+    known = fetched_before(lake.catalog, arrived.bucket_logs)
+    to_read, _ = _plan(lake, list(known.values()), chosen)
+    again = {item.content.shown for item in to_read}
+    to_fetch = [log for log in arrived.bucket_logs if log.uri not in known or log.uri in again]
+    fetched = {log.uri for log in to_fetch}
+    settled = {item.sha256: item for uri, item in known.items() if uri not in fetched}
+    contents += [item for sha256, item in settled.items() if sha256 not in {one.sha256 for one in contents}]
+    found = Found(len(arrived), contents, unreadable)
+    tally = new_tally(())
+    tally.coming, tally.coming_bytes = len(to_fetch), sum(log.bytes for log in to_fetch)
+    with ExitStack() as held:
+        if to_fetch:
+            held.enter_context(ray_beside_output(home, cpus))  # for all rounds
+        rounds = fetch_rounds(lake.catalog, home, to_fetch, found, patience)
+        held.enter_context(closing(rounds))
+        for item in chain([Round(0, 0, list(contents))], rounds):
+            tally.coming -= item.logs
+            tally.coming_bytes -= item.bytes
+            _take_round(lake, home, item.contents, chosen, tally, cpus, on_progress)
+    return _report(lake, found, tally, started)
+
+
+def _take_round(
+    lake: Lake,
+    home: Home,
+    contents: Sequence[Content],
+    chosen: Chosen,
+    tally: Tally,
+    cpus: int | None,
+    on_progress: Callable[[Progress], None],
+) -> None:
+    tally.names |= {item.sha256: item.shown for item in contents}
+    lake.catalog.note_files([item.found for item in contents])
+    asks, refused_before = _plan(lake, contents, chosen)
+    tally.refused += refused_before
+    tally.done += len(refused_before)
+    tally.total += len(refused_before)
+    take(lake, home, asks, tally, cpus, on_progress)
 
 
 def reprocess(
@@ -126,11 +167,11 @@ def reprocess(
         prepare(lake)
         contents, unreadable = digest(paths, cpus)
         plan = plan_drives(lake.catalog, contents, drives=drives, chosen=chosen if chosen.any else None)
-        tally = _tally([item.content for item in plan.asks])
+        tally = new_tally([item.content for item in plan.asks])
         tally.left |= plan.left
-        _take(lake, home, plan.asks, tally, cpus, on_progress)
+        take(lake, home, plan.asks, tally, cpus, on_progress)
         found = [item.content for item in plan.asks]
-        return _report(lake, _Found(len(found), found, unreadable), tally, started)
+        return _report(lake, Found(len(found), found, unreadable), tally, started)
 
 
 def retry(
@@ -170,11 +211,11 @@ def retry(
                 left[name] = options if isinstance(options, str) else "it is no longer there"
             else:
                 asks.append(Ask(content, options.recovering(recover=recover)))
-        tally = _tally([item.content for item in asks])
+        tally = new_tally([item.content for item in asks])
         tally.left |= left
-        _take(lake, home, asks, tally, cpus, on_progress)
+        take(lake, home, asks, tally, cpus, on_progress)
         found = [item.content for item in asks]
-        return _report(lake, _Found(len(found), found, []), tally, started)
+        return _report(lake, Found(len(found), found, []), tally, started)
 
 
 @contextmanager
@@ -193,15 +234,21 @@ def prepare(lake: Lake) -> None:
     """Make the stores if they are not there, and clear what killed commands left in them; under the lock."""
     lake.store.mend(lake.catalog.view().head)
     lake.store.create()
-    _sweep(lake)
+    sweep(lake)
 
 
-def _sweep(lake: Lake) -> None:
+def sweep(lake: Lake) -> None:
     """Delete rows that nobody may see: of killed, refused and superseded ingests."""
     leftovers = lake.catalog.leftovers()
     if leftovers:
         logger.info("ingests=%d left rows or files behind; sweeping", len(leftovers))
-        lake.catalog.forget(leftovers, lake.store.drop(leftovers))
+        drop(lake, leftovers)
+
+
+def drop(lake: Lake, ingest_ids: Sequence[int]) -> None:
+    """Delete all rows of these ingests, none of which readers see."""
+    owners = {path: owner for path, (_, owner) in lake.catalog.lake_files().items()}
+    lake.catalog.forget(ingest_ids, lake.store.drop(ingest_ids, owners))
 
 
 def _plan(lake: Lake, contents: Sequence[Content], chosen: Chosen) -> tuple[list[Ask], list[tuple[str, Refusal]]]:
@@ -241,11 +288,12 @@ def _is_final(refusal: Refusal, asked: FileKey, chosen: Chosen) -> bool:
     return same_reader and _answers(refusal.key, asked, chosen)
 
 
-def _tally(contents: Sequence[Content]) -> Tally:
+def new_tally(contents: Sequence[Content]) -> Tally:
+    """Return the tally of a run that has done nothing yet."""
     return Tally({item.sha256: item.shown for item in contents})
 
 
-def _take(
+def take(
     lake: Lake,
     home: Home,
     asks: Sequence[Ask],
@@ -254,9 +302,8 @@ def _take(
     on_progress: Callable[[Progress], None],
 ) -> None:
     """Read and commit what is asked for, and record the lake's new version."""
-    tally.done = len(tally.refused)
-    tally.total = len(asks) + tally.done
-    tally.total_bytes = sum(item.content.stamp.bytes for item in asks)
+    tally.total += len(asks)
+    tally.total_bytes += sum(item.content.stamp.bytes for item in asks)
     on_progress(tally.progress)
     if not asks:
         return
@@ -265,7 +312,7 @@ def _take(
         if chosen.any:
             lake.catalog.note_options(chosen.sha256, chosen.used)
     read_all(lake, home, asks, tally, cpus=cpus, on_progress=on_progress)
-    _sweep(lake)
+    sweep(lake)
     _record_lineage(lake, home, before, tally)
 
 
@@ -279,7 +326,7 @@ def _record_lineage(lake: Lake, home: Home, before: LakeVersion, tally: Tally) -
     lake.catalog.record_artefact("lake", lake.version().sha256, str(home.lake), inputs)
 
 
-def _report(lake: Lake, found: _Found, tally: Tally, started: float) -> IngestReport:
+def _report(lake: Lake, found: Found, tally: Tally, started: float) -> IngestReport:
     records = [record for _, record in tally.records]
     refused = tally.quarantined()
     ours = {item.sha256 for item in found.contents}

@@ -81,11 +81,14 @@ class Tally:
 
     Attributes:
         names: Path or address of each content, for people: digest -> name.
+        coming: Logs in buckets that are not fetched yet.
     """
 
     names: dict[str, str]
     total: int = 0
     total_bytes: int = 0
+    coming: int = 0
+    coming_bytes: int = 0
     done: int = 0
     done_bytes: int = 0
     records: list[tuple[LogJob, IngestRecord]] = field(default_factory=list)
@@ -96,7 +99,8 @@ class Tally:
     def progress(self) -> Progress:
         """Where this run is."""
         rows = sum(record.signal_rows + record.sample_rows for _, record in self.records)
-        return Progress(self.done, self.total, self.done_bytes, self.total_bytes, rows, len(self.refused))
+        total, total_bytes = self.total + self.coming, self.total_bytes + self.coming_bytes
+        return Progress(self.done, total, self.done_bytes, total_bytes, rows, len(self.refused))
 
     def quarantined(self) -> list[QuarantinedFile]:
         """Return what was refused, for people."""

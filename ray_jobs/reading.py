@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from typing import Any
 import ray
 
 from platform_lib.catalog.model import Refusal, StoredFile
-from platform_lib.errors import PlatformError
+from platform_lib.errors import HomeError, PlatformError
 from platform_lib.home import Home
 from platform_lib.lake.intake import LogJob, Place, ReadOptions, Taken, take_in
 from platform_lib.lake.lake import Lake
@@ -25,6 +27,7 @@ from platform_lib.refusals import refused_by_system
 from platform_lib.storage import sha256_file
 from ray_jobs.arrivals import Content
 from ray_jobs.ingest_report import Progress, Tally
+from ray_jobs.memory_cap import MemoryCap
 from ray_jobs.read_options import Chosen
 from ray_jobs.session import local_ray
 
@@ -33,6 +36,9 @@ logger = logging.getLogger(__name__)
 _BATCH_BYTES = (4 << 20, 256 << 20)  # least and most a task reads: starting one costs 1 ms, losing one its whole batch
 _BATCH_FILES = 256
 _BATCHES_PER_CPU = 4  # enough that the last ones end together
+
+TOO_LARGE = "TooLargeLog"
+"""Kind of a refusal that is not for good: with more memory the log can be read."""
 
 Outcome = Taken | Refusal | PlatformError
 
@@ -64,6 +70,13 @@ class _Group:
     results: list[tuple[LogJob, Taken | Refusal]] = field(default_factory=list)
 
 
+@contextmanager
+def ray_beside_output(home: Home, cpus: int | None) -> Iterator[None]:
+    """Run Ray, or join it: what it tells of dead workers goes to standard error, since a command's answer is standard output."""
+    with redirect_stdout(sys.stderr), local_ray(home, cpus):
+        yield
+
+
 def read_all(
     lake: Lake,
     home: Home,
@@ -76,23 +89,42 @@ def read_all(
     """Read contents and commit them; `tally` and `on_progress` are told after every task.
 
     Raises:
-        PlatformError: The options are wrong, the disk is full, or the database ended. What is committed stays.
+        PlatformError: The options are wrong, the disk is full, the database or Ray ended. What is committed stays.
     """
+    try:
+        _read_all(lake, home, asks, tally, cpus, on_progress)
+    except ray.exceptions.RayError as error:
+        raise HomeError(
+            f"Ray ended in the middle of the work: {str(error).strip().splitlines()[0]}",
+            where=home.root,
+            remedy="run the command again: what was committed is there, and what was not is done anew",
+        ) from error
+
+
+def _read_all(
+    lake: Lake,
+    home: Home,
+    asks: Sequence[Ask],
+    tally: Tally,
+    cpus: int | None,
+    on_progress: Callable[[Progress], None],
+) -> None:
     workers = cpus or len(os.sched_getaffinity(0))
     place = Place(lake.store.signals_data, lake.store.samples_uri)
+    cap = MemoryCap.among(workers, home)
     jobs = _begin(lake, asks)
     groups = _groups(asks, jobs)
     waiting = list(reversed(_planned(asks, jobs, workers)))
-    with local_ray(home, workers):
+    with ray_beside_output(home, workers):
         running: dict[ray.ObjectRef, _Batch] = {}
         while waiting or running:
             while waiting and len(running) < 2 * workers:  # the next batch is there when a worker is free
                 batch = waiting.pop()
-                running[_READ_BATCH.remote(batch.jobs, batch.options, place)] = batch
+                running[_READ_BATCH.remote(batch.jobs, batch.options, place, cap)] = batch
             ready, _ = ray.wait(list(running), num_returns=1)
             for reference in ready:
                 batch = running.pop(reference)
-                outcomes = _outcomes(reference, batch, waiting)
+                outcomes = _outcomes(reference, batch, waiting, cap)
                 _settle(lake, list(zip(batch.jobs, outcomes, strict=False)), groups, tally)
                 on_progress(tally.progress)
 
@@ -139,8 +171,9 @@ def batches(jobs: Sequence[LogJob], workers: int) -> list[list[LogJob]]:
     return made
 
 
-def _read_batch(jobs: list[LogJob], options: ReadOptions, place: Place) -> list[Outcome]:
-    return [_read_one(job, options, place) for job in jobs]
+def _read_batch(jobs: list[LogJob], options: ReadOptions, place: Place, cap: MemoryCap) -> list[Outcome]:
+    with cap.kept(jobs[0].ingest_id):
+        return [_read_one(job, options, place) for job in jobs]
 
 
 _READ_BATCH: Any = ray.remote(max_retries=0)(_read_batch)
@@ -163,7 +196,7 @@ def _stored(path: Path, place: Place) -> StoredFile:
     return StoredFile(str(path.relative_to(place.samples_uri.parent)), path.stat().st_size, sha256_file(path))
 
 
-def _outcomes(reference: ray.ObjectRef, batch: _Batch, waiting: list[_Batch]) -> list[Outcome]:
+def _outcomes(reference: ray.ObjectRef, batch: _Batch, waiting: list[_Batch], cap: MemoryCap) -> list[Outcome]:
     """Fetch a task's answer. A log that takes its worker down is found by reading its batch one by one."""
     try:
         return list(ray.get(reference))
@@ -172,9 +205,17 @@ def _outcomes(reference: ray.ObjectRef, batch: _Batch, waiting: list[_Batch]) ->
             logger.warning("logs=%d their reader died; reading them one by one", len(batch.jobs))
             waiting.extend(replace(batch, jobs=[job]) for job in batch.jobs)
             return []
+        key = batch.jobs[0].key
+        if cap.was_passed(batch.jobs[0].ingest_id):
+            reason = f"its reader took more than {cap.bytes >> 20:,} MiB of memory, its share of this machine"
+            return [
+                Refusal(
+                    key, batch.options.recover, TOO_LARGE, reason, "ingest it with fewer --jobs, or on a larger machine"
+                )
+            ]
         reason = f"its reader died: {str(error).strip().splitlines()[0]}"
         remedy = "read it alone: `drivetrain log info`"
-        return [Refusal(batch.jobs[0].key, batch.options.recover, "WorkerCrashedError", reason, remedy)]
+        return [Refusal(key, batch.options.recover, "WorkerCrashedError", reason, remedy)]
 
 
 def _settle(

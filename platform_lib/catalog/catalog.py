@@ -40,13 +40,16 @@ from platform_lib.catalog.model import (
     Quarantined,
     Refusal,
     Release,
+    StoredFile,
     StreamRecord,
+    Unfetched,
     UsedDatabase,
     UsedOptions,
     VisibleIngest,
 )
 from platform_lib.catalog.schema import (
     ARTEFACTS,
+    BUCKET_LOGS,
     COMMITS,
     DRIVES,
     EDGES,
@@ -266,6 +269,40 @@ class Catalog:
         with self._engine.connect() as connection:
             return dict(_paths(connection, digests))
 
+    # Logs in buckets --------------------------------------------------------------------------------------------
+
+    def bucket_logs(self) -> dict[str, tuple[str, str]]:
+        """Return what was fetched before: address -> its mark then, digest of its content."""
+        wanted = select(BUCKET_LOGS).where(BUCKET_LOGS.c.file_sha256.is_not(None))
+        with self._engine.connect() as connection:
+            return {row.uri: (row.mark, row.file_sha256) for row in connection.execute(wanted)}
+
+    def unfetched(self) -> list[Unfetched]:
+        """Return the logs in buckets that could not be fetched, in order of their addresses."""
+        wanted = select(BUCKET_LOGS).where(BUCKET_LOGS.c.file_sha256.is_(None)).order_by(BUCKET_LOGS.c.uri)
+        with self._engine.connect() as connection:
+            rows = connection.execute(wanted).all()
+        return [Unfetched(row.uri, row.bytes, row.kind, row.reason, row.remedy, row.noted_utc) for row in rows]
+
+    def note_fetched(self, uri: str, mark: str, size_bytes: int, file_sha256: str) -> None:
+        """Remember the content of a log in a bucket."""
+        self._note_bucket_log({"uri": uri, "mark": mark, "bytes": size_bytes, "file_sha256": file_sha256})
+
+    def note_unfetched(self, mark: str, item: Unfetched) -> None:
+        """Remember that a log in a bucket could not be fetched."""
+        names = ("uri", "bytes", "kind", "reason", "remedy")
+        self._note_bucket_log({"mark": mark, **{name: getattr(item, name) for name in names}})
+
+    def _note_bucket_log(self, values: Mapping[str, Any]) -> None:
+        all_of_it = {"file_sha256": None, "kind": None, "reason": None, "remedy": None, **values}
+        statement = postgresql.insert(BUCKET_LOGS).values(all_of_it)
+        with self._engine.begin() as connection:
+            connection.execute(
+                statement.on_conflict_do_update(index_elements=["uri"], set_={**all_of_it, "noted_utc": func.now()})
+            )
+
+    # What no reader may see -------------------------------------------------------------------------------------
+
     def leftovers(self) -> list[int]:
         """Return ingests whose rows nobody may see: begun and never committed, or superseded.
 
@@ -277,6 +314,22 @@ class Catalog:
                 select(INGESTS.c.ingest_id).where(INGESTS.c.state.in_(("started", "superseded")))
             ).scalars()
             return sorted(found)
+
+    def lake_files(self) -> dict[str, tuple[StoredFile, int | None]]:
+        """Return the data files that were written: path -> file, and whose rows it holds (None: of several)."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(LAKE_FILES)).all()
+        return {row.path: (StoredFile(row.path, row.bytes, row.sha256), row.ingest_id) for row in rows}
+
+    def row_counts(self) -> dict[int, tuple[int, int]]:
+        """Return what each committed ingest holds: ingest id -> signal rows, samples."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(
+                select(INGESTS.c.ingest_id, INGESTS.c.signal_rows, INGESTS.c.sample_rows).where(
+                    INGESTS.c.state == "committed"
+                )
+            ).all()
+        return {row.ingest_id: (row.signal_rows, row.sample_rows) for row in rows}
 
     def forget(self, ingest_ids: Sequence[int], head: LakeHead | None) -> None:
         """Note that no row of these ingests is left in the stores, whose versions now are `head`."""

@@ -180,6 +180,18 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True)
+class Unfetched:
+    """A log in a bucket that could not be fetched, so that its content is not known."""
+
+    uri: str
+    bytes: int
+    kind: str
+    reason: str
+    remedy: str | None
+    since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class DriveFile:
     """A committed file of a drive; its times are None without rows."""
 

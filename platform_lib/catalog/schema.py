@@ -184,3 +184,18 @@ RELEASES = Table(
     Column("released_utc", DateTime(timezone=True), nullable=False, server_default=func.now()),
     comment="What people let out of quarantine, and why.",
 )
+
+BUCKET_LOGS = Table(
+    "bucket_logs",
+    METADATA,
+    Column("uri", Text, primary_key=True),
+    Column("mark", Text, nullable=False, comment="digest of the objects' names, lengths and ETags"),
+    Column("bytes", BigInteger, nullable=False),
+    Column("file_sha256", Text, comment="null: it could not be fetched"),
+    Column("kind", Text, comment="why it could not be fetched: the error's class"),
+    Column("reason", Text),
+    Column("remedy", Text),
+    Column("noted_utc", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    CheckConstraint("(file_sha256 IS NULL) = (kind IS NOT NULL AND reason IS NOT NULL)", name="fetched_or_not"),
+    comment="What is known of logs in buckets: a log of the same mark is not fetched again.",
+)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -44,12 +44,16 @@ WhichArgument = Annotated[
 def list_(home: HomeOption = None, as_json: JsonOption = False) -> None:
     """List what is in quarantine."""
     with embedded_postgres(open_home(home, make=False)) as uri, Catalog(uri) as catalog:
-        found = catalog.quarantined()
+        found, unfetched = catalog.quarantined(), catalog.unfetched()
     if as_json:
-        print_json({"quarantine": [_document(item) for item in found]})
+        print_json(
+            {"quarantine": [_document(item) for item in found], "unfetched": [asdict(item) for item in unfetched]}
+        )
         return
-    OUT.print(f"{len(found)} in quarantine", highlight=False)
-    print_table(_COLUMNS, [_cells(item) for item in found])
+    OUT.print(f"{len(found)} in quarantine, {len(unfetched)} in buckets that could not be fetched", highlight=False)
+    rows = [_cells(item) for item in found]
+    rows += [["", item.kind, _utc(item.since), f"{item.bytes:,}", item.uri] for item in unfetched]
+    print_table(_COLUMNS, rows)
 
 
 @app.command()
@@ -182,9 +186,12 @@ def _document(item: Quarantined) -> dict[str, object]:
 
 
 def _cells(item: Quarantined) -> list[str]:
-    since = "" if item.since is None else f"{item.since.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
     digits = item.refusal.key.file_sha256[:_SHOWN_DIGITS]
-    return [digits, item.refusal.kind, since, f"{item.bytes:,}", item.paths[0] if item.paths else ""]
+    return [digits, item.refusal.kind, _utc(item.since), f"{item.bytes:,}", item.paths[0] if item.paths else ""]
+
+
+def _utc(moment: datetime | None) -> str:
+    return "" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
 def _say(line: str) -> None:
