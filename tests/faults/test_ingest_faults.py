@@ -26,6 +26,7 @@ import pytest
 import ray
 from tiny_logs import ROWS, write_tiny_log
 
+from platform_lib.catalog.postgres import embedded_postgres
 from platform_lib.home import Home, open_home
 from platform_lib.lake.check import check_lake
 from platform_lib.lake.lake import Lake
@@ -44,7 +45,13 @@ _LOGS = 3
 _LONGEST_S = 240.0
 _SMALL_DISK_BYTES = 1 << 20
 _FAULTS = ("driver", "worker", "PostgreSQL killed", "PostgreSQL restarted", "two at once", "disk full")
-_MOMENTS = ("at once", "files", "samples", "Iceberg", "Lance")
+_TRACES = {
+    "files": "signals/data/*/*.parquet",
+    "samples": "samples.lance/data/*",
+    "Iceberg": "signals/metadata/*.metadata.json",
+    "Lance": "samples.lance/_versions/*",
+}
+_MOMENTS = ("at once", *_TRACES)
 
 # Imports once and forks for every ingest, so that a run costs no start of Python.
 _NURSERY = """
@@ -107,7 +114,7 @@ def _place() -> Iterator[Place]:
     folder = Path(tempfile.mkdtemp(prefix="drivetrain-test-"))
     folder.chmod(0o755)
     home = open_home(folder / "home")
-    with local_ray(open_home(folder / "ray"), cpus=2):
+    with local_ray(open_home(folder / "ray"), cpus=2), embedded_postgres(home):
         nursery = subprocess.Popen(
             [sys.executable, "-c", _NURSERY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -130,11 +137,11 @@ def _run(place: Place, seed: int, fault: str) -> str:
         place.drives[f"v_d{seed}n{number}"] = rows
     (place.folder / "told").unlink(missing_ok=True)
     with _disk(place.home, small=fault == "disk full"):
-        before = _written(place.home)
+        moment = rng.choice(_MOMENTS)
+        before = _written(place.home, moment) if moment in _TRACES else 0
         ingests = [place.start(logs, own_ray=fault == "head")]
         if fault == "two at once":
             ingests.append(place.start(logs, own_ray=False))
-        moment = rng.choice(_MOMENTS)
         with suppress(psutil.NoSuchProcess):
             _await(place.home, before, moment, ingests[0])
             time.sleep(rng.uniform(0.0, 0.3) if rng.random() < 0.5 else 0.0)
@@ -199,22 +206,17 @@ def _disk(home: Home, *, small: bool) -> Iterator[None]:
         kept.rename(home.lake)
 
 
-def _written(home: Home) -> dict[str, int]:
-    """Count what each step of a commit leaves in the lake's folder."""
-    return {
-        "files": sum(1 for _ in home.lake.glob("signals/data/*/*.parquet")),
-        "samples": sum(1 for _ in home.lake.glob("samples.lance/data/*")),
-        "Iceberg": sum(1 for _ in home.lake.glob("signals/metadata/*.metadata.json")),
-        "Lance": sum(1 for _ in home.lake.glob("samples.lance/_versions/*")),
-    }
+def _written(home: Home, step: str) -> int:
+    """Count what a step of a commit has left in the lake's folder."""
+    return sum(1 for _ in home.lake.glob(_TRACES[step]))
 
 
-def _await(home: Home, before: dict[str, int], moment: str, process: psutil.Process) -> None:
+def _await(home: Home, before: int, moment: str, process: psutil.Process) -> None:
     deadline = time.monotonic() + _LONGEST_S
-    while moment != "at once" and _written(home)[moment] <= before[moment] and time.monotonic() < deadline:
+    while moment in _TRACES and _written(home, moment) <= before and time.monotonic() < deadline:
         if not process.is_running():
             return
-        time.sleep(0.002)
+        time.sleep(0.005)
 
 
 def _strike(fault: str, place: Place, driver: psutil.Process, rng: random.Random) -> None:

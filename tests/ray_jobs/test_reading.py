@@ -29,6 +29,7 @@ print("the answer")
 @pytest.mark.slow
 def test_what_ray_says_of_a_dead_reader_is_not_mixed_into_the_answer(tmp_path: Path) -> None:
     command = [sys.executable, "-c", _READERS_DIE, str(open_home(tmp_path / "home").root)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     assert done.stdout == "the answer\n"
     assert "worker died" in done.stderr
