@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 
-from platform_lib.datasets.splits import SplitProof
+from platform_lib.contracts.evidence import METRIC, DatasetEvidence
+from platform_lib.datasets.proof import SplitProof
 from platform_lib.manifest import Manifest
 
 PROOF = "split_proof"
@@ -19,10 +20,12 @@ class DatasetFacts:
     Attributes:
         digests: Every digest by which evidence may name the dataset: its step's and its outputs'.
         proof: The split proof; None if the manifest carries none that can be read.
+        contracts: What data contracts found; None if the manifest carries nothing of it that can be read.
     """
 
     digests: frozenset[str]
     proof: SplitProof | None
+    contracts: DatasetEvidence | None
 
     @property
     def pii_states(self) -> dict[str, int]:
@@ -41,4 +44,8 @@ def dataset_facts(manifest: Manifest) -> DatasetFacts:
         proof = SplitProof.model_validate(manifest.metrics[PROOF]) if PROOF in manifest.metrics else None
     except ValidationError:
         proof = None
-    return DatasetFacts(digests=digests, proof=proof)
+    try:
+        found = DatasetEvidence.model_validate(manifest.metrics[METRIC]) if METRIC in manifest.metrics else None
+    except ValidationError:
+        found = None
+    return DatasetFacts(digests=digests, proof=proof, contracts=found)

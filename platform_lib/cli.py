@@ -75,9 +75,16 @@ COMMANDS: dict[str, Entry] = {
     "lake": Entry("ray_jobs.commands.lake", "app", "Look after the lake's files: check, expire.", _DATA, "data"),
     "drives": Entry("platform_lib.catalog.commands", "drives", "List the drives in the catalogue.", _DATA, "data"),
     "query": Entry("platform_lib.lake.commands", "query", "Run SQL over the lake's tables.", _DATA, "data"),
+    "contract": Entry(
+        "platform_lib.contracts.commands",
+        "app",
+        "Hold data against its contracts (ODCS): lint, check, diff, report.",
+        _DATA,
+        "data",
+    ),
     "dataset": Entry(
         "ray_jobs.commands.dataset",
-        "dataset",
+        "app",
         "Align, join and split ingested drives into training samples.",
         _MODEL,
         "data",

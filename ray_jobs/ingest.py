@@ -5,6 +5,7 @@
 3. begin    one ingest id a content, in the catalogue                        1 : 1
 4. read     Ray tasks write Parquet files and Lance fragments                1 batch  : many logs
 5. commit   Iceberg, then Lance, then one PostgreSQL transaction             1 : 1 with batches, or with drives
+6. check    what was committed against its data contracts                    1 file : 1 row a contract
 
 Tasks only write files. This process alone commits, under the home's lock ``ingest``; rows are seen once the last
 transaction is in. What a kill leaves before that is invisible, and swept by the next ingest.
@@ -20,7 +21,10 @@ from itertools import chain
 from pathlib import Path
 
 from platform_lib.catalog.coherence import doubt
-from platform_lib.catalog.model import FileKey, Quarantined, Refusal
+from platform_lib.catalog.model import ContractRun, FileKey, Quarantined, Refusal
+from platform_lib.contracts.document import read_contracts
+from platform_lib.contracts.files import check_files
+from platform_lib.contracts.model import Contract
 from platform_lib.errors import ConfigError, CorruptLog, HomeBusyError, UnsupportedLog
 from platform_lib.home import Home
 from platform_lib.lake.bucket import Patience
@@ -56,8 +60,8 @@ def ingest(
     Args:
         home: Whose lake.
         sources: Files, folders, or ``s3://bucket/prefix``.
-        dbc: CAN databases, each perhaps tied to a bus (``CAN2=body.dbc``). Logs that were read with others are read
-            again; without any, logs stay as they were read.
+        dbc: CAN databases or folders of them, each perhaps tied to a bus (``CAN2=body.dbc``). Logs that were read with
+            others are read again; without any, logs stay as they were read.
         recover: Take what is whole of damaged logs.
         timezone: For headers that carry local time only.
         cpus: CPUs for reading; what this process may run on by default.
@@ -91,6 +95,7 @@ def take_arrived(
 ) -> IngestReport:
     """Take in what was found, under the lock and after `prepare`; see `ingest`."""
     started = time.monotonic()
+    contracts = read_contracts(home.root)
     contents, unreadable = digest(arrived.paths, cpus)
     known = fetched_before(lake.catalog, arrived.bucket_logs)
     to_read, _ = _plan(lake, list(known.values()), chosen)
@@ -111,7 +116,7 @@ def take_arrived(
             tally.coming -= item.logs
             tally.coming_bytes -= item.bytes
             _take_round(lake, home, item.contents, chosen, tally, cpus, on_progress)
-    return _report(lake, found, tally, started)
+    return _report(lake, found, tally, contracts, started)
 
 
 def _take_round(
@@ -162,6 +167,7 @@ def reprocess(
     """
     started = time.monotonic()
     chosen = choose(dbc, recover=False, timezone=timezone)
+    contracts = read_contracts(home.root)
     paths = find_logs(sources)
     with alone(home), Lake.open(home) as lake:
         prepare(lake)
@@ -171,7 +177,7 @@ def reprocess(
         tally.left |= plan.left
         take(lake, home, plan.asks, tally, cpus, on_progress)
         found = [item.content for item in plan.asks]
-        return _report(lake, Found(len(found), found, unreadable), tally, started)
+        return _report(lake, Found(len(found), found, unreadable), tally, contracts, started)
 
 
 def retry(
@@ -197,6 +203,7 @@ def retry(
     """
     started = time.monotonic()
     chosen = choose(dbc, recover=recover, timezone=timezone)
+    contracts = read_contracts(home.root)
     with alone(home), Lake.open(home) as lake:
         prepare(lake)
         known = lake.catalog.options()
@@ -215,7 +222,7 @@ def retry(
         tally.left |= left
         take(lake, home, asks, tally, cpus, on_progress)
         found = [item.content for item in asks]
-        return _report(lake, Found(len(found), found, []), tally, started)
+        return _report(lake, Found(len(found), found, []), tally, contracts, started)
 
 
 @contextmanager
@@ -326,9 +333,10 @@ def _record_lineage(lake: Lake, home: Home, before: LakeVersion, tally: Tally) -
     lake.catalog.record_artefact("lake", lake.version().sha256, str(home.lake), inputs)
 
 
-def _report(lake: Lake, found: Found, tally: Tally, started: float) -> IngestReport:
+def _report(lake: Lake, found: Found, tally: Tally, contracts: Sequence[Contract], started: float) -> IngestReport:
     records = [record for _, record in tally.records]
     refused = tally.quarantined()
+    runs = check_files(lake, contracts)  # those too that a killed ingest left unchecked
     ours = {item.sha256 for item in found.contents}
     visible = lake.catalog.committed()
     return IngestReport(
@@ -346,10 +354,25 @@ def _report(lake: Lake, found: Found, tally: Tally, started: float) -> IngestRep
         sample_rows=sum(record.sample_rows for record in records),
         raw_can_frames=sum(record.unexplained_frames for record in records),
         problems=tally.problems(),
+        contract_errors=_contract_findings(lake, runs, "error"),
+        contract_warnings=_contract_findings(lake, runs, "warning"),
         drive_problems=_drive_problems(lake, ours),
         lake=lake.version(),
         seconds=time.monotonic() - started,
     )
+
+
+def _contract_findings(lake: Lake, runs: Sequence[ContractRun], severity: str) -> dict[str, tuple[str, ...]]:
+    told = [(run, item) for run in runs for item in run.findings if (item.severity, item.verdict) == (severity, "fail")]
+    if not told:
+        return {}
+    digests = {item.ingest_id: item.key.file_sha256 for item in lake.catalog.view().ingests}
+    paths = {file.file_sha256: file.paths[0] for drive in lake.drives() for file in drive.files}
+    found: dict[str, tuple[str, ...]] = {}
+    for run, item in told:
+        path = paths[digests[run.ingest_id or 0]]
+        found[path] = (*found.get(path, ()), f"{run.contract_id} {item.sentence}")
+    return dict(sorted(found.items()))
 
 
 def _drive_problems(lake: Lake, ours: Collection[str]) -> dict[str, str]:

@@ -39,6 +39,9 @@ class IngestReport:
         sample_rows: Samples added.
         raw_can_frames: Raw CAN frames that no database explains: they stay in their logs, `problems` names them.
         problems: What is missing of logs that were taken in, or was assumed: path -> sentences.
+        contract_errors: Files that were checked now and break a data contract, so that their drives stay out of
+            datasets: path -> sentences.
+        contract_warnings: The same of warnings, which keep nothing out.
         drive_problems: Drives of these sources, named by their folder alone, that look like several: drive id -> why.
         lake: The lake's version afterwards.
         seconds: Wall time.
@@ -58,6 +61,8 @@ class IngestReport:
     sample_rows: int
     raw_can_frames: int
     problems: dict[str, tuple[str, ...]]
+    contract_errors: dict[str, tuple[str, ...]]
+    contract_warnings: dict[str, tuple[str, ...]]
     drive_problems: dict[str, str]
     lake: LakeVersion
     seconds: float

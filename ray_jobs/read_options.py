@@ -11,6 +11,7 @@ from pathlib import Path
 from platform_lib.catalog.model import UsedDatabase, UsedOptions
 from platform_lib.errors import ConfigError
 from platform_lib.lake.intake import ReadOptions
+from platform_lib.logs.bus.database import database_files, split_tie
 from platform_lib.logs.mdf_clock import parse_zone
 from platform_lib.storage import sha256_file
 
@@ -42,17 +43,18 @@ def choose(dbc: Sequence[str], *, recover: bool, timezone: str | None) -> Chosen
     Raises:
         ConfigError: A database does not exist, or there is no such zone.
     """
+    named = database_files(dbc)
     databases = []
-    for text in dbc:
-        bus, separator, name = text.partition("=")
-        path = Path(name) if separator and not Path(text).exists() else Path(text)
+    for text in named:
+        kind, bus, path, cluster = split_tie(text)
         if not path.is_file():
             raise ConfigError("no such CAN database", where=path, remedy="name a .dbc file, or CAN2=body.dbc")
-        tied = bus if path == Path(name) and separator else ""
+        tie = "" if (kind, bus) == ("CAN", 0) else f"{kind}{bus or ''}"
+        tied = f"{tie}#{cluster}" if cluster else tie
         databases.append(UsedDatabase(tied, sha256_file(path), str(path.resolve())))
     if timezone is not None:
         parse_zone(timezone)  # a name that no log asks for is wrong all the same
-    read = ReadOptions(dbc=tuple(dbc), recover=recover, timezone=timezone)
+    read = ReadOptions(dbc=named, recover=recover, timezone=timezone)
     return Chosen(read, UsedOptions(tuple(databases), timezone), _digest(databases, timezone))
 
 
@@ -69,8 +71,13 @@ def find_again(known: Mapping[str, UsedOptions], options_sha256: str) -> Chosen 
             return (
                 f"the CAN database {item.path} that it was read with is no longer there as it was; name it with --dbc"
             )
-    dbc = tuple(f"{item.bus}={item.path}" if item.bus else item.path for item in used.databases)
+    dbc = tuple(_as_named(item) for item in used.databases)
     return Chosen(ReadOptions(dbc=dbc, timezone=used.timezone), used, options_sha256)
+
+
+def _as_named(item: UsedDatabase) -> str:
+    tie, sign, cluster = item.bus.partition("#")
+    return f"{tie or 'CAN'}={item.path}{sign}{cluster}"
 
 
 def _digest(databases: Sequence[UsedDatabase], timezone: str | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -27,9 +27,11 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.types import TypeEngine
 
+from platform_lib.catalog.contract_runs import read_runs, write_runs
 from platform_lib.catalog.migrate import migrate
 from platform_lib.catalog.model import (
     PII_STATES,
+    ContractRun,
     Drive,
     DriveFile,
     FileKey,
@@ -343,6 +345,19 @@ class Catalog:
                 )
             connection.execute(delete(LAKE_FILES).where(LAKE_FILES.c.ingest_id == among))
             connection.execute(update(INGESTS).where(INGESTS.c.ingest_id == among).values(state="deleted"))
+
+    # Contracts --------------------------------------------------------------------------------------------------
+
+    def record_contract_runs(self, runs: Sequence[ContractRun]) -> None:
+        """Keep what contracts found, all or nothing; a run replaces the older one of the same contract and subject."""
+        if runs:
+            with self._engine.begin() as connection:
+                write_runs(connection, runs)
+
+    def contract_runs(self, *, ingest_ids: Collection[int] = (), artefacts: Collection[str] = ()) -> list[ContractRun]:
+        """Return the runs on these files, lake versions and datasets."""
+        with self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+            return read_runs(connection, ingest_ids=ingest_ids, artefacts=artefacts)
 
     # Lineage ----------------------------------------------------------------------------------------------------
 

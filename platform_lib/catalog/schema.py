@@ -199,3 +199,41 @@ BUCKET_LOGS = Table(
     CheckConstraint("(file_sha256 IS NULL) = (kind IS NOT NULL AND reason IS NOT NULL)", name="fetched_or_not"),
     comment="What is known of logs in buckets: a log of the same mark is not fetched again.",
 )
+
+CONTRACT_RUNS = Table(
+    "contract_runs",
+    METADATA,
+    Column("run_id", BigInteger, Identity(), primary_key=True),
+    Column("contract_id", Text, nullable=False),
+    Column("contract_version", Text, nullable=False),
+    Column("contract_sha256", Text, nullable=False),
+    Column("checks_version", Integer, nullable=False),
+    Column("ingest_id", BigInteger, ForeignKey(INGESTS.c.ingest_id), comment="null: of the lake or a dataset"),
+    Column("artefact_sha256", Text, comment="the lake's version or the dataset; null: of a file"),
+    Column("errors", Integer, nullable=False),
+    Column("warnings", Integer, nullable=False),
+    Column("figures", JSONB, nullable=False, comment="rule -> what was measured; none: the contract does not bind it"),
+    Column("checked_utc", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    CheckConstraint("(ingest_id IS NULL) <> (artefact_sha256 IS NULL)", name="one_subject"),
+    UniqueConstraint("ingest_id", "contract_id"),
+    UniqueConstraint("artefact_sha256", "contract_id"),
+    comment="The newest run of each contract on each file, lake version and dataset.",
+)
+
+CONTRACT_FINDINGS = Table(
+    "contract_findings",
+    METADATA,
+    Column("run_id", BigInteger, ForeignKey(CONTRACT_RUNS.c.run_id, ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("rule", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("figure", Text, nullable=False),
+    Column("unit", Text, nullable=False),
+    Column("required", Text, nullable=False),
+    Column("place", Text, nullable=False),
+    Column("drive_id", Text, comment="where a rule over many drives names one"),
+    CheckConstraint("severity IN ('error', 'warning', 'info')", name="severity"),
+    CheckConstraint("verdict IN ('fail', 'not_run')", name="verdict"),
+    comment="The rules that a run did not see kept.",
+)

@@ -26,6 +26,7 @@ from platform_lib.datasets.model import (
     SkippedDrive,
     admit_pii,
 )
+from platform_lib.datasets.places import geohashes
 from platform_lib.datasets.slices import event_slices
 from platform_lib.timeline import (
     AlignmentOptions,
@@ -36,6 +37,7 @@ from platform_lib.timeline import (
     as_of,
     estimate_clock,
     interpolate,
+    nearest,
 )
 
 
@@ -49,14 +51,18 @@ def align_bus(streams: DriveStreams, options: AlignmentOptions | None = None) ->
 
 
 def build_samples(
-    streams: DriveStreams, rules: SampleRules, options: AlignmentOptions | None = None
+    streams: DriveStreams,
+    rules: SampleRules,
+    options: AlignmentOptions | None = None,
+    *,
+    clock: ClockEstimate | None = None,
 ) -> DriveSamples | SkippedDrive:
     """Make one drive's samples.
 
     Every camera frame is either kept, thinned, or dropped for a counted reason; a drive whose clocks cannot be
-    aligned is skipped as a whole, since its history would be guessed.
+    aligned is skipped as a whole, since its history would be guessed. `clock` is given where it is known.
     """
-    clock = align_bus(streams, options)
+    clock = clock or align_bus(streams, options)
     if clock.model is None:
         return SkippedDrive(streams.drive_id, f"clocks not aligned: {clock.reason}")
     chosen = np.arange(0, len(streams.frame_ns), rules.every)
@@ -67,7 +73,10 @@ def build_samples(
     command = as_of(streams.command_ns, at_ns, max_age_ns=rules.command_age_ns)
     given = streams.command[command.index]
     asked_ns = at_ns[:, None] + np.concatenate([[0], FUTURE_OFFSETS_NS])
-    agents = agents_at(streams.detections, streams.pose, asked_ns.reshape(-1), rules)
+    agents = (
+        None if streams.detections is None else agents_at(streams.detections, streams.pose, asked_ns.reshape(-1), rules)
+    )
+    nobody_looked = np.ones(len(chosen), dtype=np.bool_)
     reasons = _reasons(
         streams,
         chosen,
@@ -75,11 +84,14 @@ def build_samples(
         history_known=np.all(history_known, axis=1),
         command_known=command.valid & (given >= 0) & (given < COMMANDS),
         future_known=pose_known & np.all(ahead_known, axis=1),
-        objects_known=np.all(agents.known.reshape(len(chosen), -1), axis=1),
+        objects_known=nobody_looked if agents is None else np.all(agents.known.reshape(len(chosen), -1), axis=1),
     )
     kept = np.flatnonzero([reason is None for reason in reasons])
     future = ego_from_odom(pose[kept][:, None, :], ahead[kept])
-    events, objects = _look_around(agents, kept, pose[kept], future)
+    events: list[tuple[str, ...]] = [()] * len(kept)
+    objects: list[FutureObjects | None] = [None] * len(kept)
+    if agents is not None:
+        events, objects = _look_around(agents, kept, pose[kept], future)
     weather = (streams.labels["weather"],) if streams.labels.get("weather") else ()
     frame = chosen[kept]
     dropped = Counter(str(reason) for reason in reasons if reason is not None)
@@ -87,6 +99,7 @@ def build_samples(
         dropped[str(Drop.DUPLICATE)] = streams.duplicate_frames
     return DriveSamples(
         drive_id=streams.drive_id,
+        vehicle=streams.vehicle,
         frame=frame,
         timestamp_ns=at_ns[kept],
         ego_history=history[kept].astype(np.float32),
@@ -97,11 +110,20 @@ def build_samples(
         slices=tuple((*weather, *names) for names in events),
         objects=tuple(objects),
         pii_state=tuple(admit_pii(streams.frame_pii[int(index)], where=streams.drive_id) for index in frame),
+        geohash=_geohashes(streams.position, at_ns[kept], rules),
         frames=len(streams.frame_ns) + streams.duplicate_frames,
         thinned=len(streams.frame_ns) - len(chosen),
         dropped=dict(sorted(dropped.items())),
         clock=clock,
     )
+
+
+def _geohashes(position: Series | None, at_ns: Int64Array, rules: SampleRules) -> tuple[str | None, ...]:
+    if position is None:
+        return (None,) * len(at_ns)
+    found = nearest(position.timestamp_ns, at_ns, tolerance_ns=rules.position_age_ns)
+    cells = geohashes(*position.values[found.index].T) if len(position) else (None,) * len(at_ns)
+    return tuple(cell if valid else None for cell, valid in zip(cells, found.valid.tolist(), strict=True))
 
 
 def ego_history(
@@ -172,7 +194,9 @@ def _reasons(
     bus = (streams.bus_speed, streams.bus_yaw_rate)
     bus_start_ns = clock.reference_from_source_ns(np.array([series.timestamp_ns[0] for series in bus])).max()
     early = at_ns + HISTORY_OFFSETS_NS[0] < bus_start_ns
-    stop_ns = min(int(streams.pose.timestamp_ns[-1]), int(streams.detections.message_ns[-1]))
+    stop_ns = int(streams.pose.timestamp_ns[-1])
+    if streams.detections is not None:
+        stop_ns = min(stop_ns, int(streams.detections.message_ns[-1]))
     late = at_ns + FUTURE_OFFSETS_NS[-1] > stop_ns
     reasons: list[Drop | None] = []
     for row, frame in enumerate(chosen):
@@ -190,10 +214,11 @@ def _reasons(
 
 def _look_around(
     agents: AgentsAt, rows: npt.NDArray[np.intp], ego_pose: FloatArray, future: FloatArray
-) -> tuple[list[tuple[str, ...]], list[FutureObjects]]:
+) -> tuple[list[tuple[str, ...]], list[FutureObjects | None]]:
     """Return what happens in each frame, and the other agents at its future times in its ego frame."""
     asked = FUTURE_STEPS + 1  # now, then the future times
-    events, objects = [], []
+    events: list[tuple[str, ...]] = []
+    objects: list[FutureObjects | None] = []
     for row, pose, path in zip(rows, ego_pose, future, strict=True):
         start, stop = np.searchsorted(agents.query, [row * asked, (row + 1) * asked])
         own = slice(int(start), int(stop))

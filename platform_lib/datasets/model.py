@@ -81,6 +81,7 @@ class SampleRules:
         track_edge_ns: How far an object is carried on before its first or after its last message.
         command_age_ns: An older route command is unknown.
         accel_window_ns: Acceleration is the slope of the bus speed over this much of the past.
+        position_age_ns: A position farther from the frame in time is unknown.
     """
 
     every: int = 2
@@ -90,6 +91,7 @@ class SampleRules:
     track_edge_ns: int = 60_000_000
     command_age_ns: int = 500_000_000
     accel_window_ns: int = 250_000_000
+    position_age_ns: int = 1_000_000_000
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -134,6 +136,9 @@ class DriveStreams:
         odom_yaw_rate: rad/s.
         command_ns: (C,) when a route command was given.
         command: (C,) which.
+        detections: Other agents; None where nobody recorded them.
+        vehicle: Who drove; None where no log names it.
+        position: (P, 2) latitude and longitude in degrees, WGS 84; None where the drive has no receiver.
     """
 
     drive_id: str
@@ -151,7 +156,9 @@ class DriveStreams:
     odom_yaw_rate: Series
     command_ns: Int64Array
     command: Int64Array
-    detections: Detections
+    detections: Detections | None
+    vehicle: str | None = None
+    position: Series | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +181,10 @@ class DriveSamples:
     """One drive's samples, columns of equal length N.
 
     Attributes:
+        vehicle: None where no log names it.
         frame: (N,) index of each sample's camera frame.
+        objects: N sets; None where nobody recorded other agents.
+        geohash: N cells; None where the position is unknown.
         frames: Camera frames the drive has.
         thinned: Frames left out because only each n-th is taken.
         dropped: Reason -> frames left out because something was missing.
@@ -182,6 +192,7 @@ class DriveSamples:
     """
 
     drive_id: str
+    vehicle: str | None
     frame: npt.NDArray[np.intp]
     timestamp_ns: Int64Array
     ego_history: npt.NDArray[np.float32]
@@ -190,8 +201,9 @@ class DriveSamples:
     ego_yaw_future: npt.NDArray[np.float32]
     speed_mps: npt.NDArray[np.float32]
     slices: tuple[tuple[str, ...], ...]
-    objects: tuple[FutureObjects, ...]
+    objects: tuple[FutureObjects | None, ...]
     pii_state: tuple[AdmittedPii, ...]
+    geohash: tuple[str | None, ...]
     frames: int
     thinned: int
     dropped: Mapping[str, int]

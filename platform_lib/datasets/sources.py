@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from platform_lib.catalog.model import Drive
 from platform_lib.datasets.geometry import yaw_from_quaternion
 from platform_lib.datasets.model import BoolArray, Detections, DriveStreams, FloatArray, Int64Array, SkippedDrive
+from platform_lib.datasets.places import known_positions
 from platform_lib.lake.lake import Lake
 from platform_lib.logs import decode_cdr
 from platform_lib.timeline import Series
@@ -25,6 +26,7 @@ _POSITION = ("pose.pose.position.x", "pose.pose.position.y")
 _ORIENTATION = tuple(f"pose.pose.orientation.{axis}" for axis in "xyzw")
 _TWIST = ("twist.twist.linear.x", "twist.twist.angular.z")
 _COMMAND = "data"
+_LAT_LON = ("latitude", "longitude")
 _FEWEST_SAMPLES = 20
 _BOX = ("x", "y", "yaw", "length", "width", "speed")
 
@@ -90,7 +92,10 @@ def _load(lake: Lake, drive: Drive) -> LoadedDrive:
     objects = lake.samples(drive.drive_id, OBJECTS_TOPIC)
     if len(objects) == 0:
         raise _MissingStreamError(f"no {OBJECTS_TOPIC}")
-    names = [name for role in (BUS_SPEED, BUS_YAW_RATE, BUS_ACCEL) for chosen in role.signals for name in chosen]
+    names = [
+        *_LAT_LON,
+        *(name for role in (BUS_SPEED, BUS_YAW_RATE, BUS_ACCEL) for chosen in role.signals for name in chosen),
+    ]
     table = lake.signals(drive.drive_id, signals=[*_POSITION, *_ORIENTATION, *_TWIST, _COMMAND, *names])
     speed = _bus_signal(table, BUS_SPEED)
     yaw_rate = _bus_signal(table, BUS_YAW_RATE)
@@ -122,6 +127,8 @@ def _load(lake: Lake, drive: Drive) -> LoadedDrive:
         command_ns=command_ns,
         command=command[:, 0].astype(np.int64),
         detections=_detections(objects),
+        vehicle=drive.vehicle,
+        position=_position(table),
     )
     return LoadedDrive(streams, camera["data"])
 
@@ -143,6 +150,20 @@ def _topic_columns(table: pa.Table, topic: str, names: tuple[str, ...]) -> tuple
     keep = np.isfinite(values).all(axis=1)
     following = np.append(np.diff(times) > 0, True)
     return times[keep & following], values[keep & following]
+
+
+def _position(table: pa.Table) -> Series | None:
+    """Return (P, 2) latitude and longitude in degrees of the first topic, by name, that tells both; None without."""
+    own = table.filter(pc.and_(pc.equal(table["signal"], _LAT_LON[0]), pc.starts_with(table["stream"], pattern="/")))
+    for stream in sorted(set(own["stream"].to_pylist())):
+        try:
+            times, values = _topic_columns(table, stream, _LAT_LON)
+        except _MissingStreamError:
+            continue
+        known = known_positions(values[:, 0], values[:, 1])
+        if known.any():
+            return Series.of(times[known], values[known])
+    return None
 
 
 def _bus_signal(table: pa.Table, role: BusRole) -> Series | None:

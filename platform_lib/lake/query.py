@@ -41,7 +41,7 @@ class QueryResult:
 def run_query(catalog: Catalog, store: Store, sql: str, *, limit: int | None) -> QueryResult:
     """Run one SELECT over the views named in `VIEWS`; see `Lake.query`."""
     with duckdb.connect(":memory:") as connection:
-        _lock_down(connection)
+        lock_down(connection)
         statement = _single_select(connection, sql)
         wanted = _views_in(connection, sql)
         view = catalog.view()
@@ -61,7 +61,8 @@ def run_query(catalog: Catalog, store: Store, sql: str, *, limit: int | None) ->
     return QueryResult(table.slice(0, limit), truncated=table.num_rows > limit)
 
 
-def _lock_down(connection: duckdb.DuckDBPyConnection) -> None:
+def lock_down(connection: duckdb.DuckDBPyConnection) -> None:
+    """Leave a connection nothing but what is registered with it: no file, no network, no Python variable."""
     for setting in (
         f"SET memory_limit = '{_MEMORY_LIMIT}'",
         "SET python_enable_replacements = false",  # a table name never means a Python variable
@@ -156,6 +157,8 @@ def _files(catalog: Catalog, view: LakeView) -> pa.Table:
             "bytes": pa.array([file.bytes for _, file, _ in rows], pa.int64()),
             "paths": pa.array([list(file.paths) for _, file, _ in rows], pa.list_(pa.string())),
             "recovered": pa.array([file.recovered for _, file, _ in rows], pa.bool_()),
+            "start_ns": pa.array([file.start_ns for _, file, _ in rows], pa.int64()),
+            "stop_ns": pa.array([file.stop_ns for _, file, _ in rows], pa.int64()),
             "reader_version": pa.array([ingest.key.reader_version for _, _, ingest in rows], pa.string()),
         }
     )

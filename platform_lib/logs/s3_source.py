@@ -18,6 +18,7 @@ from platform_lib.logs.faults import REMEDY
 _HEAD_BYTES = 4096
 _TRIES = 4
 _FIRST_WAIT_S = 0.1
+_NO_SUCH_OBJECT = "no such object"
 _CREDENTIALS = "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 
@@ -121,6 +122,20 @@ class S3Source:
         self._client.close()
 
 
+def find(uri: str) -> S3Source | None:
+    """Open an object, ``None`` if there is none.
+
+    Raises:
+        ConfigError: As `S3Source`, for any other reason.
+    """
+    try:
+        return S3Source(uri)
+    except ConfigError as error:
+        if error.what == _NO_SUCH_OBJECT:
+            return None
+        raise
+
+
 def _body(stream: Any, most: int) -> bytes:
     """Read a response's body; of a broken connection, what came before the break."""
     import botocore.exceptions
@@ -162,7 +177,7 @@ def explained(uri: str, error: Exception) -> PlatformError:
     if code == "NoSuchBucket":
         return ConfigError("no such bucket", where=uri, remedy="check the bucket's name, and the account and region")
     if code in ("NoSuchKey", "404", "NotFound"):
-        return ConfigError("no such object", where=uri, remedy="list the bucket and check the key")
+        return ConfigError(_NO_SUCH_OBJECT, where=uri, remedy="list the bucket and check the key")
     if code in ("PreconditionFailed", "412"):
         what = "the object was replaced while it was read"
         return IntegrityError(what, where=uri, remedy="read it again from the start")

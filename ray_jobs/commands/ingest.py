@@ -25,6 +25,7 @@ from ray_jobs.watch import Rhythm
 from ray_jobs.watch import watch as run_watch
 
 _SHOWN = 20
+_TOLD = 3
 
 
 def ingest(
@@ -37,7 +38,9 @@ def ingest(
     home: HomeOption = None,
     dbc: Annotated[
         list[str] | None,
-        typer.Option("--dbc", help="CAN database; CAN2=body.dbc ties it to one bus. May be given more than once."),
+        typer.Option(
+            "--dbc", help="CAN database, or a folder of them; CAN2=body.dbc ties it to one bus. May be repeated."
+        ),
     ] = None,
     timezone: Annotated[
         str | None, typer.Option(help="Zone of headers that carry local time only: a name, or +HH:MM.")
@@ -65,7 +68,9 @@ def ingest(
     recover: Annotated[
         bool, typer.Option("--recover", help="Take what is whole of damaged logs; they are flagged.")
     ] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a log was quarantined.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 if a log was quarantined or breaks its contract.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Read drive logs (MDF, MCAP, ROS bags) into the lake, each content once.
@@ -98,7 +103,7 @@ def ingest(
         print_json(asdict(report))
     else:
         print_report(report)
-    if (strict and report.quarantined) or report.left:
+    if (strict and (report.quarantined or report.contract_errors)) or report.left:
         raise typer.Exit(1)
 
 
@@ -198,19 +203,24 @@ def print_report(report: IngestReport) -> None:
         ("signal rows", report.signal_rows),
         ("samples", report.sample_rows),
         ("CAN frames no database explains", report.raw_can_frames),
+        ("break a data contract", len(report.contract_errors)),
     ):
         table.add_row(name, f"{value:,}")
     table.add_row("lake version", report.lake.sha256[:12])
     table.add_row("seconds", f"{report.seconds:.1f}")
     OUT.print(table)
     for item in report.quarantined:
-        _say(f"quarantined {item.path}: {item.reason}")
+        _say(f"quarantined {item.path}: {item.reason}" + (f". Remedy: {item.remedy}" if item.remedy else ""))
     for drive_id, why in report.left.items():
         _say(f"left as it was, drive {drive_id}: {why}")
     if report.outdated:
         _say(
             f"note {report.outdated} logs were read by an older reader: `drivetrain ingest --reprocess` reads them anew"
         )
+    for path, told in report.contract_errors.items():
+        _say(f"contract broken {path}: {'; '.join(told[:_TOLD])}{_more(told)}; its drive stays out of datasets")
+    if report.contract_warnings:
+        _say(f"note {len(report.contract_warnings)} logs with warnings of their contracts: `drivetrain contract check`")
     for drive_id, why in report.drive_problems.items():
         _say(f"note drive {drive_id}: {why}")
     notes = _notes(report)
@@ -218,6 +228,10 @@ def print_report(report: IngestReport) -> None:
         _say(f"note {note}")
     if len(notes) > _SHOWN:
         OUT.print(f"{len(notes) - _SHOWN} more notes: --json lists them")
+
+
+def _more(told: tuple[str, ...]) -> str:
+    return f" (and {len(told) - _TOLD} more)" if len(told) > _TOLD else ""
 
 
 def _say(line: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 _MDF = "tests.bench.mdf_sides"
 _MCAP = "tests.bench.mcap_sides"
 _LAKE = "tests.bench.lake_sides"
+_SAMPLES = "tests.bench.sample_sides"
 
 STORE_KEY = "s3-one-of-twenty"
 """The line that counts bytes; see `object_store`."""
@@ -104,5 +105,16 @@ WORKS = (
     _columns("cdr-variable", "CDR PointCloud2, CompressedImage headers, zstd", "zstd.mcap", 3, ("/lidar", "/camera_0")),
     _columns(
         "cdr-variable-lz4", "CDR PointCloud2, CompressedImage headers, lz4", "lz4.mcap", 3, ("/lidar", "/camera_0")
+    ),
+    Work(
+        key="loader",
+        name="shuffled samples for training",
+        log="samples",
+        ours=f"{_SAMPLES}:ours",
+        peers=(
+            Peer("Parquet, one row group a sample", f"{_SAMPLES}:parquet", 5),
+            Peer("Lance, scanned in order", f"{_SAMPLES}:scan", 0.75),
+        ),
+        floor=f"{_SAMPLES}:floor",
     ),
 )

@@ -1,6 +1,6 @@
 """Where each of many messages is being read: CDR's alignment, and the proof that a read stays inside its message.
 
-Source: OMG DDS-XTypes 1.3, 7.4.1 (XCDR version 1); ROS 1 serialisation, http://wiki.ros.org/msg (2026-11-20).
+Source: OMG DDS-XTypes 1.3, 7.4.1 and 7.4.2 (XCDR versions 1 and 2); ROS 1 serialisation, http://wiki.ros.org/msg (2026-11-20).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from platform_lib.logs.schemas.faulty import FaultyPayload
-from platform_lib.logs.schemas.kinds import UINT32, Primitive
+from platform_lib.logs.schemas.kinds import UINT32, Array, Extensibility, Primitive, Struct, Type, Union
 from platform_lib.logs.schemas.memory import Bytes, Index, Memory
 from platform_lib.logs.schemas.walk import Program, walk
 
@@ -24,10 +24,40 @@ class Wire:
     Attributes:
         order: ``"<"`` or ``">"``.
         plain: ROS 1: no alignment, strings without a closing NUL.
+        version: Of XCDR. In version 2 nothing is aligned to more than 4 bytes, and what may grow says how long it is.
+        root: Of version 2, how the message may grow, whatever its definition says.
+        extensibility: Of version 2, how types inside it may grow whose definition does not say.
     """
 
     order: str
     plain: bool = False
+    version: int = 1
+    root: Extensibility = "final"
+    extensibility: Extensibility = "final"
+
+    @property
+    def most_align(self) -> int:
+        """The most bytes that a value is aligned to."""
+        return 4 if self.version == 2 else 8
+
+    def grows(self, kind: Struct | Union) -> Extensibility:
+        """Return how a type may grow."""
+        return kind.extensibility or self.extensibility
+
+    def delimited(self, kind: Type) -> bool:
+        """Whether a value says how long it is before it begins (DHEADER)."""
+        if self.version == 1:
+            return False
+        match kind:
+            case Struct() | Union():
+                return self.grows(kind) != "final"
+            case Array():
+                item = kind.item
+                while isinstance(item, Array) and item.dimension:
+                    item = item.item
+                # An enumeration is no primitive type. Source: DDS-XTypes 1.3, 7.4.3.5.3, rules 9 to 12.
+                return not kind.dimension and not (isinstance(item, Primitive) and not item.choices)
+        return False
 
 
 class Cursor:
@@ -103,7 +133,7 @@ class Cursor:
         """Pass ``count[r]`` values of a program in every message; `starts`, unless empty, takes where each begins."""
         stop = self.pos.copy()
         first = np.cumsum(count) - count
-        wire = np.array([self.wire.order == ">", self.wire.plain])
+        wire = np.array([self.wire.order == ">", self.wire.plain, self.wire.version == 2])
         for raw, rows, base in self.memory.split(stop):
             pos, origin, end = stop[rows] - base, self._origin[rows] - base, self._end[rows] - base
             mine = np.empty(int(count[rows].sum()) if starts.size else 0, np.int64)
@@ -122,6 +152,7 @@ class Cursor:
 
     def align(self, size_bytes: int, rows: npt.NDArray[np.bool_] | None = None) -> None:
         """Move to the next multiple of `size_bytes`, all messages or only `rows`."""
+        size_bytes = min(size_bytes, self.wire.most_align)
         if self.wire.plain or size_bytes <= 1:
             return
         if self._step is not None and (rows is None or bool(rows.all())):
@@ -160,6 +191,12 @@ class Cursor:
     def length(self) -> Index:
         """Read the 32-bit length of a string or sequence."""
         return self.numbers(UINT32).astype(np.int64)
+
+    def delimiter(self) -> Index:
+        """Read how long the value is that follows (DHEADER), and return where it ends."""
+        size = self.length()
+        self.fail(size > self.left, "a message ends inside a field")
+        return self.pos + size
 
     def bytes(self, length: Index) -> Bytes:
         """Read `length` bytes of every message, joined."""

@@ -1,7 +1,7 @@
 """Files of the lake with their digests; what logs were read with; what people let out of quarantine.
 
 Revision ID: lake_files
-Revises: 0001
+Revises: 0002_contracts
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "lake_files"
-down_revision = "0001"
+down_revision = "0002_contracts"
 branch_labels = None
 depends_on = None
 
