@@ -9,8 +9,8 @@ import pytest
 
 from platform_lib.errors import ConfigError
 from platform_lib.lake.lake import LakeVersion
-from ray_jobs.commands.ingest import print_report
-from ray_jobs.ingest_report import IngestReport, QuarantinedFile
+from ray_jobs.commands.ingest import note, print_report
+from ray_jobs.ingest_report import IngestReport, Progress, QuarantinedFile
 from ray_jobs.read_options import choose
 
 _LOCAL = "the header's start is local time without a zone; it is taken as UTC"
@@ -85,3 +85,9 @@ def test_a_file_that_breaks_its_contract_is_named_with_what_follows(capsys: pyte
     assert any(line.startswith("contract broken /l/a.mcap: ego-motion imu.r0") for line in lines)
     assert any(line.endswith("(and 2 more); its drive stays out of datasets") for line in lines)
     assert any("1 logs with warnings of their contracts" in line for line in lines)
+
+
+def test_progress_tells_bytes_speed_what_is_left_and_what_was_quarantined() -> None:
+    half = Progress(done=1, total=2, done_bytes=5_000_000, total_bytes=10_000_000, rows=1000, quarantined=1)
+    assert note(half, 10.0) == "files, 5.0 of 10.0 MB, 1,000 rows, 100 rows/s, 0:00:10 left, 1 quarantined"
+    assert note(Progress(0, 2, 0, 10_000_000, 0, 0), 0.0) == "files, 0.0 of 10.0 MB, 0 rows, 0 quarantined"
