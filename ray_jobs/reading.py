@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
@@ -39,6 +40,8 @@ _BATCHES_PER_CPU = 4  # enough that the last ones end together
 
 TOO_LARGE = "TooLargeLog"
 """Kind of a refusal that is not for good: with more memory the log can be read."""
+
+_LANCE_NUMBER = re.compile(r"\(os error (\d+)\)")
 
 Outcome = Taken | Refusal | PlatformError
 
@@ -189,7 +192,13 @@ def _read_one(job: LogJob, options: ReadOptions, place: Place) -> Outcome:
     except PlatformError as error:
         return error
     except OSError as error:  # no room, no right to write: not the log's fault
-        return refused_by_system(error, where=str(place.samples_uri.parent))
+        return refused_by_system(_numbered(error), where=str(place.samples_uri.parent))
+
+
+def _numbered(error: OSError) -> OSError:
+    """Give an error its number back, which Lance keeps in its text alone."""
+    found = _LANCE_NUMBER.search(str(error)) if error.errno is None else None
+    return error if found is None else OSError(int(found[1]), os.strerror(int(found[1])))
 
 
 def _stored(path: Path, place: Place) -> StoredFile:

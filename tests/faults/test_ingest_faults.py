@@ -43,7 +43,7 @@ pytestmark = [
 
 _LOGS = 3
 _LONGEST_S = 240.0
-_SMALL_DISK_BYTES = 1 << 20
+_SMALL_DISK_BYTES = (16 << 10, 48 << 10, 96 << 10)  # what is left on it: the lake's files of a run take some 150 KB
 _FAULTS = ("driver", "worker", "PostgreSQL killed", "PostgreSQL restarted", "two at once", "disk full")
 _TRACES = {
     "files": "signals/data/*/*.parquet",
@@ -136,7 +136,7 @@ def _run(place: Place, seed: int, fault: str) -> str:
         write_tiny_log(logs / f"d{seed}n{number}" / "a.mcap", seed * _LOGS + number, rows=rows)
         place.drives[f"v_d{seed}n{number}"] = rows
     (place.folder / "told").unlink(missing_ok=True)
-    with _disk(place.home, small=fault == "disk full"):
+    with _disk(place.home, left_bytes=rng.choice(_SMALL_DISK_BYTES) if fault == "disk full" else None):
         moment = rng.choice(_MOMENTS)
         before = _written(place.home, moment) if moment in _TRACES else 0
         ingests = [place.start(logs, own_ray=fault == "head")]
@@ -149,6 +149,7 @@ def _run(place: Place, seed: int, fault: str) -> str:
         for process in ingests:
             _wait_for(lambda process=process: not process.is_running())  # type: ignore[misc] # a default is a capture
     told = (place.folder / "told").read_text() if (place.folder / "told").exists() else "killed"
+    assert fault != "disk full" or "space" in told, f"seed {seed}: the disk was large enough, {told}"
     _judge(place, whole=False)
     if rng.random() < 0.5:
         assert mend(place.home).clean, f"seed {seed}, {fault} at {moment}: not mended"
@@ -179,16 +180,16 @@ def _judge(place: Place, *, whole: bool) -> None:
 
 
 @contextmanager
-def _disk(home: Home, *, small: bool) -> Iterator[None]:
+def _disk(home: Home, *, left_bytes: int | None) -> Iterator[None]:
     """Put the stores on a disk that soon is full, for the block; what is there afterwards goes on to the real one."""
-    if not small:
+    if left_bytes is None:
         yield
         return
     home.lake.mkdir(exist_ok=True)
     kept = home.root / "kept"
     shutil.copytree(home.lake, kept)
     used = sum(path.stat().st_blocks * 512 for path in home.lake.rglob("*"))
-    size = used + _SMALL_DISK_BYTES
+    size = used + left_bytes
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(home.lake)], check=False, capture_output=True
     )
