@@ -43,7 +43,7 @@ pytestmark = [
 
 _LOGS = 3
 _LONGEST_S = 240.0
-_SMALL_DISK_BYTES = (16 << 10, 48 << 10, 96 << 10)  # what is left on it: the lake's files of a run take some 150 KB
+_SMALL_DISK_BYTES = (8 << 10, 16 << 10, 32 << 10)  # what is left on it: less than the files of a run
 _FAULTS = ("driver", "worker", "PostgreSQL killed", "PostgreSQL restarted", "two at once", "disk full")
 _TRACES = {
     "files": "signals/data/*/*.parquet",
