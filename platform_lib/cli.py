@@ -65,6 +65,14 @@ COMMANDS: dict[str, Entry] = {
         _DATA,
         "data",
     ),
+    "quarantine": Entry(
+        "ray_jobs.commands.quarantine",
+        "app",
+        "What could not be read, and why: list, show, release, retry.",
+        _DATA,
+        "data",
+    ),
+    "lake": Entry("ray_jobs.commands.lake", "app", "Look after the lake's files: check, expire.", _DATA, "data"),
     "drives": Entry("platform_lib.catalog.commands", "drives", "List the drives in the catalogue.", _DATA, "data"),
     "timeline": Entry(
         "platform_lib.datasets.commands",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal, get_args
 
 PiiState = Literal["unknown", "present", "blurred", "none_present"]
@@ -76,11 +77,47 @@ class DriveIdentity:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredFile:
+    """One data file of the lake, as it was written.
+
+    Attributes:
+        path: Below the home's lake folder.
+    """
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class UsedDatabase:
+    """A CAN database that logs were read with.
+
+    Attributes:
+        bus: The bus it was tied to, empty for every CAN bus, and behind a ``#`` the cluster taken of it.
+        path: Where it was then.
+    """
+
+    bus: str
+    sha256: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class UsedOptions:
+    """What logs were read with; `FileKey.options_sha256` is its digest."""
+
+    databases: tuple[UsedDatabase, ...]
+    timezone: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class IngestRecord:
     """One file, read in full and written to both stores, ready to be made visible.
 
     Attributes:
         unexplained_frames: Raw CAN frames that no database explains; they stay in the log.
+        files: What was written.
     """
 
     ingest_id: int
@@ -96,6 +133,7 @@ class IngestRecord:
     recovered: bool = False
     bytes_lost: int | None = None
     unexplained_frames: int = 0
+    files: tuple[StoredFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +154,41 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """A refusal as the catalogue keeps it, with the paths of that content."""
+    """A refusal as the catalogue keeps it, with the paths of that content.
+
+    Attributes:
+        since: When it was refused; None before it is in the catalogue.
+        visible: Whether an earlier reading of the same content is in the lake, and stays there.
+    """
 
     refusal: Refusal
     paths: tuple[str, ...]
+    bytes: int = 0
+    since: datetime | None = None
+    visible: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What somebody let out of quarantine, and why."""
+
+    file_sha256: str
+    kind: str
+    reason: str
+    note: str
+    released: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Unfetched:
+    """A log in a bucket that could not be fetched, so that its content is not known."""
+
+    uri: str
+    bytes: int
+    kind: str
+    reason: str
+    remedy: str | None
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,14 +183,20 @@ def _streams(catalog: Catalog, view: LakeView) -> pa.Table:
 
 
 def _quarantine(catalog: Catalog) -> pa.Table:
-    rows = catalog.quarantined()
+    rows: list[tuple[str | None, list[str], str, str, str | None]] = [
+        (one.key.file_sha256, list(item.paths), one.kind, one.reason, one.remedy)
+        for item in catalog.quarantined()
+        for one in [item.refusal]
+    ]
+    rows += [(None, [item.uri], item.kind, item.reason, item.remedy) for item in catalog.unfetched()]
+    digests, paths, kinds, reasons, remedies = zip(*rows, strict=True) if rows else ((), (), (), (), ())
     return pa.table(
         {
-            "file_sha256": pa.array([item.refusal.key.file_sha256 for item in rows], pa.string()),
-            "paths": pa.array([list(item.paths) for item in rows], pa.list_(pa.string())),
-            "kind": pa.array([item.refusal.kind for item in rows], pa.string()),
-            "reason": pa.array([item.refusal.reason for item in rows], pa.string()),
-            "remedy": pa.array([item.refusal.remedy for item in rows], pa.string()),
+            "file_sha256": pa.array(digests, pa.string()),
+            "paths": pa.array(paths, pa.list_(pa.string())),
+            "kind": pa.array(kinds, pa.string()),
+            "reason": pa.array(reasons, pa.string()),
+            "remedy": pa.array(remedies, pa.string()),
         }
     )
 

@@ -98,6 +98,15 @@ class _File:
         self.flushed_bytes = size
 
 
+def data_files(written: WrittenFiles, samples_uri: Path) -> list[Path]:
+    """Return every data file that was written."""
+    return [*map(Path, written.signals), *(path for text in written.fragments for path in _files_of(text, samples_uri))]
+
+
+def _files_of(fragment: str, samples_uri: Path) -> list[Path]:
+    return [samples_uri / "data" / item["path"] for item in json.loads(fragment)["files"]]
+
+
 class SignalWriter:
     """Packs signals and writes them while the next are read. A block that fails deletes what it wrote.
 

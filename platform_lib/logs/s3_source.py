@@ -62,9 +62,9 @@ class S3Source:
         except botocore.exceptions.ClientError as error:
             if _code(error) in ("InvalidRange", "416"):  # an empty object has no first byte
                 return
-            raise _explained(self.name, error) from error
+            raise explained(self.name, error) from error
         except botocore.exceptions.BotoCoreError as error:
-            raise _explained(self.name, error) from error
+            raise explained(self.name, error) from error
         whole = str(answer.get("ContentRange", "")).rpartition("/")[2]
         self.size_bytes = int(whole) if whole.isdigit() else len(data)
         self._etag = str(answer.get("ETag", ""))
@@ -93,7 +93,7 @@ class S3Source:
             try:
                 data, _ = self._get(offset, length)
             except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
-                raise _explained(self.name, error) from error
+                raise explained(self.name, error) from error
             if not data:
                 tries += 1
                 if tries == _TRIES:
@@ -162,16 +162,16 @@ def _client(uri: str) -> Any:
     try:
         client = boto3.session.Session().client("s3", config=config)
     except (BotoCoreError, ValueError) as error:  # an unknown profile, an endpoint that is no URL
-        raise _explained(uri, error) from error
+        raise explained(uri, error) from error
     return client
 
 
 def _code(error: Exception) -> str:
-    answer = getattr(error, "response", {})
+    answer = getattr(error, "response", None) or {}
     return str(answer.get("Error", {}).get("Code", ""))
 
 
-def _explained(uri: str, error: Exception) -> PlatformError:
+def explained(uri: str, error: Exception) -> PlatformError:
     """Say what a failed request means for the person who named `uri`."""
     code, short = _code(error), " ".join(str(error).split())[:160]
     if code == "NoSuchBucket":
