@@ -21,6 +21,7 @@ import pytest
 
 from platform_lib.errors import ConfigError, ContractError, IntegrityError, MissingPartError
 from platform_lib.home import Home, open_home
+from platform_lib.scenario.model import DriveSpec
 
 COMMAND = [sys.executable, "-m", "platform_lib.cli", "dataset"]
 DRIVES = 4
@@ -77,7 +78,7 @@ class Filled:
 SYNC_OFFSET_S = 1.7
 
 
-def write_counters(path: Path, start_ns: int) -> None:
+def write_counters(path: Path, spec: DriveSpec) -> None:
     """Two recorders stamp the same counter; the first one's clock is behind, each loses some, a few wait in a queue."""
     from mcap.writer import Writer
 
@@ -90,8 +91,9 @@ def write_counters(path: Path, start_ns: int) -> None:
             channel = writer.register_channel(topic, "cdr", schema)
             for number in np.flatnonzero(rng.random(200) > 0.1):
                 late_s = 0.05 if rng.random() < 0.1 else 0.0
-                stamp_ns = start_ns + round((0.1 * number - behind_s + late_s + rng.normal(0.0, 2e-4)) * 1e9)
+                stamp_ns = spec.start_ns + round((0.1 * number - behind_s + late_s + rng.normal(0.0, 2e-4)) * 1e9)
                 writer.add_message(channel, stamp_ns, b"\0\1\0\0" + int(number).to_bytes(4, "little"), stamp_ns)
+        writer.add_metadata("drive", {"vehicle": spec.vehicle, "session": spec.session})
         writer.finish()
 
 
@@ -117,7 +119,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
     bus_only = demo_fleet(DRIVES + 1, seed=3)[-1]
     write_drive(bus_only, root / "spare", root / "spare.parquet")
     shutil.copy(root / "spare" / "can.mf4", lame / "can.mf4")
-    write_counters(lame / "sync.mcap", bus_only.start_ns)
+    write_counters(lame / "sync.mcap", bus_only)
     home = open_home(root / "home")
     with embedded_postgres(home), local_ray(home):  # started once; every step below joins them
         report = ingest(home, [logs], dbc=[str(DBC_PATH)])
