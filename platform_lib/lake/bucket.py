@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from platform_lib.errors import ConfigError, IntegrityError, MissingPartError, StoppedError
 from platform_lib.logs import LOG_SUFFIXES
-from platform_lib.logs.s3_source import explained
+from platform_lib.logs.s3_source import explained, s3_client
 
 logger = logging.getLogger(__name__)
 
@@ -102,7 +102,7 @@ def list_logs(uri: str, patience: Patience) -> list[BucketLog]:
     prefix = uri.removeprefix(f"s3://{parts.netloc}").lstrip("/")
     if not parts.netloc:
         raise ConfigError("not a bucket's address", where=uri, remedy="write s3://bucket/prefix")
-    client = _client(uri)
+    client = s3_client(uri, tries=1)  # tries are counted here, where a cut body counts too
     try:
         below = prefix if not prefix or prefix.endswith("/") else prefix + "/"
         found = [
@@ -159,7 +159,7 @@ def fetch(log: BucketLog, folder: Path, patience: Patience, stop: Event | None =
         MissingPartError: The store did not give it, however often it was asked.
         ConfigError: It is gone, or may not be read.
     """
-    client = _client(log.uri)
+    client = s3_client(log.uri, tries=1)
     try:
         for item in log.objects:
             _fetch_object(client, log, item, _place(log, item, folder), patience, stop or Event())
@@ -309,20 +309,3 @@ def _passes(error: Exception) -> bool:
 def _told(error: Exception) -> str:
     code = str((getattr(error, "response", None) or {}).get("Error", {}).get("Code", ""))
     return f"S3 answers {code}" if code else type(error).__name__
-
-
-def _client(uri: str) -> Any:
-    try:
-        import boto3
-        from botocore.config import Config
-        from botocore.exceptions import BotoCoreError
-    except ImportError as error:
-        raise MissingPartError(
-            "reading s3:// needs boto3", where=uri, remedy="pip install 'drivetrain[data]'"
-        ) from error
-    # Tries are counted here, where a cut body counts too.
-    config = Config(retries={"mode": "standard", "total_max_attempts": 1}, connect_timeout=10, read_timeout=60)
-    try:
-        return boto3.session.Session().client("s3", config=config)
-    except (BotoCoreError, ValueError) as error:  # an unknown profile, an endpoint that is no URL
-        raise explained(uri, error) from error

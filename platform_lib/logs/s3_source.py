@@ -17,6 +17,7 @@ from platform_lib.logs.faults import REMEDY
 
 _HEAD_BYTES = 4096
 _TRIES = 4
+_SENDS = 6
 _FIRST_WAIT_S = 0.1
 _NO_SUCH_OBJECT = "no such object"
 _CREDENTIALS = "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
@@ -51,7 +52,7 @@ class S3Source:
         self._etag = ""
         self._head = b""
         self._lock = threading.Lock()
-        self._client = _client(uri)
+        self._client = s3_client(uri)
         self._open()
 
     def _open(self) -> None:
@@ -149,7 +150,13 @@ def _body(stream: Any, most: int) -> bytes:
     return bytes(received)
 
 
-def _client(uri: str) -> Any:
+def s3_client(uri: str, *, tries: int = _SENDS) -> Any:
+    """Return a client that sends a request up to `tries` times.
+
+    Raises:
+        MissingPartError: boto3 is not installed.
+        PlatformError: The settings of the environment cannot be meant, see `explained`.
+    """
     try:
         import boto3
         from botocore.config import Config
@@ -158,12 +165,11 @@ def _client(uri: str) -> Any:
         raise MissingPartError(
             "reading s3:// needs boto3", where=uri, remedy="pip install 'drivetrain[data]'"
         ) from error
-    config = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=10, read_timeout=60)
+    config = Config(retries={"mode": "standard", "total_max_attempts": tries}, connect_timeout=10, read_timeout=60)
     try:
-        client = boto3.session.Session().client("s3", config=config)
+        return boto3.session.Session().client("s3", config=config)
     except (BotoCoreError, ValueError) as error:  # an unknown profile, an endpoint that is no URL
         raise explained(uri, error) from error
-    return client
 
 
 def _code(error: Exception) -> str:
