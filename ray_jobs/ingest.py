@@ -247,9 +247,15 @@ def prepare(lake: Lake) -> None:
 def sweep(lake: Lake) -> None:
     """Delete rows that nobody may see: of killed, refused and superseded ingests."""
     leftovers = lake.catalog.leftovers()
-    if leftovers:
-        logger.info("ingests=%d left rows or files behind; sweeping", len(leftovers))
-        drop(lake, leftovers)
+    if not leftovers and not lake.store.writers.unfinished:
+        return
+    with lake.store.writers.barred():
+        if leftovers:
+            logger.info("ingests=%d left rows or files behind; sweeping", len(leftovers))
+            drop(lake, leftovers)
+        else:
+            lake.store.collect_garbage()
+        lake.store.writers.end()
 
 
 def drop(lake: Lake, ingest_ids: Sequence[int]) -> None:

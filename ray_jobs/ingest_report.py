@@ -87,6 +87,7 @@ class Tally:
     Attributes:
         names: Path or address of each content, for people: digest -> name.
         coming: Logs in buckets that are not fetched yet.
+        lost_readers: Reading processes that died, each perhaps with files half written.
     """
 
     names: dict[str, str]
@@ -99,6 +100,7 @@ class Tally:
     records: list[tuple[LogJob, IngestRecord]] = field(default_factory=list)
     refused: list[tuple[str, Refusal]] = field(default_factory=list)
     left: dict[str, str] = field(default_factory=dict)
+    lost_readers: int = 0
 
     @property
     def progress(self) -> Progress:

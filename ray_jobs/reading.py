@@ -24,6 +24,7 @@ from platform_lib.home import Home
 from platform_lib.lake.intake import LogJob, Place, ReadOptions, Taken, take_in
 from platform_lib.lake.lake import Lake
 from platform_lib.lake.writer import data_files
+from platform_lib.lake.writers import Permit
 from platform_lib.refusals import refused_by_system
 from platform_lib.storage import sha256_file
 from ray_jobs.arrivals import Content
@@ -118,18 +119,21 @@ def _read_all(
     jobs = _begin(lake, asks)
     groups = _groups(asks, jobs)
     waiting = list(reversed(_planned(asks, jobs, workers)))
+    permit = lake.store.writers.begin()
     with ray_beside_output(home, workers):
         running: dict[ray.ObjectRef, _Batch] = {}
         while waiting or running:
             while waiting and len(running) < 2 * workers:  # the next batch is there when a worker is free
                 batch = waiting.pop()
-                running[_READ_BATCH.remote(batch.jobs, batch.options, place, cap)] = batch
+                running[_READ_BATCH.remote(batch.jobs, batch.options, place, cap, permit)] = batch
             ready, _ = ray.wait(list(running), num_returns=1)
             for reference in ready:
                 batch = running.pop(reference)
-                outcomes = _outcomes(reference, batch, waiting, cap)
+                outcomes = _outcomes(reference, batch, waiting, cap, tally)
                 _settle(lake, list(zip(batch.jobs, outcomes, strict=False)), groups, tally)
                 on_progress(tally.progress)
+    if not tally.lost_readers:
+        lake.store.writers.end()
 
 
 def _begin(lake: Lake, asks: Sequence[Ask]) -> list[LogJob]:
@@ -174,8 +178,10 @@ def batches(jobs: Sequence[LogJob], workers: int) -> list[list[LogJob]]:
     return made
 
 
-def _read_batch(jobs: list[LogJob], options: ReadOptions, place: Place, cap: MemoryCap) -> list[Outcome]:
-    with cap.kept(jobs[0].ingest_id):
+def _read_batch(
+    jobs: list[LogJob], options: ReadOptions, place: Place, cap: MemoryCap, permit: Permit
+) -> list[Outcome]:
+    with permit.used(), cap.kept(jobs[0].ingest_id):
         return [_read_one(job, options, place) for job in jobs]
 
 
@@ -205,11 +211,14 @@ def _stored(path: Path, place: Place) -> StoredFile:
     return StoredFile(str(path.relative_to(place.samples_uri.parent)), path.stat().st_size, sha256_file(path))
 
 
-def _outcomes(reference: ray.ObjectRef, batch: _Batch, waiting: list[_Batch], cap: MemoryCap) -> list[Outcome]:
+def _outcomes(
+    reference: ray.ObjectRef, batch: _Batch, waiting: list[_Batch], cap: MemoryCap, tally: Tally
+) -> list[Outcome]:
     """Fetch a task's answer. A log that takes its worker down is found by reading its batch one by one."""
     try:
         return list(ray.get(reference))
     except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
+        tally.lost_readers += 1
         if len(batch.jobs) > 1:
             logger.warning("logs=%d their reader died; reading them one by one", len(batch.jobs))
             waiting.extend(replace(batch, jobs=[job]) for job in batch.jobs)

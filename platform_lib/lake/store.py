@@ -41,6 +41,7 @@ from platform_lib.lake.durable import DurableFileIO, files_below, fsync_files, m
 from platform_lib.lake.inventory import Inventory, fragment_files, orphans, take_inventory
 from platform_lib.lake.tables import SAMPLE_SCHEMA, TIMES, VALUE_LISTS
 from platform_lib.lake.writer import WrittenFiles
+from platform_lib.lake.writers import Writers
 from platform_lib.storage import fsync_path
 
 logger = logging.getLogger(__name__)
@@ -113,6 +114,7 @@ class Store:
         self.samples_uri = home.lake / "samples.lance"
         self._home = home
         self.database_uri = uri
+        self.writers = Writers(home)
         self._iceberg = SqlCatalog("drivetrain", uri=uri, warehouse=str(home.lake), **{"py-io-impl": _FILE_IO})
 
     @property

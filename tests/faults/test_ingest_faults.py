@@ -202,7 +202,8 @@ def _disk(home: Home, *, left_bytes: int | None) -> Iterator[None]:
     finally:
         shutil.rmtree(kept)
         shutil.copytree(home.lake, kept)
-        subprocess.run(["umount", str(home.lake)], check=True)
+        # A reader of the command that just ended may have a file open for some moments more.
+        _wait_for(lambda: subprocess.run(["umount", "-q", str(home.lake)], check=False).returncode == 0)
         shutil.rmtree(home.lake)
         kept.rename(home.lake)
 

@@ -19,6 +19,7 @@ from tiny_logs import ROWS, seen_rows, write_tiny_log
 from platform_lib.errors import ConfigError
 from platform_lib.home import Home, open_home
 from platform_lib.lake.lake import Lake
+from platform_lib.lake.writers import Writers
 from ray_jobs.ingest import ingest
 from ray_jobs.ingest_report import IngestReport, Progress
 from ray_jobs.session import local_ray
@@ -89,6 +90,20 @@ def test_each_content_is_taken_in_once_whatever_its_name_and_however_often(home:
     assert seen_rows(home) == {**expected, "v_s3": (ROWS, ROWS, ROWS)}
     with Lake.open(home) as lake:
         assert report.lake.sha256 in lake.catalog.ancestors(third.lake.sha256)
+
+
+@pytest.mark.usefixtures("ray")
+def test_files_of_a_killed_reader_are_swept_by_the_next_ingest(home: Home, folder: Path) -> None:
+    log = write_tiny_log(folder / "s1" / "a.mcap", 1)
+    ingest(home, [log])
+    left = home.lake / "samples.lance" / "data" / "half-written.lance"
+    left.touch()
+    assert _outcome(ingest(home, [log])) == (0, 1, 0)
+    assert left.exists()  # nothing says that a run was killed, and looking through all files takes long in a large lake
+    Writers(home).begin()  # what a killed run leaves
+    assert _outcome(ingest(home, [log])) == (0, 1, 0)
+    assert not left.exists()
+    assert not Writers(home).unfinished
 
 
 @pytest.mark.usefixtures("ray")
