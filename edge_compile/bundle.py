@@ -207,7 +207,7 @@ def _data(sources: Sources, dataset: model.Dataset) -> model.Data:
     proof = sources.facts.proof
     none = unknown("the dataset's manifest carries no split proof")
     return model.Data(
-        contracts=unknown("no data contract has been evaluated"),
+        contracts=_contracts(sources) or unknown("no data contract has been evaluated"),
         datasets=(dataset,),
         split_proof=none if proof is None else {str(split): drives for split, drives in proof.drives.items()},
         pii_states=sources.facts.pii_states or none,
@@ -219,6 +219,12 @@ def _data(sources: Sources, dataset: model.Dataset) -> model.Data:
         ),
         known_gaps=unknown("no operational design domain has been written to compare with"),
     )
+
+
+def _contracts(sources: Sources) -> tuple[str, ...]:
+    found = sources.facts.contracts
+    held = () if found is None else found.contracts
+    return tuple(sorted({f"{item.contract_id} {item.version} sha256:{item.sha256}" for item in held}))
 
 
 def _provenance(sources: Sources, by_path: dict[str, FileEntry], bom: FileEntry) -> model.Provenance:

@@ -8,11 +8,14 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
 from edge_compile.gate_dataset import DatasetFacts, dataset_facts
+from platform_lib.contracts.evidence import ContractEvidence
+from platform_lib.datasets.proof import SplitProof
+from platform_lib.datasets.splits import PAIRS, Split
 from platform_lib.evidence import (
     CompiledPrecision,
     CompileReport,
@@ -25,7 +28,7 @@ from platform_lib.evidence import (
     Status,
 )
 from platform_lib.handoff.gates import GATES, blocking, state_of, worst
-from platform_lib.handoff.thresholds import FloatModel, RungFloor, Thresholds
+from platform_lib.handoff.thresholds import FloatModel, RungFloor, Splits, Thresholds
 from platform_lib.manifest import Manifest
 
 __all__ = ["Thresholds", "judge"]
@@ -39,6 +42,7 @@ _SELF_TEST_PASSED = re.compile(
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # The camera's ADE less the baseline's on the same frames, as the evaluation pairs them.
 PAIRED = "ade_vs_ego_only_m"
+_SPLIT_PAIRS = tuple(f"{one}/{other}" for one, other in PAIRS)
 # A reason names so many parts; all of them are in the evidence.
 _SHOWN = 3
 
@@ -232,8 +236,33 @@ def _judge_blur(case: _Case, said: str) -> list[_Verdict]:
 
 
 def _judge_contract(case: _Case) -> list[_Verdict]:
-    del case
-    return _open("no data contract has been evaluated for this dataset")
+    found, proof = case.facts.contracts, case.facts.proof
+    if found is None or proof is None:
+        return _open("the dataset's manifest carries no evidence of data contracts that can be read")
+    verdicts = []
+    for item in found.contracts:
+        said = (
+            f"{item.contract_id} {item.version} ({item.sha256[:12]}), {item.rules} rules on {_subjects(item)}: "
+            f"{item.errors} errors, {item.warnings} warnings"
+        )
+        if item.errors:
+            verdicts.append(_Verdict("fail", said))
+        elif item.not_run or not item.rules:
+            verdicts.append(_Verdict("not_run", f"{said}, {item.not_run} rules found nothing to measure"))
+        else:
+            verdicts.append(_Verdict("pass", said))
+    levels = {item.level for item in found.contracts}
+    lacking = [f"no contract on {what}" for what in ("file", "lake", "dataset") if what not in levels]
+    drives = sum(len(of) for of in proof.drives.values())
+    if found.drives != drives:
+        lacking.append(f"contracts were held against {found.drives} drives, and the dataset has {drives}")
+    if found.uncovered:
+        lacking.append(f"{len(found.uncovered)} drives lack files under contract, {found.uncovered[0]} the first")
+    return [*verdicts, *(_Verdict("not_run", text) for text in lacking)]
+
+
+def _subjects(item: ContractEvidence) -> str:
+    return f"{item.subjects} files" if item.level == "file" else f"the {item.level}"
 
 
 # G1, G2: splits and scorer
@@ -263,13 +292,60 @@ def _judge_drives(case: _Case) -> list[_Verdict]:
 
 
 def _judge_near_duplicates(case: _Case) -> list[_Verdict]:
-    del case
-    return _open("no search for near-duplicate frames across splits was run")
+    found = None if case.facts.proof is None else case.facts.proof.near_duplicates
+    if case.facts.proof is None or found is None:
+        return _open("no search for near-duplicate frames across splits was run")
+    asked = case.thresholds.splits
+    frames = ", ".join(f"{split} {count}" for split, count in found.compared.items())
+    nearest = min((bits for bits in found.nearest_bits.values() if bits is not None), default=None)
+    said = f"{found.method}, up to {found.max_bits} of them different; frames compared: {frames}" + (
+        "" if nearest is None else f"; the nearest two differ in {nearest}"
+    )
+    verdicts = [_nowhere(found.across, said)]
+    if found.max_bits < asked.near_duplicate_bits:
+        verdicts += _open(f"searched for {found.max_bits} bits, {asked.near_duplicate_bits} are asked")
+    return verdicts + _known_share(case.facts.proof, found.compared, found.featureless, asked, "a picture to compare")
 
 
 def _judge_places(case: _Case) -> list[_Verdict]:
-    del case
-    return _open("the split does not look at where drives were driven")
+    proof = case.facts.proof
+    if proof is None or proof.places is None or proof.trips is None:
+        return _open("the split does not look at where and when drives were driven")
+    asked, places, trips = case.thresholds.splits, proof.places, proof.trips
+    cells = ", ".join(f"{split} {count}" for split, count in places.cells.items())
+    verdicts = [
+        _nowhere(places.shared, f"{places.cell}; cells: {cells}"),
+        _nowhere(trips.shared, f"a vehicle's recordings less than {trips.gap_s} s apart are one trip"),
+    ]
+    if places.reach_m is None or not places.reach_m >= asked.place_reach_m:
+        verdicts += _open(f"places are compared up to {places.reach_m} m, {asked.place_reach_m:g} are asked")
+    if trips.gap_s < asked.trip_gap_s:
+        verdicts += _open(f"trips are joined up to {trips.gap_s} s, {asked.trip_gap_s} are asked")
+    if trips.unnamed:
+        verdicts += _open(f"no log names the vehicle of {len(trips.unnamed)} drives, {trips.unnamed[0]} first")
+    return verdicts + _known_share(proof, places.positioned, places.unpositioned, asked, "a position")
+
+
+def _nowhere(shared: Mapping[str, int], said: str) -> _Verdict:
+    """Judge counts of what two splits share: every pair has to be there, and zero."""
+    missing = [pair for pair in _SPLIT_PAIRS if pair not in shared]
+    if found := [f"{pair} {count}" for pair, count in shared.items() if count != 0]:
+        return _Verdict("fail", f"{said}; shared: {', '.join(found)}")
+    return _Verdict("not_run", f"{said}; not compared: {', '.join(missing)}") if missing else _Verdict("pass", said)
+
+
+def _known_share(
+    proof: SplitProof, known: Mapping[Split, int], unknown: Mapping[Split, int], asked: Splits, what: str
+) -> list[_Verdict]:
+    """Judge whether enough of each split could be compared; what was counted has to be all there is."""
+    found = []
+    for split, samples in proof.samples.items():
+        have, lack = known.get(split, 0), unknown.get(split, 0)
+        if min(have, lack) < 0 or have + lack != samples or not samples:
+            found.append(_Verdict("not_run", f"{split}: {have} with {what} and {lack} without, of {samples} samples"))
+        elif lack > asked.max_unknown_share * samples:
+            found.append(_Verdict("not_run", f"{split}: {lack} of {samples} samples without {what}"))
+    return found
 
 
 def _judge_scorer(case: _Case) -> list[_Verdict]:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue, ValidationError
 
-from platform_lib.datasets.splits import SplitProof
+from platform_lib.contracts.evidence import METRIC, DatasetEvidence
+from platform_lib.datasets.proof import SplitProof
 from platform_lib.evidence import BlurRecall
 from platform_lib.manifest import Manifest
 
@@ -21,12 +22,14 @@ class DatasetFacts:
     Attributes:
         digests: Every digest by which evidence may name the dataset: its step's and its outputs'.
         proof: The split proof; None if the manifest carries none that can be read.
+        contracts: What data contracts found; None if the manifest carries nothing of it that can be read.
         blur_configs: Digests of the configurations that its blurred samples were blurred by.
         blur_recall: What was measured of one of them; None if nothing was, or it cannot be read.
     """
 
     digests: frozenset[str]
     proof: SplitProof | None
+    contracts: DatasetEvidence | None
     blur_configs: frozenset[str] = frozenset()
     blur_recall: BlurRecall | None = None
 
@@ -47,6 +50,10 @@ def dataset_facts(manifest: Manifest) -> DatasetFacts:
         proof = SplitProof.model_validate(manifest.metrics[PROOF]) if PROOF in manifest.metrics else None
     except ValidationError:
         proof = None
+    try:
+        found = DatasetEvidence.model_validate(manifest.metrics[METRIC]) if METRIC in manifest.metrics else None
+    except ValidationError:
+        found = None
     told = manifest.metrics.get(BLUR)
     blur: Mapping[str, JsonValue] = told if isinstance(told, dict) else {}
     configs = blur.get("config_sha256")
@@ -57,6 +64,7 @@ def dataset_facts(manifest: Manifest) -> DatasetFacts:
     return DatasetFacts(
         digests=digests,
         proof=proof,
+        contracts=found,
         blur_configs=frozenset(map(str, configs if isinstance(configs, list) else ())),
         blur_recall=recall,
     )

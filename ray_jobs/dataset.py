@@ -15,9 +15,14 @@ from typing import Any
 import ray
 from pydantic import JsonValue
 
-from platform_lib.catalog.model import Drive
+from platform_lib.catalog.model import ContractRun, Drive
 from platform_lib.console import progress
-from platform_lib.datasets.assembly import assemble, metrics_of
+from platform_lib.contracts.admission import REASON, Admission, admit, refuse_broken
+from platform_lib.contracts.document import read_contracts
+from platform_lib.contracts.evidence import METRIC
+from platform_lib.contracts.model import Contract
+from platform_lib.contracts.tables import check_dataset
+from platform_lib.datasets.assembly import assemble, metrics_of, plan_splits
 from platform_lib.datasets.model import SampleRules, SkippedDrive
 from platform_lib.datasets.reader import KIND, MANIFEST_FILE, SAMPLES, SPLIT_FILE, STATS_FILE
 from platform_lib.datasets.shards import Shard, write_shard
@@ -74,7 +79,7 @@ def build_dataset(
     Raises:
         ConfigError: The name cannot be a folder, or the seed is negative.
         MissingPartError: The lake holds no drive.
-        ContractError: Too few drives gave samples to be split three ways.
+        ContractError: Too few drives gave samples to be split three ways, or a table breaks its data contract.
         DatasetBuildError: A worker died.
         HomeBusyError: Another command builds a dataset in this home, or trains or scores on this very one.
     """
@@ -88,7 +93,8 @@ def build_dataset(
             raise MissingPartError(
                 "the lake holds no drive", where=home.lake, remedy="read some in with `drivetrain ingest FOLDER`"
             )
-        step = _step(home, version.sha256, seed=seed, rules=chosen)
+        contracts = read_contracts(home.root)
+        step = _step(home, version.sha256, seed=seed, rules=chosen, contracts=contracts)
         if blur_recall is not None:
             read_evidence(BlurRecall, blur_recall)
             step.inputs["blur_recall"] = input_of(blur_recall)
@@ -96,7 +102,9 @@ def build_dataset(
         found = None if force else step.done(folder / MANIFEST_FILE)
         if found is None:
             with home.lock(f"dataset-{name}"):  # what is trained or scored on it holds the same lock, shared
-                found = _build(home, step, drives, folder, seed=seed, rules=chosen)
+                admission = admit(lake, contracts, drives)
+                found, rows = _build(home, step, admission, contracts, folder, seed=seed, rules=chosen)
+            lake.catalog.record_contract_runs(rows)
             _record(lake, found, folder, lake_sha256=version.sha256)
             return DatasetOutcome(folder, found, skipped=False)
         _record(lake, found, folder, lake_sha256=version.sha256)
@@ -118,9 +126,10 @@ def valid_name(name: str) -> str:
     return name
 
 
-def _step(home: Home, lake_sha256: str, *, seed: int, rules: SampleRules) -> Step:
+def _step(home: Home, lake_sha256: str, *, seed: int, rules: SampleRules, contracts: Sequence[Contract]) -> Step:
     fractions: dict[str, JsonValue] = {str(split): fraction for split, fraction in FRACTIONS.items()}
-    config: dict[str, JsonValue] = {"seed": seed, "fractions": fractions, "rules": asdict(rules)}
+    held: dict[str, JsonValue] = {item.id: item.sha256 for item in contracts}
+    config: dict[str, JsonValue] = {"seed": seed, "fractions": fractions, "rules": asdict(rules), "contracts": held}
     return Step(
         KIND,
         inputs={"lake": Input(sha256=lake_sha256, uri=str(home.lake))},
@@ -129,18 +138,33 @@ def _step(home: Home, lake_sha256: str, *, seed: int, rules: SampleRules) -> Ste
     )
 
 
-def _build(home: Home, step: Step, drives: Sequence[Drive], folder: Path, *, seed: int, rules: SampleRules) -> Manifest:
+def _build(
+    home: Home,
+    step: Step,
+    admission: Admission,
+    contracts: Sequence[Contract],
+    folder: Path,
+    *,
+    seed: int,
+    rules: SampleRules,
+) -> tuple[Manifest, list[ContractRun]]:
+    """Build and publish a dataset; return its manifest and what contracts found of its rows."""
     work = _work_folder(home)
     try:
-        results = _build_drives(home, drives, rules, work, lake_sha256=step.inputs["lake"].sha256)
+        results = _build_drives(home, admission.drives, rules, work, lake_sha256=step.inputs["lake"].sha256)
         shards = [item for item in results if isinstance(item, Shard)]  # 1 drive : 1 shard, or none and the reason
         skipped = [item for item in results if isinstance(item, SkippedDrive)]
+        skipped += [SkippedDrive(drive_id, reason) for drive_id, reason in admission.left_out.items()]
         _refuse_too_few(shards, skipped)
+        plan = plan_splits(shards, seed=seed)
         with publish_folder(folder) as temporary:
-            proof = assemble(shards, temporary, seed=seed)
+            assemble(plan, temporary)
+            rows = check_dataset(temporary / SAMPLES, contracts, sha256=step.sha256)
+            refuse_broken(rows, where=folder.name)
             outputs = {name: temporary / name for name in (SAMPLES, SPLIT_FILE, STATS_FILE)}
-            metrics = {**metrics_of(shards, skipped, proof), **_blur_metrics(home, step, shards)}
-            return step.finish(temporary / MANIFEST_FILE, outputs, metrics)
+            evidence = admission.evidence([item.drive_id for item in plan.shards], rows).model_dump(mode="json")
+            metrics = {**metrics_of(plan, skipped), METRIC: evidence, **_blur_metrics(home, step, shards)}
+            return step.finish(temporary / MANIFEST_FILE, outputs, metrics), rows
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -183,6 +207,8 @@ def _refuse_too_few(shards: Sequence[Shard], skipped: Sequence[SkippedDrive]) ->
 
 def _remedy(reasons: Sequence[str]) -> str:
     page = f"{INPUTS_PAGE} lists the topics and signals that a drive needs"
+    if reasons and all(reason.startswith(REASON) for reason in reasons):
+        return "`drivetrain contract check` shows what is broken and where; mend the recordings or the contract"
     if any(reason.endswith(_NOT_ON_BUS) for reason in reasons):
         return f"name the vehicle's CAN database and read the logs again: `drivetrain ingest FOLDER --dbc FILE`; {page}"
     return f"ingest more drives that hold them; {page}"

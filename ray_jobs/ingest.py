@@ -4,7 +4,8 @@
 2. digest   every file by content; what is committed already is skipped      N files  : M contents
 3. begin    one ingest id a content, in the catalogue                        1 : 1
 4. read     Ray tasks write Parquet files and Lance fragments                1 batch  : many logs
-5. commit   Iceberg, then Lance, then one PostgreSQL transaction             1 : 1 with batches
+5. commit   Iceberg, then Lance, then one PostgreSQL transaction             1 : 1 with batches, or with drives
+6. check    what was committed against its data contracts                    1 file : 1 row a contract
 
 Tasks only write files. This process alone commits, under the home's lock ``ingest``; rows are seen once the last
 transaction is in. What a kill leaves before that is invisible, and swept by the next ingest.
@@ -12,120 +13,178 @@ transaction is in. What a kill leaves before that is invisible, and swept by the
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import Any
-
-import ray
 
 from platform_lib.catalog.coherence import doubt
 from platform_lib.catalog.erasures import Erasures, refusal_of
-from platform_lib.catalog.model import FileKey, FoundFile, IngestRecord, Refusal
-from platform_lib.errors import ConfigError, CorruptLog, HomeBusyError, PlatformError, UnsupportedLog
+from platform_lib.catalog.model import ContractRun, FileKey, Quarantined, Refusal
+from platform_lib.contracts.document import read_contracts
+from platform_lib.contracts.files import check_files
+from platform_lib.contracts.model import Contract
+from platform_lib.errors import ConfigError, CorruptLog, HomeBusyError, UnsupportedLog
 from platform_lib.home import Home
-from platform_lib.lake.intake import FileStamp, LogJob, Place, ReadOptions, Taken, storable, take_in
+from platform_lib.lake.bucket import Patience
 from platform_lib.lake.lake import Lake, LakeVersion
-from platform_lib.lake.tables import SCHEMA_VERSION
-from platform_lib.logs import READER_VERSION, find_logs
-from platform_lib.logs.mdf_clock import parse_zone
-from platform_lib.storage import sha256_file, sha256_tree
-from ray_jobs.session import local_ray
+from platform_lib.logs import find_logs
+from ray_jobs.arrivals import Arrived, Content, Found, Round, content_at, digest, fetch_rounds, fetched_before, find
+from ray_jobs.ingest_report import IngestReport, Progress, Tally, kept_streams
+from ray_jobs.read_options import Chosen, choose, find_again
+from ray_jobs.reading import Ask, ray_beside_output, read_all
+from ray_jobs.reprocessing import is_outdated, plan_drives
 
 logger = logging.getLogger(__name__)
 
+_PATIENCE = Patience()
 _WAIT_FOR_OTHER_S = 3600.0
-_BATCH_BYTES = (4 << 20, 256 << 20)  # least and most a task reads: starting one costs 1 ms, losing one its whole batch
-_BATCH_FILES = 256
-_BATCHES_PER_CPU = 4  # enough that the last ones end together
 # What the same reader finds in the same bytes again; anything else (a crash, a change) is tried anew.
 _FOR_GOOD = frozenset({CorruptLog.__name__, UnsupportedLog.__name__})
-_MDF_MAGICS = (b"MDF     ", b"UnFinMF ")
-
-
-@dataclass(frozen=True, slots=True)
-class QuarantinedFile:
-    """A log that was not taken in, and why."""
-
-    path: str
-    kind: str
-    reason: str
-    remedy: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class IngestReport:
-    """What one ingest did.
-
-    Attributes:
-        found: Paths of logs under the sources.
-        duplicates: How many of those have the content of another.
-        ingested: Contents taken in by this run.
-        skipped: Contents that were committed before.
-        quarantined: What could not be read.
-        recovered: Paths of damaged logs of which the rest was taken, with `recover`.
-        drives: Drive ids that this run added to.
-        streams: Streams kept.
-        signal_rows: Rows added to the signal table.
-        sample_rows: Samples added.
-        raw_can_frames: Raw CAN frames that no database explains: they stay in their logs, `problems` names them.
-        problems: What is missing of logs that were taken in, or was assumed: path -> sentences.
-        drive_problems: Drives of these sources, named by their folder alone, that look like several: drive id -> why.
-        lake: The lake's version afterwards.
-        seconds: Wall time.
-    """
-
-    found: int
-    duplicates: int
-    ingested: int
-    skipped: int
-    quarantined: tuple[QuarantinedFile, ...]
-    recovered: tuple[str, ...]
-    drives: tuple[str, ...]
-    streams: int
-    signal_rows: int
-    sample_rows: int
-    raw_can_frames: int
-    problems: dict[str, tuple[str, ...]]
-    drive_problems: dict[str, str]
-    lake: LakeVersion
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Progress:
-    """Where an ingest is: `done` of `total` contents, and what has become of them."""
-
-    done: int
-    total: int
-    rows: int
-    quarantined: int
-
-
-@dataclass(slots=True)
-class _Tally:
-    """What this run has committed so far."""
-
-    total: int
-    records: list[tuple[LogJob, IngestRecord]] = field(default_factory=list)
-    refused: list[tuple[str, Refusal]] = field(default_factory=list)
-
-    @property
-    def progress(self) -> Progress:
-        rows = sum(record.signal_rows + record.sample_rows for _, record in self.records)
-        return Progress(len(self.records) + len(self.refused), self.total, rows, len(self.refused))
 
 
 def ingest(
     home: Home,
-    sources: Sequence[Path],
+    sources: Sequence[Path | str],
+    *,
+    dbc: Sequence[str] = (),
+    recover: bool = False,
+    timezone: str | None = None,
+    cpus: int | None = None,
+    patience: Patience = _PATIENCE,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> IngestReport:
+    """Read every drive log under `sources` into the lake of `home`, each content once.
+
+    Args:
+        home: Whose lake.
+        sources: Files, folders, or ``s3://bucket/prefix``.
+        dbc: CAN databases or folders of them, each perhaps tied to a bus (``CAN2=body.dbc``). Logs that were read with
+            others are read again; without any, logs stay as they were read.
+        recover: Take what is whole of damaged logs.
+        timezone: For headers that carry local time only.
+        cpus: CPUs for reading; what this process may run on by default.
+        patience: How often a bucket is asked again.
+        on_progress: Called when it is known what there is to do, and after every task.
+
+    Raises:
+        ConfigError: A source or database does not exist, holds no log, or cannot be parsed.
+        HomeBusyError: Another ingest on this home did not end within an hour.
+    """
+    chosen = choose(dbc, recover=recover, timezone=timezone)
+    arrived = find(sources, patience)
+    if not arrived:
+        raise ConfigError(
+            "no drive log in there", where=", ".join(map(str, sources)), remedy="name logs or their folder"
+        )
+    with alone(home), Lake.open(home) as lake:
+        prepare(lake)
+        return take_arrived(lake, home, arrived, chosen, cpus=cpus, patience=patience, on_progress=on_progress)
+
+
+def take_arrived(
+    lake: Lake,
+    home: Home,
+    arrived: Arrived,
+    chosen: Chosen,
+    *,
+    cpus: int | None,
+    patience: Patience,
+    on_progress: Callable[[Progress], None],
+) -> IngestReport:
+    """Take in what was found, under the lock and after `prepare`; see `ingest`."""
+    started = time.monotonic()
+    contracts = read_contracts(home.root)
+    contents, unreadable = digest(arrived.paths, cpus)
+    known = fetched_before(lake.catalog, arrived.bucket_logs)
+    to_read, _ = _plan(lake, list(known.values()), chosen)
+    again = {item.content.shown for item in to_read}
+    to_fetch = [log for log in arrived.bucket_logs if log.uri not in known or log.uri in again]
+    fetched = {log.uri for log in to_fetch}
+    settled = {item.sha256: item for uri, item in known.items() if uri not in fetched}
+    contents += [item for sha256, item in settled.items() if sha256 not in {one.sha256 for one in contents}]
+    found = Found(len(arrived), contents, unreadable)
+    tally = new_tally(())
+    tally.coming, tally.coming_bytes = len(to_fetch), sum(log.bytes for log in to_fetch)
+    with ExitStack() as held:
+        if to_fetch:
+            held.enter_context(ray_beside_output(home, cpus))  # for all rounds
+        rounds = fetch_rounds(lake.catalog, home, to_fetch, found, patience)
+        held.enter_context(closing(rounds))
+        for item in chain([Round(0, 0, list(contents))], rounds):
+            tally.coming -= item.logs
+            tally.coming_bytes -= item.bytes
+            _take_round(lake, home, item.contents, chosen, tally, cpus, on_progress)
+    return _report(lake, found, tally, contracts, started)
+
+
+def _take_round(
+    lake: Lake,
+    home: Home,
+    contents: Sequence[Content],
+    chosen: Chosen,
+    tally: Tally,
+    cpus: int | None,
+    on_progress: Callable[[Progress], None],
+) -> None:
+    tally.names |= {item.sha256: item.shown for item in contents}
+    erased = Erasures(lake.catalog.engine).erased_files()
+    lake.catalog.note_files([item.found for item in contents if item.sha256 not in erased])
+    asks, refused_before = _plan(lake, contents, chosen)
+    tally.refused += refused_before
+    tally.done += len(refused_before)
+    tally.total += len(refused_before)
+    take(lake, home, asks, tally, cpus, on_progress)
+
+
+def reprocess(
+    home: Home,
+    sources: Sequence[Path] = (),
+    *,
+    drives: Collection[str] = (),
+    dbc: Sequence[str] = (),
+    timezone: str | None = None,
+    cpus: int | None = None,
+    on_progress: Callable[[Progress], None] = lambda _: None,
+) -> IngestReport:
+    """Read drives again whose rows an older reader or schema gave; each drive's rows are replaced in one step.
+
+    A drive of which a log is gone, or is refused now, stays as it was, whole, and the report says why.
+
+    Args:
+        home: Whose lake.
+        sources: Where logs lie that are no longer where they were read; only drives that have one there are read
+            again. By default every drive, from where its logs were.
+        drives: Only these.
+        dbc: CAN databases to read with; by default those that each log was read with.
+        timezone: The same for headers that carry local time only.
+        cpus: CPUs for reading; what this process may run on by default.
+        on_progress: As for `ingest`.
+
+    Raises:
+        ConfigError: A source or database does not exist, there is no such drive.
+        HomeBusyError: Another ingest on this home did not end within an hour.
+    """
+    started = time.monotonic()
+    chosen = choose(dbc, recover=False, timezone=timezone)
+    contracts = read_contracts(home.root)
+    paths = find_logs(sources)
+    with alone(home), Lake.open(home) as lake:
+        prepare(lake)
+        contents, unreadable = digest(paths, cpus)
+        plan = plan_drives(lake.catalog, contents, drives=drives, chosen=chosen if chosen.any else None)
+        tally = new_tally([item.content for item in plan.asks])
+        tally.left |= plan.left
+        take(lake, home, plan.asks, tally, cpus, on_progress)
+        found = [item.content for item in plan.asks]
+        return _report(lake, Found(len(found), found, unreadable), tally, contracts, started)
+
+
+def retry(
+    home: Home,
+    held: Sequence[Quarantined],
     *,
     dbc: Sequence[str] = (),
     recover: bool = False,
@@ -133,50 +192,43 @@ def ingest(
     cpus: int | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
 ) -> IngestReport:
-    """Read every drive log under `sources` into the lake of `home`, each content once.
+    """Read contents again that are in quarantine, whatever they were refused for.
 
     Args:
         home: Whose lake.
-        sources: Files or folders.
-        dbc: CAN databases, each perhaps tied to a bus (``CAN2=body.dbc``). Logs that were read with others are read
-            again; without any, logs stay as they were read.
+        held: Which ones; one whose log is gone stays there, and the report says so.
+        dbc: CAN databases to read with; by default those that each was tried with.
         recover: Take what is whole of damaged logs.
         timezone: For headers that carry local time only.
         cpus: CPUs for reading; what this process may run on by default.
-        on_progress: Called when it is known what there is to do, and after every commit.
-
-    Raises:
-        ConfigError: A source or database does not exist, holds no log, or cannot be parsed.
-        HomeBusyError: Another ingest on this home did not end within an hour.
+        on_progress: As for `ingest`.
     """
     started = time.monotonic()
-    options = ReadOptions(dbc=tuple(dbc), recover=recover, timezone=timezone)
-    paths = find_logs(sources)
-    if not paths:
-        raise ConfigError(
-            "no drive log in there", where=", ".join(map(str, sources)), remedy="name logs or their folder"
-        )
-    options_sha256 = _options_sha256(options)
-    with _alone(home), Lake.open(home) as lake:
-        lake.store.mend(lake.catalog.view().head)
-        lake.store.create()
-        _sweep(lake)
-        contents, unreadable = _digest(paths, options_sha256, cpus)
-        erased = Erasures(lake.catalog.engine).erased_files()
-        lake.catalog.note_files([item.found for item in contents if item.found.key.file_sha256 not in erased])
-        before = lake.version()
-        todo, refused_before = _plan(lake, contents, options)
-        tally = _Tally(total=len(todo) + len(refused_before), refused=refused_before)
-        on_progress(tally.progress)
-        if todo:
-            _read_all(lake, home, _begin(lake, todo), options, cpus, tally, on_progress)
-            _sweep(lake)
-            _record_lineage(lake, home, before, tally)
-        return _report(lake, paths, contents, unreadable, tally, started)
+    chosen = choose(dbc, recover=recover, timezone=timezone)
+    contracts = read_contracts(home.root)
+    with alone(home), Lake.open(home) as lake:
+        prepare(lake)
+        known = lake.catalog.options()
+        asks: list[Ask] = []
+        left: dict[str, str] = {}
+        for item in held:
+            key = item.refusal.key
+            content = content_at(item.paths, key.file_sha256)
+            name = item.paths[0] if item.paths else key.file_sha256
+            options = chosen if chosen.any else find_again(known, key.options_sha256)
+            if content is None or isinstance(options, str):
+                left[name] = options if isinstance(options, str) else "it is no longer there"
+            else:
+                asks.append(Ask(content, options.recovering(recover=recover)))
+        tally = new_tally([item.content for item in asks])
+        tally.left |= left
+        take(lake, home, asks, tally, cpus, on_progress)
+        found = [item.content for item in asks]
+        return _report(lake, Found(len(found), found, []), tally, contracts, started)
 
 
 @contextmanager
-def _alone(home: Home) -> Iterator[None]:
+def alone(home: Home) -> Iterator[None]:
     """Hold the home's lock ``ingest``, waiting for another holder with a word about it."""
     with ExitStack() as held:
         try:
@@ -187,218 +239,103 @@ def _alone(home: Home) -> Iterator[None]:
         yield
 
 
-def _sweep(lake: Lake) -> None:
+def prepare(lake: Lake) -> None:
+    """Make the stores if they are not there, and clear what killed commands left in them; under the lock."""
+    lake.store.mend(lake.catalog.view().head)
+    lake.store.create()
+    sweep(lake)
+
+
+def sweep(lake: Lake) -> None:
     """Delete rows that nobody may see: of killed, refused and superseded ingests."""
     leftovers = lake.catalog.leftovers()
-    if leftovers:
-        logger.info("ingests=%d left rows or files behind; sweeping", len(leftovers))
-        lake.catalog.forget(leftovers, lake.store.drop(leftovers))
+    if not leftovers and not lake.store.writers.unfinished:
+        return
+    with lake.store.writers.barred():
+        if leftovers:
+            logger.info("ingests=%d left rows or files behind; sweeping", len(leftovers))
+            drop(lake, leftovers)
+        else:
+            lake.store.collect_garbage()
+        lake.store.writers.end()
 
 
-# 2. digest ----------------------------------------------------------------------------------------------------------
+def drop(lake: Lake, ingest_ids: Sequence[int]) -> None:
+    """Delete all rows of these ingests, none of which readers see."""
+    owners = {path: owner for path, (_, owner) in lake.catalog.lake_files().items()}
+    lake.catalog.forget(ingest_ids, lake.store.drop(ingest_ids, owners))
 
 
-@dataclass(frozen=True, slots=True)
-class _Content:
-    found: FoundFile
-    path: Path
-    stamp: FileStamp
-
-
-def _digest(
-    paths: Sequence[Path], options_sha256: str, cpus: int | None
-) -> tuple[list[_Content], list[QuarantinedFile]]:
-    """Digest every log; one entry a content, and the logs that cannot even be read."""
-    by_digest: dict[str, list[tuple[Path, FileStamp]]] = {}
-    unreadable: list[QuarantinedFile] = []
-    with ThreadPoolExecutor(cpus or os.cpu_count()) as pool:  # hashing releases the interpreter lock
-        for path, answer in zip(paths, pool.map(_digest_one, paths), strict=True):
-            if isinstance(answer, OSError):
-                reason = f"it cannot be read: {answer.strerror or answer}"
-                unreadable.append(QuarantinedFile(str(path), "OSError", reason, "check its permissions and its disk"))
-            else:
-                by_digest.setdefault(answer[0], []).append((path, answer[1]))
-    contents = []
-    for digest, places in sorted(by_digest.items()):
-        path, stamp = places[0]
-        options = options_sha256 if _is_mdf(path) else _sha256("")
-        key = FileKey(digest, READER_VERSION, SCHEMA_VERSION, options)
-        names = tuple(storable(str(item.resolve())) for item, _ in places)
-        contents.append(_Content(FoundFile(key, stamp.bytes, names), path, stamp))
-    return contents, unreadable
-
-
-def _digest_one(path: Path) -> tuple[str, FileStamp] | OSError:
-    try:
-        stamp = FileStamp.of(path)  # before the digest, so that a change after it shows
-        return (sha256_tree(path) if path.is_dir() else sha256_file(path)), stamp
-    except OSError as error:
-        return error
-
-
-def _is_mdf(path: Path) -> bool:
-    """Whether databases and time zones have a say in what the log gives."""
-    if not path.is_file():
-        return False
-    with path.open("rb") as stream:
-        return stream.read(8) in _MDF_MAGICS
-
-
-def _options_sha256(options: ReadOptions) -> str:
-    """Digest what else decides a log's rows: the databases' content, their buses, the zone."""
-    parts: list[list[str]] = []
-    for text in options.dbc:
-        bus, separator, name = text.partition("=")
-        path = Path(name) if separator and not Path(text).exists() else Path(text)
-        if not path.is_file():
-            raise ConfigError("no such CAN database", where=path, remedy="name a .dbc file, or CAN2=body.dbc")
-        parts.append([bus if path == Path(name) and separator else "", sha256_file(path)])
-    if options.timezone is not None:
-        parse_zone(options.timezone)  # a name that no log asks for is wrong all the same
-    if not parts and options.timezone is None:
-        return _sha256("")
-    return _sha256(json.dumps([sorted(parts), options.timezone]))
-
-
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _plan(
-    lake: Lake, contents: Sequence[_Content], options: ReadOptions
-) -> tuple[list[_Content], list[tuple[str, Refusal]]]:
+def _plan(lake: Lake, contents: Sequence[Content], chosen: Chosen) -> tuple[list[Ask], list[tuple[str, Refusal]]]:
     """Return what has to be read, and what was refused before and would be again."""
     committed = lake.catalog.committed()
     refused = {item.refusal.key.file_sha256: item.refusal for item in lake.catalog.quarantined()}
     erased = Erasures(lake.catalog.engine).erased_files()
-    todo: list[_Content] = []
+    asks: list[Ask] = []
     known: list[tuple[str, Refusal]] = []
     for item in contents:
-        key = item.found.key
-        if key.file_sha256 in erased:
-            known.append((str(item.path), refusal_of(erased[key.file_sha256], key)))
+        key = item.key(chosen.sha256)
+        if item.sha256 in erased:
+            known.append((item.shown, refusal_of(erased[item.sha256], key)))
             continue
-        taken, refusal = committed.get(key.file_sha256), refused.get(key.file_sha256)
-        if taken is not None and _answers(taken.key, key, options):
+        taken, refusal = committed.get(item.sha256), refused.get(item.sha256)
+        if taken is not None and _answers(taken.key, key, chosen):
             continue
-        if refusal is not None and _answers(refusal.key, key, options) and _is_final(refusal, options):
-            known.append((str(item.path), refusal))
+        if refusal is not None and _is_final(refusal, key, chosen):
+            known.append((item.shown, refusal))
         else:
-            todo.append(item)
-    return todo, known
+            asks.append(Ask(item, chosen))
+    return asks, known
 
 
-def _answers(known: FileKey, asked: FileKey, options: ReadOptions) -> bool:
-    """Whether what is known under one key is what reading under the other would give, or better."""
-    if known.options_sha256 != asked.options_sha256 and not options.dbc and options.timezone is None:
-        return True  # read with databases or a zone that are not given now: reading again would lose what they gave
-    return known == asked
+def _answers(known: FileKey, asked: FileKey, chosen: Chosen) -> bool:
+    """Whether rows read under one key stay, though the other is asked for now.
+
+    Rows of an older reader do (`reprocess` replaces them), and so do rows that were read with databases or a zone which
+    are not given now: reading again would lose what they gave.
+    """
+    return known.options_sha256 == asked.options_sha256 or not chosen.any
 
 
-def _is_final(refusal: Refusal, options: ReadOptions) -> bool:
-    return refusal.kind in _FOR_GOOD and (refusal.recover or not options.recover)
+def _is_final(refusal: Refusal, asked: FileKey, chosen: Chosen) -> bool:
+    if refusal.kind not in _FOR_GOOD or (chosen.read.recover and not refusal.recover):
+        return False
+    same_reader = (refusal.key.reader_version, refusal.key.schema_version) == (
+        asked.reader_version,
+        asked.schema_version,
+    )
+    return same_reader and _answers(refusal.key, asked, chosen)
 
 
-# 3. to 5. begin, read, commit ---------------------------------------------------------------------------------------
+def new_tally(contents: Sequence[Content]) -> Tally:
+    """Return the tally of a run that has done nothing yet."""
+    return Tally({item.sha256: item.shown for item in contents})
 
 
-def _begin(lake: Lake, todo: Sequence[_Content]) -> list[LogJob]:
-    ids = lake.catalog.begin([item.found.key for item in todo])
-    return [LogJob(ingest_id, item.path, item.found.key, item.stamp) for ingest_id, item in zip(ids, todo, strict=True)]
-
-
-def _read_all(
+def take(
     lake: Lake,
     home: Home,
-    jobs: Sequence[LogJob],
-    options: ReadOptions,
+    asks: Sequence[Ask],
+    tally: Tally,
     cpus: int | None,
-    tally: _Tally,
     on_progress: Callable[[Progress], None],
 ) -> None:
-    workers = cpus or len(os.sched_getaffinity(0))
-    place = Place(lake.store.signals_data, lake.store.samples_uri)
-    waiting = list(reversed(_batches(jobs, workers)))
-    with local_ray(home, workers):
-        running: dict[ray.ObjectRef, list[LogJob]] = {}
-        while waiting or running:
-            while waiting and len(running) < 2 * workers:  # the next batch is there when a worker is free
-                batch = waiting.pop()
-                running[_READ_BATCH.remote(batch, options, place)] = batch
-            ready, _ = ray.wait(list(running), num_returns=1)
-            for reference in ready:
-                batch = running.pop(reference)
-                outcomes = _outcomes(reference, batch, waiting, recover=options.recover)
-                _commit(lake, list(zip(batch, outcomes, strict=False)), tally)
-                on_progress(tally.progress)
+    """Read and commit what is asked for, and record the lake's new version."""
+    tally.total += len(asks)
+    tally.total_bytes += sum(item.content.stamp.bytes for item in asks)
+    on_progress(tally.progress)
+    if not asks:
+        return
+    before = lake.version()
+    for chosen in {item.options.sha256: item.options for item in asks}.values():
+        if chosen.any:
+            lake.catalog.note_options(chosen.sha256, chosen.used)
+    read_all(lake, home, asks, tally, cpus=cpus, on_progress=on_progress)
+    sweep(lake)
+    _record_lineage(lake, home, before, tally)
 
 
-def _batches(jobs: Sequence[LogJob], workers: int) -> list[list[LogJob]]:
-    """Group jobs so that tasks are even, few, and bounded; the largest come first."""
-    total = sum(job.stamp.bytes for job in jobs)
-    size = min(max(total // (workers * _BATCHES_PER_CPU), _BATCH_BYTES[0]), _BATCH_BYTES[1])
-    batches: list[list[LogJob]] = []
-    room = 0
-    for job in sorted(jobs, key=lambda item: (-item.stamp.bytes, item.key.file_sha256)):
-        if room < job.stamp.bytes or len(batches[-1]) >= _BATCH_FILES:
-            batches.append([])
-            room = size
-        batches[-1].append(job)
-        room -= job.stamp.bytes
-    return batches
-
-
-def _read_batch(batch: list[LogJob], options: ReadOptions, place: Place) -> list[Taken | Refusal | PlatformError]:
-    outcomes: list[Taken | Refusal | PlatformError] = []
-    for job in batch:
-        try:
-            outcomes.append(take_in(job, options, place))
-        except PlatformError as error:
-            outcomes.append(error)
-    return outcomes
-
-
-_READ_BATCH: Any = ray.remote(max_retries=0)(_read_batch)
-
-
-def _outcomes(
-    reference: ray.ObjectRef, batch: list[LogJob], waiting: list[list[LogJob]], *, recover: bool
-) -> list[Taken | Refusal | PlatformError]:
-    """Fetch a task's answer. A log that takes its worker down is found by reading its batch one by one."""
-    try:
-        return list(ray.get(reference))
-    except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError) as error:
-        if len(batch) > 1:
-            logger.warning("logs=%d their reader died; reading them one by one", len(batch))
-            waiting.extend([job] for job in batch)
-            return []
-        reason = f"its reader died: {str(error).strip().splitlines()[0]}"
-        return [Refusal(batch[0].key, recover, "WorkerCrashedError", reason, "read it alone: `drivetrain log info`")]
-
-
-def _commit(lake: Lake, results: Sequence[tuple[LogJob, Taken | Refusal | PlatformError]], tally: _Tally) -> None:
-    taken: list[tuple[LogJob, Taken]] = []
-    refused: list[tuple[str, Refusal]] = []
-    for job, outcome in results:
-        if isinstance(outcome, PlatformError):
-            raise outcome
-        if isinstance(outcome, Taken):
-            taken.append((job, outcome))
-        else:
-            logger.info("file=%s quarantined: %s", job.path, outcome.reason)
-            refused.append((str(job.path), outcome))
-    if taken:
-        head = lake.store.append([item.written for _, item in taken])
-        lake.catalog.commit(head, [item.record for _, item in taken])
-    lake.catalog.refuse([refusal for _, refusal in refused])
-    tally.records += [(job, item.record) for job, item in taken]
-    tally.refused += refused
-
-
-# Afterwards ---------------------------------------------------------------------------------------------------------
-
-
-def _record_lineage(lake: Lake, home: Home, before: LakeVersion, tally: _Tally) -> None:
+def _record_lineage(lake: Lake, home: Home, before: LakeVersion, tally: Tally) -> None:
     """Record the lake's new version as made from the one before and the files that this run added."""
     if not tally.records:
         return
@@ -408,51 +345,50 @@ def _record_lineage(lake: Lake, home: Home, before: LakeVersion, tally: _Tally) 
     lake.catalog.record_artefact("lake", lake.version().sha256, str(home.lake), inputs)
 
 
-def _report(
-    lake: Lake,
-    paths: Sequence[Path],
-    contents: Sequence[_Content],
-    unreadable: Sequence[QuarantinedFile],
-    tally: _Tally,
-    started: float,
-) -> IngestReport:
+def _report(lake: Lake, found: Found, tally: Tally, contracts: Sequence[Contract], started: float) -> IngestReport:
     records = [record for _, record in tally.records]
-    streams = [item for record in records for item in record.streams]
-    refused = [QuarantinedFile(path, item.kind, item.reason, item.remedy) for path, item in tally.refused]
+    refused = tally.quarantined()
+    runs = check_files(lake, contracts)  # those too that a killed ingest left unchecked
+    ours = {item.sha256 for item in found.contents}
+    visible = lake.catalog.committed()
     return IngestReport(
-        found=len(paths),
-        duplicates=len(paths) - len(unreadable) - len(contents),
+        found=found.paths,
+        duplicates=found.paths - len(found.unreadable) - len(found.contents),
         ingested=len(records),
-        skipped=len(contents) - len(records) - len(refused),
-        quarantined=tuple(sorted([*refused, *unreadable], key=lambda item: item.path)),
-        recovered=tuple(sorted(str(job.path) for job, record in tally.records if record.recovered)),
+        skipped=len(found.contents) - len(records) - len(refused),
+        outdated=sum(is_outdated(visible[sha256].key) for sha256 in ours & visible.keys()),
+        quarantined=tuple(sorted([*refused, *found.unreadable], key=lambda item: item.path)),
+        left=dict(sorted(tally.left.items())),
+        recovered=tuple(sorted(tally.names[job.key.file_sha256] for job, item in tally.records if item.recovered)),
         drives=tuple(sorted({record.drive.drive_id for record in records})),
-        streams=sum(item.kept_as != "nothing" for item in streams),
+        streams=kept_streams(records),
         signal_rows=sum(record.signal_rows for record in records),
         sample_rows=sum(record.sample_rows for record in records),
         raw_can_frames=sum(record.unexplained_frames for record in records),
-        problems=_problems(tally),
-        drive_problems=_drive_problems(lake, contents),
+        problems=tally.problems(),
+        contract_errors=_contract_findings(lake, runs, "error"),
+        contract_warnings=_contract_findings(lake, runs, "warning"),
+        drive_problems=_drive_problems(lake, ours),
         lake=lake.version(),
         seconds=time.monotonic() - started,
     )
 
 
-def _drive_problems(lake: Lake, contents: Sequence[_Content]) -> dict[str, str]:
-    ours = {item.found.key.file_sha256 for item in contents}
+def _contract_findings(lake: Lake, runs: Sequence[ContractRun], severity: str) -> dict[str, tuple[str, ...]]:
+    told = [(run, item) for run in runs for item in run.findings if (item.severity, item.verdict) == (severity, "fail")]
+    if not told:
+        return {}
+    digests = {item.ingest_id: item.key.file_sha256 for item in lake.catalog.view().ingests}
+    paths = {file.file_sha256: file.paths[0] for drive in lake.drives() for file in drive.files}
+    found: dict[str, tuple[str, ...]] = {}
+    for run, item in told:
+        path = paths[digests[run.ingest_id or 0]]
+        found[path] = (*found.get(path, ()), f"{run.contract_id} {item.sentence}")
+    return dict(sorted(found.items()))
+
+
+def _drive_problems(lake: Lake, ours: Collection[str]) -> dict[str, str]:
     doubts = {
         drive.drive_id: doubt(drive) for drive in lake.drives() if any(file.file_sha256 in ours for file in drive.files)
     }
     return {drive_id: why for drive_id, why in doubts.items() if why is not None}
-
-
-def _problems(tally: _Tally) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = {}
-    for job, record in tally.records:
-        of_streams = (
-            f"{item.stream}: {item.problem}" for item in record.streams if item.problem and item.kind != "can"
-        )
-        told = (*record.problems, *of_streams)
-        if told:
-            found[str(job.path)] = told
-    return dict(sorted(found.items()))

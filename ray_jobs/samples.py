@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from platform_lib.datasets.model import FutureObjects
 from platform_lib.datasets.reader import DrivingDataset
 from platform_lib.datasets.splits import Split
+from platform_lib.errors import ContractError
 from platform_lib.evaluation.frames import Agents, Frames
 from platform_lib.evaluation.geometry import Boxes
 from platform_lib.models.interface import Float, PlannerInput
@@ -25,14 +26,29 @@ class LoadedSplit:
         slices: N sets of slice names.
         inputs: What the planner sees.
         future_m: (N, 6, 2) metres.
-        frames: The same frames as the scorer takes them.
+        known_frames: The same frames as the scorer takes them; None where nobody recorded other agents.
     """
 
     sample_id: tuple[str, ...]
     slices: tuple[frozenset[str], ...]
     inputs: PlannerInput
     future_m: Float
-    frames: Frames
+    known_frames: Frames | None
+
+    @property
+    def frames(self) -> Frames:
+        """Return the frames for the scorer.
+
+        Raises:
+            ContractError: Nobody recorded other agents, so no collision could be seen.
+        """
+        if self.known_frames is None:
+            raise ContractError(
+                "nobody recorded other agents, so a planner that hits them would score as well as one that does not",
+                where="dataset",
+                remedy="import the dataset with its objects, or score on one that has them",
+            )
+        return self.known_frames
 
 
 def load_split(dataset: DrivingDataset, name: Split) -> LoadedSplit:
@@ -43,11 +59,16 @@ def load_split(dataset: DrivingDataset, name: Split) -> LoadedSplit:
     """
     arrays = dataset.load_split(name)
     slices = tuple(frozenset(names) for names in arrays.slices)
-    frames = Frames(
-        drive=arrays.drive_id,
-        slices=slices,
-        future_m=arrays.future.astype(np.float64),
-        agents=tuple(_agents(objects) for objects in arrays.objects),
+    known = [objects for objects in arrays.objects if objects is not None]
+    frames = (
+        Frames(
+            drive=arrays.drive_id,
+            slices=slices,
+            future_m=arrays.future.astype(np.float64),
+            agents=tuple(_agents(objects) for objects in known),
+        )
+        if len(known) == len(arrays)
+        else None
     )
     return LoadedSplit(
         sample_id=arrays.sample_id,
@@ -59,7 +80,7 @@ def load_split(dataset: DrivingDataset, name: Split) -> LoadedSplit:
             command=arrays.command.copy(),
         ),
         future_m=arrays.future.copy(),
-        frames=frames,
+        known_frames=frames,
     )
 
 

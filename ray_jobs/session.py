@@ -43,6 +43,8 @@ _STOP_WAIT_S = 10.0
 # another process may need: with two busy neighbours on two cores a training step took 250 to 430 ms so, 40 ms with
 # this, and 7 to 11 ms either way on a quiet machine. Source: measured on 2026-11-20, torch 2.13.0, steps of the demo's size.
 _SPINS = "5000"
+# On a machine ten times too busy a node may need longer than the half minute that Ray gives it.
+_STARTS = 2
 _START_ERRORS = (RuntimeError, ValueError, OSError, ray.exceptions.RayError)
 # Ray makes <folder>/session_2026-11-20_09-00-44_972963_<pid>/sockets/plasma_store; a socket's path holds 107 bytes.
 # Source: unix(7), sun_path; ray 2.60, seen 2026-11-20.
@@ -118,22 +120,42 @@ def _is_alive(folder: Path) -> bool:
 def _start(folder: Path, cpus: int) -> None:
     logging.getLogger("ray").setLevel(logging.ERROR)  # it tells at length that authentication is on
     on_termination = signal.getsignal(signal.SIGTERM)
-    try:
-        with warnings.catch_warnings():
-            # Ray forks only to run another program, which is safe.
-            warnings.filterwarnings("ignore", message="lance is not fork-safe", category=UserWarning)
-            _init(folder, cpus)
-    except Exception as error:
-        # A bare `Exception` is what Ray raises where a node does not come up in time.
-        if type(error) is not Exception and not isinstance(error, _START_ERRORS):
-            raise
-        raise HomeError(
-            f"Ray does not start: {(str(error).strip().splitlines() or [type(error).__name__])[0]}",
-            where=folder,
-            remedy="look at free memory, disk space and how busy the machine is, then run the command again",
-        ) from error
+    with warnings.catch_warnings():
+        # Ray forks only to run another program, which is safe.
+        warnings.filterwarnings("ignore", message="lance is not fork-safe", category=UserWarning)
+        for left in reversed(range(_STARTS)):
+            try:
+                _init(folder, cpus)
+                break
+            except Exception as error:
+                late = type(error) is Exception  # what Ray raises where a node does not come up in its 30 s
+                if not late and not isinstance(error, _START_ERRORS):
+                    raise
+                if not late or not left:
+                    raise _no_start(error, folder) from error
+                logger.warning("session=%s Ray did not come up in time; starting it once more", folder)
+                _clear_failed(folder)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, on_termination)  # Ray puts its own, which prints a stack and exits with 15
+
+
+def _no_start(error: Exception, folder: Path) -> HomeError:
+    return HomeError(
+        f"Ray does not start: {(str(error).strip().splitlines() or [type(error).__name__])[0]}",
+        where=folder,
+        remedy="look at free memory, disk space and how busy the machine is, then run the command again",
+    )
+
+
+def _clear_failed(folder: Path) -> None:
+    """Stop what came up of a session that did not, and clear its files; the folder stays this driver's."""
+    ray.shutdown()
+    _stop_processes(folder)
+    for session in folder.glob("session_*"):
+        if session.is_dir() and not session.is_symlink():
+            shutil.rmtree(session, ignore_errors=True)
+        else:
+            session.unlink(missing_ok=True)
 
 
 def _init(folder: Path, cpus: int) -> None:

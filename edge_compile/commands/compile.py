@@ -39,7 +39,7 @@ def compile_command(
     ] = None,
     precision: Annotated[
         list[str] | None,
-        typer.Option(help="w8a16, w8a8 or w8mixed; repeatable. Default: all.", show_default=False),
+        typer.Option(help="w8a16, w8a8 or w8mixed; repeatable. Default: the first two.", show_default=False),
     ] = None,
     choose: Annotated[
         str | None,

@@ -3,17 +3,35 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
-from sqlalchemy import Connection, Engine, Row, create_engine, delete, func, insert, literal, select, text, update
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Engine,
+    Row,
+    Text,
+    any_,
+    create_engine,
+    delete,
+    func,
+    insert,
+    literal,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.types import TypeEngine
 
+from platform_lib.catalog.contract_runs import read_runs, write_runs
 from platform_lib.catalog.migrate import migrate
 from platform_lib.catalog.model import (
     PII_STATES,
+    ContractRun,
     Drive,
     DriveFile,
     FileKey,
@@ -23,11 +41,17 @@ from platform_lib.catalog.model import (
     LakeView,
     Quarantined,
     Refusal,
+    Release,
+    StoredFile,
     StreamRecord,
+    Unfetched,
+    UsedDatabase,
+    UsedOptions,
     VisibleIngest,
 )
 from platform_lib.catalog.schema import (
     ARTEFACTS,
+    BUCKET_LOGS,
     COMMITS,
     DRIVES,
     EDGES,
@@ -35,7 +59,10 @@ from platform_lib.catalog.schema import (
     FILE_PATHS,
     FILES,
     INGESTS,
+    LAKE_FILES,
     QUARANTINE,
+    READ_OPTIONS,
+    RELEASES,
     STREAMS,
 )
 from platform_lib.errors import ContractError, HomeError
@@ -139,11 +166,26 @@ class Catalog:
 
     def quarantined(self) -> list[Quarantined]:
         """Return the files that could not be read, in order of their digests."""
+        visible = INGESTS.alias()
         with self._engine.connect() as connection:
-            rows = connection.execute(select(QUARANTINE).order_by(QUARANTINE.c.file_sha256)).all()
-            paths = _paths(connection)
+            rows = connection.execute(
+                select(QUARANTINE, FILES.c.bytes, visible.c.ingest_id.is_not(None).label("visible"))
+                .join(FILES, FILES.c.file_sha256 == QUARANTINE.c.file_sha256)
+                .outerjoin(
+                    visible,
+                    (visible.c.file_sha256 == QUARANTINE.c.file_sha256) & (visible.c.state == "committed"),
+                )
+                .order_by(QUARANTINE.c.file_sha256)
+            ).all()
+            paths = _paths(connection, [row.file_sha256 for row in rows])
         return [
-            Quarantined(Refusal(_key(row), row.recover, row.kind, row.reason, row.remedy), paths[row.file_sha256])
+            Quarantined(
+                Refusal(_key(row), row.recover, row.kind, row.reason, row.remedy),
+                paths[row.file_sha256],
+                row.bytes,
+                row.quarantined_utc,
+                row.visible,
+            )
             for row in rows
         ]
 
@@ -205,6 +247,82 @@ class Catalog:
             for refusal in refusals:
                 _refuse_one(connection, refusal)
 
+    def release(self, file_sha256: str, note: str) -> bool:
+        """Let a content out of quarantine, noting why; False if it is not there."""
+        with self._engine.begin() as connection:
+            _lock_commits(connection)
+            row = connection.execute(
+                delete(QUARANTINE).where(QUARANTINE.c.file_sha256 == file_sha256).returning(QUARANTINE)
+            ).first()
+            if row is not None:
+                names = ("file_sha256", "kind", "reason", "quarantined_utc")
+                connection.execute(insert(RELEASES).values(note=note, **{name: row._mapping[name] for name in names}))  # noqa: SLF001 - SQLAlchemy's public name for it
+        return row is not None
+
+    def releases(self) -> list[Release]:
+        """Return what was let out of quarantine, the newest last."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(RELEASES).order_by(RELEASES.c.release_id)).all()
+        return [Release(row.file_sha256, row.kind, row.reason, row.note, row.released_utc) for row in rows]
+
+    def note_options(self, options_sha256: str, used: UsedOptions) -> None:
+        """Remember what logs are read with; the place of a database is the newest one seen."""
+        databases = [[item.bus, item.sha256, item.path] for item in used.databases]
+        values = {"options_sha256": options_sha256, "databases": databases, "timezone": used.timezone}
+        statement = postgresql.insert(READ_OPTIONS).values(**values)
+        with self._engine.begin() as connection:
+            connection.execute(
+                statement.on_conflict_do_update(index_elements=["options_sha256"], set_={"databases": databases})
+            )
+
+    def options(self) -> dict[str, UsedOptions]:
+        """Return everything that logs were read with, by its digest."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(READ_OPTIONS)).all()
+        return {
+            row.options_sha256: UsedOptions(tuple(UsedDatabase(*item) for item in row.databases), row.timezone)
+            for row in rows
+        }
+
+    def paths(self, digests: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Return where contents were seen, by their digests."""
+        with self._engine.connect() as connection:
+            return dict(_paths(connection, digests))
+
+    # Logs in buckets --------------------------------------------------------------------------------------------
+
+    def bucket_logs(self) -> dict[str, tuple[str, str]]:
+        """Return what was fetched before: address -> its mark then, digest of its content."""
+        wanted = select(BUCKET_LOGS).where(BUCKET_LOGS.c.file_sha256.is_not(None))
+        with self._engine.connect() as connection:
+            return {row.uri: (row.mark, row.file_sha256) for row in connection.execute(wanted)}
+
+    def unfetched(self) -> list[Unfetched]:
+        """Return the logs in buckets that could not be fetched, in order of their addresses."""
+        wanted = select(BUCKET_LOGS).where(BUCKET_LOGS.c.file_sha256.is_(None)).order_by(BUCKET_LOGS.c.uri)
+        with self._engine.connect() as connection:
+            rows = connection.execute(wanted).all()
+        return [Unfetched(row.uri, row.bytes, row.kind, row.reason, row.remedy, row.noted_utc) for row in rows]
+
+    def note_fetched(self, uri: str, mark: str, size_bytes: int, file_sha256: str) -> None:
+        """Remember the content of a log in a bucket."""
+        self._note_bucket_log({"uri": uri, "mark": mark, "bytes": size_bytes, "file_sha256": file_sha256})
+
+    def note_unfetched(self, mark: str, item: Unfetched) -> None:
+        """Remember that a log in a bucket could not be fetched."""
+        names = ("uri", "bytes", "kind", "reason", "remedy")
+        self._note_bucket_log({"mark": mark, **{name: getattr(item, name) for name in names}})
+
+    def _note_bucket_log(self, values: Mapping[str, Any]) -> None:
+        all_of_it = {"file_sha256": None, "kind": None, "reason": None, "remedy": None, **values}
+        statement = postgresql.insert(BUCKET_LOGS).values(all_of_it)
+        with self._engine.begin() as connection:
+            connection.execute(
+                statement.on_conflict_do_update(index_elements=["uri"], set_={**all_of_it, "noted_utc": func.now()})
+            )
+
+    # What no reader may see -------------------------------------------------------------------------------------
+
     def leftovers(self) -> list[int]:
         """Return ingests whose rows nobody may see: begun and never committed, or superseded.
 
@@ -217,8 +335,25 @@ class Catalog:
             ).scalars()
             return sorted(found)
 
+    def lake_files(self) -> dict[str, tuple[StoredFile, int | None]]:
+        """Return the data files that were written: path -> file, and whose rows it holds (None: of several)."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(LAKE_FILES)).all()
+        return {row.path: (StoredFile(row.path, row.bytes, row.sha256), row.ingest_id) for row in rows}
+
+    def row_counts(self) -> dict[int, tuple[int, int]]:
+        """Return what each committed ingest holds: ingest id -> signal rows, samples."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(
+                select(INGESTS.c.ingest_id, INGESTS.c.signal_rows, INGESTS.c.sample_rows).where(
+                    INGESTS.c.state == "committed"
+                )
+            ).all()
+        return {row.ingest_id: (row.signal_rows, row.sample_rows) for row in rows}
+
     def forget(self, ingest_ids: Sequence[int], head: LakeHead | None) -> None:
         """Note that no row of these ingests is left in the stores, whose versions now are `head`."""
+        among = _any_of(ingest_ids, BigInteger())
         with self._engine.begin() as connection:
             if head is not None:
                 connection.execute(
@@ -226,7 +361,21 @@ class Catalog:
                         iceberg_snapshot_id=head.iceberg_snapshot_id, lance_version=head.lance_version
                     )
                 )
-            connection.execute(update(INGESTS).where(INGESTS.c.ingest_id.in_(ingest_ids)).values(state="deleted"))
+            connection.execute(delete(LAKE_FILES).where(LAKE_FILES.c.ingest_id == among))
+            connection.execute(update(INGESTS).where(INGESTS.c.ingest_id == among).values(state="deleted"))
+
+    # Contracts --------------------------------------------------------------------------------------------------
+
+    def record_contract_runs(self, runs: Sequence[ContractRun]) -> None:
+        """Keep what contracts found, all or nothing; a run replaces the older one of the same contract and subject."""
+        if runs:
+            with self._engine.begin() as connection:
+                write_runs(connection, runs)
+
+    def contract_runs(self, *, ingest_ids: Collection[int] = (), artefacts: Collection[str] = ()) -> list[ContractRun]:
+        """Return the runs on these files, lake versions and datasets."""
+        with self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+            return read_runs(connection, ingest_ids=ingest_ids, artefacts=artefacts)
 
     # Lineage ----------------------------------------------------------------------------------------------------
 
@@ -264,6 +413,11 @@ class Catalog:
         return {digest: kind for digest, kind in rows}
 
 
+def _any_of(values: Sequence[Any], kind: TypeEngine[Any]) -> Any:
+    """Give a column something to equal: any of these, as one parameter (a statement takes 65,535)."""
+    return any_(literal(list(values), postgresql.ARRAY(kind)))
+
+
 def _lock_commits(connection: Connection) -> None:
     """Hold the commits' lock until the transaction ends, whatever becomes of the client."""
     connection.execute(select(func.pg_advisory_xact_lock(_COMMIT_LOCK)))
@@ -282,9 +436,12 @@ def _key_columns(key: FileKey) -> dict[str, str | int]:
     }
 
 
-def _paths(connection: Connection) -> dict[str, tuple[str, ...]]:
+def _paths(connection: Connection, digests: Sequence[str] | None = None) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = defaultdict(tuple)
-    for digest, path in connection.execute(select(FILE_PATHS).order_by(FILE_PATHS.c.path)):
+    wanted = select(FILE_PATHS).order_by(FILE_PATHS.c.path)
+    if digests is not None:
+        wanted = wanted.where(FILE_PATHS.c.file_sha256 == _any_of(digests, Text()))
+    for digest, path in connection.execute(wanted):
         found[digest] += (path,)
     return found
 
@@ -335,7 +492,7 @@ def _commit_one(connection: Connection, record: IngestRecord, commit_id: int) ->
         .values(state="superseded")
     )
     connection.execute(delete(QUARANTINE).where(QUARANTINE.c.file_sha256 == file_sha256))
-    connection.execute(
+    committed = connection.execute(
         update(INGESTS)
         .where(INGESTS.c.ingest_id == record.ingest_id, INGESTS.c.state == "started")
         .values(
@@ -353,6 +510,17 @@ def _commit_one(connection: Connection, record: IngestRecord, commit_id: int) ->
             problems=list(record.problems),
         )
     )
+    if committed.rowcount != 1:
+        raise HomeError(
+            f"ingest {record.ingest_id} was taken back by another command while this one read its log",
+            remedy="run the command again; nothing of it was made visible",
+        )
+    files = [
+        {"path": item.path, "bytes": item.bytes, "sha256": item.sha256, "ingest_id": record.ingest_id}
+        for item in record.files
+    ]
+    if files:
+        connection.execute(insert(LAKE_FILES), files)
     rows = [{"ingest_id": record.ingest_id, **_stream_columns(item)} for item in record.streams]
     if rows:
         connection.execute(insert(STREAMS), rows)

@@ -35,7 +35,7 @@ def drives(home: HomeOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         print_json({"drives": [{**asdict(item), "duration_s": duration_s(item)} for item in found]})
         return
-    OUT.print(f"{len(found)} drives", highlight=False)
+    OUT.print("1 drive" if len(found) == 1 else f"{len(found)} drives", highlight=False)
     print_table(_COLUMNS, [_cells(item) for item in found])
     if quarantined:
         files = "1 file is" if quarantined == 1 else f"{quarantined} files are"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal, get_args
 
 PiiState = Literal["unknown", "present", "blurred", "none_present"]
@@ -76,11 +77,47 @@ class DriveIdentity:
 
 
 @dataclass(frozen=True, slots=True)
+class StoredFile:
+    """One data file of the lake, as it was written.
+
+    Attributes:
+        path: Below the home's lake folder.
+    """
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class UsedDatabase:
+    """A CAN database that logs were read with.
+
+    Attributes:
+        bus: The bus it was tied to, empty for every CAN bus, and behind a ``#`` the cluster taken of it.
+        path: Where it was then.
+    """
+
+    bus: str
+    sha256: str
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class UsedOptions:
+    """What logs were read with; `FileKey.options_sha256` is its digest."""
+
+    databases: tuple[UsedDatabase, ...]
+    timezone: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class IngestRecord:
     """One file, read in full and written to both stores, ready to be made visible.
 
     Attributes:
         unexplained_frames: Raw CAN frames that no database explains; they stay in the log.
+        files: What was written.
     """
 
     ingest_id: int
@@ -96,6 +133,7 @@ class IngestRecord:
     recovered: bool = False
     bytes_lost: int | None = None
     unexplained_frames: int = 0
+    files: tuple[StoredFile, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,10 +154,41 @@ class Refusal:
 
 @dataclass(frozen=True, slots=True)
 class Quarantined:
-    """A refusal as the catalogue keeps it, with the paths of that content."""
+    """A refusal as the catalogue keeps it, with the paths of that content.
+
+    Attributes:
+        since: When it was refused; None before it is in the catalogue.
+        visible: Whether an earlier reading of the same content is in the lake, and stays there.
+    """
 
     refusal: Refusal
     paths: tuple[str, ...]
+    bytes: int = 0
+    since: datetime | None = None
+    visible: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Release:
+    """What somebody let out of quarantine, and why."""
+
+    file_sha256: str
+    kind: str
+    reason: str
+    note: str
+    released: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Unfetched:
+    """A log in a bucket that could not be fetched, so that its content is not known."""
+
+    uri: str
+    bytes: int
+    kind: str
+    reason: str
+    remedy: str | None
+    since: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +232,68 @@ class Drive:
     streams: int
     signal_rows: int
     sample_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A rule of a data contract that was not kept, or could not be judged.
+
+    Attributes:
+        rule: Its id within the contract.
+        severity: ``error``, ``warning`` or ``info``.
+        verdict: ``fail`` or ``not_run``.
+        figure: What was measured, for people; empty where there was nothing to measure.
+        unit: Of the figure.
+        required: What it has to be.
+        place: Where the worst of it is.
+        drive_id: The drive it is about, where a rule over many drives names one.
+    """
+
+    rule: str
+    severity: str
+    verdict: str
+    figure: str
+    unit: str
+    required: str
+    place: str
+    drive_id: str | None = None
+
+    @property
+    def is_error(self) -> bool:
+        """Whether it keeps what it is about out of datasets."""
+        return self.severity == "error" and self.verdict == "fail"
+
+    @property
+    def sentence(self) -> str:
+        """All of it in one line."""
+        found = f"{self.figure} {self.unit}".strip() if self.figure else "nothing to measure"
+        return f"{self.rule}: {found}, has to be {self.required}" + (f" ({self.place})" if self.place else "")
+
+
+@dataclass(frozen=True, slots=True)
+class ContractRun:
+    """One data contract held against one subject.
+
+    Attributes:
+        checks_version: `platform_lib.contracts.CHECKS_VERSION` of the code that measured.
+        ingest_id: The file that was checked; None for the whole lake or a dataset.
+        artefact_sha256: The lake's version or the dataset's digest; None for a file.
+        figures: Every rule that was judged -> what was measured. Without any the contract does not bind the subject.
+        findings: What was not kept.
+    """
+
+    contract_id: str
+    contract_version: str
+    contract_sha256: str
+    checks_version: int
+    ingest_id: int | None
+    artefact_sha256: str | None
+    figures: Mapping[str, float | str | None]
+    findings: tuple[Finding, ...]
+
+    def count(self, severity: str, verdict: str = "fail") -> int:
+        """Count the findings of one severity and verdict."""
+        return sum((item.severity, item.verdict) == (severity, verdict) for item in self.findings)
 
 
 @dataclass(frozen=True, slots=True)

@@ -148,6 +148,97 @@ EDGES = Table(
     Column("role", Text, primary_key=True, comment="the input's name in the artefact's manifest"),
 )
 
+LAKE_FILES = Table(
+    "lake_files",
+    METADATA,
+    Column("path", Text, primary_key=True, comment="below the home's lake folder"),
+    Column("bytes", BigInteger, nullable=False),
+    Column("sha256", Text, nullable=False),
+    Column(
+        "ingest_id",
+        BigInteger,
+        ForeignKey(INGESTS.c.ingest_id),
+        index=True,
+        comment="whose rows it holds; null: of several, after compaction",
+    ),
+    comment="Data files of both stores as they were written; `drivetrain lake check --digests` compares them.",
+)
+
+READ_OPTIONS = Table(
+    "read_options",
+    METADATA,
+    Column("options_sha256", Text, primary_key=True),
+    Column("databases", JSONB, nullable=False, comment="[bus or '', sha256, path when it was used], ..."),
+    Column("timezone", Text),
+    comment="What logs were read with, so that they can be read so again.",
+)
+
+RELEASES = Table(
+    "releases",
+    METADATA,
+    Column("release_id", BigInteger, Identity(), primary_key=True),
+    Column("file_sha256", Text, ForeignKey(FILES.c.file_sha256), nullable=False, index=True),
+    Column("kind", Text, nullable=False),
+    Column("reason", Text, nullable=False, comment="why it was in quarantine"),
+    Column("note", Text, nullable=False, comment="why somebody let it out"),
+    Column("quarantined_utc", DateTime(timezone=True), nullable=False),
+    Column("released_utc", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    comment="What people let out of quarantine, and why.",
+)
+
+BUCKET_LOGS = Table(
+    "bucket_logs",
+    METADATA,
+    Column("uri", Text, primary_key=True),
+    Column("mark", Text, nullable=False, comment="digest of the objects' names, lengths and ETags"),
+    Column("bytes", BigInteger, nullable=False),
+    Column("file_sha256", Text, comment="null: it could not be fetched"),
+    Column("kind", Text, comment="why it could not be fetched: the error's class"),
+    Column("reason", Text),
+    Column("remedy", Text),
+    Column("noted_utc", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    CheckConstraint("(file_sha256 IS NULL) = (kind IS NOT NULL AND reason IS NOT NULL)", name="fetched_or_not"),
+    comment="What is known of logs in buckets: a log of the same mark is not fetched again.",
+)
+
+CONTRACT_RUNS = Table(
+    "contract_runs",
+    METADATA,
+    Column("run_id", BigInteger, Identity(), primary_key=True),
+    Column("contract_id", Text, nullable=False),
+    Column("contract_version", Text, nullable=False),
+    Column("contract_sha256", Text, nullable=False),
+    Column("checks_version", Integer, nullable=False),
+    Column("ingest_id", BigInteger, ForeignKey(INGESTS.c.ingest_id), comment="null: of the lake or a dataset"),
+    Column("artefact_sha256", Text, comment="the lake's version or the dataset; null: of a file"),
+    Column("errors", Integer, nullable=False),
+    Column("warnings", Integer, nullable=False),
+    Column("figures", JSONB, nullable=False, comment="rule -> what was measured; none: the contract does not bind it"),
+    Column("checked_utc", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    CheckConstraint("(ingest_id IS NULL) <> (artefact_sha256 IS NULL)", name="one_subject"),
+    UniqueConstraint("ingest_id", "contract_id"),
+    UniqueConstraint("artefact_sha256", "contract_id"),
+    comment="The newest run of each contract on each file, lake version and dataset.",
+)
+
+CONTRACT_FINDINGS = Table(
+    "contract_findings",
+    METADATA,
+    Column("run_id", BigInteger, ForeignKey(CONTRACT_RUNS.c.run_id, ondelete="CASCADE"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    Column("rule", Text, nullable=False),
+    Column("severity", Text, nullable=False),
+    Column("verdict", Text, nullable=False),
+    Column("figure", Text, nullable=False),
+    Column("unit", Text, nullable=False),
+    Column("required", Text, nullable=False),
+    Column("place", Text, nullable=False),
+    Column("drive_id", Text, comment="where a rule over many drives names one"),
+    CheckConstraint("severity IN ('error', 'warning', 'info')", name="severity"),
+    CheckConstraint("verdict IN ('fail', 'not_run')", name="verdict"),
+    comment="The rules that a run did not see kept.",
+)
+
 BLURS = Table(
     "blurs",
     METADATA,

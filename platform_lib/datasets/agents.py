@@ -41,16 +41,16 @@ def agents_at(detections: Detections, pose: Series, at_ns: Int64Array, rules: Sa
         rules: Gaps that may be bridged.
     """
     messages = Series.of(detections.message_ns, np.zeros(len(detections.message_ns)))
-    _, known = interpolate(messages, at_ns, max_gap_ns=rules.objects_gap_ns)
+    known = interpolate(messages, at_ns, max_gap_ns=rules.objects_gap_ns).valid
     seen_ns = detections.message_ns[detections.message]
-    ego, placed = interpolate(pose, seen_ns, max_gap_ns=rules.pose_gap_ns)
-    placed &= np.isfinite(detections.box).all(axis=1)
+    ego = interpolate(pose, seen_ns, max_gap_ns=rules.pose_gap_ns)
+    placed = ego.valid & np.isfinite(detections.box).all(axis=1)
     # A message that cannot be placed (no ego pose, or no number): its moment is as unknown as if it were missing.
     lost = np.unique(detections.message_ns[detections.message[~placed]])
     if len(lost):
         known &= ~nearest(lost, at_ns, tolerance_ns=rules.objects_gap_ns).valid
     boxes = detections.box.copy()
-    boxes[:, :3] = odom_from_ego(ego, detections.box[:, :3])
+    boxes[:, :3] = odom_from_ego(ego.values, detections.box[:, :3])
     query, track, kind, box = [], [], [], []
     for one in np.unique(detections.track[placed]):
         own = np.flatnonzero(placed & (detections.track == one))
@@ -79,7 +79,8 @@ def _track_at(
     series = Series.of(seen_ns, np.column_stack([boxes[:, :2], np.unwrap(boxes[:, 2]), boxes[:, 3:]]))
     times = series.timestamp_ns
     clipped = np.clip(at_ns, times[0], times[-1])
-    values, valid = interpolate(series, clipped, max_gap_ns=rules.objects_gap_ns)
+    at_track = interpolate(series, clipped, max_gap_ns=rules.objects_gap_ns)
+    values, valid = at_track.values, at_track.valid
     closest = nearest(times, at_ns, tolerance_ns=rules.track_edge_ns)
     beside = closest.valid & ~valid  # at the edge of a gap
     values[beside] = series.values[closest.index[beside]]

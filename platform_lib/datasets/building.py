@@ -26,60 +26,67 @@ from platform_lib.datasets.model import (
     SkippedDrive,
     admit_pii,
 )
+from platform_lib.datasets.places import geohashes
 from platform_lib.datasets.slices import event_slices
 from platform_lib.timeline import (
     AlignmentOptions,
     ClockEstimate,
     ClockModel,
     Series,
-    SharedSignal,
     as_of,
     estimate_clock,
     interpolate,
+    nearest,
 )
 
 
 def align_bus(streams: DriveStreams, options: AlignmentOptions | None = None) -> ClockEstimate:
     """Estimate the bus recorder's clock against the camera recorder's, from speed and yaw rate."""
-    shared = [
-        SharedSignal("speed", streams.bus_speed, streams.odom_speed),
-        SharedSignal("yaw_rate", streams.bus_yaw_rate, streams.odom_yaw_rate),
-    ]
-    return estimate_clock(shared, options)
+    return estimate_clock(streams.shared_signals, options)
 
 
 def build_samples(
-    streams: DriveStreams, rules: SampleRules, options: AlignmentOptions | None = None
+    streams: DriveStreams,
+    rules: SampleRules,
+    options: AlignmentOptions | None = None,
+    *,
+    clock: ClockEstimate | None = None,
 ) -> DriveSamples | SkippedDrive:
     """Make one drive's samples.
 
     Every camera frame is either kept, thinned, or dropped for a counted reason; a drive whose clocks cannot be
-    aligned is skipped as a whole, since its history would be guessed.
+    aligned is skipped as a whole, since its history would be guessed. `clock` is given where it is known.
     """
-    clock = align_bus(streams, options)
+    clock = clock or align_bus(streams, options)
     if clock.model is None:
         return SkippedDrive(streams.drive_id, f"clocks not aligned: {clock.reason}")
     chosen = np.arange(0, len(streams.frame_ns), rules.every)
     at_ns = streams.frame_ns[chosen]
     history, history_known = ego_history(streams, clock.model, at_ns, rules)
-    pose, pose_known = interpolate(streams.pose, at_ns, max_gap_ns=rules.pose_gap_ns)
-    ahead, ahead_known = interpolate(streams.pose, at_ns[:, None] + FUTURE_OFFSETS_NS, max_gap_ns=rules.pose_gap_ns)
+    pose = interpolate(streams.pose, at_ns, max_gap_ns=rules.pose_gap_ns)
+    ahead = interpolate(streams.pose, at_ns[:, None] + FUTURE_OFFSETS_NS, max_gap_ns=rules.pose_gap_ns)
     command = as_of(streams.command_ns, at_ns, max_age_ns=rules.command_age_ns)
     given = streams.command[command.index]
     asked_ns = at_ns[:, None] + np.concatenate([[0], FUTURE_OFFSETS_NS])
-    agents = agents_at(streams.detections, streams.pose, asked_ns.reshape(-1), rules)
+    agents = (
+        None if streams.detections is None else agents_at(streams.detections, streams.pose, asked_ns.reshape(-1), rules)
+    )
+    nobody_looked = np.ones(len(chosen), dtype=np.bool_)
     reasons = _reasons(
         streams,
         chosen,
         clock.model,
         history_known=np.all(history_known, axis=1),
         command_known=command.valid & (given >= 0) & (given < COMMANDS),
-        future_known=pose_known & np.all(ahead_known, axis=1),
-        objects_known=np.all(agents.known.reshape(len(chosen), -1), axis=1),
+        future_known=pose.valid & np.all(ahead.valid, axis=1),
+        objects_known=nobody_looked if agents is None else np.all(agents.known.reshape(len(chosen), -1), axis=1),
     )
     kept = np.flatnonzero([reason is None for reason in reasons])
-    future = ego_from_odom(pose[kept][:, None, :], ahead[kept])
-    events, objects = _look_around(agents, kept, pose[kept], future)
+    future = ego_from_odom(pose.values[kept][:, None, :], ahead.values[kept])
+    events: list[tuple[str, ...]] = [()] * len(kept)
+    objects: list[FutureObjects | None] = [None] * len(kept)
+    if agents is not None:
+        events, objects = _look_around(agents, kept, pose.values[kept], future)
     weather = (streams.labels["weather"],) if streams.labels.get("weather") else ()
     frame = chosen[kept]
     dropped = Counter(str(reason) for reason in reasons if reason is not None)
@@ -87,6 +94,7 @@ def build_samples(
         dropped[str(Drop.DUPLICATE)] = streams.duplicate_frames
     return DriveSamples(
         drive_id=streams.drive_id,
+        vehicle=streams.vehicle,
         frame=frame,
         timestamp_ns=at_ns[kept],
         ego_history=history[kept].astype(np.float32),
@@ -97,11 +105,20 @@ def build_samples(
         slices=tuple((*weather, *names) for names in events),
         objects=tuple(objects),
         pii_state=tuple(admit_pii(streams.frame_pii[int(index)], where=streams.drive_id) for index in frame),
+        geohash=_geohashes(streams.position, at_ns[kept], rules),
         frames=len(streams.frame_ns) + streams.duplicate_frames,
         thinned=len(streams.frame_ns) - len(chosen),
         dropped=dict(sorted(dropped.items())),
         clock=clock,
     )
+
+
+def _geohashes(position: Series | None, at_ns: Int64Array, rules: SampleRules) -> tuple[str | None, ...]:
+    if position is None:
+        return (None,) * len(at_ns)
+    found = nearest(position.timestamp_ns, at_ns, tolerance_ns=rules.position_age_ns)
+    cells = geohashes(*position.values[found.index].T) if len(position) else (None,) * len(at_ns)
+    return tuple(cell if valid else None for cell, valid in zip(cells, found.valid.tolist(), strict=True))
 
 
 def ego_history(
@@ -113,16 +130,18 @@ def ego_history(
     `accel_window_ns`, so that nothing from after a step enters it. Also returns whether each step (N, 10) is known.
     """
     bus_ns = clock.source_from_reference_ns(at_ns[:, None] + HISTORY_OFFSETS_NS)
-    speed, speed_known = interpolate(streams.bus_speed, bus_ns, max_gap_ns=rules.bus_gap_ns)
-    yaw_rate, yaw_rate_known = interpolate(streams.bus_yaw_rate, bus_ns, max_gap_ns=rules.bus_gap_ns)
+    speed = interpolate(streams.bus_speed, bus_ns, max_gap_ns=rules.bus_gap_ns)
+    yaw_rate = interpolate(streams.bus_yaw_rate, bus_ns, max_gap_ns=rules.bus_gap_ns)
     if streams.bus_accel is not None:
-        accel, accel_known = interpolate(streams.bus_accel, bus_ns, max_gap_ns=rules.bus_gap_ns)
+        found = interpolate(streams.bus_accel, bus_ns, max_gap_ns=rules.bus_gap_ns)
+        accel, accel_known = found.values, found.valid
     else:
         slope, slope_known = trailing_slope(
             streams.bus_speed, bus_ns.reshape(-1), window_ns=rules.accel_window_ns, max_gap_ns=rules.bus_gap_ns
         )
         accel, accel_known = slope.reshape(bus_ns.shape), slope_known.reshape(bus_ns.shape)
-    return np.stack([speed, yaw_rate, accel], axis=-1), speed_known & yaw_rate_known & accel_known
+    known = speed.valid & yaw_rate.valid & accel_known
+    return np.stack([speed.values, yaw_rate.values, accel], axis=-1), known
 
 
 def trailing_slope(
@@ -172,7 +191,9 @@ def _reasons(
     bus = (streams.bus_speed, streams.bus_yaw_rate)
     bus_start_ns = clock.reference_from_source_ns(np.array([series.timestamp_ns[0] for series in bus])).max()
     early = at_ns + HISTORY_OFFSETS_NS[0] < bus_start_ns
-    stop_ns = min(int(streams.pose.timestamp_ns[-1]), int(streams.detections.message_ns[-1]))
+    stop_ns = int(streams.pose.timestamp_ns[-1])
+    if streams.detections is not None:
+        stop_ns = min(stop_ns, int(streams.detections.message_ns[-1]))
     late = at_ns + FUTURE_OFFSETS_NS[-1] > stop_ns
     reasons: list[Drop | None] = []
     for row, frame in enumerate(chosen):
@@ -190,10 +211,11 @@ def _reasons(
 
 def _look_around(
     agents: AgentsAt, rows: npt.NDArray[np.intp], ego_pose: FloatArray, future: FloatArray
-) -> tuple[list[tuple[str, ...]], list[FutureObjects]]:
+) -> tuple[list[tuple[str, ...]], list[FutureObjects | None]]:
     """Return what happens in each frame, and the other agents at its future times in its ego frame."""
     asked = FUTURE_STEPS + 1  # now, then the future times
-    events, objects = [], []
+    events: list[tuple[str, ...]] = []
+    objects: list[FutureObjects | None] = []
     for row, pose, path in zip(rows, ego_pose, future, strict=True):
         start, stop = np.searchsorted(agents.query, [row * asked, (row + 1) * asked])
         own = slice(int(start), int(stop))

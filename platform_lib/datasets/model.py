@@ -16,7 +16,7 @@ import numpy.typing as npt
 from platform_lib.errors import ContractError
 from platform_lib.privacy.frames import AdmittedPii as AdmittedPii
 from platform_lib.privacy.frames import admit_pii as admit_pii
-from platform_lib.timeline import ClockEstimate, Series
+from platform_lib.timeline import ClockEstimate, Series, SharedSignal
 
 HISTORY_STEPS = 10
 HISTORY_STEP_NS = 100_000_000
@@ -60,6 +60,7 @@ class SampleRules:
         track_edge_ns: How far an object is carried on before its first or after its last message.
         command_age_ns: An older route command is unknown.
         accel_window_ns: Acceleration is the slope of the bus speed over this much of the past.
+        position_age_ns: A position farther from the frame in time is unknown.
     """
 
     every: int = 2
@@ -69,6 +70,7 @@ class SampleRules:
     track_edge_ns: int = 60_000_000
     command_age_ns: int = 500_000_000
     accel_window_ns: int = 250_000_000
+    position_age_ns: int = 1_000_000_000
 
     def __post_init__(self) -> None:
         if self.every < 1:
@@ -94,6 +96,13 @@ class Detections:
     box: FloatArray
 
 
+def shared_signals(
+    bus_speed: Series, bus_yaw_rate: Series, odom_speed: Series, odom_yaw_rate: Series
+) -> tuple[SharedSignal, ...]:
+    """Return the quantities that carry a drive's clock, by the names that manifests use."""
+    return SharedSignal("speed", bus_speed, odom_speed), SharedSignal("yaw_rate", bus_yaw_rate, odom_yaw_rate)
+
+
 @dataclass(frozen=True, slots=True)
 class DriveStreams:
     """What one drive recorded of everything that a sample needs.
@@ -110,9 +119,12 @@ class DriveStreams:
         bus_accel: m/s^2, in the bus recorder's clock; None where the bus has none (it is derived from the speed then).
         pose: (N, 3) x_m, y_m, yaw_rad (unwrapped) in the odom frame.
         odom_speed: m/s.
-        odom_yaw_rate: rad/s.
+        odom_yaw_rate: rad/s, the mean between two poses.
         command_ns: (C,) when a route command was given.
         command: (C,) which.
+        detections: Other agents; None where nobody recorded them.
+        vehicle: Who drove; None where no log names it.
+        position: (P, 2) latitude and longitude in degrees, WGS 84; None where the drive has no receiver.
     """
 
     drive_id: str
@@ -130,7 +142,14 @@ class DriveStreams:
     odom_yaw_rate: Series
     command_ns: Int64Array
     command: Int64Array
-    detections: Detections
+    detections: Detections | None
+    vehicle: str | None = None
+    position: Series | None = None
+
+    @property
+    def shared_signals(self) -> tuple[SharedSignal, ...]:
+        """What both recorders saw."""
+        return shared_signals(self.bus_speed, self.bus_yaw_rate, self.odom_speed, self.odom_yaw_rate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +172,10 @@ class DriveSamples:
     """One drive's samples, columns of equal length N.
 
     Attributes:
+        vehicle: None where no log names it.
         frame: (N,) index of each sample's camera frame.
+        objects: N sets; None where nobody recorded other agents.
+        geohash: N cells; None where the position is unknown.
         frames: Camera frames the drive has.
         thinned: Frames left out because only each n-th is taken.
         dropped: Reason -> frames left out because something was missing.
@@ -161,6 +183,7 @@ class DriveSamples:
     """
 
     drive_id: str
+    vehicle: str | None
     frame: npt.NDArray[np.intp]
     timestamp_ns: Int64Array
     ego_history: npt.NDArray[np.float32]
@@ -169,8 +192,9 @@ class DriveSamples:
     ego_yaw_future: npt.NDArray[np.float32]
     speed_mps: npt.NDArray[np.float32]
     slices: tuple[tuple[str, ...], ...]
-    objects: tuple[FutureObjects, ...]
+    objects: tuple[FutureObjects | None, ...]
     pii_state: tuple[AdmittedPii, ...]
+    geohash: tuple[str | None, ...]
     frames: int
     thinned: int
     dropped: Mapping[str, int]

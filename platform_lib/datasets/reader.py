@@ -16,7 +16,8 @@ from pydantic import ValidationError
 
 from platform_lib.datasets.images import decode_images
 from platform_lib.datasets.model import FUTURE_STEPS, HISTORY_STEPS, AdmittedPii
-from platform_lib.datasets.splits import SPLITS, Split, SplitProof
+from platform_lib.datasets.proof import SplitProof
+from platform_lib.datasets.splits import SPLITS, Split
 from platform_lib.datasets.statistics import DatasetStats
 from platform_lib.datasets.table import SplitArrays, fixed_array, objects_of
 from platform_lib.errors import ContractError, IntegrityError, MissingPartError
@@ -55,12 +56,7 @@ class DrivingDataset:
         """
         name = folder.name
         remedy = f"make it again with `drivetrain dataset {name} --force`"
-        try:
-            manifest = read_manifest(folder / MANIFEST_FILE)
-        except (FileNotFoundError, NotADirectoryError) as error:
-            raise MissingPartError(
-                f"no dataset '{name}'", where=folder, remedy=f"make it with `drivetrain dataset {name}`"
-            ) from error
+        manifest = cls._manifest(folder)
         if manifest.kind != KIND or not {SAMPLES, SPLIT_FILE, STATS_FILE} <= set(manifest.outputs):
             raise IntegrityError(f"the manifest is of a {manifest.kind!r}, not of a whole dataset", where=folder)
         changed = changed_outputs(manifest, folder)
@@ -85,6 +81,24 @@ class DrivingDataset:
     ) -> None:
         """Nothing is held open between reads."""
 
+    @staticmethod
+    def digest(folder: Path) -> str:
+        """Return the digest that a dataset's manifest gives it, without verifying its bytes.
+
+        Raises:
+            MissingPartError: There is no dataset.
+        """
+        return DrivingDataset._manifest(folder).step_sha256
+
+    @staticmethod
+    def _manifest(folder: Path) -> Manifest:
+        try:
+            return read_manifest(folder / MANIFEST_FILE)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise MissingPartError(
+                f"no dataset '{folder.name}'", where=folder, remedy=f"make it with `drivetrain dataset {folder.name}`"
+            ) from error
+
     @property
     def sha256(self) -> str:
         """The digest that stands for this dataset in runs and reports."""
@@ -95,12 +109,16 @@ class DrivingDataset:
         return self.proof.samples[_known(split)]
 
     def batches(
-        self, split: Split, *, columns: tuple[str, ...] | None = None, rows: int = 256
+        self, split: Split, *, columns: tuple[str, ...] | None = None, rows: int = 256, drive_id: str | None = None
     ) -> Iterator[pa.RecordBatch]:
-        """Yield one split's rows in order, as stored (JPEG bytes, flat lists), in bounded memory."""
+        """Yield one split's rows in order, of one drive or all, as stored (JPEG bytes, flat lists), in bounded memory."""
+        condition = f"split = '{_known(split)}'"
+        if drive_id is not None:
+            quoted = drive_id.replace("'", "''")
+            condition += f" AND drive_id = '{quoted}'"
         scanner = lance.dataset(str(self.folder / SAMPLES)).scanner(
             columns=None if columns is None else list(columns),
-            filter=f"split = '{_known(split)}'",
+            filter=condition,
             batch_size=rows,
             scan_in_order=True,
         )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,24 +13,18 @@ import pyarrow as pa
 
 from platform_lib.catalog.model import Drive
 from platform_lib.datasets.building import build_samples
-from platform_lib.datasets.model import DriveSamples, SampleRules, SkippedDrive
+from platform_lib.datasets.drive_clocks import DriveClock, summarise_clock
+from platform_lib.datasets.model import BoolArray, DriveSamples, SampleRules, SkippedDrive
 from platform_lib.datasets.sources import load_drive
 from platform_lib.datasets.splits import STRATA, SplitUnit
 from platform_lib.datasets.table import image_digests, rows_sha256, samples_table
 from platform_lib.errors import CorruptLog, UnsupportedLog
 from platform_lib.lake.lake import Lake
+from platform_lib.privacy.frames import AdmittedFrames
 from platform_lib.storage import publish_file
 
-
-@dataclass(frozen=True, slots=True)
-class ClockSummary:
-    """How one drive's bus clock was found to run against the camera's."""
-
-    offset_s: float
-    offset_sigma_s: float
-    drift_ppm: float
-    drift_sigma_ppm: float
-    signals: tuple[str, ...]
+# Not the drive's own name: that of a foreign drive may hold anything.
+_FILE = "{}.arrow"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +37,11 @@ class Shard:
         content: Digests of the log files and of the samples' images.
         slices: Slice -> samples.
         pii_states: State -> samples.
+        clock: None where there was one recorder alone.
     """
 
     drive_id: str
+    vehicle: str | None
     path: str
     rows: int
     rows_sha256: str
@@ -55,7 +53,7 @@ class Shard:
     frames: int
     thinned: int
     dropped: Mapping[str, int]
-    clock: ClockSummary
+    clock: DriveClock | None
 
     @property
     def unit(self) -> SplitUnit:
@@ -79,55 +77,90 @@ def write_shard(lake: Lake, drive: Drive, rules: SampleRules, folder: Path) -> S
         counts = ", ".join(f"{reason} {count}" for reason, count in samples.dropped.items()) or "no frames"
         return SkippedDrive(drive.drive_id, f"no frame became a sample: {counts}")
     streams = loaded.streams
-    return write_samples(samples, loaded.images.data, folder, files=streams.file_sha256, labels=streams.labels)
+    return write_samples(samples, loaded.images, folder, files=streams.file_sha256, labels=streams.labels)
 
 
 def write_samples(
     samples: DriveSamples,
-    images: pa.ChunkedArray,
+    images: AdmittedFrames,
     folder: Path,
     *,
     files: tuple[str, ...],
     labels: Mapping[str, str],
 ) -> Shard:
-    """Write one drive's samples to ``folder/<drive id>.arrow``.
+    """Write one drive's samples to a file of its own in `folder`.
 
     Args:
         samples: At least one.
-        images: JPEG bytes of all the drive's camera frames.
+        images: All the drive's camera frames, as JPEG.
         folder: Where.
         files: Digests of the drive's log files.
         labels: The drive's metadata.
     """
-    model = samples.clock.model
-    if model is None:
-        raise ValueError(f"drive {samples.drive_id} has samples and no clock")
-    table = samples_table(samples, images)
-    path = folder / f"{samples.drive_id}.arrow"
+    path = folder / _FILE.format(hashlib.sha256(samples.drive_id.encode()).hexdigest()[:32])
+    table = samples_table(samples, images.data)
+    _write(table, path)
+    shard = Shard(
+        drive_id=samples.drive_id,
+        vehicle=samples.vehicle,
+        path=str(path),
+        rows=0,
+        rows_sha256="",
+        files=files,
+        content=frozenset(),
+        labels=dict(labels),
+        slices={},
+        pii_states={},
+        frames=samples.frames,
+        thinned=samples.thinned,
+        dropped=dict(samples.dropped),
+        clock=None if samples.clock.model is None else summarise_clock(samples.clock),
+    )
+    return _described(shard, table)
+
+
+def reduced(shard: Shard, kept: BoolArray, reasons: Mapping[str, int]) -> Shard | SkippedDrive:
+    """Leave samples out of a shard that is written; return the shard of the rest, or that nothing is left.
+
+    Args:
+        shard: The drive's samples.
+        kept: (N,) which of them stay.
+        reasons: Reason -> samples left out.
+    """
+    counts = dict(sorted((Counter(shard.dropped) + Counter(reasons)).items()))
+    if not kept.any():
+        told = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()) if count)
+        return SkippedDrive(shard.drive_id, f"no frame became a sample: {told}")
+    with pa.memory_map(shard.path) as source:
+        table = pa.ipc.open_file(source).read_all().filter(pa.array(kept))
+        path = Path(shard.path).with_suffix(".reduced.arrow")
+        _write(table, path)
+        return _described(dataclasses.replace(shard, path=str(path), dropped=counts), table)
+
+
+def columns_of(shard: Shard, names: Sequence[str]) -> pa.Table:
+    """Read some columns of a shard; the images stay on the disk."""
+    with pa.memory_map(shard.path) as source:
+        return pa.ipc.open_file(source).read_all().select(list(names)).combine_chunks()
+
+
+def _write(table: pa.Table, path: Path) -> None:
     with (
         publish_file(path) as temporary,
         pa.OSFile(str(temporary), "wb") as sink,
         pa.ipc.new_file(sink, table.schema) as writer,
     ):
         writer.write_table(table, max_chunksize=256)
-    return Shard(
-        drive_id=samples.drive_id,
-        path=str(path),
+
+
+def _described(shard: Shard, table: pa.Table) -> Shard:
+    """Return the shard with what its rows say."""
+    names = (name for of in table["slices"].to_pylist() for name in of)
+    return dataclasses.replace(
+        shard,
         rows=len(table),
         rows_sha256=rows_sha256(table),
-        files=files,
-        content=frozenset({*files, *image_digests(table["image"])}),
-        labels=dict(labels),
-        slices=dict(sorted(Counter(name for names in samples.slices for name in names).items())),
-        pii_states=dict(sorted(Counter(str(state) for state in samples.pii_state).items())),
-        frames=samples.frames,
-        thinned=samples.thinned,
-        dropped=dict(samples.dropped),
-        clock=ClockSummary(
-            offset_s=model.offset_s,
-            offset_sigma_s=model.offset_sigma_s,
-            drift_ppm=model.drift_ppm,
-            drift_sigma_ppm=model.drift_sigma * 1e6,
-            signals=samples.clock.informative,
-        ),
+        content=frozenset({*shard.files, *image_digests(table["image"])}),
+        slices=dict(sorted(Counter(names).items())),
+        pii_states=dict(sorted(Counter(table["pii_state"].to_pylist()).items())),
     )

@@ -11,11 +11,21 @@ import pyarrow.compute as pc
 
 from platform_lib.catalog.model import Drive
 from platform_lib.datasets.geometry import yaw_from_quaternion
-from platform_lib.datasets.model import BoolArray, Detections, DriveStreams, FloatArray, Int64Array, SkippedDrive
+from platform_lib.datasets.model import (
+    BoolArray,
+    Detections,
+    DriveStreams,
+    FloatArray,
+    Int64Array,
+    SampleRules,
+    SkippedDrive,
+    shared_signals,
+)
+from platform_lib.datasets.places import known_positions
 from platform_lib.lake.lake import Lake
 from platform_lib.logs import decode_cdr
 from platform_lib.privacy.frames import AdmittedFrames
-from platform_lib.timeline import Series
+from platform_lib.timeline import Series, SharedSignal, mean_rate
 
 CAMERA_TOPIC = "/camera/front/image/compressed"
 ODOMETRY_TOPIC = "/odom"
@@ -24,8 +34,9 @@ OBJECTS_TOPIC = "/ground_truth/objects"
 
 _POSITION = ("pose.pose.position.x", "pose.pose.position.y")
 _ORIENTATION = tuple(f"pose.pose.orientation.{axis}" for axis in "xyzw")
-_TWIST = ("twist.twist.linear.x", "twist.twist.angular.z")
+_SPEED = "twist.twist.linear.x"
 _COMMAND = "data"
+_LAT_LON = ("latitude", "longitude")
 _FEWEST_SAMPLES = 20
 _BOX = ("x", "y", "yaw", "length", "width", "speed")
 
@@ -76,6 +87,52 @@ class _MissingStreamError(Exception):
     """A drive lacks something; the text is the reason it is skipped."""
 
 
+def load_shared_signals(lake: Lake, drive: Drive) -> tuple[SharedSignal, ...] | SkippedDrive:
+    """Read what both recorders of a drive saw, and nothing else; or say what is missing."""
+    try:
+        names = [name for role in (BUS_SPEED, BUS_YAW_RATE) for chosen in role.signals for name in chosen]
+        table = lake.signals(drive.drive_id, signals=[*_POSITION, *_ORIENTATION, _SPEED, *names])
+        speed, yaw_rate = _bus_motion(table)
+        odometry = _odometry(table)
+    except _MissingStreamError as missing:
+        return SkippedDrive(drive.drive_id, str(missing))
+    return shared_signals(speed, yaw_rate, odometry.speed, odometry.yaw_rate)
+
+
+@dataclass(frozen=True, slots=True)
+class _Odometry:
+    """Pose (N, 3), speed and yaw rate.
+
+    The yaw rate is that of the poses, not the one in the message: a sampled rate misses what happens between samples,
+    and steering that keeps time with them would shift the clock by a part of their distance. Poses in the odometry
+    frame do not jump. Source: REP 105, https://www.ros.org/reps/rep-0105.html.
+    """
+
+    pose: Series
+    speed: Series
+    yaw_rate: Series
+
+
+def _odometry(table: pa.Table) -> _Odometry:
+    times, columns = _topic_columns(table, ODOMETRY_TOPIC, (*_POSITION, *_ORIENTATION, _SPEED))
+    yaw_rad = yaw_from_quaternion(columns[:, 2:6])
+    return _Odometry(
+        pose=Series.of(times, np.column_stack([columns[:, :2], yaw_rad])),
+        speed=Series.of(times, columns[:, 6]),
+        yaw_rate=mean_rate(Series.of(times, yaw_rad), max_gap_ns=SampleRules().pose_gap_ns),
+    )
+
+
+def _bus_motion(table: pa.Table) -> tuple[Series, Series]:
+    speed = _bus_signal(table, BUS_SPEED)
+    yaw_rate = _bus_signal(table, BUS_YAW_RATE)
+    if speed is None or yaw_rate is None:
+        raise _MissingStreamError(
+            f"no {(BUS_SPEED if speed is None else BUS_YAW_RATE).name} with a known unit on a bus"
+        )
+    return speed, yaw_rate
+
+
 def load_drive(lake: Lake, drive: Drive) -> LoadedDrive | SkippedDrive:
     """Read one drive's streams; a drive that lacks one is skipped, with the reason."""
     try:
@@ -93,17 +150,14 @@ def _load(lake: Lake, drive: Drive) -> LoadedDrive:
     objects = lake.samples(drive.drive_id, OBJECTS_TOPIC)
     if len(objects) == 0:
         raise _MissingStreamError(f"no {OBJECTS_TOPIC}")
-    names = [name for role in (BUS_SPEED, BUS_YAW_RATE, BUS_ACCEL) for chosen in role.signals for name in chosen]
-    table = lake.signals(drive.drive_id, signals=[*_POSITION, *_ORIENTATION, *_TWIST, _COMMAND, *names])
-    speed = _bus_signal(table, BUS_SPEED)
-    yaw_rate = _bus_signal(table, BUS_YAW_RATE)
-    if speed is None or yaw_rate is None:
-        raise _MissingStreamError(
-            f"no {(BUS_SPEED if speed is None else BUS_YAW_RATE).name} with a known unit on a bus"
-        )
+    names = [
+        *_LAT_LON,
+        *(name for role in (BUS_SPEED, BUS_YAW_RATE, BUS_ACCEL) for chosen in role.signals for name in chosen),
+    ]
+    table = lake.signals(drive.drive_id, signals=[*_POSITION, *_ORIENTATION, _SPEED, _COMMAND, *names])
+    speed, yaw_rate = _bus_motion(table)
     command_ns, command = _topic_columns(table, COMMAND_TOPIC, (_COMMAND,))
-    odom_ns, odometry = _topic_columns(table, ODOMETRY_TOPIC, (*_POSITION, *_ORIENTATION, *_TWIST))
-    yaw_rad = yaw_from_quaternion(odometry[:, 2:6])
+    odometry = _odometry(table)
     # One camera frame per time: of two with the same stamp the later one stands.
     last = np.append(np.diff(camera["timestamp_ns"].to_numpy()) > 0, True)
     duplicates = int(np.count_nonzero(~last))
@@ -119,12 +173,14 @@ def _load(lake: Lake, drive: Drive) -> LoadedDrive:
         bus_speed=speed,
         bus_yaw_rate=yaw_rate,
         bus_accel=_bus_signal(table, BUS_ACCEL),
-        pose=Series.of(odom_ns, np.column_stack([odometry[:, :2], yaw_rad])),
-        odom_speed=Series.of(odom_ns, odometry[:, 6]),
-        odom_yaw_rate=Series.of(odom_ns, odometry[:, 7]),
+        pose=odometry.pose,
+        odom_speed=odometry.speed,
+        odom_yaw_rate=odometry.yaw_rate,
         command_ns=command_ns,
         command=command[:, 0].astype(np.int64),
         detections=_detections(objects),
+        vehicle=drive.vehicle,
+        position=_position(table),
     )
     return LoadedDrive(streams, AdmittedFrames.of(camera))
 
@@ -146,6 +202,20 @@ def _topic_columns(table: pa.Table, topic: str, names: tuple[str, ...]) -> tuple
     keep = np.isfinite(values).all(axis=1)
     following = np.append(np.diff(times) > 0, True)
     return times[keep & following], values[keep & following]
+
+
+def _position(table: pa.Table) -> Series | None:
+    """Return (P, 2) latitude and longitude in degrees of the first topic, by name, that tells both; None without."""
+    own = table.filter(pc.and_(pc.equal(table["signal"], _LAT_LON[0]), pc.starts_with(table["stream"], pattern="/")))
+    for stream in sorted(set(own["stream"].to_pylist())):
+        try:
+            times, values = _topic_columns(table, stream, _LAT_LON)
+        except _MissingStreamError:
+            continue
+        known = known_positions(values[:, 0], values[:, 1])
+        if known.any():
+            return Series.of(times[known], values[known])
+    return None
 
 
 def _bus_signal(table: pa.Table, role: BusRole) -> Series | None:

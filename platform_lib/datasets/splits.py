@@ -1,21 +1,20 @@
-"""Divide drives into train, validation and test: whole drives, by label, seeded, with the proof."""
+"""Divide drives into train, validation and test: whole drives, by label, seeded, linked ones together."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Literal, get_args
-
-from pydantic import BaseModel, ConfigDict, Field
 
 from platform_lib.errors import ContractError
 
 Split = Literal["train", "val", "test"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 FRACTIONS: Mapping[Split, float] = {"train": 0.60, "val": 0.15, "test": 0.25}
+PAIRS: tuple[tuple[Split, Split], ...] = tuple(combinations(SPLITS, 2))
 STRATA = ("weather", "event")
 
 
@@ -33,44 +32,10 @@ class SplitUnit:
     content: frozenset[str]
 
 
-class SplitProof(BaseModel):
-    """What `split.json` and the manifest say: who is where, and that nobody is in two places.
-
-    Attributes:
-        drives: Split -> drive ids, sorted.
-        files: Split -> drive id -> digests of its log files.
-        shared_drives: Pair of splits -> number of drives in both: zero.
-        shared_content: Pair of splits -> number of equal log files or images in both: zero.
-        samples: Split -> number of samples.
-        slices: Split -> slice -> number of samples.
-        pii_states: Split -> state -> number of samples.
-        duplicates: Drives kept together since they share files or images.
-        missing_labels: Split -> labels (weather, event) that other splits have and it has not.
-        not_checked: What this proof does not cover.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    seed: int
-    drives: dict[Split, tuple[str, ...]]
-    files: dict[Split, dict[str, tuple[str, ...]]]
-    shared_drives: dict[str, int]
-    shared_content: dict[str, int]
-    samples: dict[Split, int]
-    slices: dict[Split, dict[str, int]]
-    pii_states: dict[Split, dict[str, int]]
-    duplicates: tuple[tuple[str, ...], ...]
-    missing_labels: dict[Split, tuple[str, ...]] = Field(default_factory=dict)
-    not_checked: tuple[str, ...] = (
-        "near-duplicate images of different drives (equal bytes are checked)",
-        "drives of different recordings over the same place or time",
-    )
-
-
-def assign_splits(units: Sequence[SplitUnit], *, seed: int) -> dict[str, Split]:
+def assign_splits(units: Sequence[SplitUnit], *, seed: int, links: Iterable[tuple[str, str]] = ()) -> dict[str, Split]:
     """Place every drive, deterministically.
 
-    Drives that share a log file or an image with equal bytes are placed together. Test is filled first, then
+    Drives that share a log file or an image with equal bytes are placed together, and so are linked ones. Test is filled first, then
     validation; each next group is the one that brings its split's labels closest to their share, and no group leaves
     train that holds train's last drive of a label.
 
@@ -83,12 +48,12 @@ def assign_splits(units: Sequence[SplitUnit], *, seed: int) -> dict[str, Split]:
     names = [unit.drive_id for unit in units]
     if len(set(names)) != len(names):
         raise ContractError("a drive is named twice", where=", ".join(n for n, k in Counter(names).items() if k > 1))
-    groups = sorted(duplicate_groups(units), key=lambda group: _shuffle_key(group, seed))
+    groups = sorted(duplicate_groups(units, links), key=lambda group: _shuffle_key(group, seed))
     if len(groups) < len(SPLITS):
         raise ContractError(
             f"{len(groups)} independent drives cannot be split three ways",
             where="dataset",
-            remedy="ingest at least 3 drives that share no files; `drivetrain drives` lists what is there",
+            remedy="ingest at least 3 drives that share no file, picture or trip; `drivetrain drives` lists what is there",
         )
     by_name = {unit.drive_id: unit for unit in units}
     labels = {group: Counter(label for name in group for label in by_name[name].labels) for group in groups}
@@ -145,8 +110,8 @@ def _shuffle_key(group: tuple[str, ...], seed: int) -> str:
     return hashlib.sha256(f"{seed}\0{group[0]}".encode()).hexdigest()
 
 
-def duplicate_groups(units: Sequence[SplitUnit]) -> list[tuple[str, ...]]:
-    """Return the drives in groups (sorted) that are connected by shared content; most groups have one drive."""
+def duplicate_groups(units: Sequence[SplitUnit], links: Iterable[tuple[str, str]] = ()) -> list[tuple[str, ...]]:
+    """Return the drives in groups (sorted) connected by shared content or links; most groups have one drive."""
     parent = {unit.drive_id: unit.drive_id for unit in units}
 
     def root(name: str) -> str:
@@ -160,6 +125,8 @@ def duplicate_groups(units: Sequence[SplitUnit]) -> list[tuple[str, ...]]:
         for digest in unit.content:
             other = owner.setdefault(digest, unit.drive_id)
             parent[root(unit.drive_id)] = root(other)
+    for one, other in links:
+        parent[root(one)] = root(other)
     groups: dict[str, list[str]] = {}
     for unit in units:
         groups.setdefault(root(unit.drive_id), []).append(unit.drive_id)
@@ -173,7 +140,7 @@ def check_disjoint(members: Mapping[Split, frozenset[str]], *, what: str) -> dic
         ContractError: Any pair shares anything.
     """
     counts = {}
-    for one, other in combinations(SPLITS, 2):
+    for one, other in PAIRS:
         shared = members[one] & members[other]
         if shared:
             raise ContractError(

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from platform_lib.datasets.fingerprints import BITS, fingerprint
 from platform_lib.datasets.model import FUTURE_STEPS, HISTORY_STEPS, AdmittedPii, DriveSamples, FutureObjects
 from platform_lib.errors import ContractError
 
@@ -35,10 +36,13 @@ SCHEMA = pa.schema(
         pa.field("command", pa.int8(), nullable=False),
         pa.field("future", pa.list_(pa.float32(), FUTURE_STEPS * 2), nullable=False),
         pa.field("slices", pa.list_(pa.string()), nullable=False),
-        pa.field("objects", pa.list_(OBJECT), nullable=False),
+        # Null: nobody recorded other agents, which is not the same as none being there.
+        pa.field("objects", pa.list_(OBJECT)),
         pa.field("ego_yaw_future", pa.list_(pa.float32(), FUTURE_STEPS), nullable=False),
         pa.field("speed_mps", pa.float32(), nullable=False),
         pa.field("pii_state", pa.string(), nullable=False),
+        pa.field("geohash", pa.string()),
+        pa.field("phash", pa.binary(BITS // 8)),
     ]
 )
 _BOX_COLUMNS = ("x", "y", "yaw", "length", "width")
@@ -60,7 +64,7 @@ class SplitArrays:
         ego_yaw_future: float32 (N, 6), radians in the ego frame.
         speed_mps: float32 (N,).
         slices: N tuples: the weather, then what happens in the frame.
-        objects: N sets of other agents at the future times.
+        objects: N sets of other agents at the future times; None where nobody recorded them.
     """
 
     sample_id: tuple[str, ...]
@@ -73,7 +77,7 @@ class SplitArrays:
     ego_yaw_future: npt.NDArray[np.float32]
     speed_mps: npt.NDArray[np.float32]
     slices: tuple[tuple[str, ...], ...]
-    objects: tuple[FutureObjects, ...]
+    objects: tuple[FutureObjects | None, ...]
 
     def __len__(self) -> int:
         return len(self.sample_id)
@@ -101,6 +105,8 @@ def samples_table(samples: DriveSamples, images: pa.ChunkedArray) -> pa.Table:
         "ego_yaw_future": _fixed(samples.ego_yaw_future, FUTURE_STEPS),
         "speed_mps": pa.array(samples.speed_mps, pa.float32()),
         "pii_state": pa.array([str(state) for state in samples.pii_state], pa.string()),
+        "geohash": pa.array(samples.geohash, pa.string()),
+        "phash": pa.array([fingerprint(item.as_buffer().to_pybytes()) for item in chosen], SCHEMA.field("phash").type),
     }
     schema = pa.schema([field for field in SCHEMA if field.name != "split"])
     return pa.table([columns[field.name] for field in schema], schema=schema)
@@ -135,8 +141,8 @@ def fixed_array(table: pa.Table, name: str) -> npt.NDArray[np.float32]:
     return np.asarray(column.flatten().to_numpy(zero_copy_only=False), dtype=np.float32).reshape(-1, width)
 
 
-def objects_of(table: pa.Table) -> tuple[FutureObjects, ...]:
-    """Return each row's objects."""
+def objects_of(table: pa.Table) -> tuple[FutureObjects | None, ...]:
+    """Return each row's objects, None where nobody recorded them."""
     column = table.column("objects").combine_chunks()
     column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     offsets = column.offsets.to_numpy()
@@ -144,10 +150,12 @@ def objects_of(table: pa.Table) -> tuple[FutureObjects, ...]:
     step = flat.field("step").to_numpy(zero_copy_only=False)
     kind = flat.field("kind").to_pylist()
     box = np.column_stack([flat.field(name).to_numpy(zero_copy_only=False) for name in _BOX_COLUMNS])
-    pairs = pairwise(offsets.tolist())
+    known = column.is_valid().to_pylist()
     return tuple(
         FutureObjects(step[low:high].astype(np.int8), tuple(kind[low:high]), box[low:high].astype(np.float32))
-        for low, high in pairs
+        if valid
+        else None
+        for valid, (low, high) in zip(known, pairwise(offsets.tolist()), strict=True)
     )
 
 
@@ -172,11 +180,14 @@ def _fixed(values: npt.NDArray[np.float32], width: int) -> pa.FixedSizeListArray
     return pa.FixedSizeListArray.from_arrays(flat, width)
 
 
-def _objects(objects: tuple[FutureObjects, ...]) -> pa.ListArray:
-    offsets = np.concatenate([[0], np.cumsum([len(item.kind) for item in objects])]).astype(np.int32)
-    step = np.concatenate([np.zeros(0, np.int8), *(item.step for item in objects)])
-    box = np.concatenate([np.zeros((0, 5), np.float32), *(item.box for item in objects)])
-    kinds = [name for item in objects for name in item.kind]
+def _objects(objects: tuple[FutureObjects | None, ...]) -> pa.ListArray:
+    known = [item for item in objects if item is not None]
+    offsets = np.concatenate([[0], np.cumsum([0 if item is None else len(item.kind) for item in objects])])
+    step = np.concatenate([np.zeros(0, np.int8), *(item.step for item in known)])
+    box = np.concatenate([np.zeros((0, 5), np.float32), *(item.box for item in known)])
+    kinds = [name for item in known for name in item.kind]
     children = [pa.array(step, pa.int8()), pa.array(kinds, pa.string())]
     children += [pa.array(np.ascontiguousarray(box[:, place]), pa.float32()) for place in range(5)]
-    return pa.ListArray.from_arrays(pa.array(offsets), pa.StructArray.from_arrays(children, fields=list(OBJECT)))
+    flat = pa.StructArray.from_arrays(children, fields=list(OBJECT))
+    unknown = pa.array([item is None for item in objects])
+    return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), flat, mask=unknown)

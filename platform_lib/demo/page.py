@@ -118,7 +118,8 @@ def _scenes(folder: Path) -> list[dict[str, object]]:
         for name, (colour, width) in _PATH_STYLE.items():
             pixels = scene.paths_px.get(name, ())
             points = " ".join(f"{x:.1f},{y:.1f}" for x, y in pixels)
-            paths.append({"points": points, "colour": colour, "width": width})
+            end = pixels[-1] if pixels else None
+            paths.append({"points": points, "colour": colour, "width": width, "end": end})
         jpeg = base64.b64encode((folder / scene.image).read_bytes()).decode()
         shown = scene.model_dump(include={"title", "caption", "width", "height"})
         scenes.append({**shown, "jpeg": jpeg, "paths": paths})

@@ -15,6 +15,7 @@ from pydantic import JsonValue
 from platform_lib.console import ERR
 from platform_lib.demo.stages import Stage
 from platform_lib.errors import PlatformError
+from platform_lib.evidence import GateReport
 from platform_lib.manifest import read_manifest, up_to_date
 from platform_lib.processes import PARENT_VARIABLE
 
@@ -79,6 +80,8 @@ def run_stage(stage: Stage, *, number: int, total: int) -> StageOutcome:
         verb = "[bold red]rejected[/]"
     ERR.print(f"      {verb} in {seconds:.1f} s  ->  ", end="", highlight=False)
     ERR.print(str(stage.writes), markup=False, highlight=False)
+    for reason in _rejections(result):
+        ERR.print(f"      {reason}", markup=False, highlight=False)
     return StageOutcome(
         title=stage.title,
         command=command,
@@ -119,6 +122,14 @@ def _run(stage: Stage, command: str) -> dict[str, JsonValue]:
 
 def _is_rejection(result: object) -> bool:
     return isinstance(result, dict) and result.get("state") == "rejected"
+
+
+def _rejections(result: dict[str, JsonValue]) -> list[str]:
+    """Name the gates that failed, each with its reason."""
+    if not _is_rejection(result):
+        return []
+    report = GateReport.model_validate({name: value for name, value in result.items() if name != "skipped"})
+    return [f"{gate.gate}: {gate.reason}" for gate in report.gates if gate.status == "fail"]
 
 
 def _was_skipped(result: dict[str, JsonValue]) -> bool:

@@ -263,7 +263,8 @@ def _remove(
     files = logs + remove_named(home, plan["gone"]) + remove_pieces(home, needles)[0]
     going = erasures.ingests_of([*whole, *partly])
     rows = _count_rows(lake, going)
-    erasures.advance(drop_rows(lake.store, going, erasures.blurs_of(going)))
+    owners = {path: owner for path, (_, owner) in lake.catalog.lake_files().items()}
+    erasures.advance(drop_rows(lake.store, going, erasures.blurs_of(going), owners))
     forget_older(lake.store)
     if plan["items"]:
         counts: dict[str, JsonValue] = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
@@ -14,14 +14,16 @@ from platform_lib.privacy.zone import forget_history, rewrite_without_deleted
 from platform_lib.storage import fsync_path, walk_files
 
 
-def drop_rows(store: Store, ingest_ids: Sequence[int], blur_ids: Sequence[int]) -> LakeHead:
-    """Delete every row of these ingests and blurs.
+def drop_rows(
+    store: Store, ingest_ids: Sequence[int], blur_ids: Sequence[int], owners: Mapping[str, int | None]
+) -> LakeHead:
+    """Delete every row of these ingests and blurs; `owners` as in `Store.drop`.
 
     Returns:
         The versions that hold none of them, nor statistics of them; the catalogue has to name them before older ones go.
     """
     store.blurred.drop(blur_ids)
-    head = store.drop(ingest_ids)
+    head = store.drop(ingest_ids, owners)
     for item in (store.raw, store.blurred):
         if item.exists:
             rewrite_without_deleted(item.uri)

@@ -17,7 +17,7 @@ from platform_lib.erasure.windows import Window, among
 from platform_lib.lake.durable import fsync_files, make_folder
 from platform_lib.lake.lake import Lake
 from platform_lib.lake.tables import PACKED_SCHEMA, SAMPLE_SCHEMA, TIMES, VALUE_LISTS
-from platform_lib.lake.writer import WrittenFiles, write_rows
+from platform_lib.lake.writer import WrittenFiles, stored_files, write_rows
 from platform_lib.privacy.zone import BLURRED_SCHEMA, FrameStore
 
 ERASED_IN_PART = "a time window of it was erased"
@@ -55,7 +55,8 @@ def keep_rest(lake: Lake, ingest_id: int, windows: Sequence[Window]) -> int:
         write_rows(lake.store.samples_uri, _samples(lake, head, ingest_id, new_id, windows, tally), SAMPLE_SCHEMA),
         _frames(lake.store.raw, ingest_id, new_id, windows, tally),
     )
-    record = _record(erasures.record(ingest_id), lake, ingest_id, new_id, tally)
+    files = stored_files(written, lake.store.samples_uri)
+    record = replace(_record(erasures.record(ingest_id), lake, ingest_id, new_id, tally), files=files)
     appended = lake.store.append([written])
     copied = lake.blurs.copy(ingest_id, new_id)
     if copied is not None:

@@ -12,6 +12,8 @@ from platform_lib.evaluation.geometry import Doubles
 from platform_lib.evaluation.open_loop import in_slice
 
 WANTED = ("pedestrian", "cut_in", "lead", "traffic_light", "night", "rain", "curve")
+_VISIBLE_M = 10.0
+"""A path that ends nearer than this is mostly hidden under the vehicle's own front."""
 _TITLES = {
     "pedestrian": "A pedestrian crosses",
     "cut_in": "A car cuts in",
@@ -63,7 +65,8 @@ def telling_rows(frames: Frames, speed_mps: Doubles) -> dict[str, int]:
     """Choose one frame for each of `WANTED` that the split has.
 
     Within a slice it is the frame where the driven path differs most from keeping speed and heading: there something
-    had to be seen. ``curve`` is the frame with the largest sideways displacement. No planner's result has a say.
+    had to be seen. ``curve`` is the frame with the largest sideways displacement. Where there is a choice, the driven path
+    reaches far enough to be in the picture, and no two frames are of one drive. No planner's result has a say.
 
     Args:
         frames: N frames.
@@ -73,13 +76,18 @@ def telling_rows(frames: Frames, speed_mps: Doubles) -> dict[str, int]:
     kept[:, :, 0] = speed_mps[:, None] * TIMES_S
     surprise = np.linalg.norm(frames.future_m - kept, axis=2).mean(axis=1)
     sideways = np.abs(frames.future_m[:, -1, 1])
+    visible = frames.future_m[:, -1, 0] >= _VISIBLE_M
+    drives = np.array(frames.drive)
     chosen: dict[str, int] = {}
     for name in WANTED:
+        score = sideways if name == "curve" else surprise
         eligible = np.ones(len(frames), dtype=np.bool_) if name == "curve" else in_slice(frames, name)
-        score = np.where(eligible, sideways if name == "curve" else surprise, -np.inf)
-        score[list(chosen.values())] = -np.inf
-        if len(score) and np.isfinite(score.max()):
-            chosen[name] = int(score.argmax())
+        eligible[list(chosen.values())] = False
+        fresh = ~np.isin(drives, drives[list(chosen.values())])
+        for preferred in (eligible & visible & fresh, eligible & visible, eligible):
+            if preferred.any():
+                chosen[name] = int(np.where(preferred, score, -np.inf).argmax())
+                break
     return chosen
 
 

@@ -19,7 +19,7 @@ GATES: dict[str, str] = {
     "G0 contract": "the dataset meets its data contract",
     "G1 drives": "no drive is in two splits",
     "G1 near-duplicates": "no near-duplicate frames across splits",
-    "G1 places": "no place is in two splits",
+    "G1 places": "no place and no trip is in two splits",
     "G2 scorer": "known agents get their known scores",
     "G3 limits": "errors under the limits on every slice",
     "G3 camera": "seeing beats not seeing where the scene matters",

@@ -61,6 +61,22 @@ class Compression(_Strict):
     required_checks: tuple[str, ...] = Field(min_length=1)
 
 
+class Splits(_Strict):
+    """How closely splits have to have been compared before they count as independent.
+
+    Attributes:
+        near_duplicate_bits: Frames were searched for that differ in up to so many of 256 bits, at least.
+        place_reach_m: Samples nearer than this were certain to be seen as of one place, at least.
+        trip_gap_s: Recordings of one vehicle less than this apart counted as one trip, at least.
+        max_unknown_share: Share of samples that may show nothing, or have no position.
+    """
+
+    near_duplicate_bits: int = Field(ge=1, le=255)
+    place_reach_m: PositiveMetres
+    trip_gap_s: int = Field(ge=0)
+    max_unknown_share: Rate
+
+
 class RungFloor(_Strict):
     """One rung the parity ladder must hold.
 
@@ -97,6 +113,7 @@ class Thresholds(_Strict):
     """All written thresholds of one product: ``thresholds.yaml``; without `privacy` no blurred dataset passes."""
 
     schema_version: Literal[1]
+    splits: Splits = Splits(near_duplicate_bits=8, place_reach_m=50.0, trip_gap_s=600, max_unknown_share=0.01)
     float_model: FloatModel
     compression: Compression
     parity: Parity

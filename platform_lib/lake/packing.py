@@ -100,7 +100,9 @@ def _scalar(row: Piece, name: str) -> object:
     return own[name] if name in own else row.scalars.get(name)
 
 
-def _lists(kind: pa.DataType, rows: list[pa.Array | None]) -> pa.ChunkedArray:
+def _lists(kind: pa.DataType, rows: list[pa.Array | None]) -> pa.ChunkedArray | pa.Array:
+    if all(elements is None for elements in rows):
+        return pa.nulls(len(rows), kind)
     parts = [
         pa.nulls(1, kind) if elements is None else pa.ListArray.from_arrays([0, len(elements)], elements, type=kind)
         for elements in rows

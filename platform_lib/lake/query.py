@@ -43,7 +43,7 @@ class QueryResult:
 def run_query(catalog: Catalog, store: Store, sql: str, *, limit: int | None) -> QueryResult:
     """Run one SELECT over the views named in `VIEWS`; see `Lake.query`."""
     with duckdb.connect(":memory:") as connection:
-        _lock_down(connection)
+        lock_down(connection)
         statement = _single_select(connection, sql)
         wanted = _views_in(connection, sql)
         view = catalog.view()
@@ -63,7 +63,8 @@ def run_query(catalog: Catalog, store: Store, sql: str, *, limit: int | None) ->
     return QueryResult(table.slice(0, limit), truncated=table.num_rows > limit)
 
 
-def _lock_down(connection: duckdb.DuckDBPyConnection) -> None:
+def lock_down(connection: duckdb.DuckDBPyConnection) -> None:
+    """Leave a connection nothing but what is registered with it: no file, no network, no Python variable."""
     for setting in (
         f"SET memory_limit = '{_MEMORY_LIMIT}'",
         "SET python_enable_replacements = false",  # a table name never means a Python variable
@@ -164,6 +165,8 @@ def _files(catalog: Catalog, view: LakeView) -> pa.Table:
             "bytes": pa.array([file.bytes for _, file, _ in rows], pa.int64()),
             "paths": pa.array([list(file.paths) for _, file, _ in rows], pa.list_(pa.string())),
             "recovered": pa.array([file.recovered for _, file, _ in rows], pa.bool_()),
+            "start_ns": pa.array([file.start_ns for _, file, _ in rows], pa.int64()),
+            "stop_ns": pa.array([file.stop_ns for _, file, _ in rows], pa.int64()),
             "reader_version": pa.array([ingest.key.reader_version for _, _, ingest in rows], pa.string()),
         }
     )
@@ -188,14 +191,20 @@ def _streams(catalog: Catalog, view: LakeView) -> pa.Table:
 
 
 def _quarantine(catalog: Catalog) -> pa.Table:
-    rows = catalog.quarantined()
+    rows: list[tuple[str | None, list[str], str, str, str | None]] = [
+        (one.key.file_sha256, list(item.paths), one.kind, one.reason, one.remedy)
+        for item in catalog.quarantined()
+        for one in [item.refusal]
+    ]
+    rows += [(None, [item.uri], item.kind, item.reason, item.remedy) for item in catalog.unfetched()]
+    digests, paths, kinds, reasons, remedies = zip(*rows, strict=True) if rows else ((), (), (), (), ())
     return pa.table(
         {
-            "file_sha256": pa.array([item.refusal.key.file_sha256 for item in rows], pa.string()),
-            "paths": pa.array([list(item.paths) for item in rows], pa.list_(pa.string())),
-            "kind": pa.array([item.refusal.kind for item in rows], pa.string()),
-            "reason": pa.array([item.refusal.reason for item in rows], pa.string()),
-            "remedy": pa.array([item.refusal.remedy for item in rows], pa.string()),
+            "file_sha256": pa.array(digests, pa.string()),
+            "paths": pa.array(paths, pa.list_(pa.string())),
+            "kind": pa.array(kinds, pa.string()),
+            "reason": pa.array(reasons, pa.string()),
+            "remedy": pa.array(remedies, pa.string()),
         }
     )
 

@@ -7,8 +7,9 @@ versions that the catalogue names is invisible: left by a kill, or on its way.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,11 @@ from platform_lib.catalog.model import LakeHead
 from platform_lib.errors import HomeError
 from platform_lib.home import Home
 from platform_lib.lake.durable import DurableFileIO, files_below, fsync_files, make_folder
+from platform_lib.lake.inventory import Inventory, fragment_files, lance_orphans, signal_orphans, take_inventory
 from platform_lib.lake.tables import BLURRED_NAME, RAW_NAME, SAMPLE_SCHEMA, TIMES, VALUE_LISTS
 from platform_lib.lake.writer import WrittenFiles
-from platform_lib.privacy.zone import BLURRED_SCHEMA, RAW_SCHEMA, FrameStore, drop_uncommitted
+from platform_lib.lake.writers import Writers
+from platform_lib.privacy.zone import BLURRED_SCHEMA, RAW_SCHEMA, FrameStore
 from platform_lib.storage import fsync_path
 
 logger = logging.getLogger(__name__)
@@ -114,6 +117,7 @@ class Store:
         self.blurred = FrameStore(home.lake / BLURRED_NAME, BLURRED_SCHEMA, "blur_id")
         self._home = home
         self.database_uri = uri
+        self.writers = Writers(home)
         self._iceberg = SqlCatalog("drivetrain", uri=uri, warehouse=str(home.lake), **{"py-io-impl": _FILE_IO})
 
     @property
@@ -154,23 +158,30 @@ class Store:
     def create(self) -> None:
         """Make what does not exist yet."""
         make_folder(self._home.lake)
+        new = not self.exists
         self._iceberg.create_namespace_if_not_exists(_NAMESPACE)
-        self._iceberg.create_table_if_not_exists(
-            _TABLE,
-            schema=SIGNALS,
-            location=str(self.signals_folder),
-            partition_spec=SIGNAL_PARTITIONS,
-            properties={
-                "write.metadata.previous-versions-max": "20",
-                "write.metadata.delete-after-commit.enabled": "true",
-                **{f"write.metadata.metrics.column.{name}.element": "none" for name in (TIMES, *VALUE_LISTS.values())},
-            },
-        )
+        if not self._iceberg.table_exists(_TABLE):  # trying to make it again would leave a metadata file each time
+            self._iceberg.create_table(
+                _TABLE,
+                schema=SIGNALS,
+                location=str(self.signals_folder),
+                partition_spec=SIGNAL_PARTITIONS,
+                properties={
+                    "write.metadata.previous-versions-max": "20",
+                    "write.metadata.delete-after-commit.enabled": "true",
+                    **{
+                        f"write.metadata.metrics.column.{name}.element": "none"
+                        for name in (TIMES, *VALUE_LISTS.values())
+                    },
+                },
+            )
         self._table()
         self.raw.create()
         if not _is_lance(self.samples_uri):
             with self._samples_on_disk():
                 lance.write_dataset(pa.Table.from_batches([], SAMPLE_SCHEMA), str(self.samples_uri), mode="create")
+        if new:
+            self.collect_garbage()  # of a command that was killed while it made them
 
     def mend(self, head: LakeHead | None) -> None:
         """Take back versions of the sample store that a power loss left torn; `head`, the newest seen, is not among them.
@@ -210,19 +221,105 @@ class Store:
                 store = lance.LanceDataset.commit(store, operation, read_version=store.version)
         return _head(table, store)
 
-    def drop(self, ingest_ids: Sequence[int]) -> LakeHead:
-        """Delete every row of these ingests from both stores, and every file that no version names."""
+    def drop(self, ingest_ids: Sequence[int], owners: Mapping[str, int | None]) -> LakeHead:
+        """Delete every row of these ingests from both stores, and every file that no version names.
+
+        Args:
+            ingest_ids: Whose.
+            owners: Data file below the lake's folder -> whose rows it holds; None for those of several. A file of one
+                owner is kept or dropped unread, so that one that is lost or damaged does not stand in the way.
+        """
         table = self._table()
         named = _among(ingest_ids)
-        if any(True for _ in table.scan(row_filter=named).plan_files()):
+        if ingest_ids and any(True for _ in table.scan(row_filter=named).plan_files()):
             table.delete(named)
-        store = lance.dataset(str(self.samples_uri))
-        if store.count_rows(filter=named):
-            with self._samples_on_disk():
-                store.delete(named)
-        self._collect_garbage(table, store)
         self.raw.drop(ingest_ids)
-        return _head(table, store)
+        store = self._drop_samples(set(ingest_ids), {self._home.lake / path: one for path, one in owners.items()})
+        self.collect_garbage()
+        return _head(self._table(), store)
+
+    def _drop_samples(self, ingest_ids: Collection[int], owners: Mapping[Path, int | None]) -> Any:
+        store = lance.dataset(str(self.samples_uri))
+        named = _among(list(ingest_ids))
+        whole: list[int] = []
+        changed: list[lance.fragment.FragmentMetadata] = []
+        for fragment in store.get_fragments() if ingest_ids else ():
+            owned_by = {owners.get(path) for path in fragment_files(self.samples_uri, fragment.metadata)}
+            if None not in owned_by:
+                whole += [fragment.fragment_id] if owned_by <= set(ingest_ids) else []
+            elif fragment.count_rows(named):
+                with self._samples_on_disk():
+                    rest = fragment.delete(named)
+                if rest is None:
+                    whole.append(fragment.fragment_id)
+                else:
+                    changed.append(rest)
+        if whole or changed:
+            operation = lance.LanceOperation.Delete(changed, whole, named)
+            with self._samples_on_disk():
+                store = lance.LanceDataset.commit(store, operation, read_version=store.version)
+        return store
+
+    def inventory(self, head: LakeHead) -> Inventory:
+        """List the data files of a version of both stores."""
+        return take_inventory(self._table(), self.samples_uri, self.raw.uri, head)
+
+    def orphans(self) -> list[Path]:
+        """Return the files that no version names, in the folders of signals, samples and raw frames."""
+        found = signal_orphans(self._table(), self.signals_folder)
+        for uri in (self.samples_uri, self.raw.uri):
+            found |= lance_orphans(uri)
+        return sorted(found)
+
+    def expire(self, head: LakeHead, older_than: timedelta) -> tuple[int, int]:
+        """Forget versions older than that, and delete the files that only they name; `head` stays whatever its age.
+
+        Returns:
+            How many versions of the signal table and of the sample store went.
+
+        Raises:
+            HomeError: The stores are ahead of `head`.
+        """
+        table = self._table()
+        if self.newest() != head:
+            raise HomeError(
+                "the stores are ahead of what readers see",
+                where=self._home.lake,
+                remedy="`drivetrain lake check --repair` mends it; then expire again",
+            )
+        oldest_ms = (datetime.now(UTC) - older_than).timestamp() * 1000
+        gone = [
+            item.snapshot_id
+            for item in table.metadata.snapshots
+            if item.timestamp_ms < oldest_ms and item.snapshot_id != head.iceberg_snapshot_id
+        ]
+        if gone:
+            table.maintenance.expire_snapshots().by_ids(gone).commit()
+        store = lance.dataset(str(self.samples_uri))
+        with self._samples_on_disk():
+            cleaned = store.cleanup_old_versions(
+                older_than=older_than, delete_unverified=True, error_if_tagged_old_versions=False
+            )
+        self.raw.expire(older_than)
+        self.collect_garbage()
+        return len(gone), int(cleaned.old_versions)
+
+    def newest(self) -> LakeHead:
+        """Return the newest versions of both stores, which readers may not see yet."""
+        return _head(self._table(), lance.dataset(str(self.samples_uri)))
+
+    @property
+    def exists(self) -> bool:
+        """Whether anything was ever written."""
+        return _is_lance(self.samples_uri) and self._iceberg.table_exists(_TABLE)
+
+    def collect_garbage(self) -> list[Path]:
+        """Remove files that no version names; return them. Only while nothing is being written."""
+        found = self.orphans()
+        for path in found:
+            logger.info("file=%s is named by no version; removed", path)
+            path.unlink()
+        return found
 
     def signal_table(self) -> Table:
         """Open the signal table at its newest version, seen or not."""
@@ -237,15 +334,6 @@ class Store:
         after = files_below(self.samples_uri, but="data")
         fsync_files(after - before)
         fsync_path(self.samples_uri)
-
-    def _collect_garbage(self, table: Table, store: Any) -> None:
-        """Remove data files that a kill left before any commit named them."""
-        known = set(table.inspect.all_files()["file_path"].to_pylist()) if table.current_snapshot() else set()
-        for path in self.signals_data.glob("*/*.parquet"):
-            if str(path) not in known:
-                logger.info("file=%s was never committed; removed", path)
-                path.unlink()
-        drop_uncommitted(store, self.samples_uri)
 
     def _table(self) -> Table:
         try:

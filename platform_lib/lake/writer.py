@@ -7,6 +7,7 @@ its own files, and taking a log back drops files instead of rewriting them.
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from collections import deque
 from collections.abc import Iterator
@@ -23,11 +24,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from platform_lib.catalog.model import StoredFile
 from platform_lib.errors import CorruptLog
 from platform_lib.lake.durable import fsync_files, make_folder
 from platform_lib.lake.flatten import leaves
 from platform_lib.lake.packing import Piece, pack, pieces
-from platform_lib.lake.tables import PACKED_SCHEMA, SAMPLE_SCHEMA, TIMES
+from platform_lib.lake.tables import PACKED_SCHEMA, RAW_NAME, SAMPLE_SCHEMA, TIMES
+from platform_lib.storage import sha256_file
 
 _DAY_NS = 86_400_000_000_000
 _CHUNK_ROWS = 1 << 16
@@ -38,6 +41,8 @@ _ROW_GROUP_BYTES = 8 << 20
 """Values of a row group in memory: what a reader of one signal decodes at least."""
 _MOST_WAITING = 4
 """Row groups that wait for the encoder; what comes beyond is encoded by the reading thread, into a file of its own."""
+_FLUSHED_BYTES = 8 << 20
+"""Bytes of a file that are handed to the disk at once while the next are encoded, so that the last sync finds little."""
 _MOST_DAYS = 64
 """A recorder whose clock jumped gives two or three days; a log of more is noise, and would give a file for each."""
 
@@ -69,6 +74,56 @@ class WrittenFiles:
     raw_fragments: tuple[str, ...] = ()
 
 
+@dataclass(slots=True)
+class _File:
+    """A Parquet file that is being written; `flushed_bytes` of it are on their way to the disk."""
+
+    path: Path
+    parquet: pq.ParquetWriter
+    flushed_bytes: int = 0
+
+    def write(self, table: pa.Table) -> None:
+        """Write one row group."""
+        self.parquet.write_table(table, row_group_size=len(table))
+        if self.path.stat().st_size - self.flushed_bytes >= _FLUSHED_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        """Start writing to the disk what the file has, without waiting; errors stay for the fsync that follows.
+
+        Source: Linux, mm/fadvise.c: POSIX_FADV_DONTNEED starts writeback of the range, and drops only clean pages of it.
+        """
+        file = os.open(self.path, os.O_RDONLY)
+        try:
+            size = os.fstat(file).st_size
+            os.posix_fadvise(file, self.flushed_bytes, size - self.flushed_bytes, os.POSIX_FADV_DONTNEED)
+        finally:
+            os.close(file)
+        self.flushed_bytes = size
+
+
+def data_files(written: WrittenFiles, samples_uri: Path) -> list[Path]:
+    """Return every data file that was written."""
+    both = ((samples_uri, written.fragments), (samples_uri.with_name(RAW_NAME), written.raw_fragments))
+    return [
+        *map(Path, written.signals),
+        *(path for uri, texts in both for text in texts for path in _files_of(text, uri)),
+    ]
+
+
+def stored_files(written: WrittenFiles, samples_uri: Path) -> tuple[StoredFile, ...]:
+    """Describe every data file that was written, with its digest."""
+    root = samples_uri.parent
+    return tuple(
+        StoredFile(str(path.relative_to(root)), path.stat().st_size, sha256_file(path))
+        for path in data_files(written, samples_uri)
+    )
+
+
+def _files_of(fragment: str, samples_uri: Path) -> list[Path]:
+    return [samples_uri / "data" / item["path"] for item in json.loads(fragment)["files"]]
+
+
 class SignalWriter:
     """Packs signals and writes them while the next are read. A block that fails deletes what it wrote.
 
@@ -90,9 +145,9 @@ class SignalWriter:
         self._unsorted_bytes = 0
         self._ready: dict[int, list[Piece]] = {}
         self._ready_bytes = 0
-        self._writers: dict[tuple[str, int], tuple[Path, pq.ParquetWriter]] = {}
+        self._files: dict[tuple[str, int], _File] = {}
         self._encoder = ThreadPoolExecutor(1, thread_name_prefix="encode")
-        self._waiting: deque[Future[None]] = deque()
+        self._waiting: deque[tuple[Future[None], int, list[Piece]]] = deque()
 
     def __enter__(self) -> Self:
         return self
@@ -102,10 +157,10 @@ class SignalWriter:
     ) -> None:
         self._encoder.shutdown(cancel_futures=True)
         if kind is not None:
-            for path, writer in self._writers.values():
-                path.unlink(missing_ok=True)
+            for file in self._files.values():
+                file.path.unlink(missing_ok=True)
                 with suppress(OSError):  # a full disk; the file is gone already
-                    writer.close()
+                    file.parquet.close()
 
     def add(self, stream: str, batch: pa.RecordBatch, *, skip: tuple[str, ...] = ("timestamp_ns",)) -> int:
         """Take every signal of a batch, one stream after the other; return how many values that gave."""
@@ -126,11 +181,15 @@ class SignalWriter:
         self._end_stream()
         self._end_row_groups()
         while self._waiting:
-            self._waiting.popleft().result()
-        for _, writer in self._writers.values():
-            writer.close()
-        fsync_files(path for path, _ in self._writers.values())
-        return tuple(str(path) for path, _ in self._writers.values())
+            future, day, rows = self._waiting.pop()
+            if ("reader", day) in self._files and future.cancel():  # the other thread has not begun it
+                self._encode("reader", day, rows)
+            else:
+                future.result()
+        for file in self._files.values():
+            file.parquet.close()
+        fsync_files(file.path for file in self._files.values())
+        return tuple(str(file.path) for file in self._files.values())
 
     def _end_stream(self) -> None:
         self._end_chunk()
@@ -140,7 +199,8 @@ class SignalWriter:
         if not self._batches or self._stream is None:
             return
         stream, skip = self._stream
-        for day, batch in _by_day(pa.concat_batches(self._batches)):
+        whole = self._batches[0] if len(self._batches) == 1 else pa.concat_batches(self._batches)  # it copies even one
+        for day, batch in _by_day(whole):
             shared = {
                 "ingest_id": self._tag.ingest_id,
                 "drive_id": self._tag.drive_id,
@@ -172,25 +232,25 @@ class SignalWriter:
 
     def _end_row_groups(self) -> None:
         for day, rows in self._ready.items():
-            while self._waiting and self._waiting[0].done():
-                self._waiting.popleft().result()
+            while self._waiting and self._waiting[0][0].done():
+                self._waiting.popleft()[0].result()
             if len(self._waiting) < _MOST_WAITING:
-                self._waiting.append(self._encoder.submit(self._encode, "encoder", day, rows))
+                self._waiting.append((self._encoder.submit(self._encode, "encoder", day, rows), day, rows))
             else:
                 self._encode("reader", day, rows)
         self._ready = {}
         self._ready_bytes = 0
 
     def _encode(self, thread: str, day: int, rows: list[Piece]) -> None:
-        self._writer(thread, day).write_table(pack(rows), row_group_size=len(rows))
+        self._file(thread, day).write(pack(rows))
 
-    def _writer(self, thread: str, day: int) -> pq.ParquetWriter:
-        if (thread, day) not in self._writers:
+    def _file(self, thread: str, day: int) -> _File:
+        if (thread, day) not in self._files:
             name = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)).date().isoformat()
             path = self._folder / f"day={name}" / f"{self._tag.ingest_id}-{uuid.uuid4().hex[:12]}.parquet"
             make_folder(path.parent)
-            self._writers[thread, day] = (path, _open_parquet(path))
-        return self._writers[thread, day][1]
+            self._files[thread, day] = _File(path, _open_parquet(path))
+        return self._files[thread, day]
 
 
 def _by_day(batch: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:

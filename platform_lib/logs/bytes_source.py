@@ -17,6 +17,7 @@ from platform_lib.logs.faults import REMEDY
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
+BAG_METADATA = "metadata.yaml"
 _S3_FOLDED = "s3:/"
 
 
@@ -140,6 +141,25 @@ def open_source(path: str | Path) -> ByteSource:
 
         return S3Source(path)
     return LocalSource(path)
+
+
+def open_file(path: Path | str) -> ByteSource | None:
+    """Open a file or object; ``None`` for a folder, and for an address under which a bag's metadata lies.
+
+    Raises:
+        ConfigError: There is none, or it may not be read.
+    """
+    if isinstance(path, Path):
+        return None if path.is_dir() else open_source(path)
+    from platform_lib.logs.s3_source import find
+
+    found = None if path.endswith("/") else find(path)
+    if found is None and not path.endswith("/"):
+        under = find(f"{path}/{BAG_METADATA}")
+        if under is None:
+            return open_source(path)  # which says that there is none
+        under.close()
+    return found
 
 
 class SourceFile(io.RawIOBase):

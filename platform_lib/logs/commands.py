@@ -18,9 +18,10 @@ from platform_lib.logs.door import Log, open_log
 from platform_lib.logs.export.exporting import export_log
 from platform_lib.logs.export.model import Form
 from platform_lib.logs.instants import Instant, parse_instant
-from platform_lib.logs.model import Window
+from platform_lib.logs.model import Stream, Window
 from platform_lib.logs.pages import as_json as json_value
 from platform_lib.logs.pages import show_export, show_log, show_rows, show_stream
+from platform_lib.logs.stream_names import meant, quoted
 from platform_lib.options import JsonOption
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Look into one drive log: info, head, export.")
@@ -33,7 +34,7 @@ DbcOption = Annotated[
     list[str] | None,
     typer.Option(
         "--dbc",
-        help="CAN database; CAN2=file ties it to one bus, LIN1=file to a LIN bus. May be repeated.",
+        help="CAN database, or a folder of them; CAN2=file ties it to one bus, LIN1=file to a LIN bus. May be repeated.",
         show_default=False,
     ),
 ]
@@ -103,7 +104,7 @@ def info(
 ) -> None:
     """Show a log's streams (rows, rate, gaps, units), and how sound it is."""
     if stream is not None:
-        chosen = log.stream(stream)
+        chosen = _stream(log, stream)
         with _watched("reading", chosen.rows) as note:
             document = describe_stream(log, chosen, note)
         show = show_stream
@@ -115,6 +116,11 @@ def info(
         print_json(json_value(document))
     else:
         show(document)
+
+
+def _stream(log: Log, name: str) -> Stream:
+    """Return the stream of that name, or the only one that it is short for: `Engine` for `2:Engine` or `CAN1/Engine`."""
+    return log.stream(meant(name, [item.name for item in log.streams]))
 
 
 def _window(log: Log, start: str | None, stop: str | None) -> Window:
@@ -133,7 +139,9 @@ def _window(log: Log, start: str | None, stop: str | None) -> Window:
 @_reading
 def head(
     log: Log,
-    stream: Annotated[str, typer.Argument(metavar="STREAM", help="As `drivetrain log info` names it.")],
+    stream: Annotated[
+        str, typer.Argument(metavar="STREAM", help="As `drivetrain log info` names it, or its unambiguous end.")
+    ],
     *,
     rows: Annotated[int, typer.Option("--rows", "-n", min=1, help="How many rows.")] = 5,
     column: Annotated[
@@ -146,22 +154,22 @@ def head(
     as_json: bool,
 ) -> None:
     """Show the first rows of one stream."""
-    chosen = log.stream(stream)
+    chosen = _stream(log, stream)
     window = _window(log, start, stop)
     found: list[dict[str, Any]] = []
     schema: pa.Schema | None = None
-    for batch in log.read(stream, column, window.start_ns, window.stop_ns, decode=not raw):
+    for batch in log.read(chosen.name, column, window.start_ns, window.stop_ns, decode=not raw):
         schema = batch.schema
         found.extend(batch.slice(0, rows - len(found)).to_pylist())
         if len(found) >= rows:
             break
     if as_json:
-        print_json({"path": str(log.path), "stream": stream, "rows": json_value(found), "of_rows": chosen.rows})
+        print_json({"path": str(log.path), "stream": chosen.name, "rows": json_value(found), "of_rows": chosen.rows})
         return
     if schema is not None:
         nested = any(pa.types.is_nested(item.type) for item in schema)
         show_rows(found, None if nested else schema.names)
-    typer.echo(f"{len(found)} of {chosen.rows} rows")
+    typer.echo(f"{len(found)} of {chosen.rows} rows of {quoted(chosen.name)}")
 
 
 @app.command()
@@ -184,7 +192,9 @@ def export(
     as_json: bool,
 ) -> None:
     """Write streams to Parquet or CSV, or an MDF log to MCAP; whole or not at all."""
-    chosen = [log.stream(name) for name in dict.fromkeys(stream)] if stream else log.streams
+    chosen = (
+        list({item.name: item for item in (_stream(log, name) for name in stream)}.values()) if stream else log.streams
+    )
     window = _window(log, start, stop)
     with _watched("exporting", sum(item.rows for item in chosen)) as note:
         done = export_log(log, chosen, out, to, window=window, decode=not raw, force=force, note=note)

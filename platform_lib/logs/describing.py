@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from platform_lib.logs.bytes_source import open_source
+from platform_lib.logs.bytes_source import open_file
 from platform_lib.logs.column_summary import ColumnCounts, ColumnSummary
 from platform_lib.logs.door import Log
 from platform_lib.logs.instants import utc_text
@@ -22,6 +23,7 @@ _MDF_MAGICS = (b"MDF     ", b"UnFinMF ")
 _MCAP_MAGIC = b"\x89MCAP"
 _MCAP_HEADER = 0x01  # the opcode of an MCAP file's first record. Source: https://mcap.dev/spec (2026-11-20)
 _HEAD_BYTES = 4096
+_BUS_STREAM = re.compile(r"(CAN|LIN)\d+/")  # a decoded message's name
 
 Note = Callable[[str, int], None]
 """Is told a stream's name and how many rows of it were read just now."""
@@ -116,11 +118,12 @@ def _every_batch(log: Log, *, deep: bool) -> Iterator[tuple[str, pa.RecordBatch]
 
 def _head(log: Log) -> dict[str, Any]:
     first, size_bytes = b"", None
-    if isinstance(log.path, Path) and log.path.is_dir():
-        size_bytes = sum(path.stat().st_size for path in walk_files(log.path))
-    else:
-        with contextlib.closing(open_source(log.path)) as source:
+    source = open_file(log.path)
+    if source is not None:
+        with contextlib.closing(source):
             first, size_bytes = source.read_at(0, min(_HEAD_BYTES, source.size_bytes)), source.size_bytes
+    elif isinstance(log.path, Path):
+        size_bytes = sum(path.stat().st_size for path in walk_files(log.path))
     return {
         "path": str(log.path),
         "format": log.report.format,
@@ -159,7 +162,15 @@ def _about(log: Log, timings: dict[str, Timing], *, deep: bool) -> dict[str, Any
         "events": [{**asdict(item), "time_utc": _utc(item.time_ns)} for item in log.events],
         "read": "every value" if deep else "every time, every payload as stored",
         "report": _report(log),
+        "hints": _hints(log),
     }
+
+
+def _hints(log: Log) -> list[str]:
+    frames = sum(item.rows for item in log.streams if item.kind == "can")
+    if not frames or any(_BUS_STREAM.match(item.name) for item in log.streams):
+        return []
+    return [f"{frames:,} bus frames are raw; name what describes them: --dbc FILE (a folder of .dbc or .arxml will do)"]
 
 
 def _report(log: Log) -> dict[str, Any]:

@@ -8,13 +8,14 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 from platform_lib.errors import ConfigError, CorruptLog, UnsupportedLog
-from platform_lib.logs.bytes_source import located, open_source
+from platform_lib.logs.bytes_source import BAG_METADATA, located, open_file
 from platform_lib.logs.model import TIMESTAMP, Attachment, Event, OnePassSource, Report, Source, Stream, Window
+from platform_lib.logs.stream_names import hint, quoted
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-READER_VERSION = "2"
+READER_VERSION = "3"
 """Changes whenever the same bytes would give other rows; part of what the lake knows a file by."""
 
 LOG_SUFFIXES = (".mf4", ".mdf", ".dat", ".mcap", ".db3", ".bag")
@@ -24,7 +25,6 @@ _MCAP_MAGIC = b"\x89MCAP0\r\n"
 _SQLITE_MAGIC = b"SQLite format 3\x00"
 _BAG1_MAGIC = b"#ROSBAG V"
 _MDF_MAGICS = (b"MDF     ", b"UnFinMF ")
-_BAG_METADATA = "metadata.yaml"
 
 
 class Log:
@@ -61,14 +61,12 @@ class Log:
             return self._by_name[name]
         if name in self.report.unsupported:
             raise UnsupportedLog(
-                f"stream '{name}' is not readable: {self.report.unsupported[name]}",
+                f"stream {quoted(name)} is not readable: {self.report.unsupported[name]}",
                 where=self.path,
                 remedy="read the other streams; this one needs another tool",
             )
-        known = ", ".join(repr(stream.name) for stream in self.streams[:8]) or "none"
-        raise ConfigError(
-            f"no stream '{name}'", where=self.path, remedy=f"`drivetrain log info` lists them; the first are: {known}"
-        )
+        remedy = hint(name, [*self._by_name, *self.report.unsupported])
+        raise ConfigError(f"no stream {quoted(name)}", where=self.path, remedy=remedy)
 
     def read(
         self,
@@ -100,9 +98,7 @@ class Log:
         if self._closed:
             raise ConfigError("the log is closed", where=self.path, remedy="read inside `with open_log(...)`")
         stream = self.stream(name)
-        wanted = None if columns is None else list(dict.fromkeys((TIMESTAMP, *columns)))
-        if wanted is not None:
-            self._check_columns(stream, wanted, decode=decode)
+        wanted = None if columns is None else self._wanted(stream, columns, decode=decode)
         batches = self._source.read(stream, Window(start_ns, stop_ns), decode=decode, columns=wanted)
         return batches if wanted is None else (batch.select(wanted) for batch in batches)
 
@@ -110,6 +106,7 @@ class Log:
         self,
         names: Sequence[str] | None = None,
         *,
+        columns: Mapping[str, Sequence[str]] | None = None,
         start_ns: int | None = None,
         stop_ns: int | None = None,
         decode: bool = True,
@@ -120,6 +117,8 @@ class Log:
 
         Args:
             names: Which streams; all by default.
+            columns: Stream name -> which of its columns, as in `read`; the streams that it does not name give all of
+                theirs. Values that are not asked for are passed over, not copied: an image topic's headers cost little.
             start_ns: As in `read`.
             stop_ns: As in `read`.
             decode: As in `read`.
@@ -131,31 +130,48 @@ class Log:
         Raises:
             CorruptLog: As in `read`.
             UnsupportedLog: As in `read`.
-            ConfigError: As in `read`.
+            ConfigError: As in `read`; or `columns` names a stream that is not read.
         """
         if self._closed:
             raise ConfigError("the log is closed", where=self.path, remedy="read inside `with open_log(...)`")
         streams = list(self.streams) if names is None else [self.stream(name) for name in dict.fromkeys(names)]
-        return self._pass(streams, Window(start_ns, stop_ns), decode=decode)
+        wanted: dict[str, list[str]] = {}
+        for stream, chosen in [(self.stream(name), chosen) for name, chosen in (columns or {}).items()]:
+            if stream not in streams:
+                what = f"columns of stream {quoted(stream.name)} are asked for, which is not read"
+                raise ConfigError(what, where=self.path, remedy="name it among the streams, or leave its columns out")
+            wanted[stream.name] = self._wanted(stream, chosen, decode=decode)
+        return self._pass(streams, Window(start_ns, stop_ns), wanted, decode=decode)
 
-    def _pass(self, streams: list[Stream], window: Window, *, decode: bool) -> Iterator[tuple[str, pa.RecordBatch]]:
+    def _pass(
+        self, streams: list[Stream], window: Window, wanted: Mapping[str, list[str]], *, decode: bool
+    ) -> Iterator[tuple[str, pa.RecordBatch]]:
+        for stream, batch in self._batches(streams, window, wanted, decode=decode):
+            chosen = wanted.get(stream.name)
+            yield stream.name, batch if chosen is None else batch.select(chosen)
+
+    def _batches(
+        self, streams: list[Stream], window: Window, wanted: Mapping[str, list[str]], *, decode: bool
+    ) -> Iterator[tuple[Stream, pa.RecordBatch]]:
         if isinstance(self._source, OnePassSource):
-            for stream, batch in self._source.read_all(streams, window, decode=decode):
-                yield stream.name, batch
+            yield from self._source.read_all(streams, window, decode=decode, columns=wanted)
             return
         for stream in streams:
-            for batch in self._source.read(stream, window, decode=decode):
-                yield stream.name, batch
+            for batch in self._source.read(stream, window, decode=decode, columns=wanted.get(stream.name)):
+                yield stream, batch
 
-    def _check_columns(self, stream: Stream, wanted: list[str], *, decode: bool) -> None:
+    def _wanted(self, stream: Stream, columns: Sequence[str], *, decode: bool) -> list[str]:
+        """Return the columns to give, the time first; refuse those that the stream does not have."""
+        wanted = list(dict.fromkeys((TIMESTAMP, *columns)))
         known = [*stream.schema.names] if decode or stream.kind != "message" else [TIMESTAMP, "publish_ns", "data"]
         missing = [column for column in wanted if column not in known]
         if missing:
             raise ConfigError(
-                f"stream '{stream.name}' has no column {missing[0]!r}",
+                f"stream {quoted(stream.name)} has no column '{missing[0]}'",
                 where=self.path,
                 remedy=f"it has: {', '.join(known[:20])}",
             )
+        return wanted
 
     def close(self) -> None:
         """Release the file; batches already read stay valid."""
@@ -186,10 +202,11 @@ def open_log(
     An MDF 4 header that says "local time, no zone" is taken as UTC unless `timezone` is given; the report says so.
 
     Args:
-        path: A file, a ROS 2 bag folder with ``metadata.yaml``, or ``s3://bucket/key``, of which only the parts that
-            are needed are fetched (credentials and endpoint as for every AWS tool, by its environment variables).
-        dbc: CAN databases. Frames recorded by an MDF bus logger become streams ``CAN<bus>/<message>``, beside the
-            raw ones. ``"CAN2=body.dbc"`` ties a database to one bus; without it, it is used for every CAN bus.
+        path: A file, a ROS 2 bag folder with ``metadata.yaml``, or ``s3://bucket/key`` of either, of which only the parts
+            that are needed are fetched (credentials and endpoint as for every AWS tool, by its environment variables);
+            of sqlite3 files a temporary copy is made.
+        dbc: CAN databases, or folders of them. Frames recorded by an MDF bus logger become streams
+            ``CAN<bus>/<message>``, beside the raw ones. ``"CAN2=body.dbc"`` ties a database to one bus; without it, it is used for every CAN bus.
             ``"LIN1=doors.dbc"`` (``"LIN=..."`` for all) decodes LIN frames, as ``LIN1/<message>``.
         arxml: The same as AUTOSAR system descriptions; ``"CAN1=system.arxml#cluster"`` takes one cluster of several.
         recover: Return what is whole of a damaged log and say in `Log.report` what was lost. Otherwise damage raises.
@@ -209,45 +226,38 @@ def open_log(
 def _open_source(
     path: Path | str, dbc: tuple[str, ...], arxml: tuple[str, ...], *, recover: bool, timezone: str | None
 ) -> Source:
-    if isinstance(path, Path) and path.is_dir():
+    opened = open_file(path)
+    if opened is None:
         from platform_lib.logs.rosbag import open_bag_folder
 
         return open_bag_folder(path, recover=recover)
-    opened = open_source(path)
     try:
         magic = opened.read_at(0, min(16, opened.size_bytes))
-        if magic.startswith(_MCAP_MAGIC[:5]):
-            from platform_lib.logs.mcap.source import open_mcap
-
-            return open_mcap(opened, recover=recover)
+        _check_known(path, magic)
     except BaseException:
         opened.close()
         raise
-    opened.close()
-    _check_known(path, magic)
     if magic.startswith(_MDF_MAGICS):
         from platform_lib.logs.mdf import open_mdf
 
-        return open_mdf(path, dbc=dbc, arxml=arxml, recover=recover, timezone=timezone)
-    if isinstance(path, str):
-        raise UnsupportedLog(
-            "of this format, only local files are read",
-            where=path,
-            remedy="copy it first: `aws s3 cp`, then open the copy",
-        )
-    if magic.startswith(_SQLITE_MAGIC):
-        from platform_lib.logs.rosbag import open_sqlite_bag
+        return open_mdf(opened, dbc=dbc, arxml=arxml, recover=recover, timezone=timezone)
+    if magic.startswith(_MCAP_MAGIC[:5]):
+        from platform_lib.logs.mcap.source import open_mcap
 
-        return open_sqlite_bag(path, recover=recover)
+        return open_mcap(opened, recover=recover)
+    if magic.startswith(_SQLITE_MAGIC):
+        from platform_lib.logs.rosbag_sqlite import open_sqlite_bag
+
+        return open_sqlite_bag(opened, recover=recover)
     from platform_lib.logs.rosbag1 import open_bag1
 
-    return open_bag1(path, recover=recover)
+    return open_bag1(opened, recover=recover)
 
 
 def _check_known(path: Path | str, magic: bytes) -> None:
     if not magic:
         raise CorruptLog("an empty file", where=path, remedy="fetch it again from its source")
-    if not magic.startswith((*_MDF_MAGICS, _SQLITE_MAGIC, _BAG1_MAGIC)):
+    if not magic.startswith((*_MDF_MAGICS, _SQLITE_MAGIC, _BAG1_MAGIC, _MCAP_MAGIC[:5])):
         raise CorruptLog(
             f"not a drive log: it starts with {magic[:8]!r}, which no known format does",
             where=path,
@@ -287,7 +297,7 @@ def _walk(folders: list[Path]) -> Iterator[Path]:
         if (real := folder.resolve()) in seen:
             continue
         seen.add(real)
-        if (folder / _BAG_METADATA).is_file():
+        if (folder / BAG_METADATA).is_file():
             yield folder
             continue
         for item in sorted(folder.iterdir()):

@@ -62,7 +62,7 @@ def damage_types() -> tuple[type[Exception], ...]:
 
 @contextmanager
 def translated(path: Path | str, what: str) -> Iterator[None]:
-    """Turn a parser's exception inside the block into a `CorruptLog` about `path`; ours pass as they are.
+    """Turn a parser's exception inside the block into a `CorruptLog` about `path`; ours that name no place get it.
 
     Args:
         path: The log being read.
@@ -70,8 +70,10 @@ def translated(path: Path | str, what: str) -> Iterator[None]:
     """
     try:
         yield
-    except PlatformError:
-        raise
+    except PlatformError as error:
+        if error.where is not None:
+            raise
+        raise error.completed(where=str(path)) from error
     except damage_types() as error:
         raise CorruptLog(f"damaged: {what} failed ({describe(error)})", where=path, remedy=REMEDY) from error
 

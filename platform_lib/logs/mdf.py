@@ -8,19 +8,19 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
 from platform_lib.errors import CorruptLog, UnsupportedLog
 from platform_lib.logs import mdf_clock
-from platform_lib.logs.bytes_source import ByteSource, open_source
+from platform_lib.logs.bytes_source import ByteSource
 from platform_lib.logs.faults import REMEDY, translated
 from platform_lib.logs.mdf4.extras import read_attachments, read_events
 from platform_lib.logs.mdf4.file import Mdf4File, Opened, frame_kinds
 from platform_lib.logs.mdf4.frames import FrameChunk, FrameGroup, FrameKind
 from platform_lib.logs.mdf4.reader import GroupReader
+from platform_lib.logs.mdf4.unfinished import KNOWN
 from platform_lib.logs.model import Attachment, Event, Report, Source, Stream, Window
 
 if TYPE_CHECKING:
@@ -35,13 +35,16 @@ _IDENTIFICATION_BYTES = 64
 class Mdf4Source:
     """The `Source` of one MDF 4 file."""
 
-    def __init__(self, file: Mdf4File, path: str, bus: BusStreams | None, report: Report, start_ns: int) -> None:
+    def __init__(
+        self, file: Mdf4File, source: ByteSource, bus: BusStreams | None, report: Report, start_ns: int
+    ) -> None:
         self._file = file
-        self._path = path
+        self._source = source
+        self._path = path = source.name
         self._start_ns = start_ns
         self.report = report
         self.metadata = header_metadata(path, file.header.comment, report)
-        self.attachments: tuple[Attachment, ...] = read_attachments(file.blocks, file.header)
+        self.attachments: tuple[Attachment, ...] = read_attachments(file.blocks, file.header, report)
         self.events: tuple[Event, ...] = read_events(file.blocks, file.header, start_ns)
         self._readers: dict[str, GroupReader] = {}
         self._reference: MdfSource | None = None
@@ -61,12 +64,9 @@ class Mdf4Source:
         from platform_lib.logs.mdf_reference import open_reference
 
         self._file.prove(item.group)
-        if self._file.remote:
-            self.report.unsupported[item.name] = f"{item.reason}; asammdf reads local files only"
-            return None
         try:
             if self._reference is None:
-                self._reference = open_reference(Path(self._path), self.report, self._start_ns)
+                self._reference = open_reference(self._source, self.report, self._start_ns)
             stream = self._reference.add_group(item.group.index, item.name, item.rows)
         except CorruptLog as error:  # its blocks are proven, so this is something that asammdf does not read either
             reason = f"{item.reason}; asammdf does not read it either ({error.what})"
@@ -130,38 +130,40 @@ class GroupFrames:
 
 
 def open_mdf(
-    path: Path | str, *, dbc: tuple[str, ...], arxml: tuple[str, ...], recover: bool, timezone: str | None
+    source: ByteSource, *, dbc: tuple[str, ...], arxml: tuple[str, ...], recover: bool, timezone: str | None
 ) -> Source:
-    """Open an MDF file; see `platform_lib.logs.open_log`."""
-    databases = _databases(dbc, arxml)
-    source = open_source(path)
+    """Open an MDF file; see `platform_lib.logs.open_log`. It takes the source over, and closes it."""
+    path = source.name
     try:
+        databases = _databases(dbc, arxml)
         if source.size_bytes < _IDENTIFICATION_BYTES:
             raise CorruptLog("shorter than MDF's 64-byte identification", where=path, remedy=REMEDY)
         identification = source.read_at(0, _IDENTIFICATION_BYTES)
-        unfinished = None
+        unfinished, custom = None, 0
         if identification.startswith(_UNFINISHED):
             unfinished = int.from_bytes(identification[60:62], "little")
+            custom = int.from_bytes(identification[62:64], "little")
         if unfinished is not None and not recover:
             raise CorruptLog("the recorder never finished this file", where=path, remedy=REMEDY)
         version = _version(path, identification)
         report = Report(format=f"mdf{version}", recovered=unfinished is not None)
         if unfinished is not None:
             report.problems.append("the recorder never finished this file; its records are read as far as they go")
+            if custom or unfinished & ~KNOWN:
+                report.problems.append(
+                    f"what else it left undone is not known (flags 0x{unfinished:x} and its own 0x{custom:x})"
+                )
         if version >= 4:
             return _open_mdf4(source, _bus(databases, report), report, unfinished, recover=recover, timezone=timezone)
+        from platform_lib.logs.bus.database import Databases
+        from platform_lib.logs.mdf_reference import open_mdf3
+
+        databases = databases or Databases()
+        finished = unfinished is None
+        return open_mdf3(source, databases, report, finished=finished, recover=recover, timezone=timezone)
     except BaseException:
         source.close()
         raise
-    source.close()
-    if source.remote:
-        raise UnsupportedLog("MDF 3 is read from local files only", where=path, remedy="copy it here first")
-    from platform_lib.logs.bus.database import Databases
-    from platform_lib.logs.mdf_reference import open_mdf3
-
-    databases = databases or Databases()
-    finished = unfinished is None
-    return open_mdf3(Path(path), databases, report, finished=finished, recover=recover, timezone=timezone)
 
 
 def _databases(dbc: tuple[str, ...], arxml: tuple[str, ...]) -> Databases | None:
@@ -201,13 +203,13 @@ def _open_mdf4(
         file = Mdf4File(source, report, recover=recover, start_ns=start_ns, unfinished=unfinished)
     try:
         with translated(path, "opening the MDF file"):
-            return Mdf4Source(file, path, bus, report, start[0])
+            return Mdf4Source(file, source, bus, report, start[0])
     except BaseException:
         file.close()
         raise
 
 
-def _version(path: Path | str, identification: bytes) -> int:
+def _version(path: str, identification: bytes) -> int:
     number = int.from_bytes(identification[28:30], "little" if identification[24:26] == b"\0\0" else "big")
     if identification[28:30] != b"\0\0" and not 300 <= number < 500:
         raise UnsupportedLog(f"MDF version {number / 100:.2f}; 3.x and 4.x are read", where=path)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import struct
-from pathlib import Path
 
 from platform_lib.errors import CorruptLog
+from platform_lib.logs.bytes_source import ByteSource
 from platform_lib.logs.faults import REMEDY
+from platform_lib.logs.mdf4.source import FileBytes
 from platform_lib.logs.model import Report
 
 _HD_OFFSET = 64
 
 
-def check_structure(path: Path, report: Report, *, recover: bool) -> list[int | None]:
+def check_structure(source: ByteSource, report: Report, *, recover: bool) -> list[int | None]:
     """Walk data groups, channel groups and channels.
 
     Returns:
@@ -21,16 +22,15 @@ def check_structure(path: Path, report: Report, *, recover: bool) -> list[int | 
     Raises:
         CorruptLog: A block outside the file, a chain in a circle, less data than declared (unless `recover`).
     """
-    return _Checker(path, report, recover=recover).run()
+    return _Checker(source, report, recover=recover).run()
 
 
 class _Checker:
-    def __init__(self, path: Path, report: Report, *, recover: bool) -> None:
-        self._path = path
+    def __init__(self, source: ByteSource, report: Report, *, recover: bool) -> None:
+        self._file = FileBytes(source)
         self._report = report
         self._recover = recover
-        self._data = path.read_bytes()
-        self._order = "<" if self._data[24:26] == b"\0\0" else ">"
+        self._order = "<" if self._file.peek(24, 2) == b"\0\0" else ">"
 
     def run(self) -> list[int | None]:
         limits: list[int | None] = []
@@ -47,7 +47,7 @@ class _Checker:
                 needed += (record + min(id_bytes, 2)) * cycles
                 sizes.append((record + min(id_bytes, 2), cycles))
                 self._channels(first_cn, record)
-            left = max(0, len(self._data) - data)
+            left = max(0, self._file.size - data)
             if needed > left:
                 self._cut(data, needed, left)
             single = len(sizes) == 1 and sizes[0][0] > 0
@@ -62,11 +62,11 @@ class _Checker:
 
     def _channels(self, first: int, record_bytes: int) -> None:
         for channel in self._chain(first, b"CN"):
-            size = struct.unpack_from(self._order + "H", self._data, channel + 2)[0]
-            if size < 218 or channel + size > len(self._data):
+            size = struct.unpack(self._order + "H", self._file.peek(channel + 2, 2))[0]
+            if size < 218 or channel + size > self._file.size:
                 raise self._corrupt(channel, "a channel block is too short")
-            start, bits = struct.unpack_from(self._order + "HH", self._data, channel + 186)
-            extra = struct.unpack_from(self._order + "H", self._data, channel + 226)[0] if size >= 228 else 0
+            start, bits = struct.unpack(self._order + "HH", self._file.peek(channel + 186, 4))
+            extra = struct.unpack(self._order + "H", self._file.peek(channel + 226, 2))[0] if size >= 228 else 0
             if extra + (start + bits + 7) // 8 > record_bytes:
                 raise self._corrupt(channel, "a channel lies past the end of its record")
 
@@ -83,9 +83,9 @@ class _Checker:
 
     def _fields(self, offset: int, kind: bytes, layout: str) -> tuple[int, ...]:
         form = struct.Struct(self._order + layout)
-        if offset + 4 + form.size > len(self._data) or self._data[offset : offset + 2] != kind:
+        if offset + 4 + form.size > self._file.size or self._file.peek(offset, 2) != kind:
             raise self._corrupt(offset, f"a {kind.decode()} block is not there")
-        return form.unpack_from(self._data, offset + 4)
+        return form.unpack(self._file.peek(offset + 4, form.size))
 
     def _corrupt(self, offset: int, what: str) -> CorruptLog:
-        return CorruptLog(f"damaged at byte {offset}: {what}", where=self._path, remedy=REMEDY)
+        return CorruptLog(f"damaged at byte {offset}: {what}", where=self._file.path, remedy=REMEDY)

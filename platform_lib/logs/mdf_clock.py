@@ -20,6 +20,8 @@ _OFFSET = re.compile(r"^([+-])(\d{2}):?(\d{2})$")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SECOND_NS = 1_000_000_000
 _MOST_NS = 9.2e18  # int64 ends at 9.22e18
+_LOCAL = "the header's start is local time without a zone"
+_SAY_WHERE = "say where it was recorded: --timezone Europe/Berlin (timezone='Europe/Berlin')"
 _BASIC_HD3_BYTES = 164  # an MDF 3 header of this length has no time stamp of its own. Source: MDF 3.3
 
 
@@ -57,13 +59,11 @@ def start4_ns(start: int, time_flags: int, zone: str | None, report: Report) -> 
         return start
     if zone is not None:
         return _to_utc(start, parse_zone(zone))
-    report.problems.append(
-        "the header's start is local time without a zone; it is taken as UTC (give timezone= / --timezone)"
-    )
+    report.problems.append(f"{_LOCAL}; it is taken as UTC; {_SAY_WHERE}")
     return start
 
 
-def start3_ns(path: Path, header: Any, zone: str | None) -> int:
+def start3_ns(path: Path | str, header: Any, zone: str | None) -> int:
     """Return an MDF 3 header's start, nanoseconds since the epoch, UTC.
 
     Raises:
@@ -83,11 +83,7 @@ def start3_ns(path: Path, header: Any, zone: str | None) -> int:
             return stamp - offset
         if abs(stamp + offset - local_ns) <= _SECOND_NS:
             return stamp
-    raise UnsupportedLog(
-        f"its start '{text}' is local time without a zone, so it has no place on the UTC clock",
-        where=path,
-        remedy="say where it was recorded: timezone='Europe/Berlin' (--timezone Europe/Berlin)",
-    )
+    raise UnsupportedLog(f"{_LOCAL}, so it has no place on the UTC clock", where=path, remedy=_SAY_WHERE)
 
 
 def _to_utc(local_ns: int, zone: tzinfo) -> int:

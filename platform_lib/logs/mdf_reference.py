@@ -2,18 +2,20 @@
 
 The file's structure has been proven before.
 
-At open every group's time channel is read, so `Stream.rows`, `start_ns` and `stop_ns` are facts. A group is read whole
-up to 256 MiB of records, in row ranges beyond that.
+At open every group's time channel is read, so that `Stream.rows` is a fact; of an object in a store only when it is asked
+for, since that fetches the group's records. A group is read whole up to 256 MiB of records, in row ranges beyond that.
 """
 
 from __future__ import annotations
 
+import io
 import logging
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -25,11 +27,16 @@ from platform_lib.errors import CorruptLog
 from platform_lib.logs import mdf3_blocks, mdf_clock
 from platform_lib.logs.bus.database import Databases
 from platform_lib.logs.bus.streams import BusStreams
+from platform_lib.logs.bytes_source import ByteSource, SourceFile
 from platform_lib.logs.faults import REMEDY, translated
 from platform_lib.logs.mdf4.formula import is_formula
 from platform_lib.logs.mdf4.frames import FRAME_KINDS, TIME, FrameChunk, FrameKind
+from platform_lib.logs.mdf4.source import FileBytes
 from platform_lib.logs.mdf_columns import Column, arrow_type_of, gives_text, physical
-from platform_lib.logs.model import BATCH_ROWS, TIMESTAMP, Attachment, Kind, Report, Stream, Window, unique
+from platform_lib.logs.model import BATCH_ROWS, TIMESTAMP, Attachment, Kind, Report, Span, Stream, Window, unique
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 Index = npt.NDArray[np.int64]
 _READ_BYTES = 256 << 20
@@ -55,23 +62,46 @@ def _finalise(mdf: MDF4) -> None:
 MDF4.__del__ = _finalise
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Group:
     """A readable channel group.
 
     Attributes:
         index: Its index in the file.
         columns: Its channels but the time channel.
-        time_ns: (N,) int64, UTC.
         record_bytes: Bytes of one record.
-        sorted_by_time: Whether `time_ns` ascends.
+        declared: How many whole records it should have.
+        load: Reads its time channel: (N,) int64, UTC.
     """
 
     index: int
     columns: tuple[Column, ...]
-    time_ns: Index
     record_bytes: int
-    ascending: bool
+    declared: int
+    load: Callable[[], Index]
+    _time_ns: Index | None = None
+
+    @property
+    def time_ns(self) -> Index:
+        """(N,) int64, UTC; read when first asked for."""
+        if self._time_ns is None:
+            self._time_ns = self.load()
+        return self._time_ns
+
+    @property
+    def rows(self) -> int:
+        """How many records can be read."""
+        return self.declared if self._time_ns is None else int(self._time_ns.size)
+
+    @property
+    def ascending(self) -> bool:
+        """Whether its time never runs backwards."""
+        return bool(np.all(self.time_ns[1:] >= self.time_ns[:-1]))
+
+    def span(self) -> Span | None:
+        """Return the earliest time and one past the latest."""
+        times = self.time_ns
+        return (int(times.min()), int(times.max()) + 1) if times.size else None
 
 
 class MdfSource:
@@ -79,8 +109,9 @@ class MdfSource:
 
     attachments: tuple[Attachment, ...] = ()
 
-    def __init__(self, path: Path, mdf: MDF, databases: Databases, report: Report, start_ns: int) -> None:
-        self._path = path
+    def __init__(self, source: ByteSource, mdf: MDF, databases: Databases, report: Report, start_ns: int) -> None:
+        self._path = source.name
+        self._source = source
         self._mdf = mdf
         self._version = int(mdf.version[0])
         self.report = report
@@ -156,19 +187,27 @@ class MdfSource:
         declared = int(block.cycles_nr)
         record_bytes = int(block.samples_byte_nr) + int(getattr(block, "invalidation_bytes_nr", 0))
         rows = declared if limit is None else min(limit, declared)
-        master = np.asarray(self._mdf.get_master(index, record_count=rows)) if rows else np.empty(0)
         if rows < declared:
             self._cut.add(index)
+        group = Group(
+            index, self._columns(index, name), max(1, record_bytes), rows, partial(self._times, index, rows, name)
+        )
+        if not self._source.remote or limit is None or self.report.recovered:
+            _ = group.time_ns  # so that its rows are a fact; of an object, the bytes there are have proven them
+        return group
+
+    def _times(self, index: int, rows: int, name: str) -> Index:
+        with translated(self._path, f"reading the time channel of group '{name}'"):
+            master = np.asarray(self._mdf.get_master(index, record_count=rows)) if rows else np.empty(0)
         if master.size != rows:
             if not self.report.recovered:
-                what = f"group '{name}' declares {declared} records, {master.size} can be read"
+                what = f"group '{name}' declares {rows} records, {master.size} can be read"
                 raise CorruptLog(what, where=self._path, remedy=REMEDY)
-            self.report.problems.append(f"group '{name}': {master.size} of {declared} records are whole")
+            self.report.problems.append(f"group '{name}': {master.size} of {rows} records are whole")
         time_ns = mdf_clock.to_ns(self._path, name, master, self._start_ns)
-        ascending = bool(np.all(time_ns[1:] >= time_ns[:-1]))
-        if not ascending:
+        if np.any(time_ns[1:] < time_ns[:-1]):
             self.report.problems.append(f"group '{name}': its time channel runs backwards in places")
-        return Group(index, self._columns(index, name), time_ns, max(1, record_bytes), ascending)
+        return time_ns
 
     def _columns(self, index: int, stream: str) -> tuple[Column, ...]:
         group = self._mdf.groups[index]
@@ -230,15 +269,7 @@ class MdfSource:
 
     def _stream(self, name: str, kind: Kind, group: Group) -> Stream:
         schema = pa.schema([_TIME_FIELD, *(column.field() for column in group.columns)])
-        times = group.time_ns
-        return Stream(
-            name=name,
-            kind=kind,
-            schema=schema,
-            rows=int(times.size),
-            start_ns=int(times.min()) if times.size else None,
-            stop_ns=int(times.max()) + 1 if times.size else None,
-        )
+        return Stream(name=name, kind=kind, schema=schema, rows=group.rows, find_span=group.span)
 
     # -- CAN -----------------------------------------------------------------------------------------------------
 
@@ -256,7 +287,7 @@ class MdfSource:
             for kind in FRAME_KINDS:
                 fields = tuple(c.name.removeprefix(f"{kind}.") for c in group.columns if c.name.startswith(f"{kind}."))
                 if "ID" in fields:
-                    found.append(ReferenceFrames(name, kind, fields, int(group.time_ns.size), group, self))
+                    found.append(ReferenceFrames(name, kind, fields, group.rows, group, self))
         return found
 
     def raw_fields(self, group: Group, names: Sequence[str], rows: slice) -> dict[str, npt.NDArray[Any]]:
@@ -303,6 +334,7 @@ class MdfSource:
         """Release the file and asammdf's temporary files."""
         self._bus.close()
         self._mdf.close()
+        self._source.close()
 
 
 def _harmless(conversion: Any) -> bool:
@@ -361,35 +393,52 @@ def _inside(batch: pa.RecordBatch, window: Window) -> pa.RecordBatch:
 
 
 def open_mdf3(
-    path: Path, databases: Databases, report: Report, *, finished: bool, recover: bool, timezone: str | None
+    source: ByteSource, databases: Databases, report: Report, *, finished: bool, recover: bool, timezone: str | None
 ) -> MdfSource:
-    """Open an MDF 3 file; see `platform_lib.logs.open_log`."""
+    """Open an MDF 3 file; see `platform_lib.logs.open_log`. It takes the source over."""
     limits: list[int | None] = []
     if finished:
-        with translated(path, "checking the MDF structure"):
+        with translated(source.name, "checking the MDF structure"):
             report.unverified.append("MDF 3 has no checksum: flipped bits in sample data cannot be noticed")
-            limits = mdf3_blocks.check_structure(path, report, recover=recover)
-    mdf = _open(path)
+            limits = mdf3_blocks.check_structure(source, report, recover=recover)
+    mdf = _open(source)
     try:
-        with translated(path, "reading the MDF header"):
-            start_ns = mdf_clock.start3_ns(path, mdf.header, timezone)
-            source = MdfSource(path, mdf, databases, report, start_ns)
-        source.prepare(limits)
+        with translated(source.name, "reading the MDF header"):
+            start_ns = mdf_clock.start3_ns(source.name, mdf.header, timezone)
+            opened = MdfSource(source, mdf, databases, report, start_ns)
+        opened.prepare(limits)
     except BaseException:
         mdf.close()
         raise
-    return source
+    return opened
 
 
-def open_reference(path: Path, report: Report, start_ns: int) -> MdfSource:
+def open_reference(source: ByteSource, report: Report, start_ns: int) -> MdfSource:
     """Open an MDF 4 file whose structure has been proven, to read some of its groups."""
-    return MdfSource(path, _open(path), Databases(), report, start_ns)
+    return MdfSource(source, _open(source), Databases(), report, start_ns)
 
 
-def _open(path: Path) -> MDF:
-    with translated(path, "opening the MDF file"), warnings.catch_warnings():
+def _open(source: ByteSource) -> MDF:
+    with translated(source.name, "opening the MDF file"), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return MDF(path, process_bus_logging=False)
+        file = io.BufferedReader(_PagedFile(source)) if source.remote else Path(source.name)
+        return MDF(file, process_bus_logging=False)
+
+
+class _PagedFile(SourceFile):
+    """An object as a file whose small reads, of blocks that lie near each other, share requests."""
+
+    def __init__(self, source: ByteSource) -> None:
+        super().__init__(source)
+        self._pages = FileBytes(source)
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        """Read up to the buffer's length, less at the end."""
+        target = memoryview(buffer).cast("B")
+        count = max(0, min(len(target), self._pages.size - self.tell()))
+        target[:count] = self._pages.peek(self.tell(), count)
+        self.seek(count, io.SEEK_CUR)
+        return count
 
 
 def _header_fields(header: Any) -> Mapping[str, str]:

@@ -128,16 +128,16 @@ class TopicSource:
         self, stream: Stream, window: Window, *, decode: bool, columns: Sequence[str] | None = None
     ) -> Iterator[pa.RecordBatch]:
         """Yield the topic's messages in log-time order; without payloads where `columns` asks for times alone."""
-        return (batch for _, batch in self.read_all([stream], window, decode=decode, columns=columns))
+        chosen = {} if columns is None else {stream.name: columns}
+        return (batch for _, batch in self.read_all([stream], window, decode=decode, columns=chosen))
 
     def read_all(
-        self, streams: Sequence[Stream], window: Window, *, decode: bool, columns: Sequence[str] | None = None
+        self, streams: Sequence[Stream], window: Window, *, decode: bool, columns: Mapping[str, Sequence[str]]
     ) -> Iterator[tuple[Stream, pa.RecordBatch]]:
         """Yield several topics' messages in one pass over the log, each topic's in log-time order."""
         by_number = {self._numbers[stream.name]: stream for stream in streams}
         counts = dict.fromkeys(by_number, 0)
         what = f"reading topic '{streams[0].name}'" if len(streams) == 1 else "reading topics"
-        times_only = columns is not None and set(columns) <= {TIMESTAMP, PUBLISH}
         rows = self._store.rows(list(by_number), window)
         while True:
             with translated(self._path, what):
@@ -145,7 +145,7 @@ class TopicSource:
                 if found is None:
                     break
                 stream = by_number[found[0]]
-                batch = _times(found[1]) if times_only else self._batch(stream, found[1], columns, decode=decode)
+                batch = self._batch(stream, found[1], columns.get(stream.name), decode=decode)
             counts[found[0]] += batch.num_rows
             yield stream, batch
             del found, batch  # what nobody holds is used again for what comes next
@@ -155,6 +155,8 @@ class TopicSource:
                 raise CorruptLog(what, where=self._path, remedy=REMEDY)
 
     def _batch(self, stream: Stream, rows: Rows, columns: Sequence[str] | None, *, decode: bool) -> pa.RecordBatch:
+        if columns is not None and set(columns) <= {TIMESTAMP, PUBLISH}:
+            return _times(rows)
         times = _times(rows).columns
         decoder = self._decoders.get(stream.name) if decode else None
         if decoder is None:

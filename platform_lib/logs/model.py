@@ -195,9 +195,9 @@ class OnePassSource(Source, Protocol):
     """A source that can read several streams in one pass."""
 
     def read_all(
-        self, streams: Sequence[Stream], window: Window, *, decode: bool
+        self, streams: Sequence[Stream], window: Window, *, decode: bool, columns: Mapping[str, Sequence[str]]
     ) -> Iterator[tuple[Stream, pa.RecordBatch]]:
-        """Yield the rows of all `streams`, each stream's as `read` does."""
+        """Yield the rows of all `streams`, each stream's as `read` does; `columns` by the stream's name, where not all."""
 
 
 def unique(names: list[str], taken: tuple[str, ...] = ()) -> list[str]:

@@ -15,6 +15,7 @@ from platform_lib.logs.column_summary import sparkline
 from platform_lib.logs.export.model import Export
 from platform_lib.logs.instants import utc_text
 from platform_lib.logs.model import PUBLISH, TIMESTAMP
+from platform_lib.logs.stream_names import quoted
 from platform_lib.logs.summary import GAP_FACTOR
 from platform_lib.table import Column, print_table
 
@@ -27,8 +28,9 @@ _TEXT_CELLS = 200
 _STREAMS = (
     Column("stream"),
     Column("rows", right=True),
-    Column("rate Hz", right=True),
     Column("seconds", right=True),
+    Column("mean Hz", right=True),
+    Column("median Hz", right=True),
     Column("gaps", right=True),
     Column("content"),
 )
@@ -51,13 +53,15 @@ def show_log(document: dict[str, Any]) -> None:
     _show_metadata(document["metadata"])
     print_table(_STREAMS, [_stream_cells(stream) for stream in document["streams"]])
     _line(
-        f"gaps: steps over {GAP_FACTOR:g} medians (the longest); rate: 1 / median, of raw frames rows / s",
+        f"mean: steps over seconds; median: 1 / median step; gaps: steps over {GAP_FACTOR:g} medians (the longest)",
         dim=True,
     )
     for stream in document["streams"]:
         if stream["backward_steps"]:
-            _line(f"  {stream['name']}: {stream['backward_steps']} steps back in time")
+            _line(f"  {quoted(stream['name'])}: {stream['backward_steps']} steps back in time")
     show_health(document["report"], f"read: {document['read']}")
+    for text in document["hints"]:
+        _line(f"  hint: {text}")
     _show_readers(document["streams"])
     _list("attachment", [f"{item['name']} ({size(item['size_bytes'])})" for item in document["attachments"]])
     _list(
@@ -70,11 +74,12 @@ def show_stream(document: dict[str, Any]) -> None:
     _show_head(document)
     stream = document["stream"]
     kind = ", ".join(filter(None, (stream["kind"], stream["message_type"], f"{stream['reader']} reader")))
-    OUT.print(f"[bold]{escape(plain_line(stream['name']))}[/]  {escape(plain_line(kind))}", highlight=False)
+    OUT.print(f"[bold]{escape(quoted(stream['name']))}[/]  {escape(plain_line(kind))}", highlight=False)
     if stream["start_utc"] is not None:
         _line(f"  {stream['start_utc']} to {stream['last_utc']}")
     told = [f"{stream['rows']} rows", f"{number(stream['duration_s'])} s" if stream["duration_s"] is not None else ""]
-    told += [f"{number(stream['rate_hz'])} Hz" if stream["rate_hz"] is not None else ""]
+    rates = (("rate_hz", "mean"), ("median_rate_hz", "median"))
+    told += [f"{number(stream[key])} Hz ({noun})" for key, noun in rates if stream[key] is not None]
     gaps = f"{stream['gaps']} gaps, the longest {number(stream['longest_gap_s'])} s" if stream["gaps"] else "no gaps"
     told += [gaps if stream["median_step_s"] else ""]
     told += [f"{stream['backward_steps']} steps back in time" if stream["backward_steps"] else ""]
@@ -98,7 +103,8 @@ def _line(text: str, *, dim: bool = False) -> None:
 
 def _show_head(document: dict[str, Any]) -> None:
     told = [document["format"], document["version"] and f"version {document['version']}", document["profile"]]
-    told += [document["written_by"] and f"by {document['written_by']}", size(document["size_bytes"])]
+    told += [document["written_by"] and f"by {document['written_by']}"]
+    told += [None if document["size_bytes"] is None else size(document["size_bytes"])]
     text = ", ".join(plain_line(item) for item in told if item)
     OUT.print(f"[bold]{escape(plain_line(document['path']))}[/]  {escape(text)}", highlight=False)
 
@@ -112,10 +118,11 @@ def _show_metadata(metadata: dict[str, str]) -> None:
 
 def _stream_cells(stream: dict[str, Any]) -> list[str]:
     return [
-        stream["name"],
+        quoted(stream["name"]),
         str(stream["rows"]),
-        number(stream["rate_hz"]),
         number(stream["duration_s"]),
+        number(stream["rate_hz"]),
+        number(stream["median_rate_hz"]),
         f"{stream['gaps']} ({number(stream['longest_gap_s'])} s)" if stream["gaps"] else "",
         _content(stream),
     ]
@@ -163,7 +170,7 @@ def show_health(report: dict[str, Any], sound: str) -> None:
             _line(f"  {title}: {text}")
     for name, reason in report["unsupported"].items():
         if not any(name in text for text in report["problems"]):
-            _line(f"  not decoded: '{name}': {reason}")
+            _line(f"  not decoded: {quoted(name)}: {reason}")
 
 
 def _show_readers(streams: list[dict[str, Any]]) -> None:
@@ -172,7 +179,7 @@ def _show_readers(streams: list[dict[str, Any]]) -> None:
         _line("readers: " + ", ".join(f"{name} {count}" for name, count in sorted(counts.items())))
     for stream in streams:
         if stream["reader_reason"]:
-            _line(f"  {stream['name']}: {stream['reader_reason']}")
+            _line(f"  {quoted(stream['name'])}: {stream['reader_reason']}")
 
 
 def _list(noun: str, items: Sequence[str]) -> None:
@@ -209,7 +216,7 @@ def _cut(text: str, most: int) -> str:
 def show_export(done: Export, report: dict[str, Any]) -> None:
     """Print what was written, and what was lost on the way."""
     columns = (Column("stream"), Column("rows", right=True), Column("file"))
-    print_table(columns, [[item.stream, str(item.rows), str(item.path)] for item in done.written])
+    print_table(columns, [[quoted(item.stream), str(item.rows), str(item.path)] for item in done.written])
     paths = {item.path for item in done.written}
     _line(f"{len(paths)} {'files' if len(paths) > 1 else 'file'}, {size(sum(path.stat().st_size for path in paths))}")
     for name in done.left_out:

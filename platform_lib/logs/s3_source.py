@@ -17,7 +17,9 @@ from platform_lib.logs.faults import REMEDY
 
 _HEAD_BYTES = 4096
 _TRIES = 4
+_SENDS = 6
 _FIRST_WAIT_S = 0.1
+_NO_SUCH_OBJECT = "no such object"
 _CREDENTIALS = "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 
@@ -50,7 +52,7 @@ class S3Source:
         self._etag = ""
         self._head = b""
         self._lock = threading.Lock()
-        self._client = _client(uri)
+        self._client = s3_client(uri)
         self._open()
 
     def _open(self) -> None:
@@ -61,9 +63,9 @@ class S3Source:
         except botocore.exceptions.ClientError as error:
             if _code(error) in ("InvalidRange", "416"):  # an empty object has no first byte
                 return
-            raise _explained(self.name, error) from error
+            raise explained(self.name, error) from error
         except botocore.exceptions.BotoCoreError as error:
-            raise _explained(self.name, error) from error
+            raise explained(self.name, error) from error
         whole = str(answer.get("ContentRange", "")).rpartition("/")[2]
         self.size_bytes = int(whole) if whole.isdigit() else len(data)
         self._etag = str(answer.get("ETag", ""))
@@ -92,7 +94,7 @@ class S3Source:
             try:
                 data, _ = self._get(offset, length)
             except (botocore.exceptions.ClientError, botocore.exceptions.BotoCoreError) as error:
-                raise _explained(self.name, error) from error
+                raise explained(self.name, error) from error
             if not data:
                 tries += 1
                 if tries == _TRIES:
@@ -121,6 +123,20 @@ class S3Source:
         self._client.close()
 
 
+def find(uri: str) -> S3Source | None:
+    """Open an object, ``None`` if there is none.
+
+    Raises:
+        ConfigError: As `S3Source`, for any other reason.
+    """
+    try:
+        return S3Source(uri)
+    except ConfigError as error:
+        if error.what == _NO_SUCH_OBJECT:
+            return None
+        raise
+
+
 def _body(stream: Any, most: int) -> bytes:
     """Read a response's body; of a broken connection, what came before the break."""
     import botocore.exceptions
@@ -134,7 +150,13 @@ def _body(stream: Any, most: int) -> bytes:
     return bytes(received)
 
 
-def _client(uri: str) -> Any:
+def s3_client(uri: str, *, tries: int = _SENDS) -> Any:
+    """Return a client that sends a request up to `tries` times.
+
+    Raises:
+        MissingPartError: boto3 is not installed.
+        PlatformError: The settings of the environment cannot be meant, see `explained`.
+    """
     try:
         import boto3
         from botocore.config import Config
@@ -143,26 +165,25 @@ def _client(uri: str) -> Any:
         raise MissingPartError(
             "reading s3:// needs boto3", where=uri, remedy="pip install 'drivetrain[data]'"
         ) from error
-    config = Config(retries={"mode": "standard", "max_attempts": 5}, connect_timeout=10, read_timeout=60)
+    config = Config(retries={"mode": "standard", "total_max_attempts": tries}, connect_timeout=10, read_timeout=60)
     try:
-        client = boto3.session.Session().client("s3", config=config)
+        return boto3.session.Session().client("s3", config=config)
     except (BotoCoreError, ValueError) as error:  # an unknown profile, an endpoint that is no URL
-        raise _explained(uri, error) from error
-    return client
+        raise explained(uri, error) from error
 
 
 def _code(error: Exception) -> str:
-    answer = getattr(error, "response", {})
+    answer = getattr(error, "response", None) or {}
     return str(answer.get("Error", {}).get("Code", ""))
 
 
-def _explained(uri: str, error: Exception) -> PlatformError:
+def explained(uri: str, error: Exception) -> PlatformError:
     """Say what a failed request means for the person who named `uri`."""
     code, short = _code(error), " ".join(str(error).split())[:160]
     if code == "NoSuchBucket":
         return ConfigError("no such bucket", where=uri, remedy="check the bucket's name, and the account and region")
     if code in ("NoSuchKey", "404", "NotFound"):
-        return ConfigError("no such object", where=uri, remedy="list the bucket and check the key")
+        return ConfigError(_NO_SUCH_OBJECT, where=uri, remedy="list the bucket and check the key")
     if code in ("PreconditionFailed", "412"):
         what = "the object was replaced while it was read"
         return IntegrityError(what, where=uri, remedy="read it again from the start")

@@ -28,7 +28,8 @@ class Timing:
         duration_s: From the earliest to the latest row; ``None`` under two rows.
         median_step_s: Between neighbours in recorded order, steps back left out; ``None`` without a step. Exact up to
             8192 distinct steps, else to 0.1 %.
-        rate_hz: One over the median step; of several sources rows over duration. ``None`` where that has no value.
+        rate_hz: The mean: steps over duration. ``None`` where that has no value.
+        median_rate_hz: One over the median step: the rate while nothing is lost. ``None`` where that has no value.
         gaps: Steps longer than `GAP_FACTOR` median steps.
         longest_gap_s: The longest of them, 0.0 without any.
         backward_steps: Steps back in time.
@@ -40,6 +41,7 @@ class Timing:
     duration_s: float | None
     median_step_s: float | None
     rate_hz: float | None
+    median_rate_hz: float | None
     gaps: int
     longest_gap_s: float
     backward_steps: int
@@ -97,8 +99,8 @@ class TimingCount:
     """Takes a stream's times batch by batch.
 
     Args:
-        several_sources: Rows of unrelated periods share the stream (raw bus frames): the rate is then rows over
-            duration, and gaps are not looked for.
+        several_sources: Rows of unrelated periods share the stream (raw bus frames): it has no median step, and gaps
+            are not looked for.
     """
 
     def __init__(self, *, several_sources: bool = False) -> None:
@@ -127,12 +129,9 @@ class TimingCount:
     def result(self) -> Timing:
         """Return what was found so far."""
         if not self._rows:
-            return Timing(0, None, None, None, None, None, 0, 0.0, 0)
+            return Timing(0, None, None, None, None, None, None, 0, 0.0, 0)
         duration_ns = self._most - self._least if self._rows > 1 else None
         median_ns = self._steps.median_ns()
-        period_ns = median_ns
-        if self._several_sources and duration_ns is not None:
-            period_ns = duration_ns / (self._rows - 1)
         gaps = self._steps.longer_than(GAP_FACTOR * median_ns) if median_ns else 0
         return Timing(
             rows=self._rows,
@@ -140,7 +139,8 @@ class TimingCount:
             stop_ns=self._most + 1,
             duration_s=None if duration_ns is None else duration_ns / 1e9,
             median_step_s=None if median_ns is None else median_ns / 1e9,
-            rate_hz=1e9 / period_ns if period_ns else None,
+            rate_hz=1e9 * (self._rows - 1) / duration_ns if duration_ns else None,
+            median_rate_hz=1e9 / median_ns if median_ns else None,
             gaps=gaps,
             longest_gap_s=self._steps.longest / 1e9 if gaps else 0.0,
             backward_steps=self._backward,

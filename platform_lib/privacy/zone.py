@@ -8,7 +8,7 @@ ever added or dropped with their key, so a reader needs no version: the newest o
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -18,6 +18,7 @@ import lance
 import pyarrow as pa
 
 from platform_lib.lake.durable import files_below, fsync_files, make_folder
+from platform_lib.lake.inventory import lance_orphans
 from platform_lib.lake.tables import SAMPLE_SCHEMA
 from platform_lib.storage import fsync_path
 
@@ -71,9 +72,7 @@ class FrameStore:
 
     def held(self) -> set[int]:
         """Return every key that has rows, visible or not."""
-        if not self.exists:
-            return set()
-        return set(self._table().to_table(columns=[self._key])[self._key].unique().to_pylist())
+        return set(self.counts())
 
     def append(self, fragments: Sequence[str]) -> None:
         """Add written fragments (JSON of their metadata); visible once the catalogue knows their keys."""
@@ -93,7 +92,25 @@ class FrameStore:
         if keys and store.count_rows(filter=self._among(keys, None)):
             with self._on_disk():
                 store.delete(self._among(keys, None))
-        drop_uncommitted(store, self.uri)
+        drop_uncommitted(self.uri)
+
+    def expire(self, older_than: timedelta) -> None:
+        """Forget versions that are older, with the files that they alone name; only while nothing is being written."""
+        if self.exists:
+            with self._on_disk():
+                self._table().cleanup_old_versions(
+                    older_than=older_than, delete_unverified=True, error_if_tagged_old_versions=False
+                )
+
+    def fragments(self) -> list[Any]:
+        """Return its fragments (`lance.LanceFragment`)."""
+        return list(self._table().get_fragments()) if self.exists else []
+
+    def counts(self) -> Mapping[int, int]:
+        """Return how many rows each key has, visible or not."""
+        table = self._table().to_table(columns=[self._key]) if self.exists else self.schema.empty_table()
+        counted = table.group_by(self._key).aggregate([([], "count_all")])
+        return dict(zip(counted[self._key].to_pylist(), counted["count_all"].to_pylist(), strict=True))
 
     def delete(self, condition: str) -> None:
         """Delete the rows that a condition names, whatever their keys."""
@@ -117,16 +134,11 @@ class FrameStore:
         fsync_path(self.uri)
 
 
-def drop_uncommitted(store: Any, uri: Path) -> None:
-    """Remove data files that a kill left before any version named them."""
-    kept: set[str] = set()
-    for version in store.versions():
-        for fragment in store.checkout_version(version["version"]).get_fragments():
-            kept.update(file.path for file in fragment.metadata.files)
-    for path in (uri / "data").glob("*.lance"):
-        if path.name not in kept:
-            logger.info("file=%s was never committed; removed", path)
-            path.unlink()
+def drop_uncommitted(uri: Path) -> None:
+    """Remove files that a kill left before any version named them."""
+    for path in lance_orphans(uri):
+        logger.info("file=%s was never committed; removed", path)
+        path.unlink()
 
 
 def rewrite_without_deleted(uri: Path) -> int:
@@ -143,4 +155,4 @@ def forget_history(uri: Path) -> None:
     for tag in list(store.tags.list()):
         store.tags.delete(tag)
     store.cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)
-    drop_uncommitted(lance.dataset(str(uri)), uri)
+    drop_uncommitted(uri)

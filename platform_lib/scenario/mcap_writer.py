@@ -22,8 +22,9 @@ _CHUNK_BYTES = 1 << 20
 _LIBRARY = "drivetrain simulate"
 _BASE, _ODOM, _IMU = "base_link", "odom", "imu_link"
 _GRAVITY_MPS2 = 9.80665
-_ORIGIN_DEG = (48.0, 11.0)
-"""Where the flat world is pinned to the globe; the roads are invented, the place means nothing."""
+_FLEET_AREA_DEG = ((46.0, 50.0), (7.0, 14.0))
+"""South and north, west and east end of where the flat worlds are pinned to the globe. Each seed is a road of its own,
+so each has a place of its own; the roads are invented, and their places with them."""
 _METRES_PER_DEGREE = 111_320.0
 
 _TOPICS: dict[str, str] = {
@@ -194,13 +195,21 @@ def _gnss(spec: DriveSpec, recording: Recording, rng: np.random.Generator) -> It
     noise = rng.normal(0.0, 0.25, size=(len(recording.time_s[window]), 3))
     north = recording.y_m[window] + noise[:, 0]
     east = recording.x_m[window] + noise[:, 1]
-    latitude = _ORIGIN_DEG[0] + north / _METRES_PER_DEGREE
-    longitude = _ORIGIN_DEG[1] + east / (_METRES_PER_DEGREE * math.cos(math.radians(_ORIGIN_DEG[0])))
+    south_deg, west_deg = origin_deg(spec)
+    latitude = south_deg + north / _METRES_PER_DEGREE
+    longitude = west_deg + east / (_METRES_PER_DEGREE * math.cos(math.radians(south_deg)))
     covariance = np.diag([0.0625] * 3).ravel().tolist()
     for i, stamp_ns in enumerate(_stamps(spec, recording.time_s[window])):
         message = CdrWriter().header(stamp_ns, _BASE).put("b", 0).put("H", 1)
         message.put("d", float(latitude[i]), float(longitude[i]), 500.0 + float(noise[i, 2]), *covariance).put("B", 2)
         yield stamp_ns, "/gnss", message.done()
+
+
+def origin_deg(spec: DriveSpec) -> tuple[float, float]:
+    """Return latitude and longitude of the world's origin; the same road, which the seed decides, the same place."""
+    rng = np.random.default_rng(np.random.SeedSequence([spec.seed, 6]))
+    latitude, longitude = (float(rng.uniform(low, high)) for low, high in _FLEET_AREA_DEG)
+    return latitude, longitude
 
 
 def _odometry(spec: DriveSpec, recording: Recording) -> Iterator[Message]:

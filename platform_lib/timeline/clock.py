@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from platform_lib.timeline.resampling import FloatArray, Int64Array
+from platform_lib.timeline.coverage import FloatArray, Int64Array
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,26 @@ from typing import Self
 
 import numpy as np
 
-from platform_lib.timeline.resampling import BoolArray, FloatArray, Series, interpolate
+from platform_lib.timeline.coverage import BoolArray, FloatArray
+from platform_lib.timeline.resampling import Series, interpolate
 
 _SPIKE_WINDOW = 7
 _SPIKE_SIGMAS = 6.0
 _KERNEL_SIGMAS = 3.0
 _MOST_POINTS = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class GridRules:
+    """How a recording is put on a grid: its step, the Gaussian it is smoothed with, and what is joined (seconds)."""
+
+    step_s: float
+    smooth_s: float
+    max_gap_s: float
+
+    def bridging(self, factor: float) -> Self:
+        """Return the rules for samples that are `factor` times as far apart."""
+        return replace(self, max_gap_s=self.max_gap_s * factor)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +63,12 @@ class GridSignal:
         """Return times in seconds since the origin and values of the valid grid points."""
         times_s = np.arange(self.first, self.first + len(self.values), dtype=np.float64) * self.step_s
         return times_s[self.valid], self.values[self.valid]
+
+    def meeting(self, other: GridSignal) -> tuple[slice, slice]:
+        """Return where the two lie on the same grid points: of this one, of the other."""
+        start = max(self.first, other.first)
+        stop = max(start, min(self.first + len(self.values), other.first + len(other.values)))
+        return slice(start - self.first, stop - self.first), slice(start - other.first, stop - other.first)
 
     def at(self, times_s: FloatArray) -> tuple[FloatArray, BoolArray]:
         """Interpolate value, slope (per second) and curvature (per second squared) into (N, 3), and say where known."""
@@ -137,9 +157,7 @@ def effective_count(residual: FloatArray) -> float:
     return max(2.0, count / total)
 
 
-def common_grid(
-    signals: Sequence[tuple[str, Series, Series]], *, step_s: float, smooth_s: float, max_gap_s: float, reach_s: float
-) -> list[GridPair]:
+def common_grid(signals: Sequence[tuple[str, Series, Series]], rules: GridRules, *, reach_s: float) -> list[GridPair]:
     """Put every pair (name, source, reference) on one grid.
 
     Each recording is cut to what the other can meet within `reach_s`; one stray timestamp far away costs nothing.
@@ -150,7 +168,7 @@ def common_grid(
     for name, source, reference in signals:
         cut = _meeting(source, reference, reach_ns), _meeting(reference, source, reach_ns)
         spans_ns = [int(item.timestamp_ns[-1] - item.timestamp_ns[0]) for item in cut if len(item) >= _SPIKE_WINDOW]
-        if len(spans_ns) == 2 and max(spans_ns) <= _MOST_POINTS * step_s * 1e9:
+        if len(spans_ns) == 2 and max(spans_ns) <= _MOST_POINTS * rules.step_s * 1e9:
             usable.append((name, *cut))
     if not usable:
         return []
@@ -159,8 +177,8 @@ def common_grid(
         GridPair(
             name,
             origin_ns,
-            _on_grid(source, origin_ns, step_s=step_s, smooth_s=smooth_s, max_gap_s=max_gap_s),
-            _on_grid(reference, origin_ns, step_s=step_s, smooth_s=smooth_s, max_gap_s=max_gap_s),
+            on_grid(despiked(source), origin_ns, rules),
+            on_grid(despiked(reference), origin_ns, rules),
         )
         for name, source, reference in usable
     ]
@@ -176,14 +194,20 @@ def _meeting(series: Series, other: Series, reach_ns: int) -> Series:
     return Series(series.timestamp_ns[start:stop], series.values[start:stop])
 
 
-def _on_grid(series: Series, origin_ns: int, *, step_s: float, smooth_s: float, max_gap_s: float) -> GridSignal:
-    step_ns = round(step_s * 1e9)
+def on_grid(series: Series, origin_ns: int, rules: GridRules) -> GridSignal:
+    """Interpolate a series (not empty) at the grid points, which count from `origin_ns`, and smooth it."""
+    step_ns = round(rules.step_s * 1e9)
     first = -((origin_ns - int(series.timestamp_ns[0])) // step_ns)
     count = (int(series.timestamp_ns[-1]) - origin_ns) // step_ns - first + 1
     at_ns = origin_ns + (first + np.arange(max(count, 0), dtype=np.int64)) * step_ns
-    clean = Series(series.timestamp_ns, without_spikes(series.values))
-    values, valid = interpolate(clean, at_ns, max_gap_ns=round(max_gap_s * 1e9))
-    return _smooth(GridSignal(first, step_s, np.where(valid, values, 0.0), valid), smooth_s)
+    at = interpolate(series, at_ns, max_gap_ns=round(rules.max_gap_s * 1e9))
+    valid = at.valid
+    return _smooth(GridSignal(first, rules.step_s, np.where(valid, at.values, 0.0), valid), rules.smooth_s)
+
+
+def despiked(series: Series) -> Series:
+    """Return a scalar series without its lone outliers."""
+    return Series(series.timestamp_ns, without_spikes(series.values)) if len(series) else series
 
 
 def without_spikes(values: FloatArray) -> FloatArray:

@@ -1,4 +1,4 @@
-"""Values at other times than they were sampled: interpolated, as-of or nearest, never across a gap."""
+"""Values at other times than they were sampled: interpolated or nearest, never across a gap (as-of: `as_of_join`)."""
 
 from __future__ import annotations
 
@@ -9,10 +9,15 @@ import numpy as np
 import numpy.typing as npt
 
 from platform_lib.errors import ContractError
-
-Int64Array = npt.NDArray[np.int64]
-FloatArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
+from platform_lib.timeline.coverage import (
+    BoolArray,
+    Coverage,
+    CoverageArray,
+    FloatArray,
+    Int64Array,
+    Interpolated,
+    Selection,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +67,14 @@ class Series:
     def __len__(self) -> int:
         return len(self.timestamp_ns)
 
-
-@dataclass(frozen=True, slots=True)
-class Selection:
-    """Which sample answers each question; `index` is 0 where `valid` is False.
-
-    Attributes:
-        index: intp (M,), position in the sampled times.
-        valid: bool (M,), False where no sample is near enough.
-    """
-
-    index: npt.NDArray[np.intp]
-    valid: BoolArray
+    def between(self, start_ns: int, stop_ns: int) -> Self:
+        """Take the samples in ``[start_ns, stop_ns)``."""
+        start, stop = np.searchsorted(self.timestamp_ns, [start_ns, stop_ns])
+        return type(self)(self.timestamp_ns[start:stop], self.values[start:stop])
 
 
-def interpolate(series: Series, at_ns: Int64Array, *, max_gap_ns: int) -> tuple[FloatArray, BoolArray]:
-    """Interpolate linearly, and refuse to bridge a gap.
+def interpolate(series: Series, at_ns: Int64Array, *, max_gap_ns: int) -> Interpolated:
+    """Interpolate linearly, and refuse to bridge a gap: for continuous quantities.
 
     Args:
         series: The samples.
@@ -85,45 +82,25 @@ def interpolate(series: Series, at_ns: Int64Array, *, max_gap_ns: int) -> tuple[
         max_gap_ns: The longest distance between two neighbours that may be bridged.
 
     Returns:
-        Values of shape S (or S + (D,)), NaN where not known, and whether each is known: between two samples at most
-        `max_gap_ns` apart, or exactly on one.
+        Values, known between two samples at most `max_gap_ns` apart, or exactly on one; and why the others are not.
     """
     at = np.asarray(at_ns, dtype=np.int64)
     flat = at.reshape(-1)
     shape = (*at.shape, *series.values.shape[1:])
     if len(series) == 0:
-        return np.full(shape, np.nan), np.zeros(at.shape, dtype=np.bool_)
+        return Interpolated(np.full(shape, np.nan), np.full(at.shape, Coverage.NO_SAMPLES, dtype=np.int8))
     times = series.timestamp_ns
-    right = np.searchsorted(times, flat, side="left")
-    inside = (right < len(times)) & ((right > 0) | (times[0] == flat))
-    right = np.clip(right, 0, len(times) - 1)
+    right = np.clip(np.searchsorted(times, flat, side="left"), 0, len(times) - 1)
     left = np.maximum(right - 1, 0)
     exact = times[right] == flat
     gap_ns = times[right] - times[left]
-    valid = inside & (exact | (gap_ns <= max_gap_ns))
     weight = np.where(exact | (gap_ns == 0), 1.0, (flat - times[left]) / np.maximum(gap_ns, 1))
     if series.values.ndim == 2:
         weight = weight[:, None]
     values = series.values[left] * (1.0 - weight) + series.values[right] * weight
-    values[~valid] = np.nan
-    return values.reshape(shape), valid.reshape(at.shape)
-
-
-def as_of(timestamp_ns: Int64Array, at_ns: Int64Array, *, max_age_ns: int) -> Selection:
-    """Select the last sample at or before each time: for states, which hold until they change.
-
-    Args:
-        timestamp_ns: int64 (N,), not decreasing.
-        at_ns: int64 (M,).
-        max_age_ns: A state older than this is not known any more.
-    """
-    if len(timestamp_ns) == 0:
-        return _nothing(len(at_ns))
-    index = np.searchsorted(timestamp_ns, at_ns, side="right") - 1
-    valid = index >= 0
-    index = np.maximum(index, 0)
-    valid &= at_ns - timestamp_ns[index] <= max_age_ns
-    return Selection(np.where(valid, index, 0), valid)
+    coverage = _where(times, flat, known=exact | (gap_ns <= max_gap_ns), edges_hold=False)
+    values[coverage != Coverage.KNOWN] = np.nan
+    return Interpolated(values.reshape(shape), coverage.reshape(at.shape))
 
 
 def nearest(timestamp_ns: Int64Array, at_ns: Int64Array, *, tolerance_ns: int) -> Selection:
@@ -135,14 +112,30 @@ def nearest(timestamp_ns: Int64Array, at_ns: Int64Array, *, tolerance_ns: int) -
         tolerance_ns: Farther than this there is none.
     """
     if len(timestamp_ns) == 0:
-        return _nothing(len(at_ns))
+        return Selection(np.zeros(len(at_ns), dtype=np.intp), np.full(len(at_ns), Coverage.NO_SAMPLES, dtype=np.int8))
     right = np.clip(np.searchsorted(timestamp_ns, at_ns, side="left"), 0, len(timestamp_ns) - 1)
     left = np.maximum(right - 1, 0)
     nearer_left = np.abs(at_ns - timestamp_ns[left]) <= np.abs(timestamp_ns[right] - at_ns)
     index = np.where(nearer_left, left, right)
-    valid = np.abs(timestamp_ns[index] - at_ns) <= tolerance_ns
-    return Selection(np.where(valid, index, 0), valid)
+    near = np.abs(timestamp_ns[index] - at_ns) <= tolerance_ns
+    return Selection(np.where(near, index, 0), _where(timestamp_ns, at_ns, known=near, edges_hold=True))
 
 
-def _nothing(count: int) -> Selection:
-    return Selection(np.zeros(count, dtype=np.intp), np.zeros(count, dtype=np.bool_))
+def mean_rate(series: Series, *, max_gap_ns: int) -> Series:
+    """Return the mean rate of change per second between neighbours, stamped in the middle between them.
+
+    Unlike a rate that was sampled it misses nothing that happened in between. Neighbours farther apart than
+    `max_gap_ns` give none.
+    """
+    apart_ns = np.diff(series.timestamp_ns)
+    rate = np.diff(series.values, axis=0) / ((apart_ns * 1e-9) if series.values.ndim == 1 else apart_ns[:, None] * 1e-9)
+    near = apart_ns <= max_gap_ns
+    return Series((series.timestamp_ns[:-1] + apart_ns // 2)[near], rate[near])
+
+
+def _where(times: Int64Array, at: Int64Array, *, known: BoolArray, edges_hold: bool) -> CoverageArray:
+    """Say of each asked time where it lies; with `edges_hold` what is known may lie outside the recording."""
+    outside = np.where(at < times[0], Coverage.BEFORE_FIRST, Coverage.AFTER_LAST).astype(np.int8)
+    inside = (at >= times[0]) & (at <= times[-1])
+    unknown = np.where(inside, np.int8(Coverage.IN_GAP), outside)
+    return np.where(known & (inside | edges_hold), np.int8(Coverage.KNOWN), unknown)

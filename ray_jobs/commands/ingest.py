@@ -2,39 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from time import monotonic
 from typing import Annotated
 
 import typer
 from rich.table import Table
 
-from platform_lib.console import OUT, plain_line, print_error, print_json, progress
-from platform_lib.errors import StoppedError
-from platform_lib.home import open_home
+from platform_lib.console import ERR, OUT, plain_line, print_error, print_json, progress
+from platform_lib.errors import StoppedError, UsageError
+from platform_lib.home import Home, open_home
 from platform_lib.options import HomeOption, JsonOption
-from ray_jobs.ingest import IngestReport, Progress
 from ray_jobs.ingest import ingest as run_ingest
+from ray_jobs.ingest import reprocess as run_reprocess
+from ray_jobs.ingest_report import IngestReport, Progress
+from ray_jobs.read_options import Chosen, choose
+from ray_jobs.watch import Rhythm
+from ray_jobs.watch import watch as run_watch
 
 _SHOWN = 20
+_TOLD = 3
 
 
 def ingest(
-    sources: Annotated[list[Path], typer.Argument(help="Drive logs, or folders that hold them.", show_default=False)],
+    sources: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            help="Drive logs, folders that hold them, or s3://bucket/prefix; with --reprocess none are needed."
+        ),
+    ] = None,
     home: HomeOption = None,
     dbc: Annotated[
         list[str] | None,
-        typer.Option("--dbc", help="CAN database; CAN2=body.dbc ties it to one bus. May be given more than once."),
+        typer.Option(
+            "--dbc", help="CAN database, or a folder of them; CAN2=body.dbc ties it to one bus. May be repeated."
+        ),
     ] = None,
     timezone: Annotated[
         str | None, typer.Option(help="Zone of headers that carry local time only: a name, or +HH:MM.")
     ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Reading processes. Default: one a CPU.")] = None,
+    drive: Annotated[
+        list[str] | None,
+        typer.Option("--drive", help="With --reprocess: only this drive. May be given more than once."),
+    ] = None,
+    poll: Annotated[float, typer.Option(min=0.1, help="With --watch: seconds between two looks.")] = 5.0,
+    settle: Annotated[
+        float, typer.Option(min=0.0, help="With --watch: seconds a log has to stay unchanged before it is read.")
+    ] = 10.0,
+    until_idle: Annotated[
+        float | None, typer.Option(min=0.0, help="With --watch: end when nothing arrived for so many seconds.")
+    ] = None,
     *,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Go on: take in what arrives, when its copy is complete, until Ctrl-C.")
+    ] = False,
+    reprocess: Annotated[
+        bool,
+        typer.Option("--reprocess", help="Read drives again that an older reader gave; each is replaced in one step."),
+    ] = False,
     recover: Annotated[
         bool, typer.Option("--recover", help="Take what is whole of damaged logs; they are flagged.")
     ] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 if a log was quarantined.")] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="Exit with 1 if a log was quarantined or breaks its contract.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Read drive logs (MDF, MCAP, ROS bags) into the lake, each content once.
@@ -42,36 +78,104 @@ def ingest(
     What cannot be read is quarantined with a reason and the rest goes on. A file that is in the lake already is
     skipped, under whatever name it comes. Killed at any moment, run it again: every row is there once.
     """
-    now = Progress(0, 0, 0, 0)
+    _refuse_contradiction(sources, drive, watch=watch, reprocess=reprocess, recover=recover)
+    at = open_home(home, make=not reprocess)
+    if watch:
+        chosen = choose(dbc or (), recover=recover, timezone=timezone)
+        _watch(at, sources or [], chosen, Rhythm(poll, settle, until_idle), cpus=jobs, as_json=as_json)
+        return
+    with shown(as_json=as_json) as advance:
+        if reprocess:
+            report = run_reprocess(
+                at,
+                sources or (),
+                drives=drive or (),
+                dbc=dbc or (),
+                timezone=timezone,
+                cpus=jobs,
+                on_progress=advance,
+            )
+        else:
+            report = run_ingest(
+                at, sources or (), dbc=dbc or (), recover=recover, timezone=timezone, cpus=jobs, on_progress=advance
+            )
+    if as_json:
+        print_json(asdict(report))
+    else:
+        print_report(report)
+    if (strict and (report.quarantined or report.contract_errors)) or report.left:
+        raise typer.Exit(1)
+
+
+def _refuse_contradiction(
+    sources: list[Path] | None, drive: list[str] | None, *, watch: bool, reprocess: bool, recover: bool
+) -> None:
+    wrong = None
+    if reprocess and (recover or watch):
+        wrong = "--reprocess reads what is there as it was read before: it goes with neither --recover nor --watch"
+    elif not reprocess and drive:
+        wrong = "--drive needs --reprocess"
+    elif not reprocess and not sources:
+        wrong = "no drive log or folder is named"
+    if wrong is not None:
+        raise UsageError(wrong, where="drivetrain ingest", remedy="see `drivetrain ingest --help`")
+
+
+def _watch(home: Home, sources: list[Path], chosen: Chosen, rhythm: Rhythm, *, cpus: int | None, as_json: bool) -> None:
+    def tell(report: IngestReport) -> None:
+        rows = report.signal_rows + report.sample_rows
+        ERR.print(
+            f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC: {report.ingested} taken in, {rows:,} rows, "
+            f"{report.skipped} known, {len(report.quarantined)} quarantined",
+            highlight=False,
+        )
+        for item in report.quarantined:
+            ERR.print(plain_line(f"quarantined {item.path}: {item.reason}"), markup=False, highlight=False)
+
+    ERR.print(f"watching {', '.join(map(str, sources))}; Ctrl-C ends it", markup=False, highlight=False)
+    report = run_watch(home, sources, chosen, rhythm, cpus=cpus, on_round=tell)
+    if as_json:
+        print_json(asdict(report))
+        return
+    rows = report.signal_rows + report.sample_rows
+    cut = "; Ctrl-C cut the last round, whose committed part stays" if report.interrupted else ""
+    _say(
+        f"{report.rounds} rounds in {report.seconds:.0f} s: {report.ingested} taken in, {rows:,} rows, "
+        f"{report.quarantined} quarantined{cut}"
+    )
+
+
+@contextmanager
+def shown(*, as_json: bool) -> Iterator[Callable[[Progress], None]]:
+    """Show an ingest's progress for the block; Ctrl-C in it says what was done."""
+    now = Progress(0, 0, 0, 0, 0, 0)
+    started_s = monotonic()
     with progress("ingest", None) as line:
 
         def advance(then: Progress) -> None:
             nonlocal now
             line.expect(then.total)
-            line.advance(then.done - now.done, note=f"files, {then.rows:,} rows, {then.quarantined} quarantined")
+            line.advance(then.done - now.done, note=note(then, monotonic() - started_s))
             now = then
 
         try:
-            report = run_ingest(
-                open_home(home),
-                sources,
-                dbc=dbc or (),
-                recover=recover,
-                timezone=timezone,
-                cpus=jobs,
-                on_progress=advance,
-            )
+            yield advance
         except KeyboardInterrupt as error:
             raise _interrupted(now) from error
         except SystemExit:  # SIGTERM and SIGHUP, which have a status of their own
             print_error(_interrupted(now), as_json=as_json)
             raise
-    if as_json:
-        print_json(asdict(report))
-    else:
-        _print(report)
-    if strict and report.quarantined:
-        raise typer.Exit(1)
+
+
+def note(now: Progress, seconds: float) -> str:
+    """Say where an ingest is: bytes, rows a second, what is left of the time at the speed so far, quarantined."""
+    parts = [f"files, {now.done_bytes / 1e6:,.1f} of {now.total_bytes / 1e6:,.1f} MB", f"{now.rows:,} rows"]
+    if now.rows and seconds > 0:
+        parts.append(f"{now.rows / seconds:,.0f} rows/s")
+    if now.done_bytes and now.done_bytes < now.total_bytes:
+        left_s = seconds * (now.total_bytes - now.done_bytes) / now.done_bytes
+        parts.append(f"{timedelta(seconds=round(left_s))} left")
+    return ", ".join([*parts, f"{now.quarantined} quarantined"])
 
 
 def _interrupted(now: Progress) -> StoppedError:
@@ -82,7 +186,8 @@ def _interrupted(now: Progress) -> StoppedError:
     )
 
 
-def _print(report: IngestReport) -> None:
+def print_report(report: IngestReport) -> None:
+    """Print for people what an ingest did."""
     table = Table(title="Ingest", title_justify="left", show_header=False)
     table.add_column(style="bold")
     table.add_column(justify="right")
@@ -98,13 +203,24 @@ def _print(report: IngestReport) -> None:
         ("signal rows", report.signal_rows),
         ("samples", report.sample_rows),
         ("CAN frames no database explains", report.raw_can_frames),
+        ("break a data contract", len(report.contract_errors)),
     ):
         table.add_row(name, f"{value:,}")
     table.add_row("lake version", report.lake.sha256[:12])
     table.add_row("seconds", f"{report.seconds:.1f}")
     OUT.print(table)
     for item in report.quarantined:
-        _say(f"quarantined {item.path}: {item.reason}")
+        _say(f"quarantined {item.path}: {item.reason}" + (f". Remedy: {item.remedy}" if item.remedy else ""))
+    for drive_id, why in report.left.items():
+        _say(f"left as it was, drive {drive_id}: {why}")
+    if report.outdated:
+        _say(
+            f"note {report.outdated} logs were read by an older reader: `drivetrain ingest --reprocess` reads them anew"
+        )
+    for path, told in report.contract_errors.items():
+        _say(f"contract broken {path}: {'; '.join(told[:_TOLD])}{_more(told)}; its drive stays out of datasets")
+    if report.contract_warnings:
+        _say(f"note {len(report.contract_warnings)} logs with warnings of their contracts: `drivetrain contract check`")
     for drive_id, why in report.drive_problems.items():
         _say(f"note drive {drive_id}: {why}")
     notes = _notes(report)
@@ -112,6 +228,10 @@ def _print(report: IngestReport) -> None:
         _say(f"note {note}")
     if len(notes) > _SHOWN:
         OUT.print(f"{len(notes) - _SHOWN} more notes: --json lists them")
+
+
+def _more(told: tuple[str, ...]) -> str:
+    return f" (and {len(told) - _TOLD} more)" if len(told) > _TOLD else ""
 
 
 def _say(line: str) -> None:

@@ -51,7 +51,7 @@ class Cache:
 
 
 def _maker(name: str) -> Callable[[Path, float], None]:
-    from tests.bench import mcap_files, mdf_files
+    from tests.bench import as_of_sides, mcap_files, mdf_files, sample_sides
 
     makers: dict[str, Callable[[Path, float], None]] = {
         "plain.mf4": mdf_files.write_plain,
@@ -61,5 +61,7 @@ def _maker(name: str) -> Callable[[Path, float], None]:
         "zstd.mcap": mcap_files.write_zstd,
         "lz4.mcap": mcap_files.write_lz4,
         "twenty.mcap": mcap_files.write_twenty_topics,
+        "states.arrow": as_of_sides.write_states,
+        "samples": sample_sides.write_samples,
     }
     return makers[name]

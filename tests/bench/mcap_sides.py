@@ -113,14 +113,18 @@ class _Floor:
 
 
 class _OursColumns:
-    """The decoded columns of some topics, in one pass."""
+    """The decoded columns of some topics, in one pass; all but the bytes of images and clouds."""
 
     def __init__(self, task: Task) -> None:
         self._task = task
 
     def _batches(self) -> Iterator[tuple[str, pa.RecordBatch]]:
         with open_log(self._task.log) as log:
-            yield from log.read_all(self._task.topics)
+            names = {
+                topic: [name for name in log.stream(topic).schema.names if name != "data"]
+                for topic in self._task.topics
+            }
+            yield from log.read_all(self._task.topics, columns=names)
 
     def run(self) -> None:
         for _ in self._batches():
@@ -131,8 +135,6 @@ class _OursColumns:
         for topic, batch in self._batches():
             found[f"{topic} time"].times(batch.column("timestamp_ns").to_numpy())
             for name, column in zip(batch.schema.names[2:], batch.columns[2:], strict=True):
-                if name == "data":
-                    continue
                 for leaf, values in _leaves(name, column):
                     found[f"{topic} {leaf}"].arrow(values)
         return found.texts()
@@ -151,7 +153,7 @@ def _leaves(name: str, column: pa.Array) -> Iterator[tuple[str, pa.Array]]:
 class _Ros2Support:
     """Messages decoded one by one, their fields collected in lists, and each list made an Arrow column.
 
-    The bytes of images and clouds are decoded and dropped, though we give them as a column too.
+    The bytes of images and clouds are decoded, which it cannot be kept from, and dropped.
     """
 
     def __init__(self, task: Task) -> None:

@@ -20,7 +20,13 @@ from tests.bench.verdict import Line, Measured
 from tests.bench.works import Work
 
 ROOT = Path(__file__).resolve().parents[2]
-ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+ONE_THREAD = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "POLARS_MAX_THREADS",
+)
 
 
 class BenchError(Exception):

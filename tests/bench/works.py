@@ -7,6 +7,8 @@ from dataclasses import dataclass
 _MDF = "tests.bench.mdf_sides"
 _MCAP = "tests.bench.mcap_sides"
 _LAKE = "tests.bench.lake_sides"
+_AS_OF = "tests.bench.as_of_sides"
+_SAMPLES = "tests.bench.sample_sides"
 
 STORE_KEY = "s3-one-of-twenty"
 """The line that counts bytes; see `object_store`."""
@@ -72,6 +74,12 @@ def _columns(key: str, name: str, log: str, ratio: float, topics: tuple[str, ...
     return Work(key, name, log, f"{_MCAP}:ours_columns", (peer,), f"{_MCAP}:floor", topics=topics)
 
 
+def _as_of(key: str, name: str, *topics: str) -> Work:
+    # Within 1.5 times the peer's time.
+    peer = Peer("polars join_asof", f"{_AS_OF}:polars", 0.67)
+    return Work(key, name, "states.arrow", f"{_AS_OF}:ours", (peer,), f"{_AS_OF}:floor", topics=topics)
+
+
 WORKS = (
     _mdf("mdf4-dz", "MDF4 DZ -> Arrow", "dz.mf4", 3),
     _mdf("mdf4-dz-2", "MDF4 DZ -> Arrow, two threads", "dz.mf4", 5, threads=2),
@@ -104,5 +112,19 @@ WORKS = (
     _columns("cdr-variable", "CDR PointCloud2, CompressedImage headers, zstd", "zstd.mcap", 3, ("/lidar", "/camera_0")),
     _columns(
         "cdr-variable-lz4", "CDR PointCloud2, CompressedImage headers, lz4", "lz4.mcap", 3, ("/lidar", "/camera_0")
+    ),
+    _as_of("as-of", "as-of join, 10 M x 1 M rows"),
+    _as_of("as-of-tolerance", "as-of join within a tolerance", "tolerance"),
+    _as_of("as-of-key", "as-of join by key, within a tolerance", "tolerance", "key"),
+    Work(
+        key="loader",
+        name="shuffled samples for training",
+        log="samples",
+        ours=f"{_SAMPLES}:ours",
+        peers=(
+            Peer("Parquet, one row group a sample", f"{_SAMPLES}:parquet", 5),
+            Peer("Lance, scanned in order", f"{_SAMPLES}:scan", 0.75),
+        ),
+        floor=f"{_SAMPLES}:floor",
     ),
 )

@@ -47,6 +47,7 @@ class Channel:
     signal_data: bytes | None = None
     variable_group: int | None = None
     size_channel: str | None = None
+    composition: str = ""  # the kind of a block of MDF 4.3 that composes it
 
 
 def time_channel(byte: int = 0, **options: object) -> Channel:
@@ -141,6 +142,8 @@ class Writer:
             flags = 64 if item.inverse else 0
             head = struct.pack("<BBHIiI", 0, item.array_storage, len(item.sizes), flags, item.step, 0)
             composition = self.block("CA", [composition], head + struct.pack(f"<{len(item.sizes)}Q", *item.sizes))
+        if item.composition:
+            composition = self.block(item.composition, [0], bytes(8))
         data = self.data_block("SD", item.signal_data) if item.signal_data is not None else 0
         if item.size_channel is not None:
             data = names[item.size_channel]

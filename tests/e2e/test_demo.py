@@ -22,7 +22,7 @@ import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 
-DRIVES = 24
+DRIVES = 36
 SEED = 3
 
 

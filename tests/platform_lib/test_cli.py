@@ -70,8 +70,8 @@ def test_version() -> None:
 
 
 def test_help_wraps_its_paragraphs_to_the_window_and_names_arguments() -> None:
-    shown = _run("dataset", "--help", COLUMNS="300").stdout
-    assert "Usage: drivetrain dataset [OPTIONS] {NAME}" in shown
+    shown = _run("dataset", "build", "--help", COLUMNS="300").stdout
+    assert "Usage: drivetrain dataset build [OPTIONS] {NAME}" in shown
     assert re.search(r"^ Camera frames are joined .* in the manifest\.\s*$", shown, re.MULTILINE)
     assert "list[" not in _run("log", "info", "--help").stdout
 
@@ -218,7 +218,7 @@ def test_a_broken_pipe_inside_a_command_is_no_gone_reader() -> None:
         ("", "drivetrain", "No such option: --json"),
         ("doctor --nope", "drivetrain doctor", "No such option: --nope"),
         ("verify", "drivetrain verify", "Missing argument"),
-        ("dataset x --seed many", "drivetrain dataset", "Invalid value for '--seed'"),
+        ("dataset x --seed many", "drivetrain dataset build", "Invalid value for '--seed'"),
         ("log", "drivetrain log", "No such option: --json"),
         ("log info", "drivetrain log info", "Missing argument 'FILE'"),
         ("log nothing", "drivetrain log", "No such command 'nothing'"),

@@ -74,8 +74,8 @@ def make_dataset(folder: Path, *, seed: int = 0) -> None:
     import lance
     import pyarrow as pa
 
+    from platform_lib.datasets.proof import SplitProof
     from platform_lib.datasets.reader import KIND, MANIFEST_FILE, SAMPLES, SPLIT_FILE, STATS_FILE
-    from platform_lib.datasets.splits import SplitProof
     from platform_lib.datasets.statistics import dataset_stats
     from platform_lib.datasets.table import SCHEMA
     from platform_lib.manifest import Step

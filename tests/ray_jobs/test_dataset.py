@@ -21,6 +21,7 @@ import pytest
 
 from platform_lib.errors import ConfigError, ContractError, IntegrityError, MissingPartError
 from platform_lib.home import Home, open_home
+from platform_lib.scenario.model import DriveSpec
 
 COMMAND = [sys.executable, "-m", "platform_lib.cli", "dataset"]
 DRIVES = 4
@@ -74,6 +75,28 @@ class Filled:
     truth: dict[str, Truth]
 
 
+SYNC_OFFSET_S = 1.7
+
+
+def write_counters(path: Path, spec: DriveSpec) -> None:
+    """Two recorders stamp the same counter; the first one's clock is behind, each loses some, a few wait in a queue."""
+    from mcap.writer import Writer
+
+    rng = np.random.default_rng(3)
+    with path.open("wb") as stream:
+        writer = Writer(stream)
+        writer.start(profile="ros2")
+        schema = writer.register_schema("std_msgs/msg/UInt32", "ros2msg", b"uint32 data")
+        for topic, behind_s in (("/first/sync", SYNC_OFFSET_S), ("/second/sync", 0.0)):
+            channel = writer.register_channel(topic, "cdr", schema)
+            for number in np.flatnonzero(rng.random(200) > 0.1):
+                late_s = 0.05 if rng.random() < 0.1 else 0.0
+                stamp_ns = spec.start_ns + round((0.1 * number - behind_s + late_s + rng.normal(0.0, 2e-4)) * 1e9)
+                writer.add_message(channel, stamp_ns, b"\0\1\0\0" + int(number).to_bytes(4, "little"), stamp_ns)
+        writer.add_metadata("drive", {"vehicle": spec.vehicle, "session": spec.session})
+        writer.finish()
+
+
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
     from platform_lib.catalog.postgres import embedded_postgres
@@ -96,6 +119,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
     bus_only = demo_fleet(DRIVES + 1, seed=3)[-1]
     write_drive(bus_only, root / "spare", root / "spare.parquet")
     shutil.copy(root / "spare" / "can.mf4", lame / "can.mf4")
+    write_counters(lame / "sync.mcap", bus_only)
     home = open_home(root / "home")
     with embedded_postgres(home), local_ray(home):  # started once; every step below joins them
         report = ingest(home, [logs], dbc=[str(DBC_PATH)])
@@ -120,7 +144,7 @@ def test_samples_agree_with_the_simulators_truth(filled: Filled) -> None:
     frames = metrics["frames"]
     assert frames["kept"] + frames["thinned"] + sum(frames["dropped"].values()) == frames["recorded"]
     errors_s = clock_errors_s(filled, metrics["clocks"])
-    assert max(errors_s) < 0.02
+    assert max(errors_s) < 0.005
     dataset = DrivingDataset.open(outcome.folder)
     rows = 0
     for split in ("train", "val", "test"):
@@ -146,6 +170,35 @@ def clock_errors_s(filled: Filled, clocks: dict[str, Any]) -> list[float]:
         assert clock["offset_sigma_s"] < 0.02
         errors.append(error)
     return errors
+
+
+@pytest.mark.slow
+def test_the_clocks_of_every_drive_are_shown(filled: Filled) -> None:
+    sync = "/first/sync:data=/second/sync:data"
+    done = run_timeline(filled.home, "--sync", sync)
+    shown = done["clocks"]
+    by_signals = {item["drive_id"]: item for item in shown if item["method"] == "shared signals"}
+    assert sum(item["verdict"] == "aligned" for item in by_signals.values()) == DRIVES
+    aligned = {name: item for name, item in by_signals.items() if item["verdict"] == "aligned"}
+    assert max(clock_errors_s(filled, aligned)) < 0.005
+    (lame,) = (item for item in by_signals.values() if item["verdict"] == "refused")
+    assert "no /odom" in lame["reason"]
+    assert lame["offset_s"] is None
+    by_events = [item for item in shown if item["method"] == "events"]
+    (found,) = (item for item in by_events if item["verdict"] == "aligned")
+    assert found["offset_s"] == pytest.approx(SYNC_OFFSET_S, abs=0.001)
+    assert (found["recorder"], found["reference"]) == ("/first/sync", "/second/sync")
+    assert len(by_events) == DRIVES + 1
+    assert [item["drive_id"] for item in run_timeline(filled.home, lame["drive_id"])["clocks"]] == [lame["drive_id"]]
+    assert "no drive" in run_timeline(filled.home, "nobody")["error"]["what"]
+
+
+def run_timeline(home: Home, *arguments: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "platform_lib.cli", "timeline", *arguments, "--home", str(home.root), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert (done.returncode == 0) == ("error" not in found), done.stderr
+    return found
 
 
 def check_sample(truth: Truth, arrays: Any, row: int) -> None:

@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
@@ -15,12 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from mcap.writer import CompressionType, Writer
+from tiny_logs import ROWS, seen_rows, write_tiny_log
 
 from platform_lib.errors import ConfigError
 from platform_lib.home import Home, open_home
 from platform_lib.lake.lake import Lake
-from ray_jobs.ingest import IngestReport, Progress, ingest
+from platform_lib.lake.writers import Writers
+from ray_jobs.ingest import ingest
+from ray_jobs.ingest_report import IngestReport, Progress
 from ray_jobs.session import local_ray
 
 pytestmark = [
@@ -30,27 +31,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 
-_ROWS = 50
-_CDR = b"\x00\x01\x00\x00"
 _DBC = 'VERSION ""\nBS_:\nBU_: ECU\nBO_ 1 Speed: 8 ECU\n SG_ v : 0|16@1+ (0.1,0) [0|0] "m/s" ECU\n'
-
-
-def _write_log(path: Path, seed: int, *, metadata: bool = True, start_ns: int = 1000) -> Path:
-    """A log of `_ROWS` rows of one signal and as many samples."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as stream:
-        writer = Writer(stream, compression=CompressionType.NONE)
-        writer.start(profile="ros2")
-        if metadata:
-            writer.add_metadata("drive", {"vehicle": "v", "session": path.parent.name, "pii_state": "none_present"})
-        number = writer.register_schema("std_msgs/msg/Float64", "ros2msg", b"float64 data")
-        speed = writer.register_channel("/speed", "cdr", number)
-        blob = writer.register_channel("/blob", "opaque", 0)
-        for i in range(_ROWS):
-            writer.add_message(speed, start_ns + i, _CDR + struct.pack("<d", seed * 1000 + i), start_ns + i)
-            writer.add_message(blob, start_ns + i, bytes([seed]) * 500, start_ns + i)
-        writer.finish()
-    return path
 
 
 @pytest.fixture
@@ -76,17 +57,6 @@ def ray() -> Iterator[None]:
     shutil.rmtree(made, ignore_errors=True)
 
 
-def _counts(home: Home) -> dict[str, tuple[int, int, int]]:
-    """Drive -> signal rows, distinct values among them, samples, as a reader sees them."""
-    with Lake.open(home) as lake:
-        found = {}
-        for drive in lake.drives():
-            signals = lake.signals(drive.drive_id)
-            samples = lake.samples(drive.drive_id, "/blob")
-            found[drive.drive_id] = (signals.num_rows, len(set(signals["value"].to_pylist())), samples.num_rows)
-        return found
-
-
 def _outcome(report: IngestReport) -> tuple[int, int, int]:
     return report.ingested, report.skipped, len(report.quarantined)
 
@@ -94,18 +64,19 @@ def _outcome(report: IngestReport) -> tuple[int, int, int]:
 @pytest.mark.usefixtures("ray")
 def test_each_content_is_taken_in_once_whatever_its_name_and_however_often(home: Home, folder: Path) -> None:
     logs = folder / "logs"
-    first = _write_log(logs / "s1" / "a.mcap", 1)
-    _write_log(logs / "s2" / "b.mcap", 2)
+    first = write_tiny_log(logs / "s1" / "a.mcap", 1)
+    write_tiny_log(logs / "s2" / "b.mcap", 2)
     shutil.copy(first, logs / "s2" / "copy of a.mcap")
     seen: list[Progress] = []
     report = ingest(home, [logs], on_progress=seen.append)
     assert (report.found, report.duplicates) == (3, 1)
     assert _outcome(report) == (2, 0, 0)
-    assert (report.signal_rows, report.sample_rows, report.drives) == (2 * _ROWS, 2 * _ROWS, ("v_s1", "v_s2"))
-    assert seen[0] == Progress(done=0, total=2, rows=0, quarantined=0)
-    assert seen[-1] == Progress(done=2, total=2, rows=4 * _ROWS, quarantined=0)
-    expected = {"v_s1": (_ROWS, _ROWS, _ROWS), "v_s2": (_ROWS, _ROWS, _ROWS)}
-    assert _counts(home) == expected
+    assert (report.signal_rows, report.sample_rows, report.drives) == (2 * ROWS, 2 * ROWS, ("v_s1", "v_s2"))
+    assert (seen[0].done, seen[0].total, seen[0].rows, seen[0].done_bytes) == (0, 2, 0, 0)
+    assert (seen[-1].done, seen[-1].rows, seen[-1].quarantined) == (2, 4 * ROWS, 0)
+    assert seen[-1].done_bytes == seen[-1].total_bytes == first.stat().st_size * 2
+    expected = {"v_s1": (ROWS, ROWS, ROWS), "v_s2": (ROWS, ROWS, ROWS)}
+    assert seen_rows(home) == expected
     again = ingest(home, [logs, first])
     assert _outcome(again) == (0, 2, 0)
     assert again.lake == report.lake
@@ -113,19 +84,33 @@ def test_each_content_is_taken_in_once_whatever_its_name_and_however_often(home:
         drive = lake.drives()[0]
         assert [Path(path).name for path in drive.files[0].paths] == ["a.mcap", "copy of a.mcap"]
         assert set(lake.catalog.ancestors(report.lake.sha256).values()) == {"file"}
-    _write_log(logs / "s3" / "c.mcap", 3)
+    write_tiny_log(logs / "s3" / "c.mcap", 3)
     third = ingest(home, [logs])
     assert _outcome(third) == (1, 2, 0)
-    assert _counts(home) == {**expected, "v_s3": (_ROWS, _ROWS, _ROWS)}
+    assert seen_rows(home) == {**expected, "v_s3": (ROWS, ROWS, ROWS)}
     with Lake.open(home) as lake:
         assert report.lake.sha256 in lake.catalog.ancestors(third.lake.sha256)
 
 
 @pytest.mark.usefixtures("ray")
+def test_files_of_a_killed_reader_are_swept_by_the_next_ingest(home: Home, folder: Path) -> None:
+    log = write_tiny_log(folder / "s1" / "a.mcap", 1)
+    ingest(home, [log])
+    left = home.lake / "samples.lance" / "data" / "half-written.lance"
+    left.touch()
+    assert _outcome(ingest(home, [log])) == (0, 1, 0)
+    assert left.exists()  # nothing says that a run was killed, and looking through all files takes long in a large lake
+    Writers(home).begin()  # what a killed run leaves
+    assert _outcome(ingest(home, [log])) == (0, 1, 0)
+    assert not left.exists()
+    assert not Writers(home).unfinished
+
+
+@pytest.mark.usefixtures("ray")
 def test_what_cannot_be_read_is_quarantined_and_the_rest_goes_on(home: Home, folder: Path) -> None:
     logs = folder / "logs"
-    _write_log(logs / "s1" / "a.mcap", 1)
-    cut = _write_log(logs / "s2" / "cut.mcap", 2)
+    write_tiny_log(logs / "s1" / "a.mcap", 1)
+    cut = write_tiny_log(logs / "s2" / "cut.mcap", 2)
     cut.write_bytes(cut.read_bytes()[:-60])
     (logs / "s2" / "empty.mf4").touch()
     (logs / "s2" / "noise.mcap").write_bytes(os.urandom(1000))
@@ -142,14 +127,14 @@ def test_what_cannot_be_read_is_quarantined_and_the_rest_goes_on(home: Home, fol
     assert rescued.recovered == (str(cut),)
     assert rescued.problems[str(cut)]
     assert len(rescued.quarantined) == 2
-    assert _counts(home)["v_s2"][0] == _ROWS  # only the end of the file was gone
+    assert seen_rows(home)["v_s2"][0] == ROWS  # only the end of the file was gone
     assert _outcome(ingest(home, [logs])) == (0, 2, 2)
 
 
 @pytest.mark.usefixtures("ray")
 def test_a_source_that_is_not_there_or_holds_nothing_is_refused(home: Home, folder: Path) -> None:
     (folder / "nothing").mkdir()
-    log = _write_log(folder / "s1" / "a.mcap", 1)
+    log = write_tiny_log(folder / "s1" / "a.mcap", 1)
     for sources, options in (
         ([folder / "none"], {}),
         ([folder / "nothing"], {}),
@@ -162,7 +147,7 @@ def test_a_source_that_is_not_there_or_holds_nothing_is_refused(home: Home, fold
 
 @pytest.mark.usefixtures("ray")
 def test_a_log_of_a_folder_alone_belongs_to_the_drive_of_that_name(home: Home, folder: Path) -> None:
-    report = ingest(home, [_write_log(folder / "night drive" / "a.mcap", 1, metadata=False)])
+    report = ingest(home, [write_tiny_log(folder / "night drive" / "a.mcap", 1, metadata=False)])
     assert report.drives == ("night drive",)
     assert report.drive_problems == {}
     with Lake.open(home) as lake:
@@ -172,9 +157,9 @@ def test_a_log_of_a_folder_alone_belongs_to_the_drive_of_that_name(home: Home, f
 
 @pytest.mark.usefixtures("ray")
 def test_logs_of_one_folder_that_lie_years_apart_are_told_each_time(home: Home, folder: Path) -> None:
-    _write_log(folder / "found" / "a.mcap", 1, metadata=False)
-    _write_log(folder / "found" / "b.mcap", 2, metadata=False, start_ns=50 * 365 * 86_400 * 10**9)
-    _write_log(folder / "named" / "c.mcap", 3)
+    write_tiny_log(folder / "found" / "a.mcap", 1, metadata=False)
+    write_tiny_log(folder / "found" / "b.mcap", 2, metadata=False, start_ns=50 * 365 * 86_400 * 10**9)
+    write_tiny_log(folder / "named" / "c.mcap", 3)
     for _ in range(2):
         report = ingest(home, [folder])
         assert list(report.drive_problems) == ["found"]
@@ -240,24 +225,24 @@ ingest(open_home(Path(sys.argv[1])), [Path(sys.argv[2])], cpus=2)
 def test_killed_at_any_moment_and_run_again_every_row_is_there_once(home: Home, folder: Path) -> None:
     logs = folder / "logs"
     for seed in range(1, 7):
-        _write_log(logs / f"s{seed}" / "a.mcap", seed)
+        write_tiny_log(logs / f"s{seed}" / "a.mcap", seed)
     for moment in ("files written", "Iceberg appended", "Lance appended", "first batch committed"):
         command = [sys.executable, "-c", _KILLED, str(home.root), str(logs), moment]
         killed = subprocess.run(command, capture_output=True, text=True, start_new_session=True, check=False)
         assert killed.returncode == -signal.SIGKILL, killed.stderr
-        rows = _counts(home)
-        assert set(rows.values()) <= {(_ROWS, _ROWS, _ROWS)}  # whole drives or nothing
+        rows = seen_rows(home)
+        assert set(rows.values()) <= {(ROWS, ROWS, ROWS)}  # whole drives or nothing
         assert (len(rows) > 0) == (moment == "first batch committed")
     report = json.loads(_command("ingest", str(logs), "--home", str(home.root), "--json", "--strict"))
     assert report["ingested"] + report["skipped"] == 6
     assert report["quarantined"] == []
-    assert _counts(home) == {f"v_s{seed}": (_ROWS, _ROWS, _ROWS) for seed in range(1, 7)}
+    assert seen_rows(home) == {f"v_s{seed}": (ROWS, ROWS, ROWS) for seed in range(1, 7)}
     with Lake.open(home) as lake:
         assert lake.catalog.leftovers() == []
         view = lake.catalog.view()
         assert view.head is not None
         assert len(lake.store.signal_files(view.head)) == 6
-        assert lake.store.samples(view.head).count_rows() == 6 * _ROWS
+        assert lake.store.samples(view.head).count_rows() == 6 * ROWS
         on_disk = {str(path) for path in lake.store.signals_data.rglob("*.parquet")}
         assert on_disk >= set(lake.store.signal_files(view.head))
     drives = json.loads(_command("drives", "--home", str(home.root), "--json"))["drives"]
@@ -265,7 +250,7 @@ def test_killed_at_any_moment_and_run_again_every_row_is_there_once(home: Home, 
     answer = json.loads(
         _command("query", "SELECT count(*) AS n, 0.0/0.0 AS x FROM signals", "--home", str(home.root), "--json")
     )
-    assert answer["rows"] == [[6 * _ROWS, None]]
+    assert answer["rows"] == [[6 * ROWS, None]]
 
 
 def _command(*arguments: str) -> str:
@@ -276,15 +261,15 @@ def _command(*arguments: str) -> str:
 def test_batches_are_even_bounded_and_complete(tmp_path: Path) -> None:
     from platform_lib.catalog.model import FileKey
     from platform_lib.lake.intake import FileStamp, LogJob
-    from ray_jobs.ingest import _batches
+    from ray_jobs.reading import batches
 
     job = LogJob(0, tmp_path, FileKey("0", "1", 1, "0"), FileStamp(1 << 20, 0))
     jobs = [replace(job, ingest_id=i, stamp=FileStamp((i % 7) << 20, 0)) for i in range(500)]
-    batches = _batches(jobs, workers=2)
-    assert sorted(item.ingest_id for batch in batches for item in batch) == list(range(500))
-    sizes = [sum(item.stamp.bytes for item in batch) for batch in batches]
+    made = batches(jobs, workers=2)
+    assert sorted(item.ingest_id for batch in made for item in batch) == list(range(500))
+    sizes = [sum(item.stamp.bytes for item in batch) for batch in made]
     assert max(sizes) <= max(sum(sizes) // 8, 4 << 20)
-    assert [len(batch) for batch in _batches([replace(job, stamp=FileStamp(1 << 40, 0))] * 3, workers=2)] == [1, 1, 1]
+    assert [len(batch) for batch in batches([replace(job, stamp=FileStamp(1 << 40, 0))] * 3, workers=2)] == [1, 1, 1]
 
 
 _INTERRUPTED = """
@@ -307,7 +292,7 @@ main()
 def test_interrupted_it_says_so_stops_what_it_started_and_two_at_once_finish_it(home: Home, folder: Path) -> None:
     logs = folder / "logs"
     for seed in range(1, 4):
-        _write_log(logs / f"s{seed}" / "a.mcap", seed)
+        write_tiny_log(logs / f"s{seed}" / "a.mcap", seed)
     arguments = ["ingest", str(logs), "--home", str(home.root), "--json", "--jobs", "1"]
     interrupted = subprocess.run(
         [sys.executable, "-c", _INTERRUPTED, *arguments], capture_output=True, text=True, check=False
@@ -324,4 +309,4 @@ def test_interrupted_it_says_so_stops_what_it_started_and_two_at_once_finish_it(
     assert [child.returncode for child in both] == [0, 0]
     assert all(report["ingested"] + report["skipped"] == 3 for report in reports)
     assert min(report["ingested"] for report in reports) == 0, "each content is read by one of them alone"
-    assert _counts(home) == {f"v_s{seed}": (_ROWS, _ROWS, _ROWS) for seed in range(1, 4)}
+    assert seen_rows(home) == {f"v_s{seed}": (ROWS, ROWS, ROWS) for seed in range(1, 4)}

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import psutil
@@ -122,6 +123,7 @@ def test_a_temporary_folder_too_deep_for_sockets_is_refused(
 
 _ACTOR = """
 import sys
+import threading
 from pathlib import Path
 import ray
 from platform_lib.home import open_home
@@ -146,3 +148,28 @@ def test_a_worker_with_variables_of_its_own_starts_from_an_environment_whose_pat
     command = [str(elsewhere / "bin" / "python"), "-c", _ACTOR, str(tmp_path / "home")]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.stdout.split(" ", 1) == ["yes", f"{elsewhere}/bin/python\n"], done.stderr[-2000:]
+
+
+@pytest.mark.soak
+def test_a_node_that_does_not_come_up_is_started_once_more(home: Home) -> None:
+    """The first node manager is frozen as it starts: half a minute later Ray gives it up."""
+    frozen: list[psutil.Process] = []
+    ended = threading.Event()
+
+    def freeze_the_first() -> None:
+        while not frozen and not ended.wait(0.002):
+            for process in psutil.process_iter(["name"]):
+                if process.info["name"] == "raylet" and str(home.short) in " ".join(process.cmdline()):
+                    process.suspend()
+                    frozen.append(process)
+
+    watcher = threading.Thread(target=freeze_the_first)
+    watcher.start()
+    try:
+        with local_ray(home, cpus=1):
+            assert ray.get(ray.remote(lambda: 7).remote()) == 7
+    finally:
+        ended.set()
+        watcher.join()
+    assert frozen, "nothing was planted"
+    assert _processes(home) == []

@@ -21,6 +21,8 @@ from platform_lib.logs.bus.layout import SOURCE_ADDRESS, BusKind, Message, Signa
 from platform_lib.logs.model import TIMESTAMP, unique
 
 _MOST_BITS = 64
+_ARXML = ".arxml"
+_SUFFIXES = (".dbc", _ARXML)
 _FLOAT_BITS = (16, 32, 64)
 _ANY_SENDER = 0xFE  # the J1939 null address: databases put it where every sender is meant
 # The parser below lists every value of an extended multiplexer's ranges; 2^32 of them would take all memory.
@@ -45,6 +47,7 @@ class Database:
     bus: int
     messages: tuple[Message, ...]
     problem: str | None = None
+    name: str = ""
 
 
 class Databases:
@@ -54,29 +57,38 @@ class Databases:
         self._databases = tuple(databases)
         self._by_bus: dict[tuple[BusKind, int], _Bus] = {}
         self.problems = [item.problem for item in self._databases if item.problem is not None]
+        self.notes = _contradictions(self._databases)
 
     @classmethod
     def load(cls, dbc: Iterable[str], arxml: Iterable[str]) -> Databases:
         """Parse database files, each optionally tied to a bus: ``CAN2=file``, ``LIN1=file``, ``LIN=file``.
 
         A file without a tie is for every CAN bus. LIN needs its tie: its 6-bit identifiers would match any CAN file.
-        Of an ARXML file with several clusters, one can be chosen: ``CAN2=file#cluster``.
+        Of an ARXML file with several clusters, one can be chosen: ``CAN2=file#cluster``. A folder stands for the
+        databases in it (`database_files`). A file called ``.arxml`` is one, however it is given.
 
         Raises:
             ConfigError: A file is missing or is no database.
         """
         found = []
-        for text, kind in [(item, "dbc") for item in dbc] + [(item, "arxml") for item in arxml]:
-            bus_kind, bus, path, cluster = _split_bus(text)
-            messages = [item for item in _messages(path, kind) if not cluster or item.cluster == cluster]
+        named = [(item, ".dbc") for item in database_files(dbc)] + [(item, _ARXML) for item in database_files(arxml)]
+        for text, suffix in named:
+            bus_kind, bus, path, cluster = split_tie(text)
+            kind = path.suffix.lower() if path.suffix.lower() in _SUFFIXES else suffix
+            messages = [item for item in _messages(path, kind[1:]) if not cluster or item.cluster == cluster]
             if cluster and not messages:
                 raise ConfigError(f"no cluster '{cluster}'", where=path, remedy="name a cluster of this file")
-            found.append(Database(bus_kind, bus, *_unambiguous(path, messages)))
+            found.append(Database(bus_kind, bus, *_unambiguous(path, messages), path.name))
         return cls(found)
 
     def covers(self, kind: BusKind) -> bool:
         """Whether any database is for this kind of bus."""
         return any(item.kind == kind for item in self._databases)
+
+    @property
+    def transported(self) -> bool:
+        """Whether any message may come in several packets: SAE J1939's transport protocol."""
+        return any(item.j1939 and item.length_bytes > 8 for found in self._databases for item in found.messages)
 
     def match(self, kind: BusKind, bus: int, frame_id: int, *, extended: bool) -> Match | None:
         """Return the message of an identifier on a bus; databases tied to the bus come first, then in given order."""
@@ -115,7 +127,46 @@ class _Bus:
         return Match(candidates[0], exact=False) if candidates else None
 
 
-def _split_bus(text: str) -> tuple[BusKind, int, Path, str]:
+def database_files(named: Iterable[str]) -> tuple[str, ...]:
+    """Return what was named, each folder replaced by the ``.dbc`` and ``.arxml`` files in it, with the folder's tie.
+
+    Raises:
+        ConfigError: A folder holds none.
+    """
+    found: list[str] = []
+    for text in named:
+        tie, sign, tail = text.partition("=")
+        folder = Path(tail if sign and not Path(text).exists() else text)
+        if not folder.is_dir():
+            found.append(text)
+            continue
+        files = sorted(item for item in folder.iterdir() if item.suffix.lower() in _SUFFIXES)
+        if not files:
+            remedy = "name a .dbc or .arxml file, or a folder that holds some"
+            raise ConfigError("a folder without a CAN database", where=folder, remedy=remedy)
+        found.extend(f"{tie}={item}" if folder == Path(tail) and sign else str(item) for item in files)
+    return tuple(found)
+
+
+def _contradictions(databases: Iterable[Database]) -> list[str]:
+    """Say where two files for the same bus mean different messages by an identifier: the first one's is used."""
+    first: dict[tuple[BusKind, int, int, bool], tuple[Message, Database]] = {}
+    found: dict[tuple[str, str], int] = {}
+    for database in databases:
+        for message in database.messages:
+            key = (database.kind, database.bus, message.frame_id, message.extended)
+            known, owner = first.setdefault(key, (message, database))
+            if owner is not database and replace(known, cluster="") != replace(message, cluster=""):
+                found[owner.name, database.name] = found.get((owner.name, database.name), 0) + 1
+    return [
+        f"identifiers that mean different messages in {one} and {other}: {count}; {one} counts; "
+        f"CAN1={one} ties a database to its bus"
+        for (one, other), count in found.items()
+    ]
+
+
+def split_tie(text: str) -> tuple[BusKind, int, Path, str]:
+    """Return what bus (0: every one of its kind) a database is for, its file, and which cluster of it ("": all)."""
     head, sign, tail = text.partition("=")
     found: tuple[BusKind, int] = ("CAN", 0)
     kinds: tuple[BusKind, ...] = ("CAN", "LIN")
@@ -150,6 +201,9 @@ def _unambiguous(path: Path, messages: list[Message]) -> tuple[tuple[Message, ..
 
 
 def _messages(path: Path, kind: str) -> tuple[Message, ...]:
+    if path.suffix.lower() == ".ldf":
+        remedy = "convert it to DBC or ARXML, and name that as LIN1=FILE"
+        raise ConfigError("LIN description files (.ldf) are not read", where=path, remedy=remedy)
     try:
         content = path.read_bytes()
     except OSError as error:

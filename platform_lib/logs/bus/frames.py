@@ -13,14 +13,15 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
+from platform_lib.compiled import compiled
 from platform_lib.errors import ConfigError
-from platform_lib.logs.compiled import compiled
 from platform_lib.logs.model import BATCH_ROWS
 
 Index = npt.NDArray[np.int64]
 Slots = npt.NDArray[np.int32]
 Words = npt.NDArray[np.uint64]
 Small = npt.NDArray[np.uint8]
+Lengths = npt.NDArray[np.uint16]
 
 MEMORY_BYTES = 128 << 20
 _COLUMNS = tuple(map(attrgetter, ("time_ns", "words", "length", "sender")))
@@ -33,13 +34,13 @@ class Frames:
     Attributes:
         time_ns: (M,) int64, UTC.
         words: (M, K) uint64, the payload's bytes in order, zeros after its end.
-        length: (M,) uint8, how many bytes each frame has.
+        length: (M,) uint16, how many bytes each frame has.
         sender: (M,) uint8, the identifier's lowest byte: J1939's source address.
     """
 
     time_ns: Index
     words: Words
-    length: Small
+    length: Lengths
     sender: Small
 
     def where(self, keep: npt.NDArray[np.bool_] | slice) -> Frames:
@@ -58,7 +59,7 @@ class Sorted:
         starts: (S + 1,) where each message's words start.
         time_ns: (M,) int64.
         words: (W,) uint64.
-        length: (M,) uint8.
+        length: (M,) uint16.
         sender: (M,) uint8.
     """
 
@@ -68,7 +69,7 @@ class Sorted:
     starts: Index
     time_ns: Index
     words: Words
-    length: Small
+    length: Lengths
     sender: Small
 
     def frames(self, slot: int) -> Frames:
@@ -98,14 +99,14 @@ def _scatter(
     slot: Slots,
     time_ns: Index,
     words: Words,
-    length: Small,
+    length: Lengths,
     sender: Small,
     stride: Index,
     next_row: Index,
     next_word: Index,
     out_time: Index,
     out_words: Words,
-    out_length: Small,
+    out_length: Lengths,
     out_sender: Small,
 ) -> None:
     width = words.shape[1]
@@ -139,7 +140,7 @@ def sort_frames(slot: Slots, frames: Frames, stride: Index, first_slot: int) -> 
     starts = np.concatenate([[0], np.cumsum(count * stride)])
     kept = int(rows[-1])
     time_ns, words = np.empty(kept, np.int64), np.empty(int(starts[-1]), np.uint64)
-    length, sender = np.empty(kept, np.uint8), np.empty(kept, np.uint8)
+    length, sender = np.empty(kept, np.uint16), np.empty(kept, np.uint8)
     given = (frames.time_ns, frames.words, frames.length, frames.sender)
     _scatter(slot, *given, stride, rows[:-1].copy(), starts[:-1].copy(), time_ns, words, length, sender)
     return Sorted(first_slot, stride, rows, starts, time_ns, words, length, sender)
@@ -218,8 +219,8 @@ class FrameStore:
         at += 8 * rows
         payload = self._array(np.dtype(np.uint64), at + 8 * words * first, count * words).reshape(count, words)
         at += 8 * words * rows
-        length = self._array(np.dtype(np.uint8), at + first, count)
-        return Frames(time_ns, payload, length, self._array(np.dtype(np.uint8), at + rows + first, count))
+        length = self._array(np.dtype(np.uint16), at + 2 * first, count)
+        return Frames(time_ns, payload, length, self._array(np.dtype(np.uint8), at + 2 * rows + first, count))
 
     def _array(self, kind: np.dtype[Any], at: int, count: int) -> npt.NDArray[Any]:
         if self._file is None:

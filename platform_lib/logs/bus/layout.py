@@ -15,6 +15,8 @@ SOURCE_ADDRESS = "source_address"
 
 # The longest CAN FD frame. Source: ISO 11898-1:2015, table 5. What lies past it no frame can carry.
 FRAME_BYTES = 64
+# The most that SAE J1939's transport protocol carries: 255 packets of 7 bytes. Source: SAE J1939-21, 5.10.
+TRANSPORT_BYTES = 1785
 _WORD_BITS = 64
 
 
@@ -103,7 +105,7 @@ class Message:
     def words(self) -> int:
         """How many 64-bit words of a frame its signals can lie in."""
         last = max((signal.last_byte for signal in self.signals), default=0)
-        return min(last, FRAME_BYTES - 1) // 8 + 1
+        return min(last, (TRANSPORT_BYTES if self.j1939 else FRAME_BYTES) - 1) // 8 + 1
 
     def schema(self, *, with_source: bool) -> pa.Schema:
         """Return the schema of its stream.

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from platform_lib.compiled import compiled
 from platform_lib.errors import CorruptLog
 from platform_lib.logs.bus.database import Databases
-from platform_lib.logs.bus.frames import Frames, FrameStore, Index, Slots, Small, Words, sort_frames
+from platform_lib.logs.bus.frames import Frames, FrameStore, Index, Lengths, Slots, Small, Words, sort_frames
 from platform_lib.logs.bus.layout import FRAME_BYTES, BusKind, Message
-from platform_lib.logs.compiled import compiled
+from platform_lib.logs.bus.transport import CONNECTION_FORMAT, DATA_FORMAT, Transfers
 from platform_lib.logs.mdf4.frames import TIME, FrameChunk, FrameGroup, iter_frames
 
 _FIELDS = ("ID", "IDE", "BusChannel", "DataBytes")
@@ -132,6 +133,8 @@ class GroupScan:
         unknown: Frames in no database.
         unknown_ids: Some of their identifiers.
         invalid: Frames whose identifier or payload the recorder marked invalid.
+        joined: Messages that were put together from several frames.
+        broken: Messages of which frames are missing.
     """
 
     def __init__(self, kind: BusKind, databases: Databases, store: FrameStore, first_slot: int) -> None:
@@ -139,6 +142,8 @@ class GroupScan:
         self.unknown = 0
         self.unknown_ids: dict[int, None] = {}
         self.invalid = 0
+        self.joined = 0
+        self._transfers = Transfers() if kind == "CAN" and databases.transported else None
         self._kind: BusKind = kind
         self._databases = databases
         self._store = store
@@ -155,6 +160,13 @@ class GroupScan:
         length = [name for name in _LENGTHS if name in group.fields][:1]
         for chunk in iter_frames(group, (*_FIELDS, *length)):
             self._add(chunk)
+        if self._transfers is not None:
+            self._transfers.end()
+
+    @property
+    def broken(self) -> int:
+        """How many messages of several frames are not whole."""
+        return 0 if self._transfers is None else self._transfers.broken
 
     def _add(self, chunk: FrameChunk) -> None:
         if not chunk.rows:
@@ -165,12 +177,49 @@ class GroupScan:
         key, slot = np.empty(chunk.rows, np.int64), np.empty(chunk.rows, np.int32)
         if _look_up(number, wide, bus, self._table.keys, self._table.slots, key, slot):
             self._resolve(key, slot)
+        sound = np.ones(chunk.rows, bool)
         for name in ("ID", "DataBytes"):
             if name in chunk.valid:
+                sound &= chunk.valid[name]
                 self.invalid += int(np.count_nonzero(~chunk.valid[name] & (slot != _UNKNOWN)))
                 slot[~chunk.valid[name]] = _UNKNOWN
         frames = Frames(chunk.columns[TIME], _words(chunk), _lengths(chunk), number.astype(np.uint8))
         self._put_away(slot, frames)
+        if self._transfers is not None:
+            form = key >> 16 & 0xFF
+            sound &= (key >> _EXTENDED_BIT & 1 == 1) & ((form == CONNECTION_FORMAT) | (form == DATA_FORMAT))
+            self._join(self._transfers, np.flatnonzero(sound & (frames.length == 8)), key, slot, frames)
+
+    def _join(self, transfers: Transfers, rows: Index, key: Index, slot: Slots, frames: Frames) -> None:
+        """Put messages whose frames are in `rows` together, and away."""
+        found = [
+            transfers.feed(
+                number >> _BUS_SHIFT, number & _ID_MASK, word.to_bytes(8, "little"), time_ns, claimed=known >= 0
+            )
+            for number, known, word, time_ns in zip(
+                key[rows].tolist(), slot[rows].tolist(), frames.words[rows, 0].tolist(), frames.time_ns[rows].tolist(),
+                strict=True,
+            )
+        ]  # fmt: skip
+        whole = [
+            item
+            for item in found
+            if item is not None and self._databases.match("CAN", item.bus, item.frame_id, extended=True) is not None
+        ]
+        if not whole:
+            return
+        width = -(-max(len(item.data) for item in whole) // 8) * 8
+        data = np.frombuffer(b"".join(item.data.ljust(width, b"\0") for item in whole), "<u8").astype(np.uint64)
+        slots = [self._slot(item.bus << _BUS_SHIFT | 1 << _EXTENDED_BIT | item.frame_id) for item in whole]
+        joined = Frames(
+            np.array([item.time_ns for item in whole], np.int64),
+            data.reshape(len(whole), -1),
+            np.array([len(item.data) for item in whole], np.uint16),
+            np.array([item.frame_id & 0xFF for item in whole], np.uint8),
+        )
+        self.joined += len(whole)
+        self.unknown -= sum(item.unclaimed for item in whole)
+        self._put_away(np.array(slots, np.int32), joined)
 
     def _resolve(self, key: Index, slot: Slots) -> None:
         """Look up identifiers that the table does not hold, and remember them."""
@@ -236,16 +285,16 @@ def _words(chunk: FrameChunk) -> Words:
     return np.ascontiguousarray(data).view("<u8").astype(np.uint64, copy=False)
 
 
-def _lengths(chunk: FrameChunk) -> Small:
+def _lengths(chunk: FrameChunk) -> Lengths:
     """Return how many payload bytes each frame has, by what the recorder says and what there is."""
     width = min(chunk.columns["DataBytes"].shape[1], FRAME_BYTES)
     said = next((name for name in _LENGTHS if name in chunk.columns), None)
     if said is None:
-        return np.full(chunk.rows, width, np.uint8)
+        return np.full(chunk.rows, width, np.uint16)
     values = chunk.columns[said]
     if said == "DLC":
         values = _DLC_BYTES[values.astype(np.int64) & 0xF]
-    length: Small = (np.minimum(values, width) if values.dtype.kind == "u" else np.clip(values, 0, width)).astype(
-        np.uint8, copy=False
+    length: Lengths = (np.minimum(values, width) if values.dtype.kind == "u" else np.clip(values, 0, width)).astype(
+        np.uint16, copy=False
     )
     return length

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from platform_lib.compiled import compiled
 from platform_lib.logs.bus.frames import Frames, Words
-from platform_lib.logs.bus.layout import FRAME_BYTES, SOURCE_ADDRESS, Message, Signal
-from platform_lib.logs.compiled import compiled
+from platform_lib.logs.bus.layout import SOURCE_ADDRESS, TRANSPORT_BYTES, Message, Signal
 from platform_lib.logs.model import TIMESTAMP
 
 Mask = npt.NDArray[np.bool_]
@@ -105,7 +105,7 @@ class _Batch:
     def __init__(self, message: Message, frames: Frames) -> None:
         self._message = message
         self._frames = frames
-        self._shortest = int(frames.length.min(initial=FRAME_BYTES))
+        self._shortest = int(frames.length.min(initial=TRANSPORT_BYTES))
         self._raw: dict[int, npt.NDArray[Any]] = {}
 
     def raw(self, number: int) -> npt.NDArray[Any]:

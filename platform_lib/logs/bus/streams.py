@@ -40,6 +40,7 @@ class BusStreams:
         self._databases = databases
         self._report = report
         report.problems.extend(databases.problems)
+        report.notes.extend(databases.notes)
         self._store = FrameStore(memory_bytes)
         self._members: dict[str, _Member] = {}
         self._slots = 0
@@ -92,6 +93,15 @@ class BusStreams:
             )
         if scan.invalid:
             problems.append(f"group '{group}': {scan.invalid} {kind} frames are marked invalid and not decoded")
+        if scan.joined:
+            self._report.notes.append(
+                f"group '{group}': {scan.joined} J1939 messages were put together from several frames; "
+                "their time is that of the last one"
+            )
+        if scan.broken:
+            problems.append(
+                f"group '{group}': J1939 messages of several frames that are not whole, and not decoded: {scan.broken}"
+            )
         short = sum(item.short for item in scan.found)
         if short:
             problems.append(f"group '{group}': {short} {kind} frames are shorter than their message; rest is null")

@@ -35,6 +35,8 @@ _HEAD = np.dtype(
         ("prefix", f"V{INLINE_BYTES}"),
     ]
 )
+# The same bytes without names: numpy copies records with fields one field at a time.
+_HEAD_BYTES = np.dtype((np.void, _HEAD.itemsize))
 _FAR = 1 << 62  # past every end, and still an int64
 PAYLOAD_AT = _HEAD.itemsize - INLINE_BYTES
 Heads = npt.NDArray[Any]
@@ -84,7 +86,8 @@ class Records:
         if len(parts) == 1:
             return parts[0]
         at = np.concatenate([part.message_at for part in parts])
-        return cls(b"", at, np.concatenate([part.heads for part in parts]), (), 0)
+        heads = np.concatenate([part.heads.view(_HEAD_BYTES) for part in parts]).view(_HEAD)
+        return cls(b"", at, heads, (), 0)
 
 
 def read_records(data: Buffer, *, cut: bool = False) -> Records:
@@ -152,17 +155,17 @@ def _chain(data: Buffer) -> list[int]:
 
 def _heads(data: Buffer, message_at: Index) -> Heads:
     """Gather the messages' fixed fields; of payloads at the very end, fewer bytes than `INLINE_BYTES` may be there."""
-    table = anywhere(data, _HEAD)
+    table = anywhere(data, _HEAD_BYTES)
     inside = int(np.searchsorted(message_at, table.size, "left"))
     if inside == message_at.size:
-        heads: Heads = table[message_at]
-        return heads
-    heads = np.zeros(message_at.size, _HEAD)
+        whole: Heads = table[message_at].view(_HEAD)
+        return whole
+    heads = np.zeros(message_at.size, _HEAD_BYTES)
     heads[:inside] = table[message_at[:inside]]
     for row in range(inside, message_at.size):
         tail = bytes(memoryview(data)[int(message_at[row]) :])[: _HEAD.itemsize].ljust(_HEAD.itemsize, b"\0")
-        heads[row] = np.frombuffer(tail, _HEAD)[0]
-    return heads
+        heads[row] = np.void(tail)
+    return heads.view(_HEAD)
 
 
 def unpack_chunk(chunk: Chunk, crc: int, stored: memoryview) -> Buffer:

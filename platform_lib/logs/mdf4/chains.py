@@ -13,7 +13,7 @@ from platform_lib.errors import CorruptLog, UnsupportedLog
 from platform_lib.logs.mdf4.blocks import HEAD, Block, Blocks
 from platform_lib.logs.mdf4.model import EMPTY_CHAIN, Chain, Codec, Fragment
 
-PLAIN_KINDS = frozenset({b"##DT", b"##DV", b"##DI", b"##SD", b"##RD", b"##RV", b"##RI"})
+PLAIN_KINDS = frozenset({b"##DT", b"##DV", b"##DI", b"##SD"})
 PIECE_KINDS = PLAIN_KINDS | {b"##DZ"}
 STREAM_KINDS = PIECE_KINDS | {b"##DL", b"##HL", b"##LD"}
 _CODECS = (Codec.DEFLATE, Codec.ZSTD, Codec.LZ4)  # zip type // 2; odd types are transposed

@@ -14,7 +14,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from platform_lib.logs.mdf4.conversions import FROM_TEXT_RULES, TEXT_RULES, ToText, from_text, is_identity, numeric
+from platform_lib.logs.mdf4.conversions import (
+    FROM_TEXT_RULES,
+    TEXT_RULES,
+    ToText,
+    from_text,
+    is_identity,
+    numeric,
+    scaling,
+)
 from platform_lib.logs.mdf4.model import BYTE_TYPES, ENCODINGS, Channel, ChannelFlag, ChannelKind, DataType
 from platform_lib.logs.mdf4.numbers import Number, Place, Unreadable, canopen_date, canopen_time
 from platform_lib.logs.mdf4.records import Records
@@ -24,6 +32,7 @@ from platform_lib.logs.mdf4.text import binary, fixed_text, joined_text
 Bytes = npt.NDArray[np.uint8]
 Values = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_] | None
+Finish = Callable[[Values, Mask], pa.Array]
 _TEXT_TYPES = frozenset({*ENCODINGS, DataType.BOM_TEXT})
 _DATA_TYPES = frozenset(DataType)
 _VIRTUAL = frozenset({ChannelKind.VIRTUAL, ChannelKind.VIRTUAL_MASTER})
@@ -76,6 +85,8 @@ class Column:
         raw: Reads it unconverted: (N,) numbers or (N, W) bytes, padded with zeros; ``None`` where that is no use.
         signal_data: Its variable-length values, ``None`` for others.
         offsets: Reads where these are.
+        number: What it is made of, where that is one number a record, which is read together with others.
+        finish: Makes the column of that number's values.
     """
 
     name: str
@@ -86,10 +97,13 @@ class Column:
     raw: Callable[[Batch], Values] | None
     signal_data: SignalData | None = None
     offsets: Callable[[Records], Values] | None = None
+    number: Number | None = None
+    finish: Finish | None = None
 
-    def read(self, batch: Batch) -> pa.Array:
-        """Return the column's values for a batch."""
-        return self.array(batch, invalid(self.channel, batch))
+    def read(self, batch: Batch, values: Values | None = None) -> pa.Array:
+        """Return the column's values for a batch; `values` are those of its number, where they were read already."""
+        mask = invalid(self.channel, batch)
+        return self.array(batch, mask) if values is None or self.finish is None else self.finish(values, mask)
 
     def read_valid(self, batch: Batch) -> pa.Array:
         """Return the column's values as if all were valid."""
@@ -131,31 +145,40 @@ def plan(channel: Channel, name: str, around: Surroundings) -> Column:
         raise Unreadable(f"data type {channel.data_type} is not defined")
     if channel.kind == ChannelKind.VLSC:
         raise Unreadable("compact variable-length channels are not read")
-    data = None
-    if channel.kind == ChannelKind.VLSD:
-        data = around.signal_data(channel)
-        arrow, array, raw = _variable(channel, around, data)
+    data = around.signal_data(channel) if channel.kind == ChannelKind.VLSD else None
+    if data is not None:
+        found = _variable(channel, around, data)
     elif channel.kind in _VIRTUAL:
-        arrow, array, raw = _virtual(channel, around)
+        found = _virtual(channel, around)
     elif channel.data_type in _CANOPEN:
-        arrow, array, raw = _canopen(channel, around)
+        found = _canopen(channel, around)
     elif channel.data_type in _TEXT_TYPES:
-        arrow, array, raw = _text(channel, around)
+        found = _text(channel, around)
     elif channel.data_type in BYTE_TYPES:
-        arrow, array, raw = _bytes(channel, around)
+        found = _bytes(channel, around)
     elif channel.bit_count > 64 and channel.data_type <= DataType.SIGNED_BE:
-        arrow, array, raw = _wide(channel, around)
+        found = _wide(channel, around)
     else:
-        arrow, array, raw = _number(channel, around)
+        found = _number(channel, around)
     if channel.array is not None:
         if data is not None or channel.kind in _VIRTUAL:
             raise Unreadable("arrays of variable-length or virtual values are not read")
-        arrow, array = _nested(channel.array.sizes, arrow, array)
+        found = _nested(channel.array.sizes, found)
     offsets = None if data is None else offsets_of(channel, around.before)
-    return Column(name, arrow, metadata, channel, array, raw, data, offsets)
+    return Column(
+        name, found.arrow, metadata, channel, found.array, found.raw, data, offsets, found.number, found.finish
+    )
 
 
-Plan = tuple[pa.DataType, Callable[[Batch, Mask], pa.Array], Callable[[Batch], Values] | None]
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What of a `Column` follows from the kind of its channel."""
+
+    arrow: pa.DataType
+    array: Callable[[Batch, Mask], pa.Array]
+    raw: Callable[[Batch], Values] | None = None
+    number: Number | None = None
+    finish: Finish | None = None
 
 
 # -- numbers -----------------------------------------------------------------------------------------------------------
@@ -172,44 +195,55 @@ def vector(values: Values, mask: Mask) -> pa.Array:
         return pa.array(values, mask=mask)
     validity = None if mask is None else pa.py_buffer(np.packbits(~mask, bitorder="little"))
     contiguous = np.ascontiguousarray(values)
-    return pa.Array.from_buffers(_arrow_of(values.dtype), values.size, [validity, pa.py_buffer(contiguous)])
+    return pa.Array.from_buffers(_type_of(values.dtype), values.size, [validity, pa.py_buffer(contiguous)])
 
 
 @cache
-def _arrow_of(dtype: np.dtype[Any]) -> pa.DataType:
+def _type_of(dtype: np.dtype[Any]) -> pa.DataType:
+    """Return the type of `vector`."""
+    if dtype.kind == "c":
+        return vector(np.empty(0, dtype), None).type
     return pa.from_numpy_dtype(dtype)
 
 
-def _converted(channel: Channel, dtype: np.dtype[Any], read: Callable[[Batch], Values]) -> Plan:
+def _converted(channel: Channel, dtype: np.dtype[Any]) -> tuple[pa.DataType, Finish]:
+    """Return the type of the column that raw numbers become, and what makes it of them."""
     conversion = channel.conversion
     if conversion is not None and conversion.kind in TEXT_RULES:
-        to_text = ToText(conversion)
-        return pa.string(), lambda batch, mask: to_text(read(batch), mask), read
+        return pa.string(), ToText(conversion)
     if is_identity(conversion):
-        return vector(np.empty(0, dtype), None).type, lambda batch, mask: vector(read(batch), mask), read
+        return _type_of(dtype), vector
     convert = numeric(conversion)
-    with np.errstate(all="ignore"):
-        arrow = vector(convert(np.ones(1, dtype)), None).type
 
-    def array(batch: Batch, mask: Mask) -> pa.Array:
+    def finish(values: Values, mask: Mask) -> pa.Array:
         with np.errstate(all="ignore"):
-            return vector(convert(read(batch)), mask)
+            return vector(convert(values), mask)
 
-    return arrow, array, read
+    return finish(np.ones(1, dtype), None).type, finish
 
 
 def _number(channel: Channel, around: Surroundings) -> Plan:
-    number = Number(channel, around.before)
-    return _converted(channel, number.dtype, lambda batch: number(batch.records))
+    raw = Number(channel, around.before)
+    conversion = channel.conversion
+    scale = None if conversion is None or is_identity(conversion) else scaling(conversion)
+    scaled = None if scale is None else raw.scaled(*scale)
+    number = scaled or raw
+    arrow, finish = (_type_of(scaled.dtype), vector) if scaled else _converted(channel, raw.dtype)
+
+    def array(batch: Batch, mask: Mask) -> pa.Array:
+        return finish(number(batch.records), mask)
+
+    return Plan(arrow, array, lambda batch: raw(batch.records), number if number.single else None, finish)
 
 
 def _virtual(channel: Channel, around: Surroundings) -> Plan:
     dtype = np.min_scalar_type(around.cycles)
+    arrow, finish = _converted(channel, dtype)
 
     def read(batch: Batch) -> Values:
         return np.arange(batch.first_row, batch.first_row + batch.records.rows).astype(dtype)
 
-    return _converted(channel, dtype, read)
+    return Plan(arrow, lambda batch, mask: finish(read(batch), mask), read)
 
 
 def _canopen(channel: Channel, around: Surroundings) -> Plan:
@@ -223,25 +257,24 @@ def _canopen(channel: Channel, around: Surroundings) -> Plan:
         hidden = ~sound if mask is None else mask | ~sound
         return pa.array(values, pa.timestamp("ms"), mask=hidden if hidden.any() else None)
 
-    return pa.timestamp("ms"), array, None
+    return Plan(pa.timestamp("ms"), array)
 
 
-def _nested(
-    sizes: tuple[int, ...], arrow: pa.DataType, element: Callable[[Batch, Mask], pa.Array]
-) -> tuple[pa.DataType, Callable[[Batch, Mask], pa.Array]]:
-    """Wrap a reader of all elements into lists of fixed sizes."""
+def _nested(sizes: tuple[int, ...], element: Plan) -> Plan:
+    """Wrap all elements into lists of fixed sizes."""
+    arrow = element.arrow
     for size in reversed(sizes):
         arrow = pa.list_(arrow, size)
 
     def array(batch: Batch, mask: Mask) -> pa.Array:
         if 0 in sizes:
             return pa.array([[]] * batch.records.rows, arrow, mask=mask)
-        flat = element(batch, None)
+        flat = element.array(batch, None)
         for size in reversed(sizes[1:]):
             flat = pa.FixedSizeListArray.from_arrays(flat, size)
         return pa.FixedSizeListArray.from_arrays(flat, sizes[0], mask=None if mask is None else pa.array(mask))
 
-    return arrow, array
+    return Plan(arrow, array, element.raw)
 
 
 def _wide(channel: Channel, around: Surroundings) -> Plan:
@@ -255,7 +288,7 @@ def _wide(channel: Channel, around: Surroundings) -> Plan:
         flat = pa.array(np.ascontiguousarray(place.bytes(batch.records)).reshape(-1))
         return pa.FixedSizeListArray.from_arrays(flat, place.count, mask=None if mask is None else pa.array(mask))
 
-    return arrow, array, lambda batch: place.bytes(batch.records)
+    return Plan(arrow, array, lambda batch: place.bytes(batch.records))
 
 
 # -- texts and bytes ---------------------------------------------------------------------------------------------------
@@ -273,7 +306,7 @@ def _renamed(channel: Channel, read: Callable[[Batch], pa.Array]) -> Plan:
     if conversion is None or conversion.kind not in FROM_TEXT_RULES:
         if not is_identity(conversion):
             raise Unreadable(f"a text with a conversion of type {conversion.kind if conversion else 0}")
-        return pa.string(), lambda batch, mask: _masked(read(batch), mask), None
+        return Plan(pa.string(), lambda batch, mask: _masked(read(batch), mask))
     table, default = from_text(conversion)
     arrow = pa.string() if isinstance(default, str) else pa.float64()
 
@@ -282,7 +315,7 @@ def _renamed(channel: Channel, read: Callable[[Batch], pa.Array]) -> Plan:
         results = pa.array([table.get(text, default) for text in encoded.dictionary.to_pylist()], arrow)
         return _masked(results.take(encoded.indices), mask)
 
-    return arrow, array, None
+    return Plan(arrow, array)
 
 
 def _sizes(channel: Channel, around: Surroundings) -> Callable[[Batch], Values] | None:
@@ -325,7 +358,7 @@ def _bytes(channel: Channel, around: Surroundings) -> Plan:
             data = data[np.arange(place.count) < lengths[:, None]]
         return _masked(binary(data.reshape(-1), lengths), mask)
 
-    return pa.binary(), array, matrix
+    return Plan(pa.binary(), array, matrix)
 
 
 def _whole_bytes(channel: Channel, around: Surroundings) -> Place:
@@ -351,7 +384,7 @@ def _variable(channel: Channel, around: Surroundings, data: SignalData) -> Plan:
         out[np.arange(out.shape[1]) < lengths[:, None]] = joined
         return out
 
-    return pa.binary(), lambda batch, mask: _masked(binary(*values(batch)), mask), matrix
+    return Plan(pa.binary(), lambda batch, mask: _masked(binary(*values(batch)), mask), matrix)
 
 
 def offsets_of(channel: Channel, before: int) -> Number:

@@ -8,6 +8,8 @@ Source: ASAM MDF 4.2, CC block, cc_type 0 to 11.
 
 from __future__ import annotations
 
+import itertools
+import threading
 from collections.abc import Callable, Iterator
 from enum import IntEnum
 from typing import Any
@@ -19,10 +21,12 @@ import pyarrow as pa
 from platform_lib.logs.mdf4.formula import Formula, FormulaError
 from platform_lib.logs.mdf4.model import Conversion
 
+Bytes = npt.NDArray[np.uint8]
 Values = npt.NDArray[Any]
 Scalar = int | float | str
 _LOOKUP_BITS = 16  # raw types this wide or less are converted to text through a table of all their values
 _MOST_WORDS = 1 << 16
+_SLACK_BYTES = 8  # after the words, so that the last one can be read by eights
 
 
 class Rule(IntEnum):
@@ -58,8 +62,9 @@ def numeric(conversion: Conversion | None) -> Callable[[Values], Values]:
     """
     if conversion is None or conversion.kind == Rule.IDENTITY:
         return _identity
+    if (scale := scaling(conversion)) is not None:
+        return _scaled(*scale)
     makers: dict[int, Callable[[Conversion], Callable[[Values], Values]]] = {
-        Rule.LINEAR: _linear,
         Rule.RATIONAL: _rational,
         Rule.ALGEBRAIC: _algebraic,
         Rule.INTERPOLATION: _interpolation,
@@ -101,8 +106,24 @@ def _parameters(conversion: Conversion, least: int) -> tuple[float, ...]:
     return conversion.values
 
 
-def _linear(conversion: Conversion) -> Callable[[Values], Values]:
-    offset, factor = _parameters(conversion, 2)[:2]
+def scaling(conversion: Conversion) -> tuple[float, float] | None:
+    """Return the factor and the offset of a conversion that only has these, ``None`` for others.
+
+    Raises:
+        ConversionError: Its parameters are incomplete.
+    """
+    if conversion.kind == Rule.LINEAR:
+        offset, factor = _parameters(conversion, 2)[:2]
+        return factor, offset
+    if conversion.kind != Rule.RATIONAL:
+        return None
+    p1, p2, p3, p4, p5, p6 = _parameters(conversion, 6)[:6]
+    if (p1, p3, p4, p5) == (0.0, 0.0, 0.0, 0.0) and p6:
+        return p2 / p6, 0.0
+    return (p1 / p5, 0.0) if (p2, p3, p4, p6) == (0.0, 0.0, 0.0, 0.0) and p5 else None
+
+
+def _scaled(factor: float, offset: float) -> Callable[[Values], Values]:
     if (factor, offset) == (1.0, 0.0):
         return _identity
 
@@ -116,16 +137,7 @@ def _linear(conversion: Conversion) -> Callable[[Values], Values]:
 
 
 def _rational(conversion: Conversion) -> Callable[[Values], Values]:
-    p1, p2, p3, p4, p5, p6 = _parameters(conversion, 6)[:6]
-    scale: float | None = None
-    if (p1, p3, p4, p5) == (0.0, 0.0, 0.0, 0.0) and p6:
-        scale = p2 / p6
-    elif (p2, p3, p4, p6) == (0.0, 0.0, 0.0, 0.0) and p5:
-        scale = p1 / p5
-    if scale == 1.0:
-        return _identity
-    if scale is not None:
-        return lambda values: values * scale
+    p1, p2, p3, p4, p5, p6 = conversion.values[:6]
 
     def convert(values: Values) -> Values:
         # The square is taken in the sample's own width, as asammdf does; of whole numbers it must not wrap around.
@@ -197,7 +209,7 @@ def _range_to_value(conversion: Conversion) -> Callable[[Values], Values]:
 
 
 class ToText:
-    """A conversion whose column is text. Each distinct value's text is made once."""
+    """A conversion whose column is text. Each distinct value's text is made once. Several threads may use it."""
 
     def __init__(self, conversion: Conversion) -> None:
         """Check the conversion.
@@ -206,42 +218,59 @@ class ToText:
             ConversionError: It is not evaluated.
         """
         self._word = scalar_text(conversion)
-        self._codes: dict[Scalar, int] = {}
-        self._words: list[str] = []
-        self._table: Values | None = None
+        self._lock = threading.Lock()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._known: dict[Scalar, int] = {}
+        self._bounds = np.zeros(1, np.int64)
+        self._words: Bytes = np.zeros(_SLACK_BYTES, np.uint8)
+        self._codes: Values | None = None
 
     def __call__(self, values: Values, mask: Values | None) -> pa.Array:
         """Return (N,) texts of (N,) raw numbers; null where `mask`. All numbers are of one type."""
-        if len(self._words) > _MOST_WORDS:
-            self._codes, self._words, self._table = {}, [], None
         narrow = values.dtype.kind in "ui" and values.dtype.itemsize * 8 <= _LOOKUP_BITS
-        codes = self._looked_up(values) if narrow else self._searched(values)
-        return pa.array(self._words, pa.string()).take(pa.array(codes, mask=mask))
+        with self._lock:
+            if len(self._known) > _MOST_WORDS:
+                self._forget()
+            offsets, text = self._looked_up(values) if narrow else self._searched(values)
+        validity = None if mask is None else pa.py_buffer(np.packbits(~mask, bitorder="little"))
+        buffers = [validity, pa.py_buffer(offsets), pa.py_buffer(text)]
+        return pa.Array.from_buffers(pa.string(), values.size, buffers)
 
-    def _code(self, value: Scalar) -> int:
-        code = self._codes.get(value)
-        if code is None:
-            code = self._codes[value] = len(self._words)
-            self._words.append(self._word(value))
-        return code
+    def _learn(self, values: list[Scalar]) -> list[int]:
+        """Return the numbers of the words of distinct values, after making those that are new."""
+        new = [value for value in values if value not in self._known]
+        words = [self._word(value).encode() for value in new]
+        self._known.update(zip(new, itertools.count(len(self._known)), strict=False))
+        stops = self._bounds[-1] + np.cumsum([len(word) for word in words], dtype=np.int64)
+        self._bounds = np.concatenate([self._bounds, stops])
+        whole = bytearray().join([self._words[:-_SLACK_BYTES].tobytes(), *words, bytes(_SLACK_BYTES)])
+        self._words = np.frombuffer(whole, np.uint8)
+        return [self._known[value] for value in values]
 
-    def _searched(self, values: Values) -> Values:
+    def _searched(self, values: Values) -> tuple[Values, Bytes]:
+        from platform_lib.logs.mdf4.kernels import spell
+
         distinct, inverse = np.unique(values, return_inverse=True)
-        codes = np.array([self._code(value) for value in distinct.tolist()], np.int32)
-        found: Values = codes[inverse.reshape(-1)]
-        return found
+        codes = np.array(self._learn(distinct.tolist()), np.int32)
+        return spell(inverse.reshape(-1), codes, self._bounds, self._words)
 
-    def _looked_up(self, values: Values) -> Values:
-        """Return codes through a table of the type's bit patterns, filled as they are met."""
+    def _looked_up(self, values: Values) -> tuple[Values, Bytes]:
+        """Find words through a table of the type's bit patterns, filled as they are met."""
+        from platform_lib.logs.mdf4.kernels import MissingWord, spell
+
         patterns = values.view(f"u{values.dtype.itemsize}")
-        if self._table is None:
-            self._table = np.full(1 << values.dtype.itemsize * 8, -1, np.int32)
-        codes: Values = self._table[patterns]
-        if codes.size and int(codes.min()) < 0:
-            for pattern in np.unique(patterns[codes < 0]):
-                self._table[pattern] = self._code(pattern.view(values.dtype).item())
-            codes = self._table[patterns]
-        return codes
+        if self._codes is None:
+            self._codes = np.full(1 << values.dtype.itemsize * 8, -1, np.int32)
+        try:
+            return spell(patterns, self._codes, self._bounds, self._words)
+        except MissingWord:
+            seen = np.zeros(self._codes.size, bool)
+            seen[patterns] = True
+            met = np.flatnonzero(seen).astype(patterns.dtype)
+            self._codes[met] = self._learn(met.view(values.dtype).tolist())
+        return spell(patterns, self._codes, self._bounds, self._words)
 
 
 def scalar_text(conversion: Conversion) -> Callable[[Scalar], str]:

@@ -9,7 +9,7 @@ from functools import partial
 from platform_lib.logs.mdf4.blocks import Block, Blocks, plain
 from platform_lib.logs.mdf4.inflate import inflate
 from platform_lib.logs.mdf4.model import Codec, Fragment, Header
-from platform_lib.logs.model import Attachment, Event
+from platform_lib.logs.model import Attachment, Event, Report
 
 _ATTACHMENT = struct.Struct("<HHBB2x16sQQ")
 _EVENT = struct.Struct("<BBBBBxxxIHHqd")
@@ -62,17 +62,19 @@ def _named(names: tuple[str, ...], number: int) -> str:
     return names[number] if number < len(names) else str(number)
 
 
-def read_attachments(blocks: Blocks, header: Header) -> tuple[Attachment, ...]:
+def read_attachments(blocks: Blocks, header: Header, report: Report) -> tuple[Attachment, ...]:
     """Return the embedded attachments, in file order; their content is read, inflated and checked on demand.
+
+    Those that the file only names are told to `report`.
 
     Raises:
         CorruptLog: An attachment block is not there.
     """
-    found = (_attachment(blocks, block) for block in blocks.chain(header.first_attachment, b"##AT"))
+    found = (_attachment(blocks, block, report) for block in blocks.chain(header.first_attachment, b"##AT"))
     return tuple(item for item in found if item is not None)
 
 
-def _attachment(blocks: Blocks, block: Block) -> Attachment | None:
+def _attachment(blocks: Blocks, block: Block, report: Report) -> Attachment | None:
     if block.data_bytes < _ATTACHMENT.size or len(block.links) < 4:
         raise blocks.corrupt(block.offset, "an attachment block is too short")
     head = blocks.source.peek(block.data_offset, _ATTACHMENT.size)
@@ -80,6 +82,7 @@ def _attachment(blocks: Blocks, block: Block) -> Attachment | None:
     name = blocks.text(block.links[1], "an attachment's name")
     media_type = blocks.text(block.links[2], "an attachment's type")
     if not flags & _EMBEDDED:
+        report.notes.append(f"attachment '{name}' ({media_type or 'no type'}) is not in the log, which only names it")
         return None
     if stored > block.data_bytes - _ATTACHMENT.size or size > _MOST_ATTACHMENT_BYTES:
         raise blocks.corrupt(block.offset, f"an attachment claims {stored} stored bytes, {size} in all")

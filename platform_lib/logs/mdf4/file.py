@@ -125,6 +125,11 @@ class Mdf4File:
         structure = read_structure(self.blocks, recover=recover)
         for lost_bytes, error in structure.damage:
             report.lose(lost_bytes, error.what)
+        if structure.reductions:
+            report.notes.append(
+                f"sample reductions (groups: {len(structure.reductions)}, the first at byte {structure.reductions[0]}) "
+                "are left alone: the full data is read"
+            )
         self.header = structure.header
         self._start_ns = start_ns(self.header.start_ns, self.header.time_flags)
         self._signal_chains: dict[int, Chain] = {}
@@ -293,9 +298,8 @@ class Mdf4File:
         else:
             times = self._times(item, item.master, around)
         columns = self._columns(item, around)
-        item.reader = GroupReader(
-            self._source.path, item.name, item.rows, columns, source, times, self._report.problems.append
-        )
+        note = self._report.problems.append
+        item.reader = GroupReader(self._source.path, item.name, item.rows, columns, source, times, note, self._pipeline)
         if self._recover:
             self._cut(item, item.reader)
         return item.reader
@@ -344,6 +348,8 @@ class Mdf4File:
     def _signal_data(self, item: _Open, channel: Channel) -> SignalData:
         for group in item.data_group.groups:
             if group.variable and group.offset == channel.data_link and item.mixed is not None:
+                if self._unfinished is not None and self._unfinished & Missing.VARIABLE_OFFSETS:
+                    raise Unreadable("the recorder never wrote where its values are; its own tool may finish the file")
                 return SignalData(self._source.path, item.mixed.variable(group))
         chain = self._signal_chains.get(channel.data_link)
         if chain is None:
@@ -371,13 +377,9 @@ class Mdf4File:
             try:
                 columns.append(plan(channel, name, around))
             except (ConversionError, Unreadable) as reason:
-                self._report.problems.append(f"group '{item.name}': channel '{name}' is left out: {reason}")
+                place = f"block at byte {channel.offset}"
+                self._report.problems.append(f"group '{item.name}': channel '{name}' is left out: {reason} ({place})")
         return columns
-
-    @property
-    def remote(self) -> bool:
-        """Whether it is read over the network."""
-        return self._source.remote
 
     def prove(self, group: ChannelGroup) -> None:
         """Inflate all of a group's data, for a reader that would not notice damage.

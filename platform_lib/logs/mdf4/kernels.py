@@ -7,68 +7,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from platform_lib.logs.compiled import compiled
+from platform_lib.compiled import compiled
 
 Bytes = npt.NDArray[np.uint8]
 Values = npt.NDArray[Any]
-
-
-def weave(planes: Bytes) -> Values:
-    """Return numbers from their bytes kept apart.
-
-    Args:
-        planes: (W, N) with W up to 8, least significant byte first.
-
-    Returns:
-        (N,) unsigned, of the smallest type that holds W bytes.
-    """
-    width, rows = planes.shape
-    out = np.empty(rows, f"u{1 << (width - 1).bit_length()}")
-    if width == 2:
-        _weave2(planes, out)
-    elif width == 4:
-        _weave4(planes, out)
-    elif width == 8:
-        _weave8(planes, out)
-    else:
-        _weave(planes, out)
-    return out
-
-
-@compiled
-def _weave2(planes: Bytes, out: Values) -> None:
-    a, b = planes[0], planes[1]
-    for row in range(out.size):
-        out[row] = np.uint16(a[row]) | np.uint16(b[row]) << np.uint16(8)
-
-
-@compiled
-def _weave4(planes: Bytes, out: Values) -> None:
-    a, b, c, d = planes[0], planes[1], planes[2], planes[3]
-    for row in range(out.size):
-        low = np.uint32(a[row]) | np.uint32(b[row]) << np.uint32(8)
-        out[row] = low | np.uint32(c[row]) << np.uint32(16) | np.uint32(d[row]) << np.uint32(24)
-
-
-@compiled
-def _weave8(planes: Bytes, out: Values) -> None:
-    a, b, c, d = planes[0], planes[1], planes[2], planes[3]
-    e, f, g, h = planes[4], planes[5], planes[6], planes[7]
-    for row in range(out.size):
-        low = np.uint32(a[row]) | np.uint32(b[row]) << np.uint32(8)
-        low = low | np.uint32(c[row]) << np.uint32(16) | np.uint32(d[row]) << np.uint32(24)
-        high = np.uint32(e[row]) | np.uint32(f[row]) << np.uint32(8)
-        high = high | np.uint32(g[row]) << np.uint32(16) | np.uint32(h[row]) << np.uint32(24)
-        out[row] = np.uint64(low) | np.uint64(high) << np.uint64(32)
-
-
-@compiled
-def _weave(planes: Bytes, out: Values) -> None:
-    for row in range(out.size):
-        value = np.uint64(0)
-        for byte in range(planes.shape[0]):
-            value |= np.uint64(planes[byte, row]) << np.uint64(8 * byte)
-        out[row] = value
+_EIGHT = np.dtype([("value", "<u8")])
+_MOST_TEXT_BYTES = (1 << 31) - 1
 
 
 def gather(data: Bytes, starts: Values, lengths: Values) -> Bytes:
@@ -86,6 +30,69 @@ def _gather(data: Bytes, starts: Values, lengths: Values, out: Bytes) -> None:
         for byte in range(lengths[row]):
             out[at + byte] = data[begin + byte]
         at += lengths[row]
+
+
+class MissingWord(Exception):  # noqa: N818 - what is asked for comes after
+    """A choice that no word was made for yet."""
+
+
+def spell(choices: Values, codes: Values, bounds: Values, words: Bytes) -> tuple[Values, Bytes]:
+    """Write chosen words one after the other.
+
+    Args:
+        choices: (N,) places in `codes`.
+        codes: (K,) int32, each the number of a word, -1 for none.
+        bounds: (W + 1,) int64, where each word starts in `words`, and where the last one ends.
+        words: Their bytes, and eight more.
+
+    Returns:
+        (N + 1,) int32, where each starts and where the last one ends, and their bytes.
+
+    Raises:
+        MissingWord: One that is chosen has no number.
+        OverflowError: More bytes than 32 bits can count.
+    """
+    offsets = np.empty(choices.size + 1, np.int32)
+    size = _measure(choices, codes, bounds, offsets)
+    if size < 0:
+        raise MissingWord
+    if size > _MOST_TEXT_BYTES:
+        raise OverflowError(f"more than {_MOST_TEXT_BYTES} bytes of text in one batch")
+    out = np.empty(size + _EIGHT.itemsize, np.uint8)
+    _spell(choices, codes, bounds, _eights(words), offsets, _eights(out))
+    return offsets, out[:size]
+
+
+def _eights(data: Bytes) -> Values:
+    """Return the eight bytes at every byte: in a structure, so that they are not taken to be aligned."""
+    seen: Values = np.ndarray((data.size - _EIGHT.itemsize + 1,), _EIGHT, data, 0, (1,))
+    return seen
+
+
+@compiled
+def _measure(choices: Values, codes: Values, bounds: Values, offsets: Values) -> int:
+    size: int = 0
+    offsets[0] = 0
+    for row in range(choices.size):
+        code = codes[choices[row]]
+        if code < 0:
+            return -1
+        size += bounds[code + 1] - bounds[code]
+        if size > _MOST_TEXT_BYTES:
+            return size
+        offsets[row + 1] = size
+    return size
+
+
+@compiled
+def _spell(choices: Values, codes: Values, bounds: Values, words: Values, offsets: Values, out: Values) -> None:
+    for row in range(choices.size):
+        code, to = codes[choices[row]], offsets[row]
+        begin, end = bounds[code], bounds[code + 1]
+        out[to].value = words[begin].value  # what is written past a word, the next one overwrites
+        while begin + 8 < end:
+            begin, to = begin + 8, to + 8
+            out[to].value = words[begin].value
 
 
 BROKEN, UNKNOWN = 1, 2

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from platform_lib.logs.mdf4.model import ArrayShape, Channel, DataType
-from platform_lib.logs.mdf4.records import Records
+from platform_lib.logs.mdf4.records import Records, Rows
 
 Bytes = npt.NDArray[np.uint8]
 Values = npt.NDArray[Any]
@@ -26,6 +29,7 @@ _KINDS = {
 }
 _FLOAT_BITS = frozenset({16, 32, 64})
 _COMPLEX_BITS = frozenset({64, 128})
+_ALIGNED_BYTES = 64  # Source: Arrow columnar format, buffer alignment
 
 
 class Unreadable(ValueError):  # noqa: N818 - a reason, shown as it is
@@ -68,12 +72,30 @@ class Place:
         return elements.reshape(-1, self.count)
 
 
+FIELD = np.dtype(
+    [(name, np.int64) for name in ("byte", "count", "big", "shift", "unused", "signed", "size", "scaled")]
+    + [(name, np.float64) for name in ("factor", "offset")]
+)
+"""A number of a record, as `platform_lib.logs.mdf4.unpack` takes it.
+
+byte, count: Its first byte, and how many it touches, up to 9.
+big: Whether the most significant byte comes first.
+shift: How many bits of these bytes lie below it.
+unused: How many of 64 bits lie above it; 0 where nothing has to be cut off there.
+signed: Whether it has a sign.
+size: How many bytes its value takes.
+scaled: `NOT`; `WHOLE`: a whole number that becomes a 64-bit float; `FLOAT`: a float that stays one.
+factor, offset: What a scaled one is multiplied by, and what is added then.
+"""
+NOT, WHOLE, FLOAT = 0, 1, 2
+
+
 class Number:
     """A channel of numbers.
 
     Attributes:
         dtype: Of its values, in the machine's byte order: unsigned and signed of the smallest size that holds the
-            bits from the first byte on.
+            bits from the first byte on, unless `scaled`.
     """
 
     def __init__(self, channel: Channel, before: int) -> None:
@@ -95,47 +117,82 @@ class Number:
         if kind in "ui" and not 0 < self._bits <= 64:
             raise Unreadable(f"a whole number of {self._bits} bits")
         size = self._bits // 8 if kind in "fc" else _container(self._shift + self._bits)
-        self.dtype = np.dtype(f"{kind}{size}")
-        self._stored = self.dtype.newbyteorder(">" if self._big else "<")
-        self._plain = not self._shift and self._bits == size * 8
+        self._raw = self.dtype = np.dtype(f"{kind}{size}")
+        self._scale: tuple[float, float] | None = None
+
+    @property
+    def single(self) -> bool:
+        """Whether it is one number a record, for `Numbers`."""
+        return self._place.array is None and self._raw.kind != "c"
+
+    def scaled(self, factor: float, offset: float) -> Number | None:
+        """Return the same multiplied by `factor`, then grown by `offset`; ``None`` where it cannot be done on the way.
+
+        Whole numbers become float64, floats stay what they are: what numpy makes of an array and a Python float.
+        """
+        if self._raw.kind not in "ui" and self._raw not in (np.float32, np.float64):
+            return None
+        other = copy(self)
+        other._scale = factor, offset  # noqa: SLF001 - of its own copy
+        other.dtype = self._raw if self._raw.kind == "f" else np.dtype(np.float64)
+        return other
+
+    def field(self, byte: int | None = None) -> tuple[float, ...]:
+        """Return its `FIELD`, in its record or at another byte."""
+        form = NOT if self._scale is None else FLOAT if self._raw.kind == "f" else WHOLE
+        whole = form != WHOLE and self._bits == 8 * self._raw.itemsize
+        factor, offset = self._scale or (1.0, 0.0)
+        return (
+            *(self._place.offset if byte is None else byte, self._place.count, self._big, self._shift),
+            *(0 if whole else 64 - self._bits, self._raw.kind == "i", self.dtype.itemsize, form),
+            *(factor, offset or -0.0),  # adding -0 changes no number, adding 0 makes -0 a 0
+        )
 
     def __call__(self, records: Records) -> Values:
         """Return (M,) values; of an array all elements."""
-        if not self._plain:
-            return self._unpacked(self._place.bytes(records))
-        if self._place.array is None:
-            return records.vector(self._place.offset, self._stored)
+        if self.single:
+            return self._read(records)[0]
         data = np.ascontiguousarray(self._place.bytes(records))
-        return data.view(self._stored).reshape(-1).astype(self.dtype, copy=False)
+        if self._raw.kind == "c":
+            stored = self._raw.newbyteorder(">" if self._big else "<")
+            return data.view(stored).reshape(-1).astype(self._raw, copy=False)
+        return self._read(Rows(data))[0]
 
-    def _unpacked(self, data: Bytes) -> Values:
-        value = _joined(data, self._shift, big=self._big)
-        unused = np.uint64(64 - self._bits)
-        if self.dtype.kind == "i":
-            return ((value << unused).view(np.int64) >> unused.astype(np.int64)).astype(self.dtype)
-        value = (value << unused) >> unused
-        return value.astype(f"u{self.dtype.itemsize}").view(self.dtype)
+    @cached_property
+    def _read(self) -> Numbers:
+        return Numbers([self], None if self.single else 0)
+
+
+class Numbers:
+    """Numbers of a record that are read together: in one walk over the records, into one piece of memory."""
+
+    def __init__(self, numbers: Sequence[Number], byte: int | None = None) -> None:
+        """Plan the reading of numbers, in their records or at another byte. All are `Number.single`, unless at another."""
+        self._fields = np.array([number.field(byte) for number in numbers], FIELD)
+        self._types = [number.dtype for number in numbers]
+        self._sizes = self._fields["size"].copy()
+
+    def __call__(self, records: Records) -> list[Values]:
+        """Return the (N,) values of each."""
+        if not self._types:
+            return []
+        lengths = self._sizes * records.rows
+        spaces = -(-lengths // _ALIGNED_BYTES) * _ALIGNED_BYTES
+        starts = np.cumsum(spaces) - spaces
+        out = _aligned(int(spaces.sum()))
+        records.unpack(self._fields, starts // self._sizes, out)
+        bounds = zip(starts.tolist(), (starts + lengths).tolist(), self._types, strict=True)
+        return [out[start:stop].view(dtype) for start, stop, dtype in bounds]
+
+
+def _aligned(count: int) -> Bytes:
+    out = np.empty(count + _ALIGNED_BYTES, np.uint8)
+    start = -out.__array_interface__["data"][0] % _ALIGNED_BYTES
+    return out[start : start + count]
 
 
 def _container(bits: int) -> int:
     return next((size for size in (1, 2, 4) if bits <= 8 * size), 8)
-
-
-def _joined(data: Bytes, shift: int, *, big: bool) -> npt.NDArray[np.uint64]:
-    """Return (M,) numbers of (M, up to 9) bytes, without their lowest `shift` bits."""
-    count = data.shape[1]
-    eight = np.zeros((data.shape[0], 8), np.uint8)
-    if big:
-        eight[:, 8 - min(8, count) :] = data[:, -8:]
-        value = eight.view(">u8").reshape(-1).astype(np.uint64)
-    else:
-        eight[:, : min(8, count)] = data[:, :8]
-        value = eight.view("<u8").reshape(-1).astype(np.uint64)
-    value >>= np.uint64(shift)
-    if count > 8:
-        rest = data[:, 0] if big else data[:, 8]
-        value |= rest.astype(np.uint64) << np.uint64(64 - shift)
-    return value
 
 
 _CANOPEN_EPOCH = np.datetime64("1984-01-01T00:00:00.000", "ms")

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
+from platform_lib.errors import PlatformError
+
 Task = TypeVar("Task")
 Result = TypeVar("Result")
-AHEAD_BYTES = 48 << 20
 
 
 def default_threads() -> int:
@@ -21,9 +22,9 @@ def default_threads() -> int:
 class _Slot(Generic[Task, Result]):
     """A task handed to the pool, unless the reader takes it back and runs it itself."""
 
-    def __init__(self, pool: ThreadPoolExecutor, work: Callable[[Task], Result], task: Task, size_bytes: int) -> None:
+    def __init__(self, pool: ThreadPoolExecutor, work: Callable[[Task], Result], task: Task, size: int) -> None:
         self._work, self._task = work, task
-        self.size_bytes = size_bytes
+        self.size = size
         self.future: Future[Result] = pool.submit(work, task)
 
     def take(self) -> bool:
@@ -44,14 +45,18 @@ class Pipeline:
         self._pool: ThreadPoolExecutor | None = None
 
     def run(
-        self, tasks: Iterable[Task], work: Callable[[Task], Result], size_bytes: Callable[[Task], int]
+        self, tasks: Iterable[Task], work: Callable[[Task], Result], size: Callable[[Task], int], most: int
     ) -> Iterator[Result]:
         """Yield ``work(task)`` for each task, in order.
 
         Args:
-            tasks: What to do.
+            tasks: What to do; they may come out of another run.
             work: Does one; may be called from several threads at once.
-            size_bytes: What a task's result takes; about `AHEAD_BYTES` are held ahead of the reader.
+            size: How much a task counts.
+            most: How much is done ahead of the reader, about.
+
+        Raises:
+            PlatformError: What a task raised, or what came in place of the next task; after all results before it.
         """
         if self._threads == 1:
             yield from map(work, tasks)
@@ -59,25 +64,32 @@ class Pipeline:
         if self._pool is None:
             self._pool = ThreadPoolExecutor(self._threads - 1, thread_name_prefix="inflate")
         waiting: deque[_Slot[Task, Result]] = deque()
-        ahead, source, exhausted = 0, iter(tasks), False
+        ahead, source = 0, iter(tasks)
+        failure: PlatformError | None = None
+        exhausted = False
         try:
             while True:
-                while not exhausted and (not waiting or ahead < AHEAD_BYTES):
-                    task = next(source, None)
+                while not exhausted and (not waiting or ahead < most):
+                    try:
+                        task = next(source, None)
+                    except PlatformError as error:
+                        task, failure = None, error
                     if task is None:
                         exhausted = True
                         break
-                    waiting.append(_Slot(self._pool, work, task, size_bytes(task)))
-                    ahead += waiting[-1].size_bytes
+                    waiting.append(_Slot(self._pool, work, task, size(task)))
+                    ahead += waiting[-1].size
                 if not waiting:
-                    return
+                    break
                 self._help(waiting)
                 slot = waiting.popleft()
-                ahead -= slot.size_bytes
+                ahead -= slot.size
                 yield slot.future.result()
         finally:
             for slot in waiting:
                 slot.future.cancel()
+        if failure is not None:
+            raise failure
 
     @staticmethod
     def _help(waiting: deque[_Slot[Task, Result]]) -> None:

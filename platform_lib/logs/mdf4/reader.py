@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -14,11 +15,14 @@ from platform_lib.errors import CorruptLog, PlatformError
 from platform_lib.logs.faults import REMEDY, translated
 from platform_lib.logs.mdf4.columns import Batch, Column
 from platform_lib.logs.mdf4.frames import TIME, FrameChunk, FrameKind
+from platform_lib.logs.mdf4.numbers import Numbers
+from platform_lib.logs.mdf4.pipeline import Pipeline
 from platform_lib.logs.mdf4.rows import Follower, RowSource
 from platform_lib.logs.model import BATCH_BYTES, BATCH_ROWS, TIMESTAMP, Window
 
 Index = npt.NDArray[np.int64]
 Values = npt.NDArray[Any]
+_PIECES_AHEAD = 2
 TIME_FIELD = pa.field(TIMESTAMP, pa.int64(), nullable=False)
 
 
@@ -79,6 +83,7 @@ class GroupReader:
         source: RowSource,
         times: Callable[[Batch], Index] | GroupReader,
         note: Callable[[str], None],
+        pipeline: Pipeline,
     ) -> None:
         self._path = path
         self.name = name
@@ -88,6 +93,7 @@ class GroupReader:
         self._source = source
         self.time_source = times
         self._note = note
+        self._pipeline = pipeline
         self._spans: tuple[Span, ...] | None = None
 
     def read(self, window: Window, wanted: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
@@ -98,17 +104,25 @@ class GroupReader:
         """
         chosen = [column for column in self.columns if wanted is None or column.name in wanted]
         schema = self.schema if wanted is None else pa.schema([TIME_FIELD, *(column.field() for column in chosen)])
-        with translated(self._path, f"reading group '{self.name}'"):
-            for batch, times in self._pieces(window, chosen):
-                arrays = [pa.array(times), *(self._column(column, batch) for column in chosen)]
-                whole = pa.RecordBatch.from_arrays(arrays, schema=schema)
-                kept = whole if window.everything else inside(whole, times, window)
-                if kept.num_rows:
-                    yield kept
+        numbers = Numbers([column.number for column in chosen if column.number is not None])
 
-    def _column(self, column: Column, batch: Batch) -> pa.Array:
+        def decode(piece: tuple[Batch, Index]) -> pa.RecordBatch:
+            batch, times = piece
+            values = iter(numbers(batch.records))
+            read = [None if column.number is None else next(values) for column in chosen]
+            arrays = [pa.array(times), *map(self._column, chosen, repeat(batch), read)]
+            whole = pa.RecordBatch.from_arrays(arrays, schema=schema)
+            return whole if window.everything else inside(whole, times, window)
+
+        with translated(self._path, f"reading group '{self.name}'"):
+            pieces = self._pieces(window, chosen)
+            alone = any(column.signal_data is not None for column in chosen)  # one cache for all of their values
+            found = map(decode, pieces) if alone else self._pipeline.run(pieces, decode, _one, _PIECES_AHEAD)
+            yield from (batch for batch in found if batch.num_rows)
+
+    def _column(self, column: Column, batch: Batch, values: Values | None = None) -> pa.Array:
         try:
-            return column.read(batch)
+            return column.read(batch, values)
         except PlatformError:
             raise
         except (ValueError, ArithmeticError, LookupError, pa.ArrowException) as error:
@@ -207,6 +221,10 @@ class GroupReader:
         with translated(self._path, f"reading the bus frames of group '{self.name}'"):
             for batch, times in self._pieces(Window(), tuple(wanted.values())):
                 yield _frames(batch, times, wanted)
+
+
+def _one(_: tuple[Batch, Index]) -> int:
+    return 1
 
 
 def _frames(batch: Batch, times: Index, wanted: dict[str, Column]) -> FrameChunk:

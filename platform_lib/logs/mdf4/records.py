@@ -20,6 +20,7 @@ from platform_lib.logs.model import BATCH_ROWS
 
 Bytes = npt.NDArray[np.uint8]
 Values = npt.NDArray[Any]
+_AHEAD_BYTES = 48 << 20
 _LEAST_PLANES_BYTES = 256 << 10  # smaller transposed pieces are joined with their neighbours
 _LEAST_JOINED_BYTES = 1 << 20  # so are other pieces smaller than this
 
@@ -34,8 +35,8 @@ class Records(Protocol):
     def matrix(self, offset: int, count: int) -> Bytes:
         """Return (rows, count) bytes of every record."""
 
-    def vector(self, offset: int, dtype: np.dtype[Any]) -> Values:
-        """Return (rows,) numbers at a byte of every record, contiguous, in the machine's byte order."""
+    def unpack(self, fields: Values, at: Values, out: Bytes) -> None:
+        """Unpack numbers into `out`, see `platform_lib.logs.mdf4.unpack`."""
 
     def slice(self, start: int, stop: int) -> Records:
         """Return some of them."""
@@ -56,14 +57,11 @@ class Rows:
         """Return (rows, count) bytes of every record."""
         return self.data[:, offset : offset + count]
 
-    def vector(self, offset: int, dtype: np.dtype[Any]) -> Values:
-        """Return (rows,) numbers at a byte of every record, contiguous, in the machine's byte order."""
-        count, size = self.data.shape
-        if not count:
-            return np.empty(0, dtype.newbyteorder("="))
-        strided: Values = np.ndarray((count,), dtype, self.data, offset, (size,))
-        copied: Values = np.ascontiguousarray(strided, dtype.newbyteorder("="))
-        return copied
+    def unpack(self, fields: Values, at: Values, out: Bytes) -> None:
+        """Unpack numbers into `out`."""
+        from platform_lib.logs.mdf4.unpack import unpack
+
+        unpack(self.data, fields, at, out, planes=False, first=0, rows=self.rows)
 
     def slice(self, start: int, stop: int) -> Records:
         """Return some of them."""
@@ -72,38 +70,36 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Planes:
-    """Records stored transposed: `data` is (record bytes, rows), byte k of every record in row k."""
+    """Records stored transposed: `data` is (record bytes, all rows), contiguous, byte k of every record in row k.
+
+    Attributes:
+        data: The bytes.
+        start: The first record of these.
+        stop: One past the last.
+    """
 
     data: Bytes
+    start: int
+    stop: int
 
     @property
     def rows(self) -> int:
         """How many."""
-        return int(self.data.shape[1])
+        return self.stop - self.start
 
     def matrix(self, offset: int, count: int) -> Bytes:
         """Return (rows, count) bytes of every record."""
-        return np.ascontiguousarray(self.data[offset : offset + count].T)
+        return np.ascontiguousarray(self.data[offset : offset + count, self.start : self.stop].T)
 
-    def vector(self, offset: int, dtype: np.dtype[Any]) -> Values:
-        """Return (rows,) numbers at a byte of every record, contiguous, in the machine's byte order."""
-        planes = self.data[offset : offset + dtype.itemsize]
-        if dtype.itemsize == 1:
-            plane: Values = planes[0].view(dtype)
-            return plane
-        if dtype.byteorder == ">":
-            planes = planes[::-1]
-        if dtype.itemsize > 8:
-            joined: Values = np.ascontiguousarray(planes.T).view(dtype.newbyteorder("<")).reshape(-1)
-            return joined
-        from platform_lib.logs.mdf4.kernels import weave
+    def unpack(self, fields: Values, at: Values, out: Bytes) -> None:
+        """Unpack numbers into `out`."""
+        from platform_lib.logs.mdf4.unpack import unpack
 
-        woven: Values = weave(planes).view(dtype.newbyteorder("="))
-        return woven
+        unpack(self.data, fields, at, out, planes=True, first=self.start, rows=self.rows)
 
     def slice(self, start: int, stop: int) -> Records:
         """Return some of them."""
-        return Planes(self.data[:, start:stop])
+        return Planes(self.data, self.start + start, min(self.start + stop, self.stop))
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +150,7 @@ class RecordStream:
             left -= data.size
             whole = columns == size and not held and data.size % size == 0
             if whole and (data.size >= _LEAST_PLANES_BYTES or not left):
-                yield Planes(data.reshape(size, -1))
+                yield Planes(data.reshape(size, -1), 0, data.size // size)
                 continue
             held.append(in_order(data, columns))
             held_bytes += data.size
@@ -195,7 +191,7 @@ class RecordStream:
     def _split(self, tasks: list[_Piece]) -> Iterator[_Piece | tuple[Bytes, int]]:
         """Inflate ahead what is small enough to be held; hand back what is not."""
         if not any(is_large(task.fragment) for task in tasks):
-            yield from self._pipeline.run(tasks, self._inflate, lambda task: task.fragment.size_bytes)
+            yield from self._pipeline.run(tasks, self._inflate, lambda task: task.fragment.size_bytes, _AHEAD_BYTES)
             return
         for task in tasks:
             yield task if is_large(task.fragment) else self._inflate(task)

@@ -25,6 +25,7 @@ class FileBytes:
         self.size = source.size_bytes
         self.remote = source.remote
         self._pages: OrderedDict[int, bytes] = OrderedDict()
+        self._page, self._page_offset = b"", 0
 
     def read(self, offset: int, count: int) -> bytes:
         """Return `count` bytes at `offset`; may be called from several threads.
@@ -36,6 +37,9 @@ class FileBytes:
 
     def peek(self, offset: int, count: int) -> bytes:
         """Return a few bytes at `offset`, through the cache; for one thread."""
+        begin = offset - self._page_offset
+        if 0 <= begin and begin + count <= len(self._page):  # the page of the last time
+            return self._page[begin : begin + count]
         number, start = divmod(offset, _PAGE_BYTES)
         if start + count > _PAGE_BYTES:
             return self.read(offset, count)
@@ -46,6 +50,7 @@ class FileBytes:
             self._pages[number] = page
             if len(self._pages) > _PAGES:
                 self._pages.popitem(last=False)
+        self._page, self._page_offset = page, number * _PAGE_BYTES
         return page[start : start + count]
 
     def close(self) -> None:

@@ -30,6 +30,8 @@ _ARRAY = struct.Struct("<BBHIiI")
 _BIT_FIELD = 11
 _ALGEBRAIC = 3
 _INVERSE_LAYOUT = 1 << 6  # ca_flags
+# Data stream, channel list, channel variant, channel union, guard.
+_COMPOSITIONS_43 = frozenset({b"##DS", b"##CL", b"##CV", b"##CU", b"##GD"})
 _MOST_DEPTH = 16
 _MOST_DIMENSIONS = 16
 _ID_BYTES = frozenset({0, 1, 2, 4, 8})
@@ -43,11 +45,13 @@ class Structure:
         header: Its start.
         groups: Its data groups, those that could be parsed.
         damage: With recovery, what could not: stored sample bytes lost, and why.
+        reductions: Where the sample reductions of groups start: data thinned out for display.
     """
 
     header: Header
     groups: list[DataGroup] = field(default_factory=list)
     damage: list[tuple[int, CorruptLog]] = field(default_factory=list)
+    reductions: list[int] = field(default_factory=list)
 
 
 def read_header(blocks: Blocks) -> Header:
@@ -93,6 +97,7 @@ def read_structure(blocks: Blocks, *, recover: bool) -> Structure:
         if not recover:
             raise
         structure.damage.append((0, error))
+    structure.reductions = parser.reductions
     return structure
 
 
@@ -111,6 +116,7 @@ class _Parser:
         self._seen_channels: set[int] = set()
         self._seen_groups: set[int] = set()
         self._count = 0
+        self.reductions: list[int] = []
 
     def data_group(self, block: Block) -> DataGroup:
         """Parse a DG block with its channel groups, and find its data."""
@@ -143,6 +149,8 @@ class _Parser:
         channels: list[Channel] = []
         if not variable:
             self._channels(block.links[1], (data_bytes, invalid_bytes * 8), channels, None, 0)
+        if block.links[4]:
+            self.reductions.append(block.links[4])
         remote = flags & GroupFlag.REMOTE_MASTER and len(block.links) > 6
         return ChannelGroup(
             offset=block.offset,
@@ -178,9 +186,12 @@ class _Parser:
         """Return a channel's dimensions, and the first channel of its structure (0 for none)."""
         array, seen = outer, set[int]()
         while offset:
-            block = self._blocks.block(offset, (b"##CN", b"##CA"), "a composition")
+            block = self._blocks.block(offset, (b"##CN", b"##CA", *_COMPOSITIONS_43), "a composition")
             if block.kind == b"##CN":
                 return array, offset
+            if block.kind in _COMPOSITIONS_43:
+                what = f"it is composed by a {block.kind[2:].decode()} block of MDF 4.3 (at byte {offset})"
+                return ArrayShape((), (), (), unsupported=what), 0
             if offset in seen or not block.links:
                 raise self._blocks.corrupt(offset, "an array is part of itself")
             seen.add(offset)
@@ -200,7 +211,7 @@ class _Parser:
             sizes=(*before.sizes, *sizes),
             byte_steps=(*before.byte_steps, *_steps(sizes, step, inverse=inverse)),
             invalid_steps=(*before.invalid_steps, *_steps(sizes, invalid_step, inverse=inverse)),
-            unsupported=before.unsupported or ("its elements are in other groups" if storage else ""),
+            unsupported=before.unsupported or (_elsewhere(block.offset, storage) if storage else ""),
         )
 
     def _channel(self, block: Block, room: tuple[int, int], array: ArrayShape | None, *, structure: bool) -> Channel:
@@ -293,6 +304,11 @@ class _Parser:
         if kind == b"##CC":
             return self._conversion(link, parents)
         return plain(self._blocks.text(link, "a conversion's text"))
+
+
+def _elsewhere(offset: int, storage: int) -> str:
+    groups = {1: "channel groups", 2: "data groups"}.get(storage, f"a storage of type {storage}")
+    return f"an array whose elements lie in {groups} of their own (array block at byte {offset})"
 
 
 def _steps(sizes: tuple[int, ...], base: int, *, inverse: bool) -> tuple[int, ...]:

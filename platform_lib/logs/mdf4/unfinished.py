@@ -20,8 +20,16 @@ class Missing(IntFlag):
     """id_unfin_flags: what the recorder left undone."""
 
     CYCLES = 0x01
+    REDUCTION_CYCLES = 0x02
     LAST_DATA_LENGTH = 0x04
+    LAST_REDUCTION_LENGTH = 0x08
     LAST_LIST = 0x10
+    VARIABLE_BYTES = 0x20
+    VARIABLE_OFFSETS = 0x40
+
+
+KNOWN = 0x7F
+"""All of `Missing`. Reductions are not read, and how long variable-length data is, is counted: these need nothing."""
 
 
 def completed(blocks: Blocks, data_group: DataGroup, flags: int) -> DataGroup:

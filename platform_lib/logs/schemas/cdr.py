@@ -5,9 +5,9 @@ Every field is read for all messages at once, so that messages whose strings dif
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 import numpy.typing as npt
@@ -16,38 +16,42 @@ import pyarrow as pa
 from platform_lib.errors import UnsupportedLog
 from platform_lib.logs.model import unique
 from platform_lib.logs.payloads import Payloads
-from platform_lib.logs.schemas.cursor import Cursor, Wire, native
+from platform_lib.logs.schemas.cursor import Cursor, Nearby, Wire, native
 from platform_lib.logs.schemas.faulty import FaultyPayload
 from platform_lib.logs.schemas.idl import parse_idl
 from platform_lib.logs.schemas.kinds import (
     UINT16,
     UINT32,
     Array,
+    Extensibility,
     Primitive,
     Struct,
     Text,
     Type,
+    Union,
     arrow_field,
     arrow_type,
     is_bytes,
 )
-from platform_lib.logs.schemas.memory import Index, Memory, heads
+from platform_lib.logs.schemas.memory import Index, Memory
 from platform_lib.logs.schemas.rosmsg import parse_definition
 from platform_lib.logs.schemas.walk import least_bytes, program
 
 _ENCAPSULATION_BYTES = 4
-_ORDERS = {0x0000: ">", 0x0001: "<"}
-# Source: OMG DDS-XTypes 1.3, table 59 (encapsulation identifiers).
-_OTHERS = {
-    0x0002: "parameter list CDR",
-    0x0003: "parameter list CDR",
-    0x0006: "XCDR version 2",
-    0x0007: "XCDR version 2",
-    0x0008: "delimited XCDR version 2",
-    0x0009: "delimited XCDR version 2",
-    0x000A: "parameter list XCDR version 2",
-    0x000B: "parameter list XCDR version 2",
+_ANOTHER_LENGTH = "a value is not as long as it says: another definition"
+# Encapsulation identifiers. Source: OMG DDS-XTypes 1.3, table 60.
+_FORMS: tuple[tuple[int, int, Extensibility, Extensibility], ...] = (
+    (0x0000, 1, "final", "final"),
+    (0x0006, 2, "final", "final"),
+    (0x0008, 2, "appendable", "appendable"),
+    (0x000A, 2, "mutable", "appendable"),
+)
+_WIRES = {
+    first + little: Wire("<" if little else ">", version=version, root=root, extensibility=inner)
+    for first, version, root, inner in _FORMS
+    for little in (0, 1)
 }
+_MEMBER_ID = 0x0FFF_FFFF
 # Writers pad the payload to 4 bytes, some to 8; more than that after the last field is no padding.
 _MOST_PADDING_BYTES = 7
 _LIST_LIMIT = 2**31 - 1
@@ -66,6 +70,17 @@ def _offsets(length: Index) -> npt.NDArray[np.int32]:
 
 
 def _read(kind: Type, cursor: Cursor) -> pa.Array:
+    if not cursor.wire.delimited(kind):
+        return _read_value(kind, cursor)
+    stop = cursor.delimiter()
+    if isinstance(kind, Struct) and cursor.wire.grows(kind) == "mutable":
+        return _structs(kind, _read_members(kind, range(len(kind.fields)), stop, cursor), cursor.rows)
+    values = _read_value(kind, cursor)
+    cursor.fail(cursor.pos != stop, _ANOTHER_LENGTH)
+    return values
+
+
+def _read_value(kind: Type, cursor: Cursor) -> pa.Array:
     match kind:
         case Primitive():
             return pa.array(cursor.numbers(kind), type=kind.arrow)
@@ -73,6 +88,8 @@ def _read(kind: Type, cursor: Cursor) -> pa.Array:
             return _read_wide_text(cursor) if kind.wide else _read_text(cursor)
         case Struct():
             return _read_struct(kind, cursor)
+        case Union():
+            return _read_union(kind, cursor)
         case Array():
             return _read_sequence(kind, cursor) if kind.count is None else _read_fixed_array(kind, kind.count, cursor)
 
@@ -80,9 +97,80 @@ def _read(kind: Type, cursor: Cursor) -> pa.Array:
 def _read_struct(kind: Struct, cursor: Cursor) -> pa.Array:
     if not kind.fields:
         _read_empty(cursor)
-        return pa.array([{}] * cursor.rows, type=pa.struct([]))
-    columns = [_read(item, cursor) for _, item in kind.fields]
+    return _structs(kind, [_read(item, cursor) for _, item in kind.fields], cursor.rows)
+
+
+def _structs(kind: Struct | Union, columns: list[pa.Array], rows: int) -> pa.Array:
+    if not columns:
+        return pa.array([{}] * rows, type=pa.struct([]))
     return pa.StructArray.from_arrays(columns, fields=list(arrow_type(kind)))
+
+
+def _read_union(kind: Union, cursor: Cursor) -> pa.Array:
+    tag = cursor.numbers(kind.tag)
+    named = [label for _, _, labels in kind.cases for label in labels or ()]
+    columns = [pa.array(tag, type=kind.tag.arrow)]
+    for _, item, labels in kind.cases:
+        mine = np.isin(tag, named, invert=True) if labels is None else np.isin(tag, labels)
+        rows = np.flatnonzero(mine)
+        chosen = cursor.part(rows)
+        values = _read(item, chosen) if rows.size else pa.array([], type=arrow_type(item))
+        cursor.move(chosen.pos, rows)
+        columns.append(values.take(pa.array(np.cumsum(mine) - 1, mask=~mine)))
+    return _structs(kind, columns, cursor.rows)
+
+
+def _read_members(kind: Struct, chosen: Sequence[int], stop: Index, cursor: Cursor) -> list[pa.Array]:
+    """Read members that lie in any order up to `stop`, each behind its id and length."""
+    start, size = _member_places(kind, stop, cursor)
+    columns = []
+    for number in chosen:
+        name, item = kind.fields[number]
+        cursor.fail(start[number] < 0, f"a message lacks its member '{name}'")
+        member = cursor.part(np.arange(cursor.rows), start[number])
+        columns.append(_read(item, member))
+        member.fail(member.pos != start[number] + size[number], _ANOTHER_LENGTH)
+    return columns
+
+
+def _member_places(kind: Struct, stop: Index, cursor: Cursor) -> tuple[Index, Index]:
+    """Return where each member starts and how long it is: (members, rows), -1 where it is not there."""
+    ids = np.array(kind.ids or range(len(kind.fields)), np.int64)
+    start, size = np.full((ids.size, cursor.rows), -1), np.full((ids.size, cursor.rows), 0)
+    rows = np.flatnonzero(cursor.pos < stop)
+    while rows.size:
+        one = cursor.part(rows)
+        head = one.numbers(UINT32).astype(np.int64)
+        at, length = _member_extent(head >> 28 & 7, one)
+        one.fail(at + length > stop[rows], "a member passes its message's end")
+        known = head & _MEMBER_ID == ids[:, None]
+        one.fail(~known.any(axis=0), "a member has an id that the definition lacks")
+        number = known.argmax(axis=0)
+        one.fail(start[number, rows] >= 0, "a member is there twice")
+        start[number, rows], size[number, rows] = at, length
+        cursor.move(at + length, rows)
+        cursor.align(4, (cursor.pos < stop) & np.isin(np.arange(cursor.rows), rows))
+        rows = np.flatnonzero(cursor.pos < stop)
+    cursor.fail(cursor.pos != stop, _ANOTHER_LENGTH)
+    return start, size
+
+
+def _member_extent(code: Index, cursor: Cursor) -> tuple[Index, Index]:
+    """Return where the members behind the current headers start, and how long they are.
+
+    Source: OMG DDS-XTypes 1.3, 7.4.3.4.2: a length code below 4 means 1, 2, 4, 8 bytes; 4 is followed by the length; 5
+    to 7 too, in units of 1, 4 and 8 bytes, as a number that is the member's own first one.
+    """
+    length = np.left_shift(1, np.minimum(code, 3))
+    at = cursor.pos.copy()
+    rows = np.flatnonzero(code >= 4)
+    if rows.size:
+        following = cursor.part(rows)
+        count = following.length()
+        own = 4 * (code[rows] >= 5)
+        length[rows] = count * np.array([1, 1, 4, 8])[code[rows] - 4] + own
+        at[rows] = following.pos - own
+    return at, length
 
 
 def _read_empty(cursor: Cursor) -> None:
@@ -130,12 +218,12 @@ def _read_wide_text(cursor: Cursor) -> pa.Array:
     text of the second form, read as the first, has values that no unit has.
     """
     length = cursor.length()
-    start = cursor.pos
-    for size, kind in ((4, UINT32), (2, UINT16)):
+    forms = ((4, UINT32), (2, UINT16)) if cursor.wire.version == 1 else ((2, UINT16),)  # version 2 has one form only
+    for size, kind in forms:
         needed = length * 4 if size == 4 else length
         if bool((needed > cursor.left).any()) or bool((needed % size).any()):
             continue
-        data = cursor.memory.pieces(start, needed)
+        data = cursor.peek(needed)
         units = native(data.view(np.dtype(cursor.wire.order + kind.code)), kind)
         if bool(((units == 0) | (units > 0xFFFF)).any()):
             continue
@@ -198,7 +286,7 @@ def _read_number_sequence(kind: Array, item: Primitive, length: Index, cursor: C
 
 def _elements(item: Type, length: Index, cursor: Cursor) -> pa.Array:
     """Read the elements of sequences: pass over them, then read all of them at once."""
-    steps = program(item, plain=cursor.wire.plain)
+    steps = program(item, cursor.wire)
     if steps is None:
         return _elements_in_turn(item, length, cursor)
     starts = cursor.walk(steps, length, np.empty(int(length.sum()), np.int64))
@@ -224,7 +312,14 @@ def _elements_in_turn(item: Type, length: Index, cursor: Cursor) -> pa.Array:
 
 def _skip(kind: Type, cursor: Cursor) -> None:
     """Pass a value that nobody asked for."""
-    steps = program(kind, plain=cursor.wire.plain)
+    if isinstance(kind, Array) and kind.count is None and not cursor.wire.delimited(kind):
+        item = kind.item
+        if isinstance(item, Primitive):
+            length = cursor.length()
+            cursor.align(item.size_bytes, length > 0)  # an empty sequence has nothing to align
+            cursor.skip(length * item.size_bytes)
+            return
+    steps = program(kind, cursor.wire)
     if steps is None:
         _read(kind, cursor)
     else:
@@ -238,10 +333,12 @@ class MessageDecoder:
     Attributes:
         root: The message's type.
         ros1: The payloads are ROS 1 serialisation (no header, no alignment), not CDR.
+        mutable: What of it is mutable, which XCDR version 1 writes in a way that is not read; ``""`` for nothing.
     """
 
     root: Struct
     ros1: bool = False
+    mutable: str = ""
 
     def fields(self) -> list[pa.Field]:
         """Return the Arrow fields of the message, in order."""
@@ -261,17 +358,10 @@ class MessageDecoder:
         Raises:
             FaultyPayload: A payload does not fit the definition.
         """
-        chosen = range(len(self.root.fields)) if wanted is None else wanted
-        if chosen and chosen[-1] + 1 < len(self.root.fields) and (first := heads(payloads)) is not None:
-            try:
-                return self._decode(first, frozenset(chosen), chosen[-1] + 1)
-            except FaultyPayload:
-                pass  # a wanted field lies further inside, or the payload is faulty: the whole of it will tell
-        return self._decode(payloads, frozenset(chosen), len(self.root.fields))
-
-    def _decode(self, payloads: Payloads, chosen: frozenset[int], stop: int) -> list[pa.Array]:
-        """Decode fields up to number `stop`, not included."""
+        chosen = frozenset(range(len(self.root.fields)) if wanted is None else wanted)
         memory, start = Memory.of(payloads)
+        # Of large payloads no more than what is wanted is looked at; to look at all of a small one costs nothing.
+        stop = max(chosen, default=-1) + 1 if memory.scattered else len(self.root.fields)
         end = start + payloads.length
         if self.ros1:
             return self._columns(Cursor(memory, Wire("<", plain=True), start, end), chosen, stop)
@@ -282,7 +372,7 @@ class MessageDecoder:
         kinds = head[:, 0] << 8 | head[:, 1]
         body = start + _ENCAPSULATION_BYTES
         if bool((kinds == kinds[:1]).all()):
-            wire = _wire(int(kinds[0]) if kinds.size else 1)
+            wire = self._wire(int(kinds[0]) if kinds.size else 1)
             return self._columns(Cursor(memory, wire, body, end), chosen, stop)
         return self._mixed(memory, kinds, body, end, chosen, stop)
 
@@ -292,32 +382,49 @@ class MessageDecoder:
         parts, places = [], []
         for kind in np.unique(kinds).tolist():
             rows = np.flatnonzero(kinds == kind)
-            whole = Cursor(memory, _wire(kind), body, end)
+            whole = Cursor(memory, self._wire(kind), body, end)
             parts.append(self._columns(whole.part(rows), chosen, stop))
             places.append(rows)
         order = pa.array(np.argsort(np.concatenate(places), kind="stable"))
         return [pa.concat_arrays(list(pieces)).take(order) for pieces in zip(*parts, strict=True)]
 
+    def _wire(self, kind: int) -> Wire:
+        if kind not in _WIRES:
+            name = "parameter list CDR" if kind in (2, 3) else "an unknown encapsulation"
+            raise UnsupportedLog(f"a CDR representation 0x{kind:04x} ({name}); 0, 1 and 6 to 11 are read")
+        wire = _WIRES[kind]
+        if wire.version == 1 and self.mutable:
+            raise UnsupportedLog(f"'{self.mutable}', a mutable type in XCDR version 1; in version 2 it would be read")
+        return wire
+
     def _columns(self, cursor: Cursor, chosen: frozenset[int], stop: int) -> list[pa.Array]:
-        if not self.root.fields:
-            _read_empty(cursor)
-        columns = []
-        for number, (_, item) in enumerate(self.root.fields[:stop]):
-            if number in chosen:
-                columns.append(_read(item, cursor))
+        """Read the root's fields. Whether it is delimited the encapsulation says, whatever the definition."""
+        wire = cursor.wire
+        if wire.root == "final":
+            columns = self._in_turn(cursor, chosen, stop)
+        else:
+            end = cursor.delimiter()
+            if wire.root == "mutable":
+                columns = _read_members(self.root, sorted(chosen), end, cursor)
             else:
-                _skip(item, cursor)
+                columns = self._in_turn(cursor, chosen, stop)
+                cursor.fail((cursor.pos != end) if stop == len(self.root.fields) else cursor.pos > end, _ANOTHER_LENGTH)
         if stop == len(self.root.fields):
-            most = 0 if cursor.wire.plain else _MOST_PADDING_BYTES
+            most = 0 if wire.plain else _MOST_PADDING_BYTES
             cursor.fail(cursor.left > most, "bytes follow the last field: another definition")
         return columns
 
-
-def _wire(kind: int) -> Wire:
-    if kind not in _ORDERS:
-        name = _OTHERS.get(kind, "an unknown encapsulation")
-        raise UnsupportedLog(f"a CDR representation 0x{kind:04x} ({name}); 0 and 1 (plain CDR) are read")
-    return Wire(_ORDERS[kind])
+    def _in_turn(self, cursor: Cursor, chosen: frozenset[int], stop: int) -> list[pa.Array]:
+        if not self.root.fields:
+            _read_empty(cursor)
+        columns = []
+        nearby = Nearby(cursor)
+        for number, (_, item) in enumerate(self.root.fields[:stop]):
+            if number in chosen:
+                columns.append(nearby.read(partial(_read, item)))
+            else:
+                nearby.read(partial(_skip, item))
+        return columns
 
 
 @lru_cache(maxsize=256)
@@ -339,7 +446,25 @@ def message_decoder(message_type: str, schema_text: str, encoding: str = "ros2ms
         root = parse_definition(message_type, schema_text, ros1=ros1)
     if _parts(root, {}) > _MOST_PARTS:
         raise UnsupportedLog(f"the definition of '{message_type}' nests to more than {_MOST_PARTS} parts")
-    return MessageDecoder(root, ros1=ros1)
+    mutable = (item.name for item in _structs_of(root, set()) if item.extensibility == "mutable")
+    return MessageDecoder(root, ros1=ros1, mutable=next(mutable, ""))
+
+
+def _structs_of(kind: Type, seen: set[int]) -> Iterator[Struct]:
+    """Yield the structs of a type, itself among them, each once."""
+    if id(kind) in seen:
+        return
+    seen.add(id(kind))
+    match kind:
+        case Struct():
+            yield kind
+            for _, item in kind.fields:
+                yield from _structs_of(item, seen)
+        case Union():
+            for _, item, _ in kind.cases:
+                yield from _structs_of(item, seen)
+        case Array():
+            yield from _structs_of(kind.item, seen)
 
 
 def _parts(kind: Type, known: dict[int, int]) -> int:
@@ -348,6 +473,8 @@ def _parts(kind: Type, known: dict[int, int]) -> int:
         match kind:
             case Struct():
                 known[id(kind)] = 1 + sum(_parts(item, known) for _, item in kind.fields)
+            case Union():
+                known[id(kind)] = 1 + sum(_parts(item, known) for _, item, _ in kind.cases)
             case Array() if not isinstance(kind.item, Primitive):
                 known[id(kind)] = 1 + _parts(kind.item, known) * (1 if kind.count is None else kind.count)
             case _:

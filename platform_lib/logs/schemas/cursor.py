@@ -1,20 +1,24 @@
 """Where each of many messages is being read: CDR's alignment, and the proof that a read stays inside its message.
 
-Source: OMG DDS-XTypes 1.3, 7.4.1 (XCDR version 1); ROS 1 serialisation, http://wiki.ros.org/msg (2026-11-20).
+Source: OMG DDS-XTypes 1.3, 7.4.1 and 7.4.2 (XCDR versions 1 and 2); ROS 1 serialisation, http://wiki.ros.org/msg (2026-11-20).
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from platform_lib.logs.schemas.faulty import FaultyPayload
-from platform_lib.logs.schemas.kinds import UINT32, Primitive
+from platform_lib.logs.schemas.kinds import UINT32, Array, Extensibility, Primitive, Struct, Type, Union
 from platform_lib.logs.schemas.memory import Bytes, Index, Memory
 from platform_lib.logs.schemas.walk import Program, walk
+
+Result = TypeVar("Result")
+_ENDS = "a message ends inside a field"
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +28,40 @@ class Wire:
     Attributes:
         order: ``"<"`` or ``">"``.
         plain: ROS 1: no alignment, strings without a closing NUL.
+        version: Of XCDR. In version 2 nothing is aligned to more than 4 bytes, and what may grow says how long it is.
+        root: Of version 2, how the message may grow, whatever its definition says.
+        extensibility: Of version 2, how types inside it may grow whose definition does not say.
     """
 
     order: str
     plain: bool = False
+    version: int = 1
+    root: Extensibility = "final"
+    extensibility: Extensibility = "final"
+
+    @property
+    def most_align(self) -> int:
+        """The most bytes that a value is aligned to."""
+        return 4 if self.version == 2 else 8
+
+    def grows(self, kind: Struct | Union) -> Extensibility:
+        """Return how a type may grow."""
+        return kind.extensibility or self.extensibility
+
+    def delimited(self, kind: Type) -> bool:
+        """Whether a value says how long it is before it begins (DHEADER)."""
+        if self.version == 1:
+            return False
+        match kind:
+            case Struct() | Union():
+                return self.grows(kind) != "final"
+            case Array():
+                item = kind.item
+                while isinstance(item, Array) and item.dimension:
+                    item = item.item
+                # An enumeration is no primitive type. Source: DDS-XTypes 1.3, 7.4.3.5.3, rules 9 to 12.
+                return not kind.dimension and not (isinstance(item, Primitive) and not item.choices)
+        return False
 
 
 class Cursor:
@@ -46,6 +80,7 @@ class Cursor:
         *,
         pos: Index | None = None,
         owner: Index | None = None,
+        last: Index | None = None,
     ) -> None:
         """Stand at the start of messages, or at values inside them.
 
@@ -56,21 +91,32 @@ class Cursor:
             end: (M,) where it stops.
             pos: (M,) where to stand; at `origin` by default.
             owner: (M,) which payload each position is in; its own number by default.
+            last: (M,) where each message's body stops, if `memory` holds it only up to `end`.
         """
         self.memory = memory
         self.wire = wire
         self.rows = int(origin.size)
         self._origin, self._end, self._owner = origin, end, owner
+        self._last = end if last is None else last
         self._pos = origin if pos is None else pos
-        self._step = 0 if pos is None else None
-        self._stride = memory.stride(origin) if pos is None else None
+        self._step = _same(self._pos - origin)
+        self._stride = None if self._step is None else memory.stride(origin)
         self._shortest = int((end - origin).min(initial=np.iinfo(np.int64).max))
 
     def part(self, chosen: Index, pos: Index | None = None) -> Cursor:
         """Return a cursor of some rows (any number of times each), at their own positions or at `pos`."""
         owner = chosen if self._owner is None else self._owner[chosen]
         pos = self.pos[chosen] if pos is None else pos
-        return Cursor(self.memory, self.wire, self._origin[chosen], self._end[chosen], pos=pos, owner=owner)
+        last = self._last[chosen]
+        return Cursor(self.memory, self.wire, self._origin[chosen], self._end[chosen], pos=pos, owner=owner, last=last)
+
+    def near(self) -> tuple[Cursor, Index]:
+        """Return a cursor over copies of the bytes that follow, and (M,) how far its positions are from these."""
+        pos = self.pos
+        memory, place, width = self.memory.near(pos)
+        shift = place - pos
+        end, last = place + np.minimum(width, self._end - pos), self._last + shift
+        return Cursor(memory, self.wire, self._origin + shift, end, pos=place, owner=self._owner, last=last), shift
 
     @property
     def pos(self) -> Index:
@@ -79,8 +125,8 @@ class Cursor:
 
     @property
     def left(self) -> Index:
-        """How many bytes are left of every message."""
-        return self._end - self.pos
+        """How many bytes are left of every message, whether they are in memory or not."""
+        return self._last - self.pos
 
     def move(self, pos: Index, rows: Index | slice = slice(None)) -> None:
         """Continue at `pos`, for all or some rows; refuse to pass a message's end."""
@@ -96,21 +142,39 @@ class Cursor:
             row = int(np.argmax(bad))
             raise FaultyPayload.at(row if self._owner is None else int(self._owner[row]), what, remedy=remedy)
 
+    def jump(self, pos: Index) -> None:
+        """Continue at `pos`, which another cursor over the same messages has reached."""
+        self._pos, self._step = pos, None
+
+    def peek(self, length: Index) -> Bytes:
+        """Return the next `length` bytes of every message, joined, and stay."""
+        self._check(self.pos + length)
+        return self.memory.pieces(self.pos, length)
+
+    def skip(self, length: Index) -> None:
+        """Move on by `length` bytes, which need not be in memory; refuse to pass the message's end."""
+        stop = self.pos + length
+        self.fail(stop > self._last, _ENDS)
+        if self._step is not None and (step := _same(length)) is not None:
+            self._step += step
+        else:
+            self._pos, self._step = stop, None
+
     def _check(self, stop: Index) -> None:
-        self.fail(stop > self._end, "a message ends inside a field")
+        self.fail(stop > self._end, _ENDS)
 
     def walk(self, steps: Program, count: Index, starts: Index) -> Index:
         """Pass ``count[r]`` values of a program in every message; `starts`, unless empty, takes where each begins."""
         stop = self.pos.copy()
         first = np.cumsum(count) - count
-        wire = np.array([self.wire.order == ">", self.wire.plain])
+        wire = np.array([self.wire.order == ">", self.wire.plain, self.wire.version == 2])
         for raw, rows, base in self.memory.split(stop):
             pos, origin, end = stop[rows] - base, self._origin[rows] - base, self._end[rows] - base
             mine = np.empty(int(count[rows].sum()) if starts.size else 0, np.int64)
             places = np.cumsum(count[rows]) - count[rows]
             bad = walk(raw, pos, origin, end, steps, count[rows], places, mine, wire)
             if bad >= 0:
-                self.fail(np.arange(self.rows) == np.arange(self.rows)[rows][bad], "a message ends inside a field")
+                self.fail(np.arange(self.rows) == np.arange(self.rows)[rows][bad], _ENDS)
             stop[rows] = pos + base
             if starts.size:
                 starts[np.repeat(first[rows] - places, count[rows]) + np.arange(mine.size)] = mine + base
@@ -122,6 +186,7 @@ class Cursor:
 
     def align(self, size_bytes: int, rows: npt.NDArray[np.bool_] | None = None) -> None:
         """Move to the next multiple of `size_bytes`, all messages or only `rows`."""
+        size_bytes = min(size_bytes, self.wire.most_align)
         if self.wire.plain or size_bytes <= 1:
             return
         if self._step is not None and (rows is None or bool(rows.all())):
@@ -161,6 +226,12 @@ class Cursor:
         """Read the 32-bit length of a string or sequence."""
         return self.numbers(UINT32).astype(np.int64)
 
+    def delimiter(self) -> Index:
+        """Read how long the value is that follows (DHEADER), and return where it ends."""
+        size = self.length()
+        self.fail(size > self.left, "a message ends inside a field")
+        return self.pos + size
+
     def bytes(self, length: Index) -> Bytes:
         """Read `length` bytes of every message, joined."""
         before = self._step
@@ -170,6 +241,32 @@ class Cursor:
             first = int(self._origin[0]) + before
             return self.memory.every(first, self._stride, self.rows, np.dtype("u1"), same).reshape(-1)
         return self.memory.pieces(start, length)
+
+
+class Nearby:
+    """Reads a cursor's messages through copies of what comes next, where they lie in many buffers.
+
+    A read of several buffers costs as much as a hundred of one. What is longer than the copies is read where it lies.
+    What a cursor over copies says of `left` is true of the message; not all of it can be read there.
+    """
+
+    def __init__(self, whole: Cursor) -> None:
+        self._whole = whole
+        self._near: tuple[Cursor, Index] | None = None
+
+    def read(self, value: Callable[[Cursor], Result]) -> Result:
+        """Return what `value` reads from a cursor at the next field, and stand behind that field."""
+        if not self._whole.memory.scattered:
+            return value(self._whole)
+        near, shift = self._near or self._whole.near()
+        try:
+            result = value(near)
+        except FaultyPayload:  # it is longer than the copies, or the payload is faulty: there it will be seen
+            self._near = None
+            return value(self._whole)
+        self._near = near, shift
+        self._whole.jump(near.pos - shift)
+        return result
 
 
 def native(values: npt.NDArray[Any], kind: Primitive) -> npt.NDArray[Any]:

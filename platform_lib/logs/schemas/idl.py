@@ -5,12 +5,13 @@ Source: OMG IDL 4.2, 7.4.1 (core data types), 7.4.13 (extended data types), 8.3 
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 
 from platform_lib.errors import UnsupportedLog
 from platform_lib.logs.schemas import kinds
-from platform_lib.logs.schemas.kinds import Array, Primitive, Struct, Text, Type
+from platform_lib.logs.schemas.kinds import Array, Extensibility, Primitive, Struct, Text, Type, Union
 
 _BETWEEN_FILES = re.compile(r"^(?:=+|IDL:.*|#.*)$", re.MULTILINE)
 _TOKEN = re.compile(
@@ -58,13 +59,18 @@ class _Reference:
 
 @dataclass(slots=True)
 class _Definition:
-    """A named type: a struct's members, a typedef's target, an enum's values, or why it is not decoded."""
+    """A named type: a struct's or union's members, a typedef's target, an enum's values, or why it is not decoded."""
 
     scope: str
     members: list[tuple[str, _Reference]] = field(default_factory=list)
+    ids: list[int | None] = field(default_factory=list)  # ``None``: one more than that of the member before
+    labels: list[list[str] | None] = field(default_factory=list)  # of a union's members; ``None``: all others
     base: str | None = None
     target: _Reference | None = None
+    switch: _Reference | None = None
     values: list[tuple[int, str]] | None = None
+    code: str = "u4"  # of an enum
+    extensibility: Extensibility = ""
     unsupported: str | None = None
 
 
@@ -76,8 +82,8 @@ def parse_idl(message_type: str, text: str) -> Struct:
         text: One or several IDL files; lines of ``=`` and ``IDL: ...`` may stand between them.
 
     Raises:
-        UnsupportedLog: Something that is not IDL, or a type that is not decoded (unions, maps, optional members,
-            mutable types, ...).
+        UnsupportedLog: Something that is not IDL, or a type that is not decoded (maps, optional members, bit sets,
+            mutable unions, ...).
     """
     parser = _Parser(message_type, _BETWEEN_FILES.sub("", text))
     parser.definitions("")
@@ -147,7 +153,9 @@ class _Parser:
                     self._enum(scope, notes)
                 case "const":
                     self._constant(scope)
-                case "union" | "bitmask" | "bitset" | "interface" | "valuetype":
+                case "union":
+                    self._union(scope, notes)
+                case "bitmask" | "bitset" | "interface" | "valuetype":
                     self._other(scope, word)
                     self._skip_to("}", "{")
                 case "":
@@ -181,9 +189,8 @@ class _Parser:
         name = self._next()
         if self._peek() == ";":
             return  # declared here, defined elsewhere
-        definition = _Definition(scope)
-        if "mutable" in notes or "MUTABLE" in notes.get("extensibility", ""):
-            definition.unsupported = f"'{name}', a mutable type"
+        definition = _Definition(scope, extensibility=_extensibility(notes))
+        by_name = "autoid" in notes and notes["autoid"] != "SEQUENTIAL"
         if self._accept(":"):
             definition.base = self._next()
         self._expect("{")
@@ -195,10 +202,56 @@ class _Parser:
                 if "optional" in member_notes and "FALSE" not in member_notes["optional"].upper():
                     definition.unsupported = f"'{name}.{member}', an optional member"
                 definition.members.append((member, self._dimensions(scope, written)))
+                definition.ids.append(self._id(member, member_notes, by_name=by_name))
                 if not self._accept(","):
                     break
             self._expect(";")
         self.found.setdefault(_join(scope, name), definition)
+
+    def _id(self, member: str, notes: dict[str, str], *, by_name: bool) -> int | None:
+        if "id" in notes:
+            return self._whole(notes["id"].removeprefix("value = "))
+        if "hashid" not in notes and not by_name:
+            return None
+        # Source: OMG DDS-XTypes 1.3, 7.3.1.2.1.1 (@hashid, @autoid)
+        text = notes.get("hashid", "").strip('"') or member
+        digest = hashlib.md5(text.encode(), usedforsecurity=False).digest()
+        return int.from_bytes(digest[:4], "little") & 0x0FFF_FFFF
+
+    def _union(self, scope: str, notes: dict[str, str]) -> None:
+        name = self._next()
+        if self._peek() == ";":
+            return  # declared here, defined elsewhere
+        definition = _Definition(scope, extensibility=_extensibility(notes))
+        for token in ("switch", "("):
+            self._expect(token)
+        self._annotations()
+        definition.switch = self._type(scope)
+        for token in (")", "{"):
+            self._expect(token)
+        while not self._accept("}"):
+            definition.labels.append(self._labels())
+            self._annotations()
+            written = self._type(scope)
+            member = self._next()
+            definition.members.append((member, self._dimensions(scope, written)))
+            self._expect(";")
+        if definition.extensibility == "mutable":
+            definition.unsupported = f"'{name}', a mutable union"
+        self.found.setdefault(_join(scope, name), definition)
+
+    def _labels(self) -> list[str] | None:
+        """Read ``case A: case B:``; ``None`` where ``default:`` is among them."""
+        found: list[str] = []
+        others = False
+        while self._peek() in ("case", "default"):
+            others |= self._peek() == "default"
+            start = self._at + 1
+            self._skip_to(":")
+            found.append("".join(self._tokens[start : self._at - 1]))
+        if not found:
+            raise _unsupported(self._root, f"{self._peek()[:40]!r} where a case belongs")
+        return None if others else found
 
     def _typedef(self, scope: str) -> None:
         written = self._type(scope)
@@ -221,9 +274,10 @@ class _Parser:
             values.append((number, self._next()))
             number += 1
             self._accept(",")
-        odd = notes.get("bit_bound", "32") != "32"
-        reason = f"'{name}', an enum of {notes.get('bit_bound')} bits" if odd else None
-        self.found.setdefault(_join(scope, name), _Definition(scope, values=values, unsupported=reason))
+        bits = self._whole(notes.get("bit_bound", "32").removeprefix("value = "))
+        code = next((code for most, code in ((8, "u1"), (16, "u2"), (32, "u4")) if bits <= most), "")
+        reason = None if code else f"'{name}', an enum of {bits} bits"
+        self.found.setdefault(_join(scope, name), _Definition(scope, values=values, code=code, unsupported=reason))
 
     def _constant(self, scope: str) -> None:
         self._type(scope)
@@ -322,23 +376,59 @@ class _Resolver:
         if definition.target is not None:
             return self._type(definition.target, definition.scope)
         if definition.values is not None:
-            return Primitive("u4", kinds.UINT32.arrow, tuple(definition.values))
+            arrow = {"u1": kinds.UINT8, "u2": kinds.UINT16, "u4": kinds.UINT32}[definition.code].arrow
+            return Primitive(definition.code, arrow, tuple(definition.values))
+        if definition.switch is not None:
+            return self._union(name, definition, definition.switch)
         fields: list[tuple[str, Type]] = []
+        ids: list[int] = []
         if definition.base is not None:
             base = self._type(_Reference(definition.base), definition.scope)
             if not isinstance(base, Struct):
                 raise _unsupported(self._root, f"'{name}', derived from what is no struct")
             fields.extend(base.fields)
+            ids.extend(base.ids)
         # A member's type is looked up from inside its struct's scope.
         fields.extend((member, self._type(written, definition.scope)) for member, written in definition.members)
+        for given in definition.ids:
+            ids.append(given if given is not None else ids[-1] + 1 if ids else 0)
         if [member for member, _ in fields] == [_PLACEHOLDER]:
-            fields = []
-        return Struct(name, tuple(fields))
+            fields, ids = [], []
+        return Struct(name, tuple(fields), definition.extensibility, tuple(ids))
+
+    def _union(self, name: str, definition: _Definition, switch: _Reference) -> Union:
+        tag = self._type(switch, definition.scope)
+        if not isinstance(tag, Primitive) or tag.code[0] == "f":
+            raise _unsupported(self._root, f"'{name}', a union told apart by '{switch.name}'")
+        cases: list[tuple[str, Type, tuple[int, ...] | None]] = []
+        for (member, written), labels in zip(definition.members, definition.labels, strict=True):
+            values = None if labels is None else tuple(self._label(item, tag, definition.scope) for item in labels)
+            cases.append((member, self._type(written, definition.scope), values))
+        known = [value for _, _, values in cases for value in values or ()]
+        if len(set(known)) < len(known) or [values for _, _, values in cases].count(None) > 1:
+            raise _unsupported(self._root, f"'{name}', a union with a case twice")
+        return Union(name, tag, tuple(cases), definition.extensibility)
+
+    def _label(self, text: str, tag: Primitive, scope: str) -> int:
+        """Return the discriminator's value that a case names."""
+        if text in ("TRUE", "FALSE"):
+            return int(text == "TRUE")
+        if re.fullmatch(r"'[^'\\]'", text):
+            return ord(text[1])
+        if re.fullmatch(r"-?(0[xX][0-9a-fA-F]+|[1-9]\d*|0)", text):
+            return int(text, 0)
+        by_name = {word: value for value, word in tag.choices}
+        if (word := text.rpartition("::")[2]) in by_name:
+            return by_name[word]
+        for candidate in _candidates(scope, text):
+            if candidate in self._constants:
+                return self._constants[candidate]
+        raise _unsupported(self._root, f"the case {text[:40]!r}")
 
     def _type(self, written: _Reference, scope: str) -> Type:
         kind = self._simple(written, scope)
-        for size in reversed(written.dimensions):
-            kind = Array(kind, size)
+        for place in range(len(written.dimensions) - 1, -1, -1):
+            kind = Array(kind, written.dimensions[place], dimension=place > 0)
         return kind
 
     def _simple(self, written: _Reference, scope: str) -> Type:
@@ -352,6 +442,12 @@ class _Resolver:
             if candidate in self._found:
                 return self._named(candidate)
         raise _unsupported(self._root, f"'{written.name}', which it does not define")
+
+
+def _extensibility(notes: dict[str, str]) -> Extensibility:
+    given = f"{notes.get('extensibility', '')} {' '.join(notes)}".lower()
+    kinds_named: tuple[Extensibility, ...] = ("final", "appendable", "mutable")
+    return next((word for word in kinds_named if word in given.split()), "")
 
 
 def _candidates(scope: str, name: str) -> list[str]:

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 import pyarrow as pa
+
+from platform_lib.logs.model import unique
+
+Extensibility = Literal["final", "appendable", "mutable", ""]
+"""How a type may grow, which XCDR version 2 shows on the wire; ``""``: its definition does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +43,54 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Array:
-    """A fixed array (`count` given) or a sequence (`count` is ``None``)."""
+    """A fixed array (`count` given) or a sequence (`count` is ``None``).
+
+    Attributes:
+        item: Its elements' type.
+        count: How many; ``None`` for as many as a message has.
+        dimension: It is one more dimension of the array that it is an element of.
+    """
 
     item: Type
     count: int | None
+    dimension: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Struct:
-    """A message: its name and its fields in order."""
+    """A message: its name and its fields in order.
+
+    Attributes:
+        name: With its scope.
+        fields: Name and type.
+        extensibility: How it may grow.
+        ids: Of a definition in IDL, its members' ids.
+    """
 
     name: str
     fields: tuple[tuple[str, Type], ...]
+    extensibility: Extensibility = ""
+    ids: tuple[int, ...] = field(default=(), compare=False)
 
 
-Type = Primitive | Text | Array | Struct
+@dataclass(frozen=True, slots=True)
+class Union:
+    """One of several members, told by a discriminator; in Arrow a struct of which only that member is not null.
+
+    Attributes:
+        name: With its scope.
+        tag: The discriminator's type.
+        cases: Member name, type, and the discriminator's values that select it; ``None`` for all others.
+        extensibility: How it may grow.
+    """
+
+    name: str
+    tag: Primitive
+    cases: tuple[tuple[str, Type, tuple[int, ...] | None], ...]
+    extensibility: Extensibility = ""
+
+
+Type = Primitive | Text | Array | Struct | Union
 
 BOOL = Primitive("b1", pa.bool_())
 INT8, UINT8 = Primitive("i1", pa.int8()), Primitive("u1", pa.uint8())
@@ -70,6 +109,10 @@ def arrow_type(kind: Type) -> pa.DataType:
             return pa.string()
         case Struct():
             return pa.struct([arrow_field(name, item) for name, item in kind.fields])
+        case Union():
+            names = unique(["discriminator", *(name for name, _, _ in kind.cases)])
+            items = [kind.tag, *(item for _, item, _ in kind.cases)]
+            return pa.struct([arrow_field(name, item) for name, item in zip(names, items, strict=True)])
         case Array():
             if is_bytes(kind):
                 return pa.binary() if kind.count is None else pa.binary(kind.count)
@@ -86,4 +129,4 @@ def arrow_field(name: str, kind: Type) -> pa.Field:
 
 def is_bytes(kind: Array) -> bool:
     """Whether the array is a blob of bytes (``uint8``, ROS 2 ``byte``, ``char``)."""
-    return isinstance(kind.item, Primitive) and kind.item.code == "u1"
+    return isinstance(kind.item, Primitive) and kind.item.code == "u1" and not kind.item.choices

@@ -18,26 +18,8 @@ _LARGE_BYTES = 4096
 # From this mean length on, copying row by row beats one gather with an 8-byte index for every byte.
 _BLOB_BYTES = 64
 # Room for what comes before the blob of an image or a point cloud.
-_HEAD_BYTES = 512
+_NEAR_BYTES = 512
 _LIST_LIMIT = 2**31 - 1
-
-
-def heads(payloads: Payloads) -> Payloads | None:
-    """Return the first bytes of large payloads, copied together; ``None`` where the whole ones are no dearer."""
-    if len(payloads.buffers) < 2 or int(payloads.length.sum()) < _LARGE_BYTES * payloads.length.size:
-        return None
-    found = np.zeros(payloads.length.size, np.dtype((np.void, _HEAD_BYTES)))
-    for number, buffer in enumerate(payloads.buffers):
-        rows = np.flatnonzero(payloads.buffer == number)
-        places = payloads.start[rows]
-        view = anywhere(buffer, found.dtype)
-        inside = places < view.size
-        found[rows[inside]] = view[places[inside]]
-        for row, place in zip(rows[~inside].tolist(), places[~inside].tolist(), strict=True):
-            found[row] = bytes(memoryview(buffer)[place : place + _HEAD_BYTES]).ljust(_HEAD_BYTES, b"\0")
-    start = np.arange(found.size, dtype=np.int64) * _HEAD_BYTES
-    length = np.minimum(payloads.length, _HEAD_BYTES)
-    return Payloads([found.view(np.uint8)], np.zeros(found.size, np.int32), start, length)
 
 
 class Memory:
@@ -61,6 +43,29 @@ class Memory:
             return memory, payloads.start
         return memory, payloads.start + memory._first(payloads.buffer)
 
+    @property
+    def scattered(self) -> bool:
+        """Whether it is several buffers, so that every read has to visit each of them."""
+        return len(self._buffers) > 1
+
+    def near(self, start: Index) -> tuple[Memory, Index, int]:
+        """Copy the next few bytes of every row together.
+
+        Returns:
+            The copies; (M,) where in them each row's start is; how many bytes follow it, fewer where its buffer ends.
+        """
+        width = min(_NEAR_BYTES, *(buffer.size for buffer in self._buffers))
+        place = np.arange(start.size, dtype=np.int64) * width
+        if not width:
+            return Memory([np.zeros(0, np.uint8)]), place, width
+        found = np.empty(start.size, np.dtype((np.void, width)))
+        for source, rows, base in self.split(start):
+            at = start[rows] - base
+            before = np.maximum(at + width - source.size, 0)  # at a buffer's end the copy begins earlier
+            found[rows] = anywhere(source, found.dtype)[at - before]
+            place[rows] += before
+        return Memory([found.view(np.uint8)]), place, width
+
     def _first(self, number: npt.NDArray[Any]) -> Index:
         sizes = np.array([buffer.size for buffer in self._buffers], np.int64)
         first: Index = (self._ends - sizes)[number]
@@ -72,14 +77,14 @@ class Memory:
             return [(self._buffers[0], slice(None), 0)]
         # Where a payload ends with its buffer, nothing is read any more; any buffer will do.
         owner = np.minimum(np.searchsorted(self._ends, start, "right"), len(self._buffers) - 1)
-        return [
-            (
-                self._buffers[number],
-                np.flatnonzero(owner == number),
-                int(self._ends[number]) - self._buffers[number].size,
-            )
-            for number in np.unique(owner).tolist()
-        ]
+        order = None if bool((owner[1:] >= owner[:-1]).all()) else np.argsort(owner, kind="stable")
+        numbers, cuts = np.unique(owner if order is None else owner[order], return_index=True)
+        found: list[tuple[Bytes, Any, int]] = []
+        for number, first, last in zip(numbers.tolist(), cuts.tolist(), [*cuts[1:].tolist(), owner.size], strict=True):
+            rows = slice(first, last) if order is None else order[first:last]
+            buffer = self._buffers[number]
+            found.append((buffer, rows, int(self._ends[number]) - buffer.size))
+        return found
 
     def gather(self, start: Index, kind: np.dtype[Any], count: int) -> npt.NDArray[Any]:
         """Return (M, count) values of type `kind`, those of row r from byte ``start[r]`` on."""
@@ -116,7 +121,7 @@ class Memory:
         begin: list[Any] = [None] * filled.size
         for source, rows, base in self.split(start[filled]):
             view = memoryview(source.data).cast("B")
-            numbers = range(filled.size) if isinstance(rows, slice) else rows.tolist()
+            numbers = range(*rows.indices(filled.size)) if isinstance(rows, slice) else rows.tolist()
             places = start[filled][rows] - base
             stops = places + length[filled][rows]
             for number, first, stop in zip(numbers, places.tolist(), stops.tolist(), strict=True):

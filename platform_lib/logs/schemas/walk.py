@@ -5,11 +5,16 @@ A type becomes a short program of steps; running it moves a position from one va
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
 
-from platform_lib.logs.compiled import compiled
-from platform_lib.logs.schemas.kinds import Array, Primitive, Struct, Text, Type
+from platform_lib.compiled import compiled
+from platform_lib.logs.schemas.kinds import Array, Primitive, Struct, Text, Type, Union
+
+if TYPE_CHECKING:
+    from platform_lib.logs.schemas.cursor import Wire
 
 Index = npt.NDArray[np.int64]
 Program = npt.NDArray[np.int64]
@@ -20,21 +25,23 @@ _NUMBERS, _TEXT, _NUMBER_SEQUENCE, _SEQUENCE, _REPEAT, _END = range(6)
 _DEEPEST = 64
 
 
-def program(kind: Type, *, plain: bool) -> Program | None:
-    """Return the steps over one value of `kind`; ``None`` if it holds a wstring, whose size is no matter of its type.
-
-    Args:
-        kind: The type.
-        plain: ROS 1 serialisation, where an empty message takes no byte; in CDR it takes one.
-    """
+def program(kind: Type, wire: Wire) -> Program | None:
+    """Return the steps over one value of `kind`; ``None`` if its size is no matter of its type: a wstring, a union."""
     steps: list[tuple[int, int, int]] = []
-    if not _add(kind, steps, 0, plain=plain):
+    if not _add(kind, steps, 0, wire):
         return None
     return np.array(steps, np.int64).reshape(-1, 3)
 
 
-def _add(kind: Type, steps: list[tuple[int, int, int]], depth: int, *, plain: bool) -> bool:
+def _add(kind: Type, steps: list[tuple[int, int, int]], depth: int, wire: Wire) -> bool:
+    plain = wire.plain
+    if wire.delimited(kind):
+        steps.append((_NUMBERS, 4, 1))
     match kind:
+        case Union():
+            return False
+        case Struct() if wire.version == 2 and wire.grows(kind) == "mutable":
+            return False
         case Primitive():
             steps.append((_NUMBERS, kind.size_bytes, 1))
         case Array() if least_bytes(kind.item, plain=plain) == 0:  # its elements take no bytes, its length does
@@ -45,7 +52,7 @@ def _add(kind: Type, steps: list[tuple[int, int, int]], depth: int, *, plain: bo
         case Struct() if not kind.fields:
             steps.extend([] if plain else [(_NUMBERS, 1, 1)])
         case Struct():
-            return all(_add(item, steps, depth, plain=plain) for _, item in kind.fields)
+            return all(_add(item, steps, depth, wire) for _, item in kind.fields)
         case Array(item=Primitive() as item):
             code = _NUMBER_SEQUENCE if kind.count is None else _NUMBERS
             if kind.count != 0:
@@ -53,7 +60,7 @@ def _add(kind: Type, steps: list[tuple[int, int, int]], depth: int, *, plain: bo
         case Array():
             at = len(steps)
             steps.append((_SEQUENCE, 0, 0))
-            whole = depth < _DEEPEST and _add(kind.item, steps, depth + 1, plain=plain)
+            whole = depth < _DEEPEST and _add(kind.item, steps, depth + 1, wire)
             steps.append((_END, 0, at))
             steps[at] = (_SEQUENCE if kind.count is None else _REPEAT, kind.count or 0, len(steps))
             return whole
@@ -67,6 +74,8 @@ def least_bytes(kind: Type, *, plain: bool) -> int:
             return kind.size_bytes
         case Text():
             return 4
+        case Union():
+            return kind.tag.size_bytes
         case Struct():
             return sum(least_bytes(item, plain=plain) for _, item in kind.fields) if kind.fields else int(not plain)
         case Array():
@@ -96,7 +105,7 @@ def walk(
         count: (M,) how many values.
         first: (M,) where in `starts` each message's values go.
         starts: Filled with where every value begins; nothing is written if it is empty.
-        wire: Big-endian, no alignment.
+        wire: Big-endian, no alignment, XCDR version 2.
 
     Returns:
         The first message that ends inside a value, or -1.
@@ -161,6 +170,8 @@ def _over(
 
 @compiled
 def _aligned(at: int, origin: int, size: int, wire: npt.NDArray[np.bool_]) -> int:
+    if wire[2] and size > 4:
+        size = 4
     return at if wire[1] else at + (origin - at) % size
 
 

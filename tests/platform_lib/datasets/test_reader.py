@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from platform_lib.datasets.assembly import assemble, content_sha256, metrics_of
+from platform_lib.datasets.assembly import assemble, content_sha256, metrics_of, plan_splits
 from platform_lib.datasets.building import build_samples
 from platform_lib.datasets.images import decode_images
 from platform_lib.datasets.model import AdmittedPii, DriveSamples, SampleRules
@@ -52,9 +52,10 @@ def shard_of(drives: Any, number: int, folder: Path, *, pictures: int | None = N
 def published(shards: list[Shard], folder: Path, *, seed: int = 3) -> DrivingDataset:
     step = Step(KIND, inputs={}, config={"seed": seed}, modules=("platform_lib.datasets.assembly",))
     with publish_folder(folder) as temporary:
-        proof = assemble(shards, temporary, seed=seed)
+        plan = plan_splits(shards, seed=seed)
+        assemble(plan, temporary)
         outputs = {name: temporary / name for name in (SAMPLES, SPLIT_FILE, STATS_FILE)}
-        step.finish(temporary / MANIFEST_FILE, outputs, metrics_of(shards, [], proof))
+        step.finish(temporary / MANIFEST_FILE, outputs, metrics_of(plan, []))
     return DrivingDataset.open(folder)
 
 

@@ -57,7 +57,7 @@ def test_every_file_and_every_name_is_flushed_when_a_commit_returns(flushed: set
         assert _unflushed(root, flushed) == set()
         lake.store.append([_write(lake.store, 1), _write(lake.store, 2)])
         assert _unflushed(root, flushed) == set()
-        lake.store.drop([1])
+        lake.store.drop([1], {})
         assert _unflushed(root, flushed) == set()
         (root / "signals" / "metadata" / "planted").touch()
         assert _unflushed(root, flushed) == {root / "signals" / "metadata" / "planted"}

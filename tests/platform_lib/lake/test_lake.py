@@ -52,7 +52,7 @@ class Logs:
 
     def sweep(self) -> None:
         leftovers = self.lake.catalog.leftovers()
-        self.lake.catalog.forget(leftovers, self.lake.store.drop(leftovers))
+        self.lake.catalog.forget(leftovers, self.lake.store.drop(leftovers, {}))
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from platform_lib.errors import CorruptLog
+from platform_lib.lake import writer as module
 from platform_lib.lake.packing import unpack
 from platform_lib.lake.tables import PACKED_SCHEMA, SAMPLE_SCHEMA
 from platform_lib.lake.writer import SignalWriter, Tag, sample_rows, write_samples
@@ -38,7 +39,10 @@ def test_rows_come_back_with_plain_columns_and_the_utc_day(tmp_path: Path) -> No
         assert (row["start_ns"], row["last_ns"]) == (times["times"][0], times["times"][-1])
 
 
-def test_many_rows_are_all_there(tmp_path: Path) -> None:
+@pytest.mark.parametrize("limits", [{}, {"_ROW_GROUP_BYTES": 1 << 16, "_MOST_WAITING": 2, "_FLUSHED_BYTES": 1 << 12}])
+def test_many_rows_are_all_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: dict[str, int]) -> None:
+    for name, value in limits.items():
+        monkeypatch.setattr(module, name, value)
     with SignalWriter(tmp_path, _TAG) as writer:
         for start in range(0, 1_200_000, 60_000):
             writer.add(f"s{start:07d}", _batch(list(range(start, start + 60_000))))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -17,7 +18,7 @@ from moto.server import ThreadedMotoServer
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from platform_lib.errors import CorruptLog
+from platform_lib.errors import ConfigError, CorruptLog
 from platform_lib.logs import open_log
 from platform_lib.logs.commands import app
 from platform_lib.logs.describing import Identity, identity
@@ -38,6 +39,69 @@ def test_info_describes_streams_and_health(mcap_maker: Any) -> None:
     shown = run("info", path)
     assert "/a" in shown
     assert "sound" in shown
+
+
+def test_a_stream_is_named_as_info_prints_it_or_by_its_end(tmp_path: Path) -> None:
+    layout = [time_channel(), Channel("speed", 4, 64, 8)]
+    table = np.zeros((3, 2)).tobytes()
+    groups = [Data([Group(layout, 3, 16, name=name)], data=table) for name in ("Engine", "Brake it's", "Brake")]
+    path = write_mdf4(tmp_path / "drive.mf4", groups)
+    shown = run("info", path)
+    printed = [line.split("  ")[0] for line in shown.splitlines() if line[:2] in ("0:", "'1", "2:")]
+    names = [shlex.split(item) for item in printed]
+    assert names == [["0:Engine"], ["1:Brake it's"], ["2:Brake"]]
+    for name in names:
+        assert f"3 of 3 rows of {shlex.quote(name[0])}" in run("head", path, *name)
+    assert json.loads(run("head", path, "Engine", "--json"))["stream"] == "0:Engine"
+    written = json.loads(run("export", path, "Brake", "2:Brake", "--out", tmp_path / "out", "--json"))["written"]
+    assert [item["stream"] for item in written] == ["2:Brake"]
+    with pytest.raises(ConfigError) as caught:
+        run("head", path, "Enigne")
+    assert str(caught.value.remedy).startswith("did you mean 0:Engine?")
+    with open_log(path) as log, pytest.raises(ConfigError, match="no stream Engine"):
+        log.stream("Engine")  # a program names streams in full
+
+
+def test_a_rate_is_that_of_its_rows_and_seconds(tmp_path: Path) -> None:
+    times = np.delete(np.arange(101) * 0.01, range(20, 60))
+    data = np.column_stack([times, times]).tobytes()
+    layout = [time_channel(), Channel("speed", 4, 64, 8)]
+    path = write_mdf4(tmp_path / "lossy.mf4", [Data([Group(layout, 61, 16, name="x")], data=data)])
+    (stream,) = json.loads(run("info", path, "--json"))["streams"]
+    assert (stream["rows"], stream["duration_s"], stream["rate_hz"]) == (61, 1.0, 60.0)
+    assert stream["median_rate_hz"] == pytest.approx(100)
+    assert "60 Hz (mean), 100 Hz (median)" in run("info", path, "--stream", "x")
+
+
+def test_raw_bus_frames_are_hinted_at_until_a_database_is_named(
+    write_can: Any, frames_type: Any, tmp_path: Path
+) -> None:
+    rows = 5
+    frames = frames_type(
+        np.arange(rows) * 0.01,
+        np.full(rows, 256),
+        np.zeros(rows, np.uint8),
+        np.zeros((rows, 8), np.uint8),
+        np.full(rows, 8),
+    )
+    path = write_can(frames)
+    assert "hint: 5 bus frames are raw; name what describes them: --dbc FILE" in run("info", path)
+    folder = tmp_path / "databases"
+    folder.mkdir()
+    with pytest.raises(ConfigError, match="a folder without a CAN database"):
+        run("info", path, "--dbc", folder)
+    (folder / "a.DBC").write_text('VERSION ""\nBO_ 256 First: 8 E\n SG_ x : 0|8@1+ (1,0) [0|0] "" E\n')
+    (folder / "b.dbc").write_text('VERSION ""\nBO_ 256 Second: 8 E\n SG_ x : 0|8@1+ (1,0) [0|0] "" E\n')
+    (folder / "notes.txt").write_text("no database")
+    for given in (folder, f"CAN1={folder}"):
+        document = json.loads(run("info", path, "--dbc", given, "--json"))
+        assert document["hints"] == []
+        assert "CAN1/First" in [item["name"] for item in document["streams"]]
+        assert document["report"]["notes"][0].startswith(
+            "identifiers that mean different messages in a.DBC and b.dbc: 1; a.DBC counts"
+        )
+    with pytest.raises(ConfigError, match=r"\(\.ldf\) are not read"):
+        run("info", path, "--dbc", f"LIN1={tmp_path / 'doors.ldf'}")
 
 
 def test_info_refuses_a_damaged_log_and_recovers_on_request(mcap_maker: Any) -> None:

@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from mcap.writer import Writer
+from mdf4_writer import Channel, Data, Group, time_channel, write_mdf4
 
 from platform_lib.errors import ConfigError, CorruptLog
 from platform_lib.logs import LOG_SUFFIXES, READER_VERSION, find_logs, open_log
@@ -42,6 +44,47 @@ def test_a_closed_log_is_not_read(mcap_maker: Any) -> None:
         pass
     with pytest.raises(ConfigError, match="closed"):
         log.read("/a")
+
+
+def test_one_pass_gives_the_columns_asked_for_of_each_stream(mcap_maker: Any) -> None:
+    asked = {"/a": ["size", "header"], "/b": ["publish_ns"]}
+    with open_log(mcap_maker.write()) as log:
+        whole: dict[str, list[pa.RecordBatch]] = {}
+        for name, batch in log.read_all():
+            whole.setdefault(name, []).append(batch)
+        some: dict[str, list[pa.RecordBatch]] = {}
+        for name, batch in log.read_all(columns=asked):
+            some.setdefault(name, []).append(batch)
+        for name, columns in asked.items():
+            expected = pa.Table.from_batches(whole[name]).select(["timestamp_ns", *columns])
+            assert pa.Table.from_batches(some[name]).equals(expected)
+        (batch,) = [batch for _, batch in log.read_all(["/b"], columns={"/b": ["data"]}, decode=False)]
+        assert batch.schema.names == ["timestamp_ns", "data"]
+
+
+def test_one_pass_gives_the_columns_asked_for_of_a_format_without_topics(tmp_path: Path) -> None:
+    layout = [time_channel(), Channel("speed", 4, 64, 8), Channel("gear", 0, 8, 16)]
+    groups = [Data([Group(layout, 10, 17, name=name)], data=bytes(170)) for name in ("a", "b")]
+    write_mdf4(tmp_path / "log.mf4", groups)
+    with open_log(tmp_path / "log.mf4") as log:
+        found = {name: batch.schema.names for name, batch in log.read_all(columns={"1:b": ["gear", "speed"]})}
+    assert found == {"0:a": ["timestamp_ns", "speed", "gear"], "1:b": ["timestamp_ns", "gear", "speed"]}
+
+
+@pytest.mark.parametrize(
+    ("names", "columns", "what"),
+    [
+        (None, {"/a": ["nosuch"]}, r"/a.* has no column 'nosuch'"),
+        (None, {"/c": ["x"]}, r"no stream .*/c"),
+        (["/a"], {"/b": ["x"]}, r"columns of stream .*/b.* are asked for, which is not read"),
+    ],
+)
+def test_columns_that_are_not_there_are_refused(
+    mcap_maker: Any, names: list[str] | None, columns: dict[str, list[str]], what: str
+) -> None:
+    with open_log(mcap_maker.write()) as log, pytest.raises(ConfigError, match=what) as caught:
+        log.read_all(names, columns=columns)
+    assert caught.value.remedy
 
 
 def test_pipes_are_refused_and_links_to_nowhere_are_not_passed_over(tmp_path: Path) -> None:

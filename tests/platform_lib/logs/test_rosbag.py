@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -8,10 +9,10 @@ from typing import Any
 
 import pytest
 import yaml
+from bags import write_bag, write_bag1
 from rosbags.highlevel import AnyReader
 from rosbags.rosbag1 import Writer as Writer1
-from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin
-from rosbags.rosbag2 import Writer as Writer2
+from rosbags.rosbag2 import CompressionMode, StoragePlugin
 from rosbags.typesys import Stores, get_typestore
 
 from platform_lib.errors import CorruptLog, UnsupportedLog
@@ -39,23 +40,6 @@ def reference(path: Path, store: Stores = Stores.ROS2_HUMBLE) -> Rows:
         for connection, time_ns, data in reader.messages():
             rows.setdefault(connection.topic, []).append((time_ns, bytes(data)))
     return rows
-
-
-def write_bag(folder: Path, plugin: StoragePlugin, count: int = 20, compression: Any = None) -> Path:
-    store = get_typestore(Stores.ROS2_HUMBLE)
-    text, number = store.types["std_msgs/msg/String"], store.types["std_msgs/msg/Int32"]
-    writer = Writer2(folder, version=9, storage_plugin=plugin)
-    if compression is not None:
-        writer.set_compression(compression, CompressionFormat.ZSTD)
-    with writer:
-        one = writer.add_connection("/text", "std_msgs/msg/String", typestore=store)
-        two = writer.add_connection("/number", "std_msgs/msg/Int32", typestore=store)
-        for step in range(count):
-            time_ns = 1_000 + (step ^ 1)
-            message = text(data=f"n{step}") if step % 2 else number(data=step)
-            kind = "std_msgs/msg/String" if step % 2 else "std_msgs/msg/Int32"
-            writer.write(one if step % 2 else two, time_ns, store.serialize_cdr(message, kind))
-    return folder
 
 
 def test_real_sqlite_bags_hold_the_same_as_their_mcap_twins(real_logs: Path) -> None:
@@ -212,24 +196,6 @@ def test_a_sqlite_file_that_is_no_bag_is_refused(tmp_path: Path) -> None:
         open_log(path)
 
 
-def write_bag1(path: Path, compression: Any) -> Path:
-    store = get_typestore(Stores.ROS1_NOETIC)
-    kinds = store.types
-    writer = Writer1(path)
-    if compression is not None:
-        writer.set_compression(compression)
-    with writer:
-        connection = writer.add_connection("/pose", "geometry_msgs/msg/PointStamped", typestore=store)
-        for step in range(40):
-            stamp = kinds["builtin_interfaces/msg/Time"](sec=step, nanosec=7)
-            header = kinds["std_msgs/msg/Header"](seq=step, stamp=stamp, frame_id="map" * (step % 3))
-            point = kinds["geometry_msgs/msg/Point"](x=float(step), y=-1.0, z=0.5)
-            message = kinds["geometry_msgs/msg/PointStamped"](header=header, point=point)
-            data = store.serialize_ros1(message, "geometry_msgs/msg/PointStamped")
-            writer.write(connection, 1_000_000_000 + (step ^ 1), data)
-    return path
-
-
 @pytest.mark.parametrize("compression", [None, Writer1.CompressionFormat.BZ2, Writer1.CompressionFormat.LZ4])
 def test_ros1_bags(tmp_path: Path, compression: Any) -> None:
     path = write_bag1(tmp_path / "log.bag", compression)
@@ -248,3 +214,16 @@ def test_cut_ros1_bags_are_refused(tmp_path: Path) -> None:
         path.write_bytes(data[:size])
         with pytest.raises(CorruptLog):
             open_log(path)
+
+
+@pytest.mark.parametrize("compression", [Writer1.CompressionFormat.BZ2, Writer1.CompressionFormat.LZ4])
+def test_a_ros1_chunk_of_another_length_than_it_says_is_refused(tmp_path: Path, compression: Any) -> None:
+    path = write_bag1(tmp_path / "log.bag", compression)
+    data = path.read_bytes()
+    (at,) = [item.end() for item in re.finditer(rb"\x09\x00\x00\x00size=", data)]
+    said = int.from_bytes(data[at : at + 4], "little")
+    for size, error in ((said - 1, CorruptLog), (said + 1, CorruptLog), (1 << 31, UnsupportedLog)):
+        path.write_bytes(data[:at] + size.to_bytes(4, "little") + data[at + 4 :])
+        with pytest.raises(error, match="a chunk ") as caught:
+            open_log(path)
+        assert (caught.value.where, bool(caught.value.remedy)) == (str(path), True)

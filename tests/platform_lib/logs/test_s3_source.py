@@ -2,19 +2,16 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
 from mcap.reader import make_reader
 from mcap.writer import CompressionType, Writer
 from mcap_layouts import all_rows, expected_rows, write_layout
-from moto.server import ThreadedMotoServer
+from s3_objects import BUCKET, put
 
-from platform_lib.errors import ConfigError, CorruptLog, IntegrityError, UnsupportedLog
+from platform_lib.errors import ConfigError, CorruptLog, IntegrityError
 from platform_lib.logs import open_log
 from platform_lib.logs.bytes_source import open_source
 from platform_lib.logs.door import Log
@@ -22,42 +19,7 @@ from platform_lib.logs.mcap.source import open_mcap
 from platform_lib.logs.s3_source import S3Source
 
 pytestmark = pytest.mark.slow  # a server, and an AWS client per test
-BUCKET = "drives"
 REAL = Path(__file__).resolve().parents[4] / "shared/data/logs"
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-@pytest.fixture
-def bucket(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    environment = {
-        "AWS_ENDPOINT_URL": endpoint,
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "eu-central-1",
-        "AWS_CONFIG_FILE": "/nonexistent",
-        "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
-        "AWS_EC2_METADATA_DISABLED": "true",
-    }
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    client = boto3.client("s3")
-    with suppress(client.exceptions.BucketAlreadyOwnedByYou):
-        client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
-    yield client
-    client.close()
-
-
-def put(client: Any, key: str, data: bytes) -> str:
-    client.put_object(Bucket=BUCKET, Key=key, Body=data)
-    return f"s3://{BUCKET}/{key}"
 
 
 @pytest.mark.parametrize("layout", ["lz4", "no chunks", "no summary"])
@@ -138,7 +100,7 @@ def test_what_is_not_there_says_what_to_do(bucket: Any, monkeypatch: pytest.Monk
         open_log("s3://only-a-bucket")
     with pytest.raises(CorruptLog, match="empty"):
         open_log(put(bucket, "empty.mcap", b""))
-    with pytest.raises(UnsupportedLog, match="local"):
+    with pytest.raises(CorruptLog, match="ROS 1"):
         open_log(put(bucket, "a.bag", b"#ROSBAG V2.0\n"))
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))

@@ -21,23 +21,27 @@ def test_rate_gaps_and_steps_back() -> None:
     steady = np.arange(100, dtype=np.int64) * 10 * MS_NS
     found = timing(np.delete(steady, [30, *range(40, 44), *range(70, 79)]))
     # One and four lost rows are steps of 20 and 50 ms: no more than five medians.
-    assert (found.rate_hz, found.gaps, found.longest_gap_s) == (100.0, 1, 0.1)
+    assert (found.median_rate_hz, found.gaps, found.longest_gap_s) == (100.0, 1, 0.1)
+    assert found.duration_s is not None
+    assert found.rate_hz == pytest.approx((found.rows - 1) / found.duration_s)
+    assert found.rate_hz < 90  # what is lost counts
     assert timing(steady).gaps == 0
     assert timing(steady[::-1].copy()).backward_steps == 99
     assert timing(steady).stop_ns == 990 * MS_NS + 1
 
 
 def test_streams_too_short_for_a_rate() -> None:
-    assert timing(np.zeros(0, np.int64)) == Timing(0, None, None, None, None, None, 0, 0.0, 0)
+    assert timing(np.zeros(0, np.int64)) == Timing(0, None, None, None, None, None, None, 0, 0.0, 0)
     one = timing(np.array([5]))
     assert (one.rows, one.start_ns, one.duration_s, one.rate_hz) == (1, 5, None, None)
     equal = timing(np.full(5, 9))
     assert (equal.duration_s, equal.median_step_s, equal.rate_hz, equal.gaps) == (0.0, 0.0, None, 0)
+    assert equal.median_rate_hz is None
 
 
 def test_raw_bus_frames_have_a_mean_rate_and_no_gaps() -> None:
     found = timing(np.array([0, 1, 2, 1000]) * MS_NS, several_sources=True)
-    assert (found.rate_hz, found.gaps, found.median_step_s) == (3.0, 0, None)
+    assert (found.rate_hz, found.median_rate_hz, found.gaps, found.median_step_s) == (3.0, None, 0, None)
 
 
 def test_steps_that_int64_does_not_hold_are_the_longest() -> None:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
+from platform_lib.errors import ConfigError
 from platform_lib.lake.lake import LakeVersion
-from ray_jobs.commands.ingest import _print
-from ray_jobs.ingest import IngestReport, QuarantinedFile
+from ray_jobs.commands.ingest import note, print_report
+from ray_jobs.ingest_report import IngestReport, Progress, QuarantinedFile
+from ray_jobs.read_options import choose
 
-_LOCAL = "the header's start is local time without a zone; it is taken as UTC (give timezone= / --timezone)"
+_LOCAL = "the header's start is local time without a zone; it is taken as UTC"
 
 
 def _report(problems: dict[str, tuple[str, ...]], drive_problems: dict[str, str]) -> IngestReport:
@@ -17,7 +22,9 @@ def _report(problems: dict[str, tuple[str, ...]], drive_problems: dict[str, str]
         duplicates=0,
         ingested=2,
         skipped=0,
-        quarantined=(QuarantinedFile("/l/[b].mcap", "CorruptLog", "cut\x1b[2J", None),),
+        outdated=4,
+        left={"x": "its log is gone"},
+        quarantined=(QuarantinedFile("/l/[b].mcap", "CorruptLog", "cut\x1b[2J", "fetch it again"),),
         recovered=(),
         drives=("l",),
         streams=2,
@@ -25,6 +32,8 @@ def _report(problems: dict[str, tuple[str, ...]], drive_problems: dict[str, str]
         sample_rows=0,
         raw_can_frames=1234,
         problems=problems,
+        contract_errors={},
+        contract_warnings={},
         drive_problems=drive_problems,
         lake=LakeVersion("0" * 64, 1, 1),
         seconds=1.0,
@@ -33,19 +42,52 @@ def _report(problems: dict[str, tuple[str, ...]], drive_problems: dict[str, str]
 
 def test_what_was_assumed_or_left_is_said_once_for_all_logs_it_holds_for(capsys: pytest.CaptureFixture[str]) -> None:
     many = {f"/l/{i}.mf4": (_LOCAL,) for i in range(100)}
-    _print(
+    print_report(
         _report({"/l/a.mf4": ("group 'x': 7 CAN frames are in no database",), **many}, {"l": "they are years apart"})
     )
     lines = capsys.readouterr().out.splitlines()
     assert f"note 100 logs, /l/0.mf4 the first: {_LOCAL}" in lines
     assert "note /l/a.mf4: group 'x': 7 CAN frames are in no database" in lines
     assert "note drive l: they are years apart" in lines
-    assert "quarantined /l/[b].mcap: cut\\x1b[2J" in lines
+    assert "quarantined /l/[b].mcap: cut\\x1b[2J. Remedy: fetch it again" in lines
+    assert "left as it was, drive x: its log is gone" in lines
+    assert any(line.startswith("note 4 logs were read by an older reader") for line in lines)
     assert any("CAN frames no database explains" in line and "1,234" in line for line in lines)
 
 
 def test_many_different_notes_are_cut_and_it_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    _print(_report({f"/l/{i}.mf4": (f"sentence {i}",) for i in range(25)}, {}))
+    print_report(_report({f"/l/{i}.mf4": (f"sentence {i}",) for i in range(25)}, {}))
     out = capsys.readouterr().out
-    assert out.count("\nnote ") == 20
+    assert out.count("\nnote ") == 21
     assert "5 more notes: --json lists them" in out
+
+
+def test_a_folder_of_databases_is_known_by_their_content(tmp_path: Path) -> None:
+    (tmp_path / "all").mkdir()
+    files = [tmp_path / "all" / name for name in ("a.dbc", "b.arxml")]
+    for path in files:
+        path.write_text(path.name)
+
+    def digest(*named: object) -> str:
+        return choose(list(map(str, named)), recover=False, timezone=None).sha256
+
+    assert digest(tmp_path / "all") == digest(*files) == digest(*(f"CAN={path}" for path in files))
+    assert digest(f"CAN2={tmp_path / 'all'}") == digest(*(f"CAN2={path}" for path in files)) != digest(*files)
+    assert digest(files[0]) != digest(*files)
+    with pytest.raises(ConfigError, match="no such CAN database"):
+        digest(tmp_path / "none.dbc")
+
+
+def test_a_file_that_breaks_its_contract_is_named_with_what_follows(capsys: pytest.CaptureFixture[str]) -> None:
+    told = tuple(f"ego-motion imu.r{i}: 7 ms, has to be <= 5" for i in range(5))
+    print_report(replace(_report({}, {}), contract_errors={"/l/a.mcap": told}, contract_warnings={"/l/b.mcap": ("x",)}))
+    lines = capsys.readouterr().out.splitlines()
+    assert any(line.startswith("contract broken /l/a.mcap: ego-motion imu.r0") for line in lines)
+    assert any(line.endswith("(and 2 more); its drive stays out of datasets") for line in lines)
+    assert any("1 logs with warnings of their contracts" in line for line in lines)
+
+
+def test_progress_tells_bytes_speed_what_is_left_and_what_was_quarantined() -> None:
+    half = Progress(done=1, total=2, done_bytes=5_000_000, total_bytes=10_000_000, rows=1000, quarantined=1)
+    assert note(half, 10.0) == "files, 5.0 of 10.0 MB, 1,000 rows, 100 rows/s, 0:00:10 left, 1 quarantined"
+    assert note(Progress(0, 2, 0, 10_000_000, 0, 0), 0.0) == "files, 0.0 of 10.0 MB, 0 rows, 0 quarantined"

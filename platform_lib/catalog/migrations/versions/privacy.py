@@ -1,7 +1,7 @@
 """Blurring and erasure: what was blurred how, what was erased why, and what that touched.
 
 Revision ID: privacy
-Revises: 0001
+Revises: bucket_logs
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from alembic import op
 from sqlalchemy.dialects.postgresql import JSONB
 
 revision = "privacy"
-down_revision = "0001"
+down_revision = "bucket_logs"
 branch_labels = None
 depends_on = None
 

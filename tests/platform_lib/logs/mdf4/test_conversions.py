@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -146,6 +147,48 @@ def test_masked_rows_are_null_and_texts_are_made_once() -> None:
         conversion = ToText(cc(Rule.VALUE_TO_TEXT, (1.0,), ("one", "")))
         assert conversion(values, np.array([False, True, False])).to_pylist() == ["one", None, ""]
         assert conversion(values[:0], None).to_pylist() == []
+
+
+TEXTS = st.one_of(
+    st.sampled_from(["", "a", "12345678", "123456789", "grün" * 9]), st.text(st.characters(codec="utf-8"))
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    dtype=st.sampled_from(["u1", "i1", "u2", "i2", "u4", "f8"]),
+    texts=st.lists(TEXTS, min_size=1, max_size=9),
+    batches=st.lists(st.lists(st.integers(0, 9), max_size=40), max_size=4),
+)
+def test_texts_are_written_as_they_are_looked_up(dtype: str, texts: list[str], batches: list[list[int]]) -> None:
+    low = -4 if dtype[0] == "i" else 0
+    keys = range(low, low + len(texts))
+    conversion = ToText(cc(Rule.VALUE_TO_TEXT, keys, (*texts, "other")))
+    table = dict(zip(keys, texts, strict=True))
+    for batch in batches:
+        values = np.array(batch, np.int64) + low
+        mask = values % 3 == 0
+        found = conversion(values.astype(dtype), mask)
+        found.validate(full=True)
+        expected = [None if value % 3 == 0 else table.get(value, "other") for value in values.tolist()]
+        assert found.to_pylist() == expected
+        if batch and expected[0] is not None:
+            assert found.to_pylist() != [f"{expected[0]}x", *expected[1:]]
+
+
+def test_more_text_than_a_column_can_hold_is_refused_before_it_is_written() -> None:
+    conversion = ToText(cc(Rule.VALUE_TO_TEXT, (1.0,), ("x" * 50_000, "")))
+    assert len(conversion(np.zeros(60_000, np.uint8), None)) == 60_000
+    with pytest.raises(OverflowError, match="bytes of text"):
+        conversion(np.ones(60_000, np.uint8), None)
+
+
+def test_several_threads_share_the_texts() -> None:
+    conversion = ToText(cc(Rule.BIT_FIELD, (0xF0, 0x0F), (cc(Rule.LINEAR, (0, 1)), cc(Rule.LINEAR, (0, 1)))))
+    batches = [np.random.default_rng(seed).integers(0, 256, 500).astype(np.uint8) for seed in range(40)]
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda values: conversion(values, None).to_pylist(), batches))
+    assert found == [[f"{value & 0xF0}|{value & 0x0F}" for value in values.tolist()] for values in batches]
 
 
 def test_from_text_tables() -> None:

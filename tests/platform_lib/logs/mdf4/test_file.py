@@ -176,13 +176,18 @@ def test_channels_that_nobody_reads_are_left_out_and_named(tmp_path: Path) -> No
         Channel("apart", 0, 8, 8, sizes=(1,), step=1, array_storage=1),
         Channel("odd", 4, 24, 8),
         Channel("unheard", 99, 8, 8),
+        Channel("compact", 10, 8, 8, kind=7),
+        Channel("either", 0, 8, 8, composition="CU"),
         Channel("fine", 0, 8, 8),
     ]
     path = write_mdf4(tmp_path / "log.mf4", [Data([Group(layout, 2, 11, name="g")], bytes(22))])
     with open_log(path) as log:
         assert log.streams[0].schema.names == ["timestamp_ns", "fine"]
-        for name in ("apart", "odd", "unheard"):
-            assert any(f"'{name}' is left out" in line for line in log.report.problems)
+        assert len(log.report.problems) == 5
+        told = zip(("apart", "odd", "unheard", "compact", "either"), log.report.problems, strict=True)
+        assert all(f"'{name}' is left out: " in line and "(block at byte " in line for name, line in told)
+        assert "channel groups of their own (array block at byte" in log.report.problems[0]
+        assert "a CU block of MDF 4.3 (at byte" in log.report.problems[4]
 
 
 def test_texts_that_are_not_utf8_are_taken_as_latin1_and_said(tmp_path: Path) -> None:
@@ -234,13 +239,39 @@ def test_attachments_and_events(tmp_path: Path) -> None:
         log.attachments[0].load()
 
 
+def test_what_lies_outside_the_file_or_is_only_for_display_is_named(tmp_path: Path) -> None:
+    writer = Writer()
+    head = struct.pack("<HHBB2x16sQQ", 0, 0, 0, 0, bytes(16), 700, 0)
+    names = [writer.text("../maps/town.xodr"), writer.text("application/xml")]
+    writer.link(64, 3, writer.block("AT", [0, *names, 0], head))
+    layout = [time_channel(), Channel("v", 0, 8, 8)]
+    groups: list[int] = []
+    reduced = writer.block("RD", [], bytes(27))
+    reduction = writer.block("SR", [0, reduced], struct.pack("<QdBB6x", 1, 1.0, 1, 0))
+    writer.link(64, 0, writer.data_group(Data([Group(layout, 1, 9, name="g")], bytes(9)), groups))
+    writer.link(groups[0], 4, reduction)
+    path = tmp_path / "log.mf4"
+    path.write_bytes(writer.buffer)
+    with open_log(path) as log:
+        assert log.attachments == ()
+        assert log.report.notes == [
+            f"sample reductions (groups: 1, the first at byte {reduction}) are left alone: the full data is read",
+            "attachment '../maps/town.xodr' (application/xml) is not in the log, which only names it",
+        ]
+        assert sum(batch.num_rows for batch in log.read("0:g")) == 1
+    writer.link(writer.starts["DG"][0], 2, reduced)  # what is for display is no data
+    path.write_bytes(writer.buffer)
+    with pytest.raises(CorruptLog, match="a data block is not there, but b'##RD'"):
+        open_log(path)
+
+
 def test_opening_and_reading_needs_no_asammdf(tmp_path: Path) -> None:
     layout = [time_channel(), Channel("v", 0, 8, 8)]
     path = write_mdf4(tmp_path / "log.mf4", [Data([Group(layout, 1, 9, name="g")], bytes(9), storage="DT+DZ")])
     code = (
         "import sys, json\nfrom platform_lib.logs import open_log\n"
         f"with open_log({str(path)!r}) as log:\n    rows = sum(b.num_rows for s in log.streams for b in log.read(s.name))\n"
-        "print(json.dumps([rows, sorted({'asammdf', 'sympy', 'numba', 'cantools'} & set(sys.modules))]))"
+        "print(json.dumps([rows, sorted({'asammdf', 'sympy', 'cantools'} & set(sys.modules))]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == [1, []]

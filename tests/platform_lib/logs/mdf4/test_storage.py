@@ -387,6 +387,43 @@ def test_unfinished_files_are_read_as_far_as_they_go(tmp_path: Path) -> None:
             assert log.report.bytes_lost == (len(data) - cut) % 12
 
 
+@pytest.mark.parametrize(("flags", "known"), [(0x7F, True), (0x85, False)])
+def test_what_an_unfinished_file_lacks_beyond_its_records_is_said(tmp_path: Path, *, flags: int, known: bool) -> None:
+    layout, data, expected = counting(10)
+    writer = Writer(unfinished=flags)
+    writer.link(64, 0, writer.data_group(Data([Group(layout, 0, 12, name="g")]), []))
+    writer.link(writer.starts["DG"][0], 2, writer.block("DT", [], b""))
+    path = tmp_path / "log.mf4"
+    path.write_bytes(bytes(writer.buffer) + data)
+    with open_log(path, recover=True) as log:
+        assert [row for b in log.read("0:g") for row in b.to_pylist()] == expected
+        assert any("is not known (flags 0x85" in item for item in log.report.problems) is not known
+
+
+@pytest.mark.parametrize("flags", [0x25, 0x65])
+def test_values_whose_places_were_never_written_are_left_out(tmp_path: Path, flags: int) -> None:
+    words = [b"a", b"bcd", b"ef"]
+    places = [0, 5, 12] if flags == 0x25 else [0, 0, 0]
+    stream = b"".join(
+        struct.pack("<BI", 2, len(word)) + word + struct.pack("<BdQ", 1, row * 0.5, place)
+        for row, (word, place) in enumerate(zip(words, places, strict=True))
+    )
+    layout = [time_channel(), Channel("word", 7, 64, 8, kind=VLSD, variable_group=1)]
+    groups = [Group(layout, 0, 16, record_id=1, name="g"), Group([], 0, 0, record_id=2, flags=1)]
+    writer = Writer(unfinished=flags)
+    writer.link(64, 0, writer.data_group(Data(groups, stream, id_bytes=1), []))
+    path = tmp_path / "log.mf4"
+    path.write_bytes(writer.buffer)
+    with open_log(path, recover=True) as log:
+        rows = [row for b in log.read("0:g") for row in b.to_pylist()]
+        assert len(rows) == 3
+        if flags == 0x25:
+            assert [row["word"].encode() for row in rows] == words
+        else:
+            assert "word" not in rows[0]
+            assert any("never wrote where its values are" in item for item in log.report.problems)
+
+
 def unfinished_log(path: Path, layout: list[Channel], data: bytes) -> Path:
     writer = Writer(unfinished=0x05)
     groups: list[int] = []

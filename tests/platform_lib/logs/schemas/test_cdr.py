@@ -281,6 +281,44 @@ def test_wanted_fields_are_those_of_the_whole(wanted: list[int], blob_bytes: int
         assert [column.to_pylist() for column in ours] == [expected[number].to_pylist() for number in wanted]
 
 
+@pytest.mark.parametrize("wanted", [None, [1], [2], [4]])
+def test_fields_where_the_copy_of_a_payloads_head_ends(wanted: list[int] | None) -> None:
+    """Wide texts tell by what is left of the message which of two forms they have: not by what was copied of it."""
+    decoder = message_decoder("t/msg/T", "string pad\nwstring w\nuint32 after\nuint8[] data\nbool dense")
+    for pad in range(470, 520):
+        body = struct.pack("<I", pad + 1) + b"p" * pad + b"\0"
+        body += b"\0" * (-len(body) % 4) + struct.pack("<I", 2) + "ab".encode("utf-32-le") + struct.pack("<I", pad)
+        payload = b"\0\1\0\0" + body + struct.pack("<I", 9000) + bytes(9000) + b"\1"
+        expected = ["p" * pad, "ab", pad, bytes(9000), True]
+        ours = decoder.decode(scattered([payload] * 4, 3), wanted)
+        assert [column[3].as_py() for column in ours] == [
+            expected[at] for at in (range(5) if wanted is None else wanted)
+        ]
+
+
+@pytest.mark.parametrize("wanted", [None, [3], [4], [5]])
+def test_a_large_payload_that_is_cut_is_refused_by_its_number(wanted: list[int] | None) -> None:
+    payloads = clouds(6, 9000)
+    payloads[4] = payloads[4][:5000]
+    decoder = message_decoder("t/msg/Cloud", CLOUD)
+    with pytest.raises(FaultyPayload, match=r"ends inside a field|longer than its message") as caught:
+        decoder.decode(scattered(payloads, 3), wanted)
+    assert caught.value.row == 4
+    assert len(decoder.decode(scattered(payloads, 3), [0, 1, 2])) == 3
+    payloads[1] = payloads[1][:6]
+    with pytest.raises(FaultyPayload, match="ends inside a field") as caught:
+        decoder.decode(scattered(payloads, 3), [0])
+    assert caught.value.row == 1
+
+
+def test_a_small_payload_that_is_cut_after_what_is_wanted_is_refused() -> None:
+    decoder = message_decoder("t/msg/T", "uint8 wanted\nuint8[] data")
+    payload = b"\0\1\0\0" + b"\7\0\0\0" + struct.pack("<I", 9) + bytes(9)
+    assert decoder.decode(Payloads.of([payload]), [0])[0].to_pylist() == [7]
+    with pytest.raises(FaultyPayload, match="ends inside a field"):
+        decoder.decode(Payloads.of([payload[:-1]]), [0])
+
+
 def test_a_head_that_is_longer_than_usual_is_read_too() -> None:
     serialise = serialize_dynamic("t/msg/Cloud", CLOUD)["t/msg/Cloud"]
     row = {"stamp": 1, "frame": "f" * 3000, "fields": [], "data": bytes(9000), "dense": True, "tags": []}

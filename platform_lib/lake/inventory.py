@@ -1,0 +1,114 @@
+"""Which files the versions of both stores name, and which lie there besides."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import lance
+from pyiceberg.table import Table
+from pyiceberg.table.snapshots import Snapshot
+
+from platform_lib.catalog.model import LakeHead
+
+# Lance notes each commit here, and where to look for the newest version; both are its own business and hold no rows.
+_OWN_NOTES = frozenset({"_transactions", "_versions"})
+_UNFINISHED = "#"  # Lance writes a file under its name with this and a number, then renames it
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """Data files of one version of both stores, absolute.
+
+    Attributes:
+        signals: Parquet files -> bytes, as the table notes them.
+        fragments: Fragment of the sample store -> its data files -> bytes, or None where the store notes none.
+        raw: The same of the store of raw frames, which has no versions that readers choose.
+    """
+
+    signals: dict[Path, int]
+    fragments: dict[int, dict[Path, int | None]]
+    raw: dict[int, dict[Path, int | None]]
+
+    @property
+    def files(self) -> dict[Path, int | None]:
+        """Every data file -> bytes."""
+        found: dict[Path, int | None] = dict(self.signals)
+        for files in (*self.fragments.values(), *self.raw.values()):
+            found |= files
+        return found
+
+
+def take_inventory(table: Table, samples_uri: Path, raw_uri: Path, head: LakeHead) -> Inventory:
+    """List the data files of a version."""
+    snapshot = None if head.iceberg_snapshot_id is None else table.snapshot_by_id(head.iceberg_snapshot_id)
+    signals: dict[Path, int] = {}
+    if snapshot is not None:
+        for manifest in snapshot.manifests(table.io):
+            for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):
+                signals[Path(entry.data_file.file_path)] = entry.data_file.file_size_in_bytes
+    samples = _fragments(samples_uri, lance.dataset(str(samples_uri), version=head.lance_version))
+    return Inventory(signals, samples, _fragments(raw_uri, lance.dataset(str(raw_uri))))
+
+
+def _fragments(uri: Path, store: Any) -> dict[int, dict[Path, int | None]]:
+    return {item.fragment_id: fragment_files(uri, item.metadata) for item in store.get_fragments()}
+
+
+def fragment_files(uri: Path, metadata: Any) -> dict[Path, int | None]:
+    """Return a fragment's data files -> bytes, or None where the store notes none."""
+    return {uri / "data" / item.path: item.file_size_bytes for item in metadata.files}
+
+
+def signal_orphans(table: Table, folder: Path) -> set[Path]:
+    """Return the files in the signal table's folder that no version names which can still be read."""
+    metadata = table.metadata
+    left = set(_files_below(folder)) - {Path(table.metadata_location)}
+    left -= {Path(item.metadata_file) for item in metadata.metadata_log}
+    left -= {Path(item.manifest_list) for item in metadata.snapshots}
+    looked_into: set[str] = set()
+    # The newest first: where nothing was deleted it names all there is, and the others need not be opened.
+    for snapshot in sorted(metadata.snapshots, key=lambda item: -item.timestamp_ms):
+        if not left:
+            break
+        _strike_signals(table, snapshot, left, looked_into)
+    return left
+
+
+def _strike_signals(table: Table, snapshot: Snapshot, left: set[Path], looked_into: set[str]) -> None:
+    for manifest in snapshot.manifests(table.io):
+        if manifest.manifest_path in looked_into:  # one manifest serves many snapshots
+            continue
+        looked_into.add(manifest.manifest_path)
+        left.discard(Path(manifest.manifest_path))
+        for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):
+            left.discard(Path(entry.data_file.file_path))
+
+
+def lance_orphans(uri: Path) -> set[Path]:
+    """Return the files in a Lance table's folder that no version names which can still be read."""
+    left = {
+        path
+        for path in _files_below(uri)
+        if path.relative_to(uri).parts[0] not in _OWN_NOTES or _UNFINISHED in path.name
+    }
+    newest = lance.dataset(str(uri))
+    for version in sorted((item["version"] for item in newest.versions()), reverse=True):
+        if not left:
+            break
+        store = newest if version == newest.version else newest.checkout_version(version)
+        for fragment in store.get_fragments():
+            left -= fragment_files(uri, fragment.metadata).keys()
+            deletion = fragment.metadata.deletion_file
+            if deletion is not None:
+                left.discard(uri / "_deletions" / Path(deletion.path(fragment.fragment_id)).name)
+    return left
+
+
+def _files_below(folder: Path) -> Iterator[Path]:
+    for root, _, names in os.walk(folder):
+        for name in names:
+            yield Path(root) / name

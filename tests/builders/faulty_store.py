@@ -1,0 +1,126 @@
+"""An object store (moto, over HTTP) behind a proxy that misbehaves as it is told."""
+
+from __future__ import annotations
+
+import http.client
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Literal
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+Fault = Literal["500", "503", "cut", "short", "flip", "closed"]
+"""An error; a body that ends too early; one whose length says so too; one with a wrong byte; no answer at all."""
+BUCKET = "drives"
+_BODIES = {
+    "500": b"<Error><Code>InternalError</Code><Message>We encountered an internal error.</Message></Error>",
+    "503": b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>",
+}
+
+
+@dataclass
+class FaultyStore:
+    """The store; `plan` says what goes wrong with the n-th GET of a path (counted from 0), or None."""
+
+    client: object
+    plan: Callable[[str, int], Fault | None] = lambda path, number: None
+    gets: dict[str, int] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def put(self, key: str, content: bytes | Path) -> None:
+        """Upload past the proxy."""
+        body = content.read_bytes() if isinstance(content, Path) else content
+        self.client.put_object(Bucket=BUCKET, Key=key, Body=body)  # type: ignore[attr-defined] # boto3 has no types
+
+    def next_fault(self, path: str) -> Fault | None:
+        """Count a GET and say what goes wrong with it."""
+        with self.lock:
+            number = self.gets.get(path, 0)
+            self.gets[path] = number + 1
+        return self.plan(path, number)
+
+
+@contextmanager
+def faulty_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyStore]:
+    """Run a store for the block; the environment names its proxy as the AWS endpoint."""
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # it tells of every request
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_CONFIG_FILE": "/nonexistent",
+        "AWS_SHARED_CREDENTIALS_FILE": "/nonexistent",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+    }.items():
+        monkeypatch.setenv(name, value)
+    reset = http.client.HTTPConnection(host, port)
+    reset.request("POST", "/moto-api/reset")  # its buckets are the process's
+    reset.getresponse().read()
+    reset.close()
+    client = boto3.client("s3", endpoint_url=f"http://{host}:{port}")
+    client.create_bucket(Bucket=BUCKET)
+    store = FaultyStore(client)
+    proxy = ThreadingHTTPServer(("127.0.0.1", 0), _handler(store, host, port))
+    thread = threading.Thread(target=proxy.serve_forever, daemon=True)
+    thread.start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{proxy.server_address[1]}")
+    try:
+        yield store
+    finally:
+        proxy.shutdown()
+        proxy.server_close()
+        thread.join()
+        client.close()
+        server.stop()
+
+
+def _handler(store: FaultyStore, host: str, port: int) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            path = self.path.partition("?")[0]
+            fault = store.next_fault(path)
+            if fault == "closed":
+                self.close_connection = True
+                return
+            if fault in ("500", "503"):
+                self._answer(int(fault), {"Content-Type": "application/xml"}, _BODIES[fault], None)
+                return
+            connection = http.client.HTTPConnection(host, port)
+            connection.request("GET", self.path, headers=dict(self.headers))
+            response = connection.getresponse()
+            body = response.read()
+            headers = {name: value for name, value in response.getheaders() if name.lower() not in _HOP_BY_HOP}
+            connection.close()
+            self._answer(response.status, headers, body, fault)
+
+        def _answer(self, status: int, headers: dict[str, str], body: bytes, fault: Fault | None) -> None:
+            half = body[: len(body) // 2]
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Content-Length", str(len(half if fault == "short" else body)))
+            self.send_header("Connection", "close")
+            self.end_headers()
+            if fault == "flip":
+                body = bytes([body[0] ^ 1]) + body[1:]
+            self.wfile.write(half if fault in ("cut", "short") else body)
+            self.close_connection = True
+
+        def log_message(self, *arguments: object) -> None:
+            """Say nothing."""
+
+    return Handler
+
+
+_HOP_BY_HOP = frozenset({"content-length", "connection", "transfer-encoding", "date", "server"})

@@ -1,0 +1,79 @@
+"""`drivetrain ingest --watch`: what arrives is taken in when it is complete, and Ctrl-C ends it in order."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from tiny_logs import ROWS, seen_rows, write_tiny_log
+
+from platform_lib.home import open_home
+from platform_lib.lake.lake import Lake
+from ray_jobs.mending import check
+from ray_jobs.watch import Settling
+
+
+def test_a_name_is_given_when_it_has_rested_and_again_when_it_changes() -> None:
+    settling = Settling(settle_s=10.0)
+    assert settling.look({"a": 1}, 0.0) == []
+    assert settling.waiting == 1
+    assert settling.look({"a": 2, "b": 1}, 9.0) == []
+    assert settling.look({"a": 2, "b": 1}, 18.9) == []
+    assert settling.look({"a": 2, "b": 1}, 19.0) == ["a", "b"]
+    assert settling.look({"a": 2, "b": 1}, 40.0) == []
+    assert settling.waiting == 0
+    assert settling.look({"b": 2}, 41.0) == []
+    assert settling.look({"a": 2, "b": 2}, 51.0) == ["b"], "a went away and came back: it has to rest again"
+    assert settling.look({"a": 2, "b": 2}, 61.0) == ["a"]
+    settling.again("a")
+    assert settling.look({"a": 2}, 62.0) == ["a"]
+    assert settling.look({"a": 2, "c": 1}, 63.0, at_once=frozenset({"c"})) == ["c"]
+
+
+def _wait_for(what: Callable[[], bool], seconds: float = 240.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < deadline, "it did not come"
+        time.sleep(0.2)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_logs_that_arrive_are_taken_when_their_copy_is_complete(reachable_tmp: Path) -> None:
+    home, logs = open_home(reachable_tmp / "home"), reachable_tmp / "logs"
+    write_tiny_log(logs / "s1" / "a.mcap", 1)
+    whole = write_tiny_log(reachable_tmp / "s2" / "b.mcap", 2).read_bytes()
+    told = reachable_tmp / "told.txt"
+    arguments = ["ingest", "--watch", str(logs), "--home", str(home.root), "--json", "--poll", "0.2", "--settle", "2"]
+    command = [sys.executable, "-m", "platform_lib.cli", *arguments, "--jobs", "1"]
+    with told.open("w") as stderr:
+        watching = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
+        try:
+            _wait_for(lambda: "1 taken in" in told.read_text())
+            copy = logs / "s2" / "b.mcap"
+            copy.parent.mkdir()
+            with copy.open("wb") as stream:
+                for start in range(0, len(whole), len(whole) // 8):
+                    stream.write(whole[start : start + len(whole) // 8])
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                    time.sleep(0.3)
+            _wait_for(lambda: told.read_text().count("1 taken in") == 2)
+        finally:
+            watching.send_signal(signal.SIGINT)
+            output, _ = watching.communicate(timeout=120)
+    assert watching.returncode == 0, told.read_text()
+    report = json.loads(output)
+    assert (report["rounds"], report["ingested"], report["quarantined"], report["interrupted"]) == (2, 2, 0, False)
+    assert not (home.postgres / "data" / "postmaster.pid").exists()
+    assert list(home.short.glob("r*")) == []
+    with Lake.open(home):
+        assert seen_rows(home) == {"v_s1": (ROWS, ROWS, ROWS), "v_s2": (ROWS, ROWS, ROWS)}
+        assert check(home).clean
