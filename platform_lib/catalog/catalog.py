@@ -351,6 +351,19 @@ class Catalog:
             ).all()
         return {row.ingest_id: (row.signal_rows, row.sample_rows) for row in rows}
 
+    def pii_states(self, ingest_ids: Collection[int]) -> dict[int, str]:
+        """Return what each ingest's log says of personal data in its frames."""
+        named = INGESTS.c.ingest_id == _any_of(list(ingest_ids), BigInteger())
+        with self._engine.connect() as connection:
+            return {row.ingest_id: row.pii_state for row in connection.execute(select(INGESTS).where(named))}
+
+    def settle(self, sample_rows: Mapping[int, int], gone: Collection[str]) -> None:
+        """Note that ingests hold this many samples from now on, and that the data files `gone` are no more."""
+        with self._engine.begin() as connection:
+            for ingest_id, count in sample_rows.items():
+                connection.execute(update(INGESTS).where(INGESTS.c.ingest_id == ingest_id).values(sample_rows=count))
+            connection.execute(delete(LAKE_FILES).where(LAKE_FILES.c.path == _any_of(sorted(gone), Text())))
+
     def forget(self, ingest_ids: Sequence[int], head: LakeHead | None) -> None:
         """Note that no row of these ingests is left in the stores, whose versions now are `head`."""
         among = _any_of(ingest_ids, BigInteger())

@@ -101,6 +101,13 @@ def _show(report: ErasureReport) -> None:
             markup=False,
             highlight=False,
         )
+    if report.sharing:
+        ERR.print(
+            f"{len(report.sharing)} drives hold some of the same pictures, bit for bit; they were not named, and stay: "
+            f"{_some(report.sharing)}",
+            markup=False,
+            highlight=False,
+        )
     if report.unplaced:
         ERR.print(
             f"{len(report.unplaced)} drives carry no position, so nobody can say whether they were there; they stay: "

@@ -78,6 +78,7 @@ class ErasureReport:
         files_in_part: Contents of which a time window goes.
         datasets: Datasets that hold something of it: they go whole.
         marked: Runs, models, evaluations and bundles made from it, by digest: they stay, marked.
+        sharing: Drives that hold some of the same pictures, bit for bit. They were not named, and stay.
         unplaced: Drives without a position, of which nobody can say whether they were in the area; they stay.
         logs_outside: Recorded logs outside the home: they are not this home's to delete, and are never taken in again.
         tombstone: None with `dry_run`.
@@ -91,6 +92,7 @@ class ErasureReport:
     files_in_part: int
     datasets: tuple[str, ...]
     marked: tuple[tuple[str, str], ...]
+    sharing: tuple[str, ...]
     unplaced: tuple[str, ...]
     logs_outside: tuple[str, ...]
     tombstone: Tombstone | None
@@ -121,7 +123,7 @@ def erase(home: Home, scope: Scope | None, *, reason: str, requested_by: str, dr
             lake.store.create()
             finished = tuple(_finish(home, lake, item)[0].erasure_id for item in erasures.open())
         if scope is None:
-            return ErasureReport(dry_run, (), (), 0, 0, (), (), (), (), None, None, finished)
+            return ErasureReport(dry_run, (), (), 0, 0, (), (), (), (), (), None, None, finished)
         targets = find_targets(lake, scope)
         if not targets.items:
             without = f"; {len(targets.unplaced)} drives carry no position" if targets.unplaced else ""
@@ -134,10 +136,11 @@ def erase(home: Home, scope: Scope | None, *, reason: str, requested_by: str, dr
         files = [item.file_sha256 for item in targets.items]
         datasets = datasets_with(home, targets.drives, files)
         marks = _marks(home, lake, files)
+        needles, sharing = needles_of(lake, targets)
         with held(home, datasets):
             tombstone = proof = None
             if not dry_run:
-                erasure_id = _begin(erasures, lake, scope, targets, datasets, marks, reason, requested_by)
+                erasure_id = _begin(erasures, needles, scope, targets, datasets, marks, reason, requested_by)
                 opened = next(item for item in erasures.open() if item.erasure_id == erasure_id)
                 tombstone, proof = _finish(home, lake, opened, held_already=True)
     outside = [path for item in targets.items for path in item.paths if not Path(path).is_relative_to(home.root)]
@@ -149,6 +152,7 @@ def erase(home: Home, scope: Scope | None, *, reason: str, requested_by: str, dr
         files_in_part=sum(not item.whole for item in targets.items),
         datasets=tuple(item.folder.name for item in datasets),
         marked=tuple((digest, kind) for digest, kind in marks),
+        sharing=sharing,
         unplaced=targets.unplaced,
         logs_outside=tuple(sorted(outside)),
         tombstone=tombstone,
@@ -192,7 +196,7 @@ def _marks(home: Home, lake: Lake, files: Sequence[str]) -> list[tuple[str, str]
 
 def _begin(
     erasures: Erasures,
-    lake: Lake,
+    needles: Needles,
     scope: Scope,
     targets: Targets,
     datasets: Sequence[DerivedDataset],
@@ -220,7 +224,7 @@ def _begin(
         requested_by=requested_by,
         reason=reason,
         plan=plan,
-        needles=needles_of(lake, targets).to_bytes(),
+        needles=needles.to_bytes(),
         files=[item.file_sha256 for item in targets.items],
         hidden=[item.ingest_id for item in targets.items if item.whole],
     )

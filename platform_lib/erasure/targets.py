@@ -134,12 +134,26 @@ def _column(rows: pa.Table, name: str) -> tuple[np.ndarray, np.ndarray]:
     return own["timestamp_ns"].to_numpy(), values
 
 
-def needles_of(lake: Lake, targets: Targets) -> Needles:
-    """Take pieces of everything that goes: of samples, raw and blurred frames, and of the names of drives that go whole."""
-    parts = [_content(lake, item) for item in targets.items]
+def needles_of(lake: Lake, targets: Targets) -> tuple[Needles, tuple[str, ...]]:
+    """Take pieces of everything that goes: of samples, raw and blurred frames, and of the names of drives that go whole.
+
+    Returns:
+        What to look for, and the drives that hold some of the same pictures bit for bit: they stay, and so what is
+        theirs too is not looked for.
+    """
+    going = joined([_content(lake, item) for item in targets.items])
+    staying, sharing = np.zeros(len(going.content), np.bool_), set[str]()
+    named = {item.ingest_id for item in targets.items}
+    for item in lake.catalog.view().ingests:
+        if item.ingest_id not in named:
+            theirs = joined([content_needles(blobs) for _, blobs in _blobs(lake, item.ingest_id)])
+            shared = np.isin(going.content, theirs.content)
+            staying |= shared
+            sharing |= {item.drive_id} if shared.any() else set()
+    going = Needles(going.content[~staying], going.texts, going.short_texts)
     others = [drive.drive_id for drive in lake.drives() if drive.drive_id not in targets.gone]
     names = [piece for name in targets.gone if (piece := distinctive(name, others)) is not None]
-    return joined([*parts, text_needles(names)])
+    return joined([going, text_needles(names)]), tuple(sorted(sharing - set(targets.gone)))
 
 
 def _content(lake: Lake, item: Target) -> Needles:

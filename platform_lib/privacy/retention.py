@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from platform_lib.errors import ConfigError
 from platform_lib.home import Home
 from platform_lib.lake.lake import Lake
+from platform_lib.privacy.frames import is_raw_frame
 from platform_lib.privacy.zone import forget_history, rewrite_without_deleted
 
 RAW_RETENTION_DAYS = 90
@@ -55,4 +56,23 @@ def expire_raw(home: Home, *, now_ns: int, days: int = RAW_RETENTION_DAYS, dry_r
             raw.delete(older)
             rewrite_without_deleted(raw.uri)
             forget_history(raw.uri)
+            _settle(lake, before_ns=now_ns - days * _DAY_NS)
     return result
+
+
+def _settle(lake: Lake, *, before_ns: int) -> None:
+    """Let the catalogue say what is left of logs that had older frames; a run that a kill cut short is made up for."""
+    left = lake.store.raw.counts()
+    counts: dict[int, int] = {}
+    ids = [item.ingest_id for item in lake.catalog.view().ingests]
+    states = lake.catalog.pii_states(ids)
+    for ingest_id, streams in lake.catalog.streams(ids).items():
+        samples = [item for item in streams if item.kept_as == "samples"]
+        raw = [item for item in samples if is_raw_frame(item.message_type, states[ingest_id])]
+        if any(item.start_ns is not None and item.start_ns < before_ns for item in raw):
+            rest = sum(item.rows for item in samples) - sum(item.rows for item in raw)
+            counts[ingest_id] = rest + left.get(ingest_id, 0)
+    folder = lake.store.raw.uri.name
+    there = {f"{folder}/data/{path.name}" for path in (lake.store.raw.uri / "data").glob("*")}
+    known = {path for path in lake.catalog.lake_files() if path.startswith(f"{folder}/")}
+    lake.catalog.settle(counts, known - there)

@@ -149,7 +149,10 @@ def test_killed_in_the_middle_each_frame_is_there_once(home: Home) -> None:
 
 
 def test_what_was_erased_is_not_ingested_again_and_the_command_says_so(home: Home, reachable_tmp: Path) -> None:
-    erase(home, make_scope("v_seen", None, None, None), reason="request 4711", requested_by="x")
+    erased = erase(home, make_scope("v_seen", None, None, None), reason="request 4711", requested_by="x")
+    assert erased.sharing == ("v_empty", "v_unsaid")  # the same pictures, but for the last
+    assert erased.proof is not None
+    assert erased.proof.files == ()
     again = ingest(home, [reachable_tmp / "logs"])
     assert (again.ingested, again.skipped) == (0, 2)
     (refused,) = again.quarantined

@@ -7,7 +7,7 @@ import struct
 import tempfile
 import uuid
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from platform_lib.home import Home, open_home
 from platform_lib.lake.intake import FileStamp, LogJob, Place, ReadOptions, Taken, take_in
 from platform_lib.lake.lake import Lake
 from platform_lib.lake.tables import SCHEMA_VERSION
-from platform_lib.lake.writer import write_rows
+from platform_lib.lake.writer import stored_files, write_rows
 from platform_lib.logs import READER_VERSION
 from platform_lib.privacy.zone import BLURRED_SCHEMA
 from platform_lib.storage import sha256_file
@@ -92,7 +92,8 @@ class Town:
         place = Place(lake.store.signals_data, lake.store.samples_uri)
         taken = take_in(LogJob(ingest_id, path, key, stamp), ReadOptions(), place)
         assert isinstance(taken, Taken), taken
-        lake.catalog.commit(lake.store.append([taken.written]), [taken.record])
+        record = replace(taken.record, files=stored_files(taken.written, lake.store.samples_uri))
+        lake.catalog.commit(lake.store.append([taken.written]), [record])
         return ingest_id
 
     def blur(self, ingest_id: int) -> None:

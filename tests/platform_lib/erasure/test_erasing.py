@@ -24,6 +24,7 @@ from platform_lib.erasure.needles import Needles
 from platform_lib.erasure.scope import make_scope
 from platform_lib.erasure.targets import find_targets, needles_of
 from platform_lib.errors import ConfigError, ContractError, HomeBusyError, IntegrityError
+from platform_lib.lake.check import check_lake
 from platform_lib.privacy.retention import expire_raw
 from platform_lib.storage import walk_files
 
@@ -69,7 +70,9 @@ def _dataset(town: Any, name: str, drive: str) -> Path:
 
 def _erase(town: Any, **options: Any) -> Any:
     asked = {"drive": None, "start": None, "stop": None, "area": None, **options}
-    return erase(town.home, make_scope(**asked), reason="request 4711", requested_by="the data officer")
+    report = erase(town.home, make_scope(**asked), reason="request 4711", requested_by="the data officer")
+    assert check_lake(town.lake, digests=True).findings == ()
+    return report
 
 
 def test_an_erased_drive_is_in_no_byte_of_the_home_and_the_others_are_whole(own_town: Any) -> None:
@@ -190,7 +193,7 @@ def test_a_dataset_in_use_keeps_everything_until_it_is_free(town: Any) -> None:
 
 
 def test_the_proof_finds_what_somebody_kept(town: Any) -> None:
-    needles = needles_of(town.lake, find_targets(town.lake, make_scope(MONDAY, None, None, None)))
+    needles, _ = needles_of(town.lake, find_targets(town.lake, make_scope(MONDAY, None, None, None)))
     picture = town.lake.samples(MONDAY, "/camera")["data"][3].as_py()
     kept = town.home.keys / "holiday.bin"
     kept.parent.mkdir(exist_ok=True)
@@ -287,5 +290,6 @@ def test_raw_frames_have_a_retention_of_their_own(town: Any) -> None:
     assert _grep(town.home.lake, *pieces) == []
     assert town.counts(MONDAY) == (COUNT, COUNT, COUNT, 15)  # every blurred frame is still there
     assert expire(90) == (0, 0, 30)
+    assert check_lake(town.lake, digests=True).findings == ()
     with pytest.raises(ConfigError, match="cannot be kept"):
         expire(-1)
