@@ -207,8 +207,32 @@ def _judge_pii(case: _Case) -> list[_Verdict]:
     if uncounted or any(count < 0 for of in proof.pii_states.values() for count in of.values()):
         return [_Verdict("fail", f"{said}; but {sum(proof.samples.values())} samples in all")]
     if states.get("blurred"):
-        return _open(f"{said}; the recall of the blur was not measured")
+        return _judge_blur(case, said)
     return _open("the dataset has no samples") if not sum(states.values()) else [_Verdict("pass", said)]
+
+
+def _judge_blur(case: _Case, said: str) -> list[_Verdict]:
+    """Judge the blur of the samples by the recall that the dataset's manifest carries for it."""
+    recall, asked = case.facts.blur_recall, case.thresholds.privacy
+    if recall is None:
+        return _open(f"{said}; the recall of the blur was not measured")
+    if case.facts.blur_configs != {recall.config_sha256}:
+        return _open(f"{said}; the recall measured is of another blur configuration")
+    where = f"{recall.labels_name} {recall.labels_version} ({recall.labels_sha256[:12]})"
+    if asked is None:
+        return _open(f"{said}; no recall is written as threshold, measured on {where}")
+    found = []
+    for kind, least in asked.min_blur_recall.items():
+        item = recall.kinds.get(kind)
+        if item is None:
+            found.append(_Verdict("not_run", f"{said}; {kind}: no box is labelled in {where}"))
+            continue
+        told = f"{kind}: {item.blurred} of {item.labelled} blurred on {where}, at least {item.lower_bound:.3f}, limit {least:g}"
+        if item.lower_bound >= least and recall.composed:
+            found.append(_Verdict("not_run", f"{told}; but its pictures are composed, not recorded"))
+        else:
+            found.append(_passes(item.lower_bound >= least, told))
+    return found
 
 
 def _judge_contract(case: _Case) -> list[_Verdict]:

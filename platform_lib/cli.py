@@ -82,6 +82,21 @@ COMMANDS: dict[str, Entry] = {
         "data",
     ),
     "query": Entry("platform_lib.lake.commands", "query", "Run SQL over the lake's tables.", _DATA, "data"),
+    "blur": Entry("ray_jobs.commands.blur", "app", "Blur people in raw frames; measure how well.", _DATA, "data"),
+    "erase": Entry(
+        "platform_lib.erasure.commands",
+        "erase",
+        "Erase drives, times or places everywhere, and prove it.",
+        _DATA,
+        "data",
+    ),
+    "lineage": Entry(
+        "platform_lib.catalog.lineage_commands",
+        "lineage",
+        "What saw a clip: datasets, runs, models, bundles.",
+        _DATA,
+        "data",
+    ),
     "contract": Entry(
         "platform_lib.contracts.commands",
         "app",

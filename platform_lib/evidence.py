@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, StringConstraints, ValidationError, model_validator
 
 from platform_lib.errors import IntegrityError, MissingPartError
 from platform_lib.refusals import first_problem
@@ -222,7 +222,49 @@ class GateReport(_Strict):
     blocking: tuple[str, ...]
 
 
-_Evidence = TypeVar("_Evidence", EvaluationReport, CompileReport, GateReport)
+class KindRecall(_Strict):
+    """How many labelled boxes of one kind were blurred; `lower_bound` is the one-sided one of `BlurRecall.confidence`."""
+
+    labelled: Annotated[int, Field(gt=0)]
+    blurred: NonNegativeInt
+    recall: float
+    lower_bound: float
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.blurred > self.labelled or not 0.0 <= self.lower_bound <= self.recall <= 1.0:
+            raise ValueError(f"{self.blurred} of {self.labelled} is no recall of {self.recall} >= {self.lower_bound}")
+        if abs(self.recall - self.blurred / self.labelled) > 1e-9:
+            raise ValueError(f"{self.blurred} of {self.labelled} is not {self.recall}")
+        return self
+
+
+class BlurRecall(_Strict):
+    """What `blur recall` measured: ``blur-recall.json``.
+
+    Attributes:
+        config_sha256: Which detectors with which parameters; blurred frames name the same digest.
+        composed: What is labelled was drawn, not seen by a camera.
+        source: Where the labelled pictures come from, in words.
+        covered_share: Share of a labelled box that has to lie under blurred regions.
+        kinds: ``face``, ``plate``, ... -> recall.
+    """
+
+    schema_version: Literal[1] = 1
+    config_sha256: str
+    labels_name: str
+    labels_version: str
+    labels_sha256: str
+    composed: bool
+    source: str
+    frames: NonNegativeInt
+    regions: NonNegativeInt
+    covered_share: float
+    confidence: float
+    kinds: Annotated[dict[str, KindRecall], Field(min_length=1)]
+
+
+_Evidence = TypeVar("_Evidence", EvaluationReport, CompileReport, GateReport, BlurRecall)
 
 
 def read_evidence(kind: type[_Evidence], path: Path) -> _Evidence:
@@ -246,6 +288,6 @@ def read_evidence(kind: type[_Evidence], path: Path) -> _Evidence:
         ) from error
 
 
-def write_evidence(path: Path, evidence: EvaluationReport | CompileReport | GateReport) -> None:
+def write_evidence(path: Path, evidence: EvaluationReport | CompileReport | GateReport | BlurRecall) -> None:
     """Publish one evidence file atomically."""
     publish_bytes(path, (evidence.model_dump_json(indent=2) + "\n").encode())

@@ -28,9 +28,11 @@ from platform_lib.datasets.reader import KIND, MANIFEST_FILE, SAMPLES, SPLIT_FIL
 from platform_lib.datasets.shards import Shard, write_shard
 from platform_lib.datasets.splits import FRACTIONS, SPLITS
 from platform_lib.errors import ConfigError, ContractError, MissingPartError, PlatformError
+from platform_lib.evidence import BlurRecall, read_evidence
 from platform_lib.home import Home
 from platform_lib.lake.lake import Lake
-from platform_lib.manifest import Input, Manifest, Step
+from platform_lib.manifest import Input, Manifest, Step, input_of
+from platform_lib.privacy.frames import AdmittedPii
 from platform_lib.storage import publish_folder, sweep_unfinished
 from ray_jobs.session import local_ray
 
@@ -64,7 +66,13 @@ class DatasetOutcome:
 
 
 def build_dataset(
-    home: Home, name: str, *, seed: int = 7, rules: SampleRules | None = None, force: bool = False
+    home: Home,
+    name: str,
+    *,
+    seed: int = 7,
+    rules: SampleRules | None = None,
+    force: bool = False,
+    blur_recall: Path | None = None,
 ) -> DatasetOutcome:
     """Build ``HOME/datasets/<name>`` from everything the lake holds.
 
@@ -87,6 +95,9 @@ def build_dataset(
             )
         contracts = read_contracts(home.root)
         step = _step(home, version.sha256, seed=seed, rules=chosen, contracts=contracts)
+        if blur_recall is not None:
+            read_evidence(BlurRecall, blur_recall)
+            step.inputs["blur_recall"] = input_of(blur_recall)
         sweep_unfinished(home.datasets)
         found = None if force else step.done(folder / MANIFEST_FILE)
         if found is None:
@@ -152,10 +163,22 @@ def _build(
             refuse_broken(rows, where=folder.name)
             outputs = {name: temporary / name for name in (SAMPLES, SPLIT_FILE, STATS_FILE)}
             evidence = admission.evidence([item.drive_id for item in plan.shards], rows).model_dump(mode="json")
-            metrics = {**metrics_of(plan, skipped), METRIC: evidence}
+            metrics = {**metrics_of(plan, skipped), METRIC: evidence, **_blur_metrics(home, step, shards)}
             return step.finish(temporary / MANIFEST_FILE, outputs, metrics), rows
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _blur_metrics(home: Home, step: Step, shards: Sequence[Shard]) -> dict[str, JsonValue]:
+    """Say how blurred samples were blurred, and with what recall; nothing where none is."""
+    if not any(shard.pii_states.get(AdmittedPii.BLURRED) for shard in shards):
+        return {}
+    files = {digest for shard in shards for digest in shard.files}
+    with Lake.open(home) as lake:
+        configs = sorted({item.config_sha256 for item in lake.blurs.visible() if item.file_sha256 in files})
+    given = step.inputs.get("blur_recall")
+    recall = None if given is None else read_evidence(BlurRecall, Path(given.uri)).model_dump(mode="json")
+    return {"blur": {"config_sha256": list(configs), "recall": recall}}
 
 
 def _work_folder(home: Home) -> Path:

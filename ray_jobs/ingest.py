@@ -21,6 +21,7 @@ from itertools import chain
 from pathlib import Path
 
 from platform_lib.catalog.coherence import doubt
+from platform_lib.catalog.erasures import Erasures, refusal_of
 from platform_lib.catalog.model import ContractRun, FileKey, Quarantined, Refusal
 from platform_lib.contracts.document import read_contracts
 from platform_lib.contracts.files import check_files
@@ -129,7 +130,8 @@ def _take_round(
     on_progress: Callable[[Progress], None],
 ) -> None:
     tally.names |= {item.sha256: item.shown for item in contents}
-    lake.catalog.note_files([item.found for item in contents])
+    erased = Erasures(lake.catalog.engine).erased_files()
+    lake.catalog.note_files([item.found for item in contents if item.sha256 not in erased])
     asks, refused_before = _plan(lake, contents, chosen)
     tally.refused += refused_before
     tally.done += len(refused_before)
@@ -268,10 +270,14 @@ def _plan(lake: Lake, contents: Sequence[Content], chosen: Chosen) -> tuple[list
     """Return what has to be read, and what was refused before and would be again."""
     committed = lake.catalog.committed()
     refused = {item.refusal.key.file_sha256: item.refusal for item in lake.catalog.quarantined()}
+    erased = Erasures(lake.catalog.engine).erased_files()
     asks: list[Ask] = []
     known: list[tuple[str, Refusal]] = []
     for item in contents:
         key = item.key(chosen.sha256)
+        if item.sha256 in erased:
+            known.append((item.shown, refusal_of(erased[item.sha256], key)))
+            continue
         taken, refusal = committed.get(item.sha256), refused.get(item.sha256)
         if taken is not None and _answers(taken.key, key, chosen):
             continue

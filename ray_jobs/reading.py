@@ -13,20 +13,18 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import ray
 
-from platform_lib.catalog.model import Refusal, StoredFile
+from platform_lib.catalog.model import Refusal
 from platform_lib.errors import HomeError, PlatformError
 from platform_lib.home import Home
 from platform_lib.lake.intake import LogJob, Place, ReadOptions, Taken, take_in
 from platform_lib.lake.lake import Lake
-from platform_lib.lake.writer import data_files
+from platform_lib.lake.writer import stored_files
 from platform_lib.lake.writers import Permit
 from platform_lib.refusals import refused_by_system
-from platform_lib.storage import sha256_file
 from ray_jobs.arrivals import Content
 from ray_jobs.ingest_report import Progress, Tally
 from ray_jobs.memory_cap import MemoryCap
@@ -193,7 +191,7 @@ def _read_one(job: LogJob, options: ReadOptions, place: Place) -> Outcome:
         taken = take_in(job, options, place)
         if isinstance(taken, Refusal):
             return taken
-        files = tuple(_stored(path, place) for path in data_files(taken.written, place.samples_uri))
+        files = stored_files(taken.written, place.samples_uri)
         return replace(taken, record=replace(taken.record, files=files))
     except PlatformError as error:
         return error
@@ -205,10 +203,6 @@ def _numbered(error: OSError) -> OSError:
     """Give an error its number back, which Lance keeps in its text alone."""
     found = _LANCE_NUMBER.search(str(error)) if error.errno is None else None
     return error if found is None else OSError(int(found[1]), os.strerror(int(found[1])))
-
-
-def _stored(path: Path, place: Place) -> StoredFile:
-    return StoredFile(str(path.relative_to(place.samples_uri.parent)), path.stat().st_size, sha256_file(path))
 
 
 def _outcomes(

@@ -55,6 +55,7 @@ from platform_lib.catalog.schema import (
     COMMITS,
     DRIVES,
     EDGES,
+    ERASED_FILES,
     FILE_PATHS,
     FILES,
     INGESTS,
@@ -64,7 +65,7 @@ from platform_lib.catalog.schema import (
     RELEASES,
     STREAMS,
 )
-from platform_lib.errors import HomeError
+from platform_lib.errors import ContractError, HomeError
 
 _COMMIT_LOCK = 0x6472_6976_6574_7262  # any constant of ours
 _IDENTITY_LABELS = frozenset({"vehicle", "session", "pii_state"})
@@ -99,6 +100,11 @@ class Catalog:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def engine(self) -> Engine:
+        """The database, for the catalogue's other modules."""
+        return self._engine
 
     def close(self) -> None:
         """Give the connections back."""
@@ -200,9 +206,21 @@ class Catalog:
             connection.execute(postgresql.insert(FILE_PATHS).on_conflict_do_nothing(), paths)
 
     def begin(self, keys: Sequence[FileKey]) -> list[int]:
-        """Open one ingest for each file, before a byte is written; return the ids in the same order."""
+        """Open one ingest for each file, before a byte is written; return the ids in the same order.
+
+        Raises:
+            ContractError: A content was erased, and is not taken in again by any way.
+        """
         if not keys:
             return []
+        with self._engine.connect() as connection:
+            named = ERASED_FILES.c.file_sha256.in_([key.file_sha256 for key in keys])
+            if (erased := connection.execute(select(ERASED_FILES).where(named)).first()) is not None:
+                raise ContractError(
+                    f"this content was erased (erasure {erased.erasure_id}), and is not taken in again",
+                    where=erased.file_sha256,
+                    remedy="leave it out",
+                )
         statement = insert(INGESTS).returning(INGESTS.c.ingest_id, sort_by_parameter_order=True)
         with self._engine.begin() as connection:
             rows = [{"state": "started", **_key_columns(key)} for key in keys]
@@ -332,6 +350,19 @@ class Catalog:
                 )
             ).all()
         return {row.ingest_id: (row.signal_rows, row.sample_rows) for row in rows}
+
+    def pii_states(self, ingest_ids: Collection[int]) -> dict[int, str]:
+        """Return what each ingest's log says of personal data in its frames."""
+        named = INGESTS.c.ingest_id == _any_of(list(ingest_ids), BigInteger())
+        with self._engine.connect() as connection:
+            return {row.ingest_id: row.pii_state for row in connection.execute(select(INGESTS).where(named))}
+
+    def settle(self, sample_rows: Mapping[int, int], gone: Collection[str]) -> None:
+        """Note that ingests hold this many samples from now on, and that the data files `gone` are no more."""
+        with self._engine.begin() as connection:
+            for ingest_id, count in sample_rows.items():
+                connection.execute(update(INGESTS).where(INGESTS.c.ingest_id == ingest_id).values(sample_rows=count))
+            connection.execute(delete(LAKE_FILES).where(LAKE_FILES.c.path == _any_of(sorted(gone), Text())))
 
     def forget(self, ingest_ids: Sequence[int], head: LakeHead | None) -> None:
         """Note that no row of these ingests is left in the stores, whose versions now are `head`."""

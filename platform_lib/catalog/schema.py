@@ -12,6 +12,7 @@ from sqlalchemy import (
     Identity,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     Table,
     Text,
@@ -236,4 +237,55 @@ CONTRACT_FINDINGS = Table(
     CheckConstraint("severity IN ('error', 'warning', 'info')", name="severity"),
     CheckConstraint("verdict IN ('fail', 'not_run')", name="verdict"),
     comment="The rules that a run did not see kept.",
+)
+
+BLURS = Table(
+    "blurs",
+    METADATA,
+    Column("blur_id", BigInteger, Identity(), primary_key=True),
+    Column("ingest_id", BigInteger, ForeignKey(INGESTS.c.ingest_id), nullable=False),
+    Column("config_sha256", Text, nullable=False, comment="digest of `config`"),
+    Column("config", JSONB, nullable=False, comment="detectors with their digests, parameters, versions"),
+    Column("state", Text, nullable=False),
+    Column("frames", BigInteger, nullable=False, server_default=text("0")),
+    Column("regions", BigInteger, nullable=False, server_default=text("0"), comment="blurred boxes"),
+    Column("unreadable", BigInteger, nullable=False, server_default=text("0"), comment="frames left raw"),
+    Column("begun_utc", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    CheckConstraint("state IN ('started', 'committed', 'superseded')", name="state"),
+    Index("uq_blurs_committed_ingest", "ingest_id", unique=True, postgresql_where=text("state = 'committed'")),
+    comment="One attempt to blur the raw frames of one ingest. Only rows of committed ones are visible.",
+)
+
+ERASURES = Table(
+    "erasures",
+    METADATA,
+    Column("erasure_id", BigInteger, Identity(), primary_key=True),
+    Column("scope_sha256", Text, nullable=False, comment="digest of what was asked for"),
+    Column("requested_by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("plan", JSONB, comment="what is to go; null once it is gone"),
+    Column("needles", LargeBinary, comment="64-bit digests of pieces to look for; null once none is found"),
+    Column("counts", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("begun_utc", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    Column("done_utc", DateTime(timezone=True)),
+    CheckConstraint("state IN ('begun', 'removed', 'done')", name="state"),
+    comment="Tombstones. Nothing in them tells what was erased.",
+)
+
+ERASED_FILES = Table(
+    "erased_files",
+    METADATA,
+    Column("file_sha256", Text, primary_key=True),
+    Column("erasure_id", BigInteger, ForeignKey(ERASURES.c.erasure_id), nullable=False),
+    comment="Contents that are never taken in again.",
+)
+
+ERASURE_MARKS = Table(
+    "erasure_marks",
+    METADATA,
+    Column("erasure_id", BigInteger, ForeignKey(ERASURES.c.erasure_id), primary_key=True),
+    Column("sha256", Text, primary_key=True, index=True, comment="an artefact that was made from what is erased"),
+    Column("kind", Text, nullable=False),
+    Column("removed", Boolean, nullable=False, comment="whether the artefact itself was deleted"),
 )

@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from platform_lib.errors import ContractError
+from platform_lib.privacy.frames import AdmittedPii as AdmittedPii
+from platform_lib.privacy.frames import admit_pii as admit_pii
 from platform_lib.timeline import ClockEstimate, Series, SharedSignal
 
 HISTORY_STEPS = 10
@@ -30,29 +32,6 @@ Int64Array = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 StringArray = npt.NDArray[np.object_]
-
-
-class AdmittedPii(StrEnum):
-    """The only states of personal data in which a frame may enter a dataset. ``unknown`` and ``present`` are none."""
-
-    NONE_PRESENT = "none_present"
-    BLURRED = "blurred"
-
-
-def admit_pii(state: str, *, where: object) -> AdmittedPii:
-    """Return the admitted state.
-
-    Raises:
-        ContractError: It is any other state than ``none_present`` or ``blurred``.
-    """
-    try:
-        return AdmittedPii(state)
-    except ValueError:
-        raise ContractError(
-            f"personal data is {state!r}; only {', '.join(AdmittedPii)} can enter a dataset",
-            where=where,
-            remedy="blur the frames, and record that they are",
-        ) from None
 
 
 class Drop(StrEnum):

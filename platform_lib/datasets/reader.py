@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 SAMPLES, SPLIT_FILE, STATS_FILE, MANIFEST_FILE = "samples.lance", "split.json", "stats.json", "manifest.json"
 KIND = "dataset"
+_NOT_ADMITTED = f"pii_state IS NULL OR pii_state NOT IN ({', '.join(repr(str(state)) for state in AdmittedPii)})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,8 @@ class DrivingDataset:
             raise IntegrityError(
                 f"{error.title} is of another release: {error.errors()[0]['msg']}", where=folder, remedy=remedy
             ) from error
+        if lance.dataset(str(folder / SAMPLES)).count_rows(filter=_NOT_ADMITTED):
+            raise IntegrityError("a sample's state of personal data is not admitted", where=folder, remedy=remedy)
         return cls(folder, manifest, proof, stats)
 
     def __enter__(self) -> Self:

@@ -20,6 +20,7 @@ from platform_lib.datasets.splits import STRATA, SplitUnit
 from platform_lib.datasets.table import image_digests, rows_sha256, samples_table
 from platform_lib.errors import CorruptLog, UnsupportedLog
 from platform_lib.lake.lake import Lake
+from platform_lib.privacy.frames import AdmittedFrames
 from platform_lib.storage import publish_file
 
 # Not the drive's own name: that of a foreign drive may hold anything.
@@ -81,7 +82,7 @@ def write_shard(lake: Lake, drive: Drive, rules: SampleRules, folder: Path) -> S
 
 def write_samples(
     samples: DriveSamples,
-    images: pa.ChunkedArray,
+    images: AdmittedFrames,
     folder: Path,
     *,
     files: tuple[str, ...],
@@ -91,13 +92,13 @@ def write_samples(
 
     Args:
         samples: At least one.
-        images: JPEG bytes of all the drive's camera frames.
+        images: All the drive's camera frames, as JPEG.
         folder: Where.
         files: Digests of the drive's log files.
         labels: The drive's metadata.
     """
     path = folder / _FILE.format(hashlib.sha256(samples.drive_id.encode()).hexdigest()[:32])
-    table = samples_table(samples, images)
+    table = samples_table(samples, images.data)
     _write(table, path)
     shard = Shard(
         drive_id=samples.drive_id,

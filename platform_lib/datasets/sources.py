@@ -24,6 +24,7 @@ from platform_lib.datasets.model import (
 from platform_lib.datasets.places import known_positions
 from platform_lib.lake.lake import Lake
 from platform_lib.logs import decode_cdr
+from platform_lib.privacy.frames import AdmittedFrames
 from platform_lib.timeline import Series, SharedSignal, mean_rate
 
 CAMERA_TOPIC = "/camera/front/image/compressed"
@@ -76,10 +77,10 @@ BUS_ACCEL = BusRole(
 
 @dataclass(frozen=True, slots=True)
 class LoadedDrive:
-    """One drive's recordings, and its camera frames as JPEG bytes (F,) in the order of `streams.frame_ns`."""
+    """One drive's recordings, and its camera frames as JPEG files (F,) in the order of `streams.frame_ns`."""
 
     streams: DriveStreams
-    images: pa.ChunkedArray
+    images: AdmittedFrames
 
 
 class _MissingStreamError(Exception):
@@ -142,6 +143,8 @@ def load_drive(lake: Lake, drive: Drive) -> LoadedDrive | SkippedDrive:
 
 def _load(lake: Lake, drive: Drive) -> LoadedDrive:
     camera = lake.samples(drive.drive_id, CAMERA_TOPIC)
+    if len(camera) == 0 and (raw := lake.raw_frames(drive.drive_id, CAMERA_TOPIC)):
+        raise _MissingStreamError(f"its {raw} frames of {CAMERA_TOPIC} may show people: `drivetrain blur frames` first")
     if len(camera) == 0:
         raise _MissingStreamError(f"no {CAMERA_TOPIC}")
     objects = lake.samples(drive.drive_id, OBJECTS_TOPIC)
@@ -179,7 +182,7 @@ def _load(lake: Lake, drive: Drive) -> LoadedDrive:
         vehicle=drive.vehicle,
         position=_position(table),
     )
-    return LoadedDrive(streams, camera["data"])
+    return LoadedDrive(streams, AdmittedFrames.of(camera))
 
 
 def _topic_columns(table: pa.Table, topic: str, names: tuple[str, ...]) -> tuple[Int64Array, FloatArray]:

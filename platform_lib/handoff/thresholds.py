@@ -99,11 +99,22 @@ class Parity(_Strict):
     device_rung: RungFloor
 
 
+class Privacy(_Strict):
+    """What a blur has to reach where a dataset has blurred samples.
+
+    Attributes:
+        min_blur_recall: Kind (``face``, ``plate``) -> the least lower bound of its recall.
+    """
+
+    min_blur_recall: dict[str, Rate] = Field(min_length=1)
+
+
 class Thresholds(_Strict):
-    """All written thresholds of one product: ``thresholds.yaml``."""
+    """All written thresholds of one product: ``thresholds.yaml``; without `privacy` no blurred dataset passes."""
 
     schema_version: Literal[1]
     splits: Splits = Splits(near_duplicate_bits=8, place_reach_m=50.0, trip_gap_s=600, max_unknown_share=0.01)
     float_model: FloatModel
     compression: Compression
     parity: Parity
+    privacy: Privacy | None = None

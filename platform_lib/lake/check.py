@@ -93,7 +93,7 @@ def check_lake(lake: Lake, *, digests: bool = False, head: LakeHead | None = Non
     check = _Check(lake, head or view.head)
     try:
         newest = lake.store.newest()
-        inventory = Inventory({}, {}) if check.head is None else lake.store.inventory(check.head)
+        inventory = Inventory({}, {}, {}) if check.head is None else lake.store.inventory(check.head)
     except (OSError, ValueError, RuntimeError) as error:
         check.add("torn", lake.store.samples_uri, f"its newest version cannot be read: {str(error).splitlines()[0]}")
         return CheckReport(tuple(check.findings), len(view.ingests), 0, 0, 0, 0)
@@ -175,8 +175,11 @@ def _count_samples(check: _Check, inventory: Inventory, sound: set[Path]) -> Cou
     counts: Counter[int] = Counter()
     if check.head is None:
         return counts
-    for fragment in check.lake.store.samples(check.head).get_fragments():
-        files = inventory.fragments[fragment.fragment_id]
+    store = check.lake.store
+    both = [(item, inventory.fragments) for item in store.samples(check.head).get_fragments()]
+    both += [(item, inventory.raw) for item in store.raw.fragments()]
+    for fragment, named in both:
+        files = named[fragment.fragment_id]
         if not files.keys() <= sound:
             continue
         try:

@@ -6,6 +6,7 @@
 | topic whose messages hold only scalars, strings and fixed-size arrays | signals |
 | topic with blobs or sequences, or with nothing in it | samples: the payload, for `platform_lib.logs.decode_cdr` |
 | topic of compressed images | samples: the image's own bytes |
+| topic of images whose `pii_state` is unknown or present | raw frames: a store of their own |
 | topic that no reader decodes | samples: the payload, encoding ``raw`` |
 | raw CAN frames | nothing: they stay in the log; what a database decodes from them is kept as signals, the rest is counted |
 """
@@ -34,9 +35,11 @@ from platform_lib.catalog.model import (
 )
 from platform_lib.errors import CorruptLog, UnsupportedLog
 from platform_lib.lake.flatten import is_signal_schema, unkept
+from platform_lib.lake.tables import RAW_NAME
 from platform_lib.lake.writer import SignalWriter, Tag, WrittenFiles, sample_rows, write_samples
 from platform_lib.logs import Log, Stream, open_log
 from platform_lib.logs.model import DATA, PUBLISH, TIMESTAMP, unique
+from platform_lib.privacy.frames import is_raw_frame
 
 CHANGED = "ChangedLog"
 _DECODED_CAN = re.compile(r"CAN\d+/")
@@ -91,6 +94,11 @@ class Place:
 
     signals_data: Path
     samples_uri: Path
+
+    @property
+    def raw_uri(self) -> Path:
+        """The store of raw frames."""
+        return self.samples_uri.with_name(RAW_NAME)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +186,11 @@ def _take_in(log: Log, job: LogJob, place: Place) -> Taken:
                 records.append(_take_signals(log, stream, name, writer))
             elif _kept_as(stream) == "nothing":
                 records.append(_leave(stream, name))
-        fragments = write_samples(place.samples_uri, _samples(log, streams, tag, records.append))
+        raw = [item for item in streams if is_raw_frame(item[0].message_type, state)]
+        fragments = write_samples(
+            place.samples_uri, _samples(log, [item for item in streams if item not in raw], tag, records.append)
+        )
+        raw_fragments = write_samples(place.raw_uri, _samples(log, raw, tag, records.append))
         signals = writer.finish()
     starts = [item.start_ns for item in records if item.start_ns is not None]
     stops = [item.stop_ns for item in records if item.stop_ns is not None]
@@ -199,7 +211,7 @@ def _take_in(log: Log, job: LogJob, place: Place) -> Taken:
         recovered=log.report.recovered,
         bytes_lost=log.report.bytes_lost if log.report.recovered else None,
     )
-    return Taken(record, WrittenFiles(signals, fragments))
+    return Taken(record, WrittenFiles(signals, fragments, raw_fragments))
 
 
 def _kept_as(stream: Stream) -> KeptAs:

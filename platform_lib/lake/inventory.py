@@ -25,22 +25,24 @@ class Inventory:
 
     Attributes:
         signals: Parquet files -> bytes, as the table notes them.
-        fragments: Lance fragment -> its data files -> bytes, or None where the store notes none.
+        fragments: Fragment of the sample store -> its data files -> bytes, or None where the store notes none.
+        raw: The same of the store of raw frames, which has no versions that readers choose.
     """
 
     signals: dict[Path, int]
     fragments: dict[int, dict[Path, int | None]]
+    raw: dict[int, dict[Path, int | None]]
 
     @property
     def files(self) -> dict[Path, int | None]:
         """Every data file -> bytes."""
         found: dict[Path, int | None] = dict(self.signals)
-        for files in self.fragments.values():
+        for files in (*self.fragments.values(), *self.raw.values()):
             found |= files
         return found
 
 
-def take_inventory(table: Table, samples_uri: Path, head: LakeHead) -> Inventory:
+def take_inventory(table: Table, samples_uri: Path, raw_uri: Path, head: LakeHead) -> Inventory:
     """List the data files of a version."""
     snapshot = None if head.iceberg_snapshot_id is None else table.snapshot_by_id(head.iceberg_snapshot_id)
     signals: dict[Path, int] = {}
@@ -48,9 +50,12 @@ def take_inventory(table: Table, samples_uri: Path, head: LakeHead) -> Inventory
         for manifest in snapshot.manifests(table.io):
             for entry in manifest.fetch_manifest_entry(table.io, discard_deleted=True):
                 signals[Path(entry.data_file.file_path)] = entry.data_file.file_size_in_bytes
-    store = lance.dataset(str(samples_uri), version=head.lance_version)
-    fragments = {item.fragment_id: fragment_files(samples_uri, item.metadata) for item in store.get_fragments()}
-    return Inventory(signals, fragments)
+    samples = _fragments(samples_uri, lance.dataset(str(samples_uri), version=head.lance_version))
+    return Inventory(signals, samples, _fragments(raw_uri, lance.dataset(str(raw_uri))))
+
+
+def _fragments(uri: Path, store: Any) -> dict[int, dict[Path, int | None]]:
+    return {item.fragment_id: fragment_files(uri, item.metadata) for item in store.get_fragments()}
 
 
 def fragment_files(uri: Path, metadata: Any) -> dict[Path, int | None]:
@@ -58,12 +63,8 @@ def fragment_files(uri: Path, metadata: Any) -> dict[Path, int | None]:
     return {uri / "data" / item.path: item.file_size_bytes for item in metadata.files}
 
 
-def orphans(table: Table, signals_folder: Path, samples_uri: Path) -> list[Path]:
-    """Return the files in both stores' folders that no version names which can still be read."""
-    return sorted([*_signal_orphans(table, signals_folder), *_sample_orphans(samples_uri)])
-
-
-def _signal_orphans(table: Table, folder: Path) -> set[Path]:
+def signal_orphans(table: Table, folder: Path) -> set[Path]:
+    """Return the files in the signal table's folder that no version names which can still be read."""
     metadata = table.metadata
     left = set(_files_below(folder)) - {Path(table.metadata_location)}
     left -= {Path(item.metadata_file) for item in metadata.metadata_log}
@@ -87,7 +88,8 @@ def _strike_signals(table: Table, snapshot: Snapshot, left: set[Path], looked_in
             left.discard(Path(entry.data_file.file_path))
 
 
-def _sample_orphans(uri: Path) -> set[Path]:
+def lance_orphans(uri: Path) -> set[Path]:
+    """Return the files in a Lance table's folder that no version names which can still be read."""
     left = {
         path
         for path in _files_below(uri)

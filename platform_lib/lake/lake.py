@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
+from platform_lib.catalog.blurs import Blurs
 from platform_lib.catalog.catalog import Catalog
 from platform_lib.catalog.model import Drive, LakeView
 from platform_lib.catalog.postgres import embedded_postgres
@@ -20,6 +21,10 @@ from platform_lib.lake.packing import unpack
 from platform_lib.lake.query import QueryResult, run_query
 from platform_lib.lake.store import Store
 from platform_lib.lake.tables import PACKED_SCHEMA, SAMPLES_RESULT, SIGNALS_RESULT
+from platform_lib.privacy.frames import ADMITTED, IMAGE_ENCODINGS
+
+_SAMPLE_COLUMNS = ["ingest_id", "timestamp_ns", "publish_ns", "encoding", "pii_state", "data"]
+_RAW_IMAGE = f"encoding IN ({', '.join(map(repr, IMAGE_ENCODINGS))}) AND pii_state NOT IN ({', '.join(map(repr, sorted(ADMITTED)))})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +32,8 @@ class LakeVersion:
     """What the lake holds, told by content.
 
     Attributes:
-        sha256: Over the sorted keys of the committed files: the same logs read by the same reader give the same
-            digest on any machine, in any order of arrival.
+        sha256: Over the sorted keys of the committed files, and of how their raw frames were blurred: the same logs
+            read by the same reader give the same digest on any machine, in any order of arrival.
         iceberg_snapshot_id: The signal table's snapshot; None before the first.
         lance_version: The sample store's version; None before the first.
     """
@@ -44,6 +49,7 @@ class Lake:
     def __init__(self, catalog: Catalog, store: Store) -> None:
         self.catalog = catalog
         self.store = store
+        self.blurs = Blurs(catalog.engine)
 
     @classmethod
     @contextmanager
@@ -68,6 +74,7 @@ class Lake:
             f" {'recovered' if item.recovered else 'whole'}\n"
             for item in view.ingests
         )
+        keys += sorted(f"{item.file_sha256} blurred {item.config_sha256}\n" for item in self.blurs.visible())
         digest = hashlib.sha256("".join(keys).encode()).hexdigest()
         if view.head is None:
             return LakeVersion(digest, None, None)
@@ -101,8 +108,26 @@ class Lake:
         source = ds.dataset(files, schema=PACKED_SCHEMA, format="parquet")
         return unpack(source.to_table(filter=condition))
 
+    def signals_by_file(self, drive_id: str, signals: Sequence[str]) -> dict[str, pa.Table]:
+        """Read some signals of a drive by the log file they come from: digest -> rows as `signals` gives them."""
+        view = self.catalog.view()
+        ids = set(_ingests_of(view, drive_id))
+        if view.head is None:
+            return {}
+        named = ds.field("signal").is_null() | ds.field("signal").isin(list(signals))
+        found = {}
+        for item in view.ingests:
+            if item.ingest_id in ids:
+                source = ds.dataset(
+                    self.store.signal_files(view.head, [item.ingest_id]), schema=PACKED_SCHEMA, format="parquet"
+                )
+                table = unpack(source.to_table(filter=(ds.field("ingest_id") == item.ingest_id) & named))
+                if len(table):
+                    found[item.key.file_sha256] = table
+        return found
+
     def samples(self, drive_id: str, stream: str) -> pa.Table:
-        """Read the samples of one stream of a drive, sorted by time.
+        """Read the samples of one stream of a drive, sorted by time; of frames only those that were blurred, or need not be.
 
         Returns:
             Columns timestamp_ns, publish_ns, encoding, message_type, schema_text, pii_state, data (large_binary).
@@ -118,9 +143,12 @@ class Lake:
             return SAMPLES_RESULT.empty_table()
         quoted = stream.replace("'", "''")
         table = self.store.samples(view.head).to_table(
-            columns=["ingest_id", "timestamp_ns", "publish_ns", "encoding", "pii_state", "data"],
-            filter=f"ingest_id IN ({', '.join(map(str, ids))}) AND stream = '{quoted}'",
+            columns=_SAMPLE_COLUMNS,
+            filter=f"ingest_id IN ({', '.join(map(str, ids))}) AND stream = '{quoted}' AND NOT ({_RAW_IMAGE})",
         )
+        blurs = [item.blur_id for item in self.blurs.visible() if item.ingest_id in ids]
+        blurred = self.store.blurred.rows(blurs, columns=_SAMPLE_COLUMNS, condition=f"stream = '{quoted}'")
+        table = pa.concat_tables([table, blurred.cast(table.schema)])
         told = {
             ingest_id: next((item for item in items if item.stream == stream), None)
             for ingest_id, items in self.catalog.streams(ids).items()
@@ -130,6 +158,14 @@ class Lake:
         table = table.append_column("message_type", _lookup(table["ingest_id"], types))
         table = table.append_column("schema_text", _lookup(table["ingest_id"], texts))
         return table.select(SAMPLES_RESULT.names).sort_by("timestamp_ns").cast(SAMPLES_RESULT)
+
+    def raw_frames(self, drive_id: str, stream: str) -> int:
+        """Return how many frames of a stream wait to be blurred, or cannot be: none of them is among `samples`."""
+        ids = _ingests_of(self.catalog.view(), drive_id)
+        condition = f"stream = '{stream.replace(chr(39), chr(39) * 2)}'"
+        raw = len(self.store.raw.rows(ids, columns=["ingest_id"], condition=condition))
+        blurs = [item.blur_id for item in self.blurs.visible() if item.ingest_id in ids]
+        return raw - len(self.store.blurred.rows(blurs, columns=["blur_id"], condition=condition))
 
     def query(self, sql: str, *, limit: int | None = None) -> QueryResult:
         """Run one SELECT over the views signals, samples (without data), drives, files, streams and quarantine.

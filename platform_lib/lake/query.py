@@ -12,6 +12,7 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset as ds
 
+from platform_lib.catalog.blurs import Blurs
 from platform_lib.catalog.catalog import Catalog
 from platform_lib.catalog.model import LakeView
 from platform_lib.errors import ConfigError
@@ -22,6 +23,7 @@ from platform_lib.lake.tables import PACKED_SCHEMA, SAMPLE_SCHEMA
 VIEWS = ("signals", "packed_signals", "samples", "drives", "files", "streams", "quarantine")
 _MEMORY_LIMIT = "2GB"
 _UNKNOWN_TABLE = re.compile(r"(?P<said>Table with name (?P<name>\w+) does not exist!)(\nDid you mean \"[^\"]*\"\?)?")
+_FRAME_KEY = ["ingest_id", "stream", "timestamp_ns"]
 _SAMPLE_COLUMNS = [name for name in SAMPLE_SCHEMA.names if name != "data"]
 
 
@@ -98,7 +100,7 @@ def _views_in(connection: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
 def _makers(catalog: Catalog, store: Store, view: LakeView) -> dict[str, Callable[[], object]]:
     return {
         "packed_signals": lambda: _packed_signals(store, view),
-        "samples": lambda: _samples(store, view),
+        "samples": lambda: _samples(catalog, store, view),
         "drives": lambda: _drives(catalog),
         "files": lambda: _files(catalog, view),
         "streams": lambda: _streams(catalog, view),
@@ -114,12 +116,18 @@ def _packed_signals(store: Store, view: LakeView) -> object:
     return source.filter(ds.field("ingest_id").isin(ids))
 
 
-def _samples(store: Store, view: LakeView) -> pa.Table:
+def _samples(catalog: Catalog, store: Store, view: LakeView) -> pa.Table:
+    """Return each sample once: a raw frame that was blurred is there as what became of it."""
     if view.head is None:
         return SAMPLE_SCHEMA.empty_table().select(_SAMPLE_COLUMNS)
-    ids = ", ".join(str(item.ingest_id) for item in view.ingests)
-    condition = f"ingest_id IN ({ids})" if ids else "false"
-    return store.samples(view.head).to_table(columns=_SAMPLE_COLUMNS, filter=condition)
+    ids = [item.ingest_id for item in view.ingests]
+    condition = f"ingest_id IN ({', '.join(map(str, ids))})" if ids else "false"
+    open_samples = store.samples(view.head).to_table(columns=_SAMPLE_COLUMNS, filter=condition)
+    raw = store.raw.rows(ids, columns=_SAMPLE_COLUMNS)
+    blurs = [item.blur_id for item in Blurs(catalog.engine).visible() if item.ingest_id in ids]
+    blurred = store.blurred.rows(blurs, columns=_SAMPLE_COLUMNS)
+    done = raw.join(blurred, _FRAME_KEY, join_type="left anti").select(_SAMPLE_COLUMNS) if len(blurred) else raw
+    return pa.concat_tables([table.cast(open_samples.schema) for table in (open_samples, done, blurred)])
 
 
 def _drives(catalog: Catalog) -> pa.Table:

@@ -38,10 +38,11 @@ from platform_lib.catalog.model import LakeHead
 from platform_lib.errors import HomeError
 from platform_lib.home import Home
 from platform_lib.lake.durable import DurableFileIO, files_below, fsync_files, make_folder
-from platform_lib.lake.inventory import Inventory, fragment_files, orphans, take_inventory
-from platform_lib.lake.tables import SAMPLE_SCHEMA, TIMES, VALUE_LISTS
+from platform_lib.lake.inventory import Inventory, fragment_files, lance_orphans, signal_orphans, take_inventory
+from platform_lib.lake.tables import BLURRED_NAME, RAW_NAME, SAMPLE_SCHEMA, TIMES, VALUE_LISTS
 from platform_lib.lake.writer import WrittenFiles
 from platform_lib.lake.writers import Writers
+from platform_lib.privacy.zone import BLURRED_SCHEMA, RAW_SCHEMA, FrameStore
 from platform_lib.storage import fsync_path
 
 logger = logging.getLogger(__name__)
@@ -112,6 +113,8 @@ class Store:
             )
         self.signals_folder = home.lake / "signals"
         self.samples_uri = home.lake / "samples.lance"
+        self.raw = FrameStore(home.lake / RAW_NAME, RAW_SCHEMA, "ingest_id")
+        self.blurred = FrameStore(home.lake / BLURRED_NAME, BLURRED_SCHEMA, "blur_id")
         self._home = home
         self.database_uri = uri
         self.writers = Writers(home)
@@ -173,6 +176,7 @@ class Store:
                 },
             )
         self._table()
+        self.raw.create()
         if not _is_lance(self.samples_uri):
             with self._samples_on_disk():
                 lance.write_dataset(pa.Table.from_batches([], SAMPLE_SCHEMA), str(self.samples_uri), mode="create")
@@ -206,6 +210,7 @@ class Store:
         """Add written files to both stores: Iceberg first, then Lance. Visible only once the catalogue says so."""
         table = self._table()
         files = [path for item in written for path in item.signals]
+        self.raw.append([text for item in written for text in item.raw_fragments])
         if files:
             table.add_files(files, check_duplicate_files=False)  # their names hold a fresh random token
         fragments = [lance.fragment.FragmentMetadata.from_json(text) for item in written for text in item.fragments]
@@ -228,6 +233,7 @@ class Store:
         named = _among(ingest_ids)
         if ingest_ids and any(True for _ in table.scan(row_filter=named).plan_files()):
             table.delete(named)
+        self.raw.drop(ingest_ids)
         store = self._drop_samples(set(ingest_ids), {self._home.lake / path: one for path, one in owners.items()})
         self.collect_garbage()
         return _head(self._table(), store)
@@ -256,11 +262,14 @@ class Store:
 
     def inventory(self, head: LakeHead) -> Inventory:
         """List the data files of a version of both stores."""
-        return take_inventory(self._table(), self.samples_uri, head)
+        return take_inventory(self._table(), self.samples_uri, self.raw.uri, head)
 
     def orphans(self) -> list[Path]:
-        """Return the files in both stores' folders that no version names."""
-        return orphans(self._table(), self.signals_folder, self.samples_uri)
+        """Return the files that no version names, in the folders of signals, samples and raw frames."""
+        found = signal_orphans(self._table(), self.signals_folder)
+        for uri in (self.samples_uri, self.raw.uri):
+            found |= lance_orphans(uri)
+        return sorted(found)
 
     def expire(self, head: LakeHead, older_than: timedelta) -> tuple[int, int]:
         """Forget versions older than that, and delete the files that only they name; `head` stays whatever its age.
@@ -291,6 +300,7 @@ class Store:
             cleaned = store.cleanup_old_versions(
                 older_than=older_than, delete_unverified=True, error_if_tagged_old_versions=False
             )
+        self.raw.expire(older_than)
         self.collect_garbage()
         return len(gone), int(cleaned.old_versions)
 
@@ -310,6 +320,10 @@ class Store:
             logger.info("file=%s is named by no version; removed", path)
             path.unlink()
         return found
+
+    def signal_table(self) -> Table:
+        """Open the signal table at its newest version, seen or not."""
+        return self._table()
 
     @contextmanager
     def _samples_on_disk(self) -> Iterator[None]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-SCHEMA_VERSION = 2
+RAW_NAME, BLURRED_NAME = "raw.lance", "blurred.lance"
+"""Stores beside that of the samples: raw frames, and frames that were blurred."""
+
+SCHEMA_VERSION = 3
 """Changes whenever the same log rows would become other lake rows; part of what the lake knows a file by."""
 
 _NAMES: list[tuple[str, pa.DataType]] = [

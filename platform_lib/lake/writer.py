@@ -24,11 +24,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from platform_lib.catalog.model import StoredFile
 from platform_lib.errors import CorruptLog
 from platform_lib.lake.durable import fsync_files, make_folder
 from platform_lib.lake.flatten import leaves
 from platform_lib.lake.packing import Piece, pack, pieces
-from platform_lib.lake.tables import PACKED_SCHEMA, SAMPLE_SCHEMA, TIMES
+from platform_lib.lake.tables import PACKED_SCHEMA, RAW_NAME, SAMPLE_SCHEMA, TIMES
+from platform_lib.storage import sha256_file
 
 _DAY_NS = 86_400_000_000_000
 _CHUNK_ROWS = 1 << 16
@@ -64,10 +66,12 @@ class WrittenFiles:
     Attributes:
         signals: Absolute paths of Parquet files.
         fragments: Lance fragments' metadata, each as JSON.
+        raw_fragments: The same of frames that have to be blurred first, for the store of raw frames.
     """
 
     signals: tuple[str, ...]
     fragments: tuple[str, ...]
+    raw_fragments: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -100,7 +104,20 @@ class _File:
 
 def data_files(written: WrittenFiles, samples_uri: Path) -> list[Path]:
     """Return every data file that was written."""
-    return [*map(Path, written.signals), *(path for text in written.fragments for path in _files_of(text, samples_uri))]
+    both = ((samples_uri, written.fragments), (samples_uri.with_name(RAW_NAME), written.raw_fragments))
+    return [
+        *map(Path, written.signals),
+        *(path for uri, texts in both for text in texts for path in _files_of(text, uri)),
+    ]
+
+
+def stored_files(written: WrittenFiles, samples_uri: Path) -> tuple[StoredFile, ...]:
+    """Describe every data file that was written, with its digest."""
+    root = samples_uri.parent
+    return tuple(
+        StoredFile(str(path.relative_to(root)), path.stat().st_size, sha256_file(path))
+        for path in data_files(written, samples_uri)
+    )
 
 
 def _files_of(fragment: str, samples_uri: Path) -> list[Path]:
@@ -256,13 +273,18 @@ def write_samples(uri: Path, batches: Iterator[pa.RecordBatch]) -> tuple[str, ..
         uri: The sample store.
         batches: Rows of `SAMPLE_SCHEMA`. What it raises reaches the caller as it was raised.
     """
+    return write_rows(uri, batches, SAMPLE_SCHEMA)
+
+
+def write_rows(uri: Path, batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> tuple[str, ...]:
+    """Write rows of any schema as Lance fragments; see `write_samples`."""
     first = next(batches, None)
     if first is None:
         return ()
     guard = _Guard(first, batches)
     try:
-        reader = pa.RecordBatchReader.from_batches(SAMPLE_SCHEMA, guard)
-        fragments = lance.fragment.write_fragments(reader, str(uri), schema=SAMPLE_SCHEMA, mode="append")
+        reader = pa.RecordBatchReader.from_batches(schema, guard)
+        fragments = lance.fragment.write_fragments(reader, str(uri), schema=schema, mode="append")
     except (OSError, ValueError, RuntimeError):
         if guard.error is not None:
             raise guard.error from None  # Lance reports what its input raised as a text of its own

@@ -55,6 +55,10 @@ def dataset(
     name: Annotated[str, typer.Argument(help="Name of the dataset: a folder of that name in HOME/datasets.")],
     seed: Annotated[int, typer.Option("--seed", min=0, help="Decides which drive goes into which split.")] = 7,
     every: Annotated[int, typer.Option("--every", min=1, help="Keep each n-th camera frame.")] = 2,
+    blur_recall: Annotated[
+        Path | None,
+        typer.Option("--blur-recall", help="Evidence of `blur recall`, for the gate.", show_default=False),
+    ] = None,
     force: ForceOption = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -65,7 +69,9 @@ def dataset(
     route command, the path driven in the 3 s after, and the other agents on it. Whole drives go into train, val or
     test. What is left out is counted, with the reason, in the manifest.
     """
-    outcome = build_dataset(open_home(home), name, seed=seed, rules=SampleRules(every=every), force=force)
+    outcome = build_dataset(
+        open_home(home), name, seed=seed, rules=SampleRules(every=every), force=force, blur_recall=blur_recall
+    )
     _tell(outcome, as_json=as_json)
 
 

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from edge_compile.gate import judge, wilson_high
 from platform_lib.evidence import Check, GateReport, GateResult, Interval
 from platform_lib.handoff.gates import GATES, blocking, state_of, worst
+from platform_lib.handoff.thresholds import Privacy
 from platform_lib.manifest import Manifest, Output, read_manifest
 
 SHA = sources.sha
@@ -502,3 +503,45 @@ def test_a_compile_changed_after_the_fact_is_refused(tmp_path: Path) -> None:
     done = _gate(places)
     assert done.returncode == 1
     assert "w8a16.ctx.bin" in done.stderr
+
+
+def _blurred(dataset: Manifest, **recall: Any) -> Manifest:
+    """The dataset with every sample blurred, and what its manifest says of that blur."""
+    states = {split: {"blurred": count} for split, count in sources.proof()["samples"].items()}
+    told = {
+        "config_sha256": "c" * 64,
+        "labels_name": "our-streets",
+        "labels_version": "2",
+        "labels_sha256": "d" * 64,
+        "composed": False,
+        "source": "recorded and labelled by us",
+        "frames": 300,
+        "regions": 400,
+        "covered_share": 0.9,
+        "confidence": 0.95,
+        "kinds": {"face": {"labelled": 400, "blurred": 396, "recall": 0.99, "lower_bound": 0.977}},
+    }
+    blur = {
+        "config_sha256": ["c" * 64],
+        "recall": {**told, **recall} if recall.get("labels_name", "") is not None else None,
+    }
+    return dataset.model_copy(update={"metrics": {"split_proof": sources.proof(pii_states=states), "blur": blur}})
+
+
+def test_blurred_samples_pass_by_a_measured_recall_alone(dataset: Manifest) -> None:
+    strict = sources.THRESHOLDS.model_copy(update={"privacy": Privacy(min_blur_recall={"face": 0.97})})
+
+    def judged(thresholds: Any = strict, **recall: Any) -> tuple[str, str]:
+        report = _case(dataset, dataset=lambda found: _blurred(found, **recall), thresholds=thresholds)
+        return _status(report, "G0 PII"), _reason(report, "G0 PII")
+
+    assert judged()[0] == "pass"
+    low = {"face": {"labelled": 100, "blurred": 97, "recall": 0.97, "lower_bound": 0.925}}
+    assert judged(kinds=low)[0] == "fail"  # the share reaches it, its lower bound does not
+    assert "composed" in judged(composed=True)[1]
+    assert judged(composed=True)[0] == "not_run"
+    assert "another blur configuration" in judged(config_sha256="e" * 64)[1]
+    assert "no box is labelled" in judged(kinds={"plate": low["face"]})[1]
+    assert "was not measured" in judged(labels_name=None)[1]
+    assert "was not measured" in judged(confidence="high")[1]  # what cannot be read proves nothing
+    assert "no recall is written" in judged(sources.THRESHOLDS)[1]

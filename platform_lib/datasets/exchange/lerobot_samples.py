@@ -21,6 +21,7 @@ from platform_lib.datasets.model import (
     admit_pii,
 )
 from platform_lib.errors import ContractError, IntegrityError
+from platform_lib.privacy.frames import AdmittedFrames
 from platform_lib.timeline import ClockEstimate
 
 _SHAPES = {"observation.ego_history": HISTORY_STEPS * 3, "action": FUTURE_STEPS * 2, "action.yaw": FUTURE_STEPS}
@@ -93,7 +94,8 @@ def _drive(drive_id: str, rows: pa.Table, options: ImportOptions) -> Prepared:
         clock=ClockEstimate(None, "the samples were aligned where they come from", 0.0, 0.0, ()),
     )
     images = pa.chunked_array([pa.array(jpegs, pa.large_binary())])
-    return Prepared(samples, images, (content_sha256(drive_id, jpegs),), {})
+    frames = AdmittedFrames(images, tuple(map(str, samples.pii_state)))
+    return Prepared(samples, frames, (content_sha256(drive_id, jpegs),), {})
 
 
 def _objects(text: str) -> FutureObjects | None:

@@ -24,6 +24,7 @@ from platform_lib.datasets.model import (
     admit_pii,
 )
 from platform_lib.errors import ConfigError, ContractError
+from platform_lib.privacy.frames import AdmittedFrames
 from platform_lib.timeline import ClockEstimate, ClockModel, Series
 
 _JPEG_QUALITY = 95
@@ -114,7 +115,7 @@ class Prepared:
     """One drive, ready to be written: see `platform_lib.datasets.shards.write_samples`."""
 
     samples: DriveSamples
-    images: pa.ChunkedArray
+    images: AdmittedFrames
     files: tuple[str, ...]
     labels: Mapping[str, str]
 
@@ -146,7 +147,8 @@ def prepare(drive: Trajectory, options: ImportOptions) -> Prepared | SkippedDriv
         counts = ", ".join(f"{reason} {count}" for reason, count in samples.dropped.items()) or "no frames"
         return SkippedDrive(drive.drive_id, f"no frame became a sample: {counts}")
     images = pa.chunked_array([pa.array([jpeg or b"" for jpeg in jpegs], pa.large_binary())])
-    return Prepared(samples, images, (content_sha256(drive.drive_id, jpegs),), dict(drive.labels or {}))
+    frames = AdmittedFrames(images, tuple(map(str, drive.pii_state)))
+    return Prepared(samples, frames, (content_sha256(drive.drive_id, jpegs),), dict(drive.labels or {}))
 
 
 def content_sha256(drive_id: str, jpegs: Sequence[bytes | None]) -> str:

@@ -137,7 +137,7 @@ def test_what_is_no_picture_is_dropped_and_counted_and_png_is_encoded_again(tmp_
     (one,) = read_parquet(tmp_path)
     assert isinstance(one, Prepared)
     assert one.samples.dropped["image_is_no_jpeg"] == 1
-    assert one.images[21].as_py()[:2] == b"\xff\xd8"
+    assert one.images.data[21].as_py()[:2] == b"\xff\xd8"
 
 
 def test_no_folder_no_files_and_cut_files_are_refused(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from platform_lib.datasets.splits import SPLITS
 from platform_lib.datasets.table import samples_table, with_split
 from platform_lib.errors import ContractError, IntegrityError
 from platform_lib.manifest import Step
+from platform_lib.privacy.frames import AdmittedFrames
 from platform_lib.storage import publish_folder
 
 EVENTS = ("cruise", "lead", "cut_in", "pedestrian", "traffic_light")
@@ -46,7 +47,8 @@ def shard_of(drives: Any, number: int, folder: Path, *, pictures: int | None = N
     base = 1000 * (number if pictures is None else pictures)
     images = pa.chunked_array([[jpeg(base + frame) for frame in range(samples.frames)]], pa.large_binary())
     labels = {"weather": "clear", "event": EVENTS[number % 5]}
-    return write_samples(samples, images, folder, files=(f"file-{number}",), labels=labels)
+    frames = AdmittedFrames(images, ("none_present",) * samples.frames)
+    return write_samples(samples, frames, folder, files=(f"file-{number}",), labels=labels)
 
 
 def published(shards: list[Shard], folder: Path, *, seed: int = 3) -> DrivingDataset:

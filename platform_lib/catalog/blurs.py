@@ -1,0 +1,121 @@
+"""The catalogue's side of blurring: which raw frames were blurred, how, and which result counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from pydantic import JsonValue
+from sqlalchemy import Engine, insert, select, update
+from sqlalchemy import delete as delete_from
+
+from platform_lib.catalog.schema import BLURS, INGESTS
+
+
+@dataclass(frozen=True, slots=True)
+class VisibleBlur:
+    """A committed blur of a committed ingest: its rows stand for the raw frames of that ingest."""
+
+    blur_id: int
+    ingest_id: int
+    drive_id: str
+    file_sha256: str
+    config_sha256: str
+    frames: int
+    regions: int
+    unreadable: int
+
+
+class Blurs:
+    """Attempts to blur the raw frames of ingests. Changed under the home's lock ``blur``."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def visible(self) -> list[VisibleBlur]:
+        """Return the blurs that count, in order of their ids."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(
+                select(BLURS, INGESTS.c.drive_id, INGESTS.c.file_sha256)
+                .join(INGESTS, INGESTS.c.ingest_id == BLURS.c.ingest_id)
+                .where(BLURS.c.state == "committed", INGESTS.c.state == "committed")
+                .order_by(BLURS.c.blur_id)
+            ).all()
+        return [
+            VisibleBlur(
+                row.blur_id,
+                row.ingest_id,
+                row.drive_id,
+                row.file_sha256,
+                row.config_sha256,
+                row.frames,
+                row.regions,
+                row.unreadable,
+            )
+            for row in rows
+        ]
+
+    def begin(self, ingest_ids: Sequence[int], config_sha256: str, config: Mapping[str, JsonValue]) -> list[int]:
+        """Open one blur for each ingest, before a byte is written; return the ids in the same order."""
+        if not ingest_ids:
+            return []
+        rows = [
+            {"ingest_id": item, "config_sha256": config_sha256, "config": dict(config), "state": "started"}
+            for item in ingest_ids
+        ]
+        statement = insert(BLURS).returning(BLURS.c.blur_id, sort_by_parameter_order=True)
+        with self._engine.begin() as connection:
+            return list(connection.execute(statement, rows).scalars())
+
+    def copy(self, ingest_id: int, to_ingest_id: int) -> tuple[int, int] | None:
+        """Open the same blur for another ingest of the same content; return the old and the new id, or None without one."""
+        with self._engine.begin() as connection:
+            old = connection.execute(
+                select(BLURS).where(BLURS.c.ingest_id == ingest_id, BLURS.c.state == "committed")
+            ).first()
+            if old is None:
+                return None
+            new: int = connection.execute(
+                insert(BLURS)
+                .values(ingest_id=to_ingest_id, config_sha256=old.config_sha256, config=old.config, state="started")
+                .returning(BLURS.c.blur_id)
+            ).scalar_one()
+        return old.blur_id, new
+
+    def commit(self, blur_id: int, *, frames: int, regions: int, unreadable: int) -> bool:
+        """Let a blur count in the place of the one before; False if its ingest is no longer visible."""
+        with self._engine.begin() as connection:
+            ingest_id = connection.execute(
+                select(BLURS.c.ingest_id)
+                .join(INGESTS, INGESTS.c.ingest_id == BLURS.c.ingest_id)
+                .where(BLURS.c.blur_id == blur_id, BLURS.c.state == "started", INGESTS.c.state == "committed")
+                .with_for_update()
+            ).scalar_one_or_none()
+            if ingest_id is None:
+                return False
+            connection.execute(
+                update(BLURS)
+                .where(BLURS.c.ingest_id == ingest_id, BLURS.c.state == "committed")
+                .values(state="superseded")
+            )
+            connection.execute(
+                update(BLURS)
+                .where(BLURS.c.blur_id == blur_id)
+                .values(state="committed", frames=frames, regions=regions, unreadable=unreadable)
+            )
+        return True
+
+    def leftovers(self) -> list[int]:
+        """Return the blurs whose rows nobody may see: begun and never committed, superseded, or of a gone ingest."""
+        with self._engine.connect() as connection:
+            found = connection.execute(
+                select(BLURS.c.blur_id)
+                .join(INGESTS, INGESTS.c.ingest_id == BLURS.c.ingest_id)
+                .where((BLURS.c.state != "committed") | (INGESTS.c.state != "committed"))
+            ).scalars()
+            return sorted(found)
+
+    def forget(self, blur_ids: Sequence[int]) -> None:
+        """Note that no row of these blurs is left."""
+        with self._engine.begin() as connection:
+            connection.execute(delete_from(BLURS).where(BLURS.c.blur_id.in_(blur_ids)))

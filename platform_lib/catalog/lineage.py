@@ -1,0 +1,150 @@
+"""What saw what: from a log file down to the datasets, runs, models and bundles made from it, by digests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Engine, func, or_, select
+from sqlalchemy.dialects import postgresql
+
+from platform_lib.catalog.schema import ARTEFACTS, EDGES, ERASURE_MARKS, FILES, INGESTS
+from platform_lib.errors import IntegrityError
+from platform_lib.home import Home
+from platform_lib.manifest import Manifest, read_manifest
+
+LAKE = "lake"
+"""An artefact kind that holds everything: made from a file it says nothing about who looked at that file."""
+_SHORTEST = 6
+_MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """One artefact as the catalogue knows it.
+
+    Attributes:
+        kind: ``dataset``, ``run``, ``model``, ``evaluation``, ``compile``, ``bundle``, ...
+        uri: Where it was, for people.
+        via: Digests of what it was made from, of those asked about or found before.
+        roles: By which names those are its inputs.
+        erased: Erasures that touched it.
+    """
+
+    sha256: str
+    kind: str
+    uri: str
+    via: tuple[str, ...]
+    roles: tuple[str, ...]
+    erased: tuple[int, ...]
+
+
+class Lineage:
+    """The catalogue's edges, read from the inputs to what was made from them."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def note_folders(self, home: Home) -> int:
+        """Record what steps without a catalogue left: compiles and bundles, from their manifests; return how many."""
+        noted = 0
+        for path, manifest in _manifests(home):
+            place = path.parent if path.name == _MANIFEST else path.with_name(path.name.removesuffix(f".{_MANIFEST}"))
+            inputs = {name: item.sha256 for name, item in manifest.inputs.items()}
+            self._note(manifest.step_sha256, manifest.kind, place, inputs)
+            for name, output in manifest.outputs.items():
+                made = path.parent / output.path
+                self._note(output.sha256, f"{manifest.kind} file", made, {name: manifest.step_sha256})
+            noted += 1
+        return noted
+
+    def _note(self, sha256: str, kind: str, path: Path, inputs: dict[str, str]) -> None:
+        edges = [
+            {"sha256": sha256, "input_sha256": digest, "role": role}
+            for role, digest in inputs.items()
+            if digest != sha256
+        ]
+        with self._engine.begin() as connection:
+            values = {"sha256": sha256, "kind": kind, "uri": str(path)}
+            connection.execute(postgresql.insert(ARTEFACTS).values(**values).on_conflict_do_nothing())
+            if edges:
+                connection.execute(postgresql.insert(EDGES).on_conflict_do_nothing(), edges)
+
+    def files_of(self, drive_id: str) -> list[str]:
+        """Return the visible contents of a drive."""
+        with self._engine.connect() as connection:
+            found = connection.execute(
+                select(INGESTS.c.file_sha256).where(INGESTS.c.drive_id == drive_id, INGESTS.c.state == "committed")
+            ).scalars()
+            return sorted(found)
+
+    def named(self, text: str) -> list[str]:
+        """Return the digests of artefacts and files that a text names: by digest, its beginning, or their place's name."""
+        place = ARTEFACTS.c.uri
+        with self._engine.connect() as connection:
+            names = or_(place == text, func.right(place, len(text) + 1) == f"/{text}")
+            found = set(connection.execute(select(ARTEFACTS.c.sha256).where(names)).scalars())
+            if len(text) >= _SHORTEST and set(text) <= set("0123456789abcdef"):
+                for column in (ARTEFACTS.c.sha256, FILES.c.file_sha256, EDGES.c.input_sha256):
+                    found |= set(connection.execute(select(column).where(column.startswith(text))).scalars())
+        return sorted(found)
+
+    def kind_of(self, digests: Iterable[str]) -> dict[str, tuple[str, str]]:
+        """Return digest -> kind and place of those that are artefacts."""
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(ARTEFACTS).where(ARTEFACTS.c.sha256.in_(list(digests)))).all()
+        return {row.sha256: (row.kind, row.uri) for row in rows}
+
+    def descendants(self, digests: Sequence[str]) -> list[Artefact]:
+        """Return everything made from these, however far on, nearest first; not what only the whole lake was made into."""
+        seen, wave, found = set(digests), list(digests), []
+        while wave:
+            with self._engine.connect() as connection:
+                rows = connection.execute(
+                    select(EDGES, ARTEFACTS.c.kind, ARTEFACTS.c.uri)
+                    .join(ARTEFACTS, ARTEFACTS.c.sha256 == EDGES.c.sha256)
+                    .where(EDGES.c.input_sha256.in_(wave), ARTEFACTS.c.kind != LAKE)
+                    .order_by(ARTEFACTS.c.kind, ARTEFACTS.c.uri, EDGES.c.role)
+                ).all()
+            by_digest: dict[str, list[tuple[str, str]]] = {}
+            told = {row.sha256: (row.kind, row.uri) for row in rows}
+            for row in rows:
+                by_digest.setdefault(row.sha256, []).append((row.input_sha256, row.role))
+            wave = [digest for digest in by_digest if digest not in seen]
+            seen |= set(wave)
+            erased = self._erased(wave)
+            found += [
+                Artefact(
+                    digest,
+                    *told[digest],
+                    via=tuple(sorted({item for item, _ in by_digest[digest]})),
+                    roles=tuple(sorted({role for _, role in by_digest[digest]})),
+                    erased=erased.get(digest, ()),
+                )
+                for digest in wave
+            ]
+        return found
+
+    def _erased(self, digests: Sequence[str]) -> dict[str, tuple[int, ...]]:
+        with self._engine.connect() as connection:
+            rows = connection.execute(
+                select(ERASURE_MARKS.c.sha256, ERASURE_MARKS.c.erasure_id)
+                .where(ERASURE_MARKS.c.sha256.in_(digests))
+                .order_by(ERASURE_MARKS.c.erasure_id)
+            ).all()
+        found: dict[str, tuple[int, ...]] = {}
+        for digest, erasure_id in rows:
+            found[digest] = (*found.get(digest, ()), erasure_id)
+        return found
+
+
+def _manifests(home: Home) -> Iterator[tuple[Path, Manifest]]:
+    """Yield the manifests of compiles and bundles, each with its place."""
+    for folder in (home.compiled, home.bundles):
+        for path in sorted(folder.rglob(f"*{_MANIFEST}")) if folder.is_dir() else ():
+            try:
+                manifest = read_manifest(path)
+            except (IntegrityError, OSError):
+                continue  # a bundle's own manifest is another document
+            yield path, manifest

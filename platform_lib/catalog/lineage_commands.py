@@ -1,0 +1,139 @@
+"""`drivetrain lineage`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from platform_lib.catalog.catalog import Catalog
+from platform_lib.catalog.lineage import Artefact, Lineage
+from platform_lib.catalog.postgres import embedded_postgres
+from platform_lib.console import OUT, print_json
+from platform_lib.errors import ConfigError
+from platform_lib.home import Home, open_home
+from platform_lib.options import HomeOption, JsonOption
+from platform_lib.table import Column, print_table
+
+_COLUMNS = (Column("what"), Column("digest"), Column("where"), Column("as"), Column("note"))
+_SHORT = 12
+_MOST_ROLES = 2
+
+
+def lineage(
+    clip: Annotated[
+        str | None, typer.Option("--clip", help="A sample, DRIVE/TIME_NS as datasets name them.", show_default=False)
+    ] = None,
+    drive: Annotated[str | None, typer.Option("--drive", help="A drive.", show_default=False)] = None,
+    file: Annotated[
+        str | None, typer.Option("--file", help="A log's sha256, or its beginning.", show_default=False)
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="A dataset's name or digest.", show_default=False)
+    ] = None,
+    run: Annotated[str | None, typer.Option("--run", help="A run's name or digest.", show_default=False)] = None,
+    bundle: Annotated[
+        str | None, typer.Option("--bundle", help="A bundle's name or digest.", show_default=False)
+    ] = None,
+    home: HomeOption = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """List each dataset, run, model and bundle that saw a clip, or what one of them was made from and into.
+
+    Everything goes by digest. What an erasure touched is marked; a model stays what it was trained on.
+    """
+    given = {"clip": clip, "drive": drive, "file": file, "dataset": dataset, "run": run, "bundle": bundle}
+    asked = {name: value for name, value in given.items() if value is not None}
+    if len(asked) != 1:
+        raise ConfigError(
+            "one thing is asked about at a time",
+            where="drivetrain lineage",
+            remedy="name one of --clip, --drive, --file, --dataset, --run, --bundle",
+        )
+    ((what, name),) = asked.items()
+    where = open_home(home, make=False)
+    with embedded_postgres(where) as uri, Catalog(uri) as catalog:
+        found = Lineage(catalog.engine)
+        found.note_folders(where)
+        digests = _subject(found, what, name)
+        below = found.descendants(digests)
+        above = {key: kind for digest in digests for key, kind in catalog.ancestors(digest).items()}
+        places = found.kind_of(above)
+    holds = _holds(where, below, clip) if clip is not None else {}
+    if as_json:
+        saw = [
+            {**asdict(item), **({"holds_clip": holds[item.sha256]} if item.sha256 in holds else {})} for item in below
+        ]
+        made_from = [
+            {"sha256": key, "kind": kind, "uri": places.get(key, ("", None))[1]} for key, kind in above.items()
+        ]
+        print_json({"asked": {what: name}, "sha256": digests, "made_from": made_from, "saw_it": saw})
+        return
+    _show(what, name, above, below, holds)
+
+
+def _subject(found: Lineage, what: str, name: str) -> list[str]:
+    """Return the digests that are asked about."""
+    if what in ("clip", "drive"):
+        drive = name.rpartition("/")[0] if what == "clip" else name
+        if what == "clip" and not (drive and name.rpartition("/")[2].lstrip("-").isdecimal()):
+            raise ConfigError(
+                f"'{name}' is no clip", where="--clip", remedy="write DRIVE/TIME_NS, a dataset's sample_id"
+            )
+        digests = found.files_of(drive)
+        if not digests:
+            raise ConfigError(
+                f"no drive '{drive}' in the lake",
+                where=f"--{what}",
+                remedy="`drivetrain drives` lists them; what was erased is found by its log's digest, --file",
+            )
+        return digests
+    digests = found.named(name)
+    kinds = found.kind_of(digests)
+    if what != "file":
+        digests = [digest for digest in digests if kinds.get(digest, ("",))[0] == what]
+    if not digests:
+        raise ConfigError(f"no {what} '{name}' in the catalogue", where=f"--{what}", remedy="name it, or its digest")
+    return digests
+
+
+def _holds(home: Home, below: list[Artefact], clip: str) -> Mapping[str, bool | None]:
+    """Say of each dataset whether it holds the very sample; None where it is no longer there."""
+    import lance  # only a question about a clip opens datasets
+
+    quoted = clip.replace("'", "''")
+    found: dict[str, bool | None] = {}
+    for item in below:
+        if item.kind == "dataset":
+            uri = Path(item.uri) / "samples.lance"
+            found[item.sha256] = None
+            if uri.is_dir() and uri.is_relative_to(home.root):
+                found[item.sha256] = lance.dataset(str(uri)).count_rows(filter=f"sample_id = '{quoted}'") > 0
+    return found
+
+
+def _show(
+    what: str, name: str, above: Mapping[str, str], below: list[Artefact], holds: Mapping[str, bool | None]
+) -> None:
+    files = sum(kind == "file" for kind in above.values())
+    if above:
+        others = sorted({kind for kind in above.values()} - {"file"})
+        OUT.print(
+            f"{what} {name}: made from {', '.join([f'{files} log files', *others])}", markup=False, highlight=False
+        )
+    if not below:
+        OUT.print(f"nothing was made from {what} {name}", markup=False, highlight=False)
+        return
+    OUT.print(f"made from {what} {name}:", markup=False, highlight=False)
+    said = {True: "holds the clip", False: "does not hold the clip", None: "no longer there"}
+    rows = []
+    for item in below:
+        notes = [f"touched by erasure {number}" for number in item.erased]
+        notes += [said[holds[item.sha256]]] if item.sha256 in holds else []
+        roles = [*item.roles[:_MOST_ROLES], *(["..."] if len(item.roles) > _MOST_ROLES else [])]
+        rows.append([item.kind, item.sha256[:_SHORT], item.uri, ", ".join(roles), "; ".join(notes)])
+    print_table(_COLUMNS, rows)

@@ -1,0 +1,1 @@
+"""Erasing drives, times and places from everything a home holds, and proving it."""

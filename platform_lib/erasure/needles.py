@@ -1,0 +1,183 @@
+"""Looking for pieces of what was erased in every byte of a home, without keeping the pieces.
+
+A needle is the 64-bit digest of 16 bytes of content (or of 8, for short texts). A scan takes the same digest of the bytes
+at every offset of every file, so what is kept to look for tells nothing of the content. The chance that a byte of other
+content gives a needle's digest is their number / 2^64: for 60,000 needles and 1 TB 4e-3.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from platform_lib.storage import walk_files
+
+WINDOW_BYTES, SHORT_BYTES = 16, 8
+_FIRST, _SECOND = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F)  # odd, from xxHash and the golden ratio
+_SPREAD = np.uint64(0xFF51AFD7ED558CCD)  # Source: MurmurHash3, fmix64
+_BLOCK_BYTES = 8 << 20
+_FILTER_BITS = 20
+_FEWEST_KINDS = 12
+"""Different bytes that 16 bytes of content need: fewer are padding, or a table that every image has."""
+_PLACES = (0.35, 0.6, 0.85)
+"""Where pieces of a blob are taken: beyond the header, which other images share."""
+_SMALLEST_BLOB = 256
+_DIGITS, _FEWEST_DIGITS = frozenset(b"0123456789"), 4
+
+Digests = npt.NDArray[np.uint64]
+_NONE: Digests = np.zeros(0, np.uint64)
+
+
+@dataclass(frozen=True, slots=True)
+class Needles:
+    """What to look for: digests of 16 bytes of content, of 16 bytes of texts, and of 8 bytes of shorter texts."""
+
+    content: Digests
+    texts: Digests
+    short_texts: Digests
+
+    def __len__(self) -> int:
+        return len(self.content) + len(self.texts) + len(self.short_texts)
+
+    def to_bytes(self) -> bytes:
+        """Write them for the catalogue."""
+        parts = (self.content, self.texts, self.short_texts)
+        return np.array([len(part) for part in parts], "<u8").tobytes() + b"".join(
+            part.astype("<u8").tobytes() for part in parts
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Needles:
+        """Read what `to_bytes` wrote."""
+        words = np.frombuffer(data, "<u8").astype(np.uint64)
+        ends = np.cumsum(words[:3]).astype(np.int64)
+        content, texts, short = np.split(words[3:], ends[:2])
+        return cls(content, texts, short)
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A file that holds a piece: of a blob's content, or of a text that names what was erased."""
+
+    path: Path
+    content: int
+    texts: int
+
+
+def content_needles(blobs: Sequence[bytes]) -> Needles:
+    """Take three pieces of each blob; smaller ones than 256 bytes have none that would tell them from others."""
+    pieces = [piece for blob in blobs for piece in _pieces(blob)]
+    return Needles(_digests(pieces, WINDOW_BYTES), _NONE, _NONE)
+
+
+def text_needles(pieces: Iterable[bytes]) -> Needles:
+    """Digest pieces of texts, of 8 or of 16 bytes each."""
+    found = list(pieces)
+    long, short = ([item for item in found if len(item) == size] for size in (WINDOW_BYTES, SHORT_BYTES))
+    return Needles(_NONE, _digests(long, WINDOW_BYTES), _digests(short, SHORT_BYTES))
+
+
+def distinctive(text: str, others: Iterable[str]) -> bytes | None:
+    """Return 16 (or 8) bytes of a name that are in none of the others, with four digits at least.
+
+    None where there are none: "run-0001" is part of "run-00012", and "recording" of half the texts there are.
+    """
+    name, rest = text.encode(), [item.encode() for item in others]
+    for size in (WINDOW_BYTES, SHORT_BYTES):
+        for start in range(len(name) - size, -1, -1):
+            piece = name[start : start + size]
+            if sum(byte in _DIGITS for byte in piece) >= _FEWEST_DIGITS and not any(piece in other for other in rest):
+                return piece
+    return None
+
+
+def joined(parts: Sequence[Needles]) -> Needles:
+    """Put needles together."""
+    return Needles(
+        *(
+            np.unique(np.concatenate([np.zeros(0, np.uint64), *(getattr(part, name) for part in parts)]))
+            for name in ("content", "texts", "short_texts")
+        )
+    )
+
+
+def scan(folder: Path, needles: Needles, *, leave: Iterable[Path] = ()) -> tuple[list[Found], int]:
+    """Look through every file below a folder, whatever it is.
+
+    Args:
+        folder: Where.
+        needles: What for.
+        leave: Folders below it that are not looked at.
+
+    Returns:
+        The files that hold a piece, and how many bytes were looked at.
+    """
+    skip, found, looked = [os.fspath(item) + os.sep for item in leave], [], 0
+    for path in sorted(walk_files(folder)):
+        if any(os.fspath(path).startswith(prefix) for prefix in skip):
+            continue
+        try:
+            content, texts, size = _scan_file(path, needles)
+        except FileNotFoundError:  # a server's own file, gone while others were looked at
+            continue
+        looked += size
+        if content or texts:
+            found.append(Found(path, content, texts))
+    return found, looked
+
+
+def _pieces(blob: bytes) -> list[bytes]:
+    if len(blob) < _SMALLEST_BLOB:
+        return []
+    pieces = [blob[at : at + WINDOW_BYTES] for at in (int(len(blob) * place) for place in _PLACES)]
+    return [piece for piece in pieces if len(set(piece)) >= _FEWEST_KINDS]
+
+
+def _digests(pieces: Sequence[bytes], size: int) -> Digests:
+    if not pieces:
+        return _NONE
+    words = np.frombuffer(b"".join(pieces), "<u8").astype(np.uint64).reshape(len(pieces), size // 8)
+    return np.unique(_mix(words[:, 0], words[:, 1] if size == WINDOW_BYTES else None))
+
+
+def _mix(first: Digests, second: Digests | None) -> Digests:
+    mixed = first * _FIRST if second is None else first * _FIRST + second * _SECOND
+    mixed ^= mixed >> np.uint64(33)
+    return mixed * _SPREAD
+
+
+def _scan_file(path: Path, needles: Needles) -> tuple[int, int, int]:
+    content = texts = size = 0
+    tail = b""
+    with path.open("rb") as stream:
+        while block := stream.read(_BLOCK_BYTES):
+            size += len(block)
+            data = tail + block
+            content += _hits(data, needles.content, WINDOW_BYTES)
+            texts += _hits(data, needles.texts, WINDOW_BYTES) + _hits(data, needles.short_texts, SHORT_BYTES)
+            tail = data[-(WINDOW_BYTES - 1) :]
+    return content, texts, size
+
+
+def _hits(data: bytes, wanted: Digests, size: int) -> int:
+    """Count the offsets at which a needle lies."""
+    if not len(wanted) or len(data) < size:
+        return 0
+    shift = np.uint64(64 - _FILTER_BITS)
+    table = np.zeros(1 << _FILTER_BITS, dtype=np.bool_)
+    table[wanted >> shift] = True
+    count = 0
+    for offset in range(8):
+        fit = (len(data) - offset) // 8
+        if fit < size // 8:
+            continue
+        words: Digests = np.frombuffer(data, np.uint64, count=fit, offset=offset)
+        digests = _mix(words, None) if size == SHORT_BYTES else _mix(words[:-1], words[1:])
+        maybe = digests[table[digests >> shift]]
+        count += int(np.isin(maybe, wanted).sum())
+    return count

@@ -1,0 +1,68 @@
+"""Blur one frame: detect, average the regions away, encode."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+
+from platform_lib.privacy.config import BlurConfig
+from platform_lib.privacy.detectors import Detector, Picture
+from platform_lib.privacy.recall import Box
+
+
+@dataclass(frozen=True, slots=True)
+class BlurredFrame:
+    """A frame without what the detectors found.
+
+    Attributes:
+        data: An image file; the very bytes that came in where nothing was found.
+        encoding: ``jpeg`` or ``png``.
+        regions: What was blurred, margins included, inside the frame.
+    """
+
+    data: bytes
+    encoding: str
+    regions: tuple[Box, ...]
+
+
+def blur_frame(data: bytes, encoding: str, detectors: Sequence[Detector], config: BlurConfig) -> BlurredFrame | None:
+    """Blur what the detectors find; None if the frame cannot be decoded, so that nobody takes it for blurred."""
+    encoded = np.frombuffer(data, dtype=np.uint8)
+    # As stored: an orientation in the metadata turns the picture for viewers, and boxes are of what was stored.
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    decoded = cv2.imdecode(encoded, flags) if len(encoded) else None
+    if decoded is None:
+        return None
+    picture: Picture = np.asarray(decoded, dtype=np.uint8)
+    found = [box for detector in detectors for box in detector.find(picture)]
+    regions = [region for box in found if (region := _region(box, picture, config.margin)) is not None]
+    if not regions:
+        return BlurredFrame(data, encoding, ())
+    for region in regions:
+        _blur(picture, region, config.blocks)
+    if encoding == "png":
+        return BlurredFrame(cv2.imencode(".png", picture)[1].tobytes(), "png", tuple(regions))
+    written = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, config.jpeg_quality])[1].tobytes()
+    return BlurredFrame(written, "jpeg", tuple(regions))
+
+
+def _region(box: Box, picture: Picture, margin: float) -> Box | None:
+    """Return the box with its margin as whole pixels inside the frame; None if nothing of it is."""
+    left = max(0, int(np.floor(box.x_px - margin * box.width_px)))
+    top = max(0, int(np.floor(box.y_px - margin * box.height_px)))
+    right = min(picture.shape[1], int(np.ceil(box.x_px + (1 + margin) * box.width_px)))
+    bottom = min(picture.shape[0], int(np.ceil(box.y_px + (1 + margin) * box.height_px)))
+    return Box(left, top, right - left, bottom - top) if right > left and bottom > top else None
+
+
+def _blur(picture: Picture, region: Box, blocks: int) -> None:
+    """Average a region down to a few blocks: nothing finer than a block is left to be made sharp again."""
+    x, y, wide, high = (int(edge) for edge in (region.x_px, region.y_px, region.width_px, region.height_px))
+    part = picture[y : y + high, x : x + wide]
+    across = min(blocks, wide, high)
+    size = (max(1, round(wide / min(wide, high) * across)), max(1, round(high / min(wide, high) * across)))
+    small = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
+    part[:] = cv2.resize(small, (wide, high), interpolation=cv2.INTER_LINEAR)

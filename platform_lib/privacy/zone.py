@@ -1,0 +1,158 @@
+"""Frames in stores of their own: raw ones, which no dataset is made from, and blurred ones, which may enter it.
+
+Both are Lance tables beside the sample store. A row is visible when the catalogue knows its key: ``ingest_id`` of a
+committed ingest for raw frames, ``blur_id`` of a committed blur for blurred ones. Keys are never used twice and rows only
+ever added or dropped with their key, so a reader needs no version: the newest one holds every visible row.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import lance
+import pyarrow as pa
+
+from platform_lib.lake.durable import files_below, fsync_files, make_folder
+from platform_lib.lake.inventory import lance_orphans
+from platform_lib.lake.tables import SAMPLE_SCHEMA
+from platform_lib.storage import fsync_path
+
+logger = logging.getLogger(__name__)
+
+RAW_SCHEMA = SAMPLE_SCHEMA
+BLURRED_SCHEMA = pa.schema(
+    [
+        pa.field("blur_id", pa.int64()),
+        *SAMPLE_SCHEMA,
+        pa.field("regions", pa.int32()),
+        pa.field("raw_sha256", pa.string()),
+    ]
+)
+"""A blurred frame: the raw one's row, how many regions were blurred, and the digest of the bytes it was made from."""
+
+
+class FrameStore:
+    """One store of frames.
+
+    Args:
+        uri: The Lance table's folder.
+        schema: Its columns.
+        key: The column that decides whether a row is visible.
+    """
+
+    def __init__(self, uri: Path, schema: pa.Schema, key: str) -> None:
+        self.uri, self.schema, self._key = uri, schema, key
+
+    @property
+    def exists(self) -> bool:
+        """Whether a frame was ever written."""
+        return (self.uri / "_versions").is_dir() and any((self.uri / "_versions").iterdir())
+
+    def create(self) -> None:
+        """Make it if it does not exist."""
+        if not self.exists:
+            with self._on_disk():
+                lance.write_dataset(pa.Table.from_batches([], self.schema), str(self.uri), mode="create")
+
+    def rows(self, keys: Sequence[int], *, columns: Sequence[str], condition: str | None = None) -> pa.Table:
+        """Return the rows of these keys."""
+        if not self.exists or not keys:
+            return pa.Table.from_batches([], self.schema).select(list(columns))
+        return self._table().to_table(columns=list(columns), filter=self._among(keys, condition))
+
+    def batches(self, keys: Sequence[int], *, rows: int) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of these keys in bounded memory."""
+        if self.exists and keys:
+            yield from self._table().scanner(filter=self._among(keys, None), batch_size=rows).to_batches()
+
+    def held(self) -> set[int]:
+        """Return every key that has rows, visible or not."""
+        return set(self.counts())
+
+    def append(self, fragments: Sequence[str]) -> None:
+        """Add written fragments (JSON of their metadata); visible once the catalogue knows their keys."""
+        if not fragments:
+            return
+        self.create()
+        store = self._table()
+        metadata = [lance.fragment.FragmentMetadata.from_json(text) for text in fragments]
+        with self._on_disk():
+            lance.LanceDataset.commit(store, lance.LanceOperation.Append(metadata), read_version=store.version)
+
+    def drop(self, keys: Sequence[int]) -> None:
+        """Delete the rows of these keys, and every file that no version names."""
+        if not self.exists:
+            return
+        store = self._table()
+        if keys and store.count_rows(filter=self._among(keys, None)):
+            with self._on_disk():
+                store.delete(self._among(keys, None))
+        drop_uncommitted(self.uri)
+
+    def expire(self, older_than: timedelta) -> None:
+        """Forget versions that are older, with the files that they alone name; only while nothing is being written."""
+        if self.exists:
+            with self._on_disk():
+                self._table().cleanup_old_versions(
+                    older_than=older_than, delete_unverified=True, error_if_tagged_old_versions=False
+                )
+
+    def fragments(self) -> list[Any]:
+        """Return its fragments (`lance.LanceFragment`)."""
+        return list(self._table().get_fragments()) if self.exists else []
+
+    def counts(self) -> Mapping[int, int]:
+        """Return how many rows each key has, visible or not."""
+        table = self._table().to_table(columns=[self._key]) if self.exists else self.schema.empty_table()
+        counted = table.group_by(self._key).aggregate([([], "count_all")])
+        return dict(zip(counted[self._key].to_pylist(), counted["count_all"].to_pylist(), strict=True))
+
+    def delete(self, condition: str) -> None:
+        """Delete the rows that a condition names, whatever their keys."""
+        with self._on_disk():
+            self._table().delete(condition)
+
+    def _among(self, keys: Sequence[int], condition: str | None) -> str:
+        named = f"{self._key} IN ({', '.join(map(str, keys))})"
+        return named if condition is None else f"{named} AND ({condition})"
+
+    def _table(self) -> Any:
+        return lance.dataset(str(self.uri))
+
+    @contextmanager
+    def _on_disk(self) -> Iterator[None]:
+        """Flush what the block makes Lance write; data files are flushed by who wrote them."""
+        before = files_below(self.uri, but="data")
+        make_folder(self.uri)
+        yield
+        fsync_files(files_below(self.uri, but="data") - before)
+        fsync_path(self.uri)
+
+
+def drop_uncommitted(uri: Path) -> None:
+    """Remove files that a kill left before any version named them."""
+    for path in lance_orphans(uri):
+        logger.info("file=%s was never committed; removed", path)
+        path.unlink()
+
+
+def rewrite_without_deleted(uri: Path) -> int:
+    """Rewrite the files of a Lance table that still hold deleted rows; return the version that has none."""
+    store = lance.dataset(str(uri))
+    if any(fragment.metadata.deletion_file is not None for fragment in store.get_fragments()):
+        store.optimize.compact_files(materialize_deletions=True, materialize_deletions_threshold=0.0)
+    return int(lance.dataset(str(uri)).version)
+
+
+def forget_history(uri: Path) -> None:
+    """Leave the newest version of a Lance table, without a file that it does not name; tags do not hold one back."""
+    store = lance.dataset(str(uri))
+    for tag in list(store.tags.list()):
+        store.tags.delete(tag)
+    store.cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)
+    drop_uncommitted(uri)

@@ -1,0 +1,98 @@
+"""From a log down to the bundle, and what must not be taken for having seen it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from platform_lib.catalog.catalog import Catalog
+from platform_lib.catalog.erasures import Erasures
+from platform_lib.catalog.lineage import Lineage
+from platform_lib.catalog.model import DriveIdentity, FileKey, FoundFile, IngestRecord, LakeHead
+from platform_lib.home import open_home
+from platform_lib.manifest import Input, Step
+
+pytestmark = pytest.mark.slow
+FILE, OTHER = "f" * 64, "e" * 64
+
+
+@pytest.fixture
+def known(catalog: Catalog) -> Lineage:
+    """Two logs of two drives; a dataset of the first, a run of it, a model; another dataset of the second alone."""
+    for number, digest in enumerate((FILE, OTHER)):
+        key = FileKey(digest, "1", 1, "0")
+        catalog.note_files([FoundFile(key, 1, (f"/logs/{number}",))])
+        (ingest_id,) = catalog.begin([key])
+        drive = DriveIdentity(f"drive-{number}", None, "s")
+        record = IngestRecord(ingest_id, drive, (), 0, 0, None, None, "none_present", {})
+        catalog.commit(LakeHead(None, 1), [record])
+    catalog.record_artefact("lake", "1" * 64, "lake", {"a": FILE, "b": OTHER})
+    catalog.record_artefact("dataset", "2" * 64, "/h/datasets/city", {"lake": "1" * 64, "train/drive-0/0": FILE})
+    catalog.record_artefact("run", "3" * 64, "/h/runs/first", {"dataset": "2" * 64})
+    catalog.record_artefact("model", "4" * 64, "/h/runs/first/model.onnx", {"run": "3" * 64})
+    catalog.record_artefact("dataset", "5" * 64, "/h/datasets/land", {"lake": "1" * 64, "train/drive-1/0": OTHER})
+    return Lineage(catalog.engine)
+
+
+def test_all_that_saw_a_drive_and_nothing_that_only_shares_its_lake(known: Lineage) -> None:
+    (digest,) = known.files_of("drive-0")
+    found = known.descendants([digest])
+    assert [(item.kind, item.sha256[0]) for item in found] == [("dataset", "2"), ("run", "3"), ("model", "4")]
+    assert (found[0].roles, found[0].via) == (("train/drive-0/0",), (FILE,))
+    assert [item.sha256[0] for item in known.descendants([OTHER])] == ["5"]
+    assert known.descendants(["9" * 64]) == []
+
+
+def test_names_digests_and_their_beginnings(known: Lineage) -> None:
+    assert known.named("city") == known.named("2" * 64) == known.named("222222") == ["2" * 64]
+    assert known.named("2222") == []  # too short to mean one
+    assert known.named("ity") == []
+    assert known.files_of("nobody") == []
+
+
+def test_bundles_and_compiles_are_learnt_from_their_manifests(known: Lineage, tmp_path: Path) -> None:
+    home = open_home(tmp_path / "home")
+    folder = home.compiled / "planner"
+    folder.mkdir(parents=True)
+    (folder / "report.json").write_text("{}")
+    step = Step("compile", inputs={"onnx": Input(sha256="4" * 64, uri="x")}, config={}, modules=())
+    compiled = step.finish(folder / "manifest.json", {"report.json": folder / "report.json"})
+    bundle = home.bundles / "v1"
+    bundle.mkdir(parents=True)
+    (bundle / "manifest.json").write_text(json.dumps({"another": "document"}))
+    report = compiled.outputs["report.json"].sha256
+    step = Step("bundle", inputs={"report": Input(sha256=report, uri="x")}, config={}, modules=())
+    step.finish(home.bundles / "v1.manifest.json", {"bundle": bundle})
+    assert known.note_folders(home) == known.note_folders(home) == 2
+    found = known.descendants([FILE])
+    assert ["bundle", "compile", "compile file"] == sorted(
+        {item.kind for item in found} & {"bundle", "compile", "compile file"}
+    )
+    (packed,) = [item for item in found if item.kind == "bundle"]
+    assert packed.uri == str(bundle)
+    assert known.descendants([OTHER])[0].kind == "dataset"
+
+
+def test_an_erasure_marks_what_it_touched_and_takes_the_drive_out_of_roles(known: Lineage, catalog: Catalog) -> None:
+    erasures = Erasures(catalog.engine)
+    visible = [item for item in catalog.view().ingests if item.key.file_sha256 == FILE]
+    number = erasures.begin(
+        scope_sha256="0",
+        requested_by="x",
+        reason="y",
+        plan={},
+        needles=b"",
+        files=[FILE],
+        hidden=[visible[0].ingest_id],
+    )
+    assert [item.key.file_sha256 for item in catalog.view().ingests] == [OTHER]
+    erasures.mark(number, [("2" * 64, "dataset", True), ("3" * 64, "run", False)])
+    erasures.remove(number, erasures.ingests_of([FILE]), [FILE], [])
+    found = {item.kind: item for item in known.descendants([FILE])}  # the digest still answers
+    assert (found["dataset"].erased, found["run"].erased, found["model"].erased) == ((number,), (number,), ())
+    assert found["dataset"].roles[0].startswith(f"erased/{number}/")
+    assert [item.drive_id for item in catalog.drives()] == ["drive-1"]
+    assert erasures.erased_files()[FILE].erasure_id == number
+    assert [item.removed for item in erasures.marks()] == [True, False]

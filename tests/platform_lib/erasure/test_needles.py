@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from platform_lib.erasure.needles import Needles, content_needles, distinctive, joined, scan, text_needles
+
+
+def _blob(seed: int, size: int = 4000) -> bytes:
+    return np.random.default_rng(seed).bytes(size)
+
+
+@pytest.mark.parametrize("offset", [0, 1, 5, 7, 8, 13, (8 << 20) - 1400, (8 << 20) - 2409])
+def test_a_piece_is_found_at_every_offset_and_across_reads(tmp_path: Path, offset: int) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "file").write_bytes(b"\0" * offset + _blob(1) + b"end")
+    found, looked = scan(tmp_path, content_needles([_blob(1)]))
+    assert [(item.path.name, item.content) for item in found] == [("file", 3)]
+    assert looked == offset + 4003
+    assert scan(tmp_path, content_needles([_blob(2)]))[0] == []
+    assert scan(tmp_path, content_needles([_blob(1)]), leave=[tmp_path / "in"])[0] == []
+
+
+def test_names_are_found_long_and_short_and_never_by_what_others_share(tmp_path: Path) -> None:
+    ours, other = "car-17_2026-06-01T08-00-00Z-s7-0001", "car-17_2026-06-01T08-00-00Z-s7-0002"
+    piece = distinctive(ours, [other])
+    assert piece is not None
+    assert (piece in ours.encode(), piece in other.encode()) == (True, False)
+    assert distinctive("run-0000", ["run-00001"]) is None
+    assert distinctive("short", []) is None
+    assert distinctive("a long recording", []) is None
+    short = distinctive("car-1775", [])
+    assert short is not None
+    (tmp_path / "a").write_text(f"..{ours}")
+    (tmp_path / "b").write_text(f"..{other} car-1775")
+    found, _ = scan(tmp_path, text_needles([piece, short]))
+    assert [(item.path.name, item.texts, item.content) for item in found] == [("a", 1, 0), ("b", 1, 0)]
+
+
+def test_what_every_image_has_is_no_piece() -> None:
+    assert len(content_needles([b"\0" * 5000, b"ab" * 3000, b"tiny"])) == 0
+
+
+def test_needles_survive_the_catalogue_and_tell_nothing() -> None:
+    blob = _blob(3)
+    needles = joined([content_needles([blob]), text_needles([b"sixteen bytes ok", b"8 bytes."])])
+    written = needles.to_bytes()
+    back = Needles.from_bytes(written)
+    assert [part.tolist() for part in (back.content, back.texts, back.short_texts)] == [
+        part.tolist() for part in (needles.content, needles.texts, needles.short_texts)
+    ]
+    assert not any(blob[at : at + 8] in written for at in range(len(blob) - 8))
+    assert len(Needles.from_bytes(joined([]).to_bytes())) == 0
