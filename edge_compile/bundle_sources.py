@@ -117,19 +117,19 @@ def read_sources(places: Places) -> Sources:
     compiled = read_evidence(CompileReport, places.compiled / "report.json")
     evaluation = read_evidence(EvaluationReport, places.evaluation)
     compressed = read_evidence(EvaluationReport, places.compressed)
-    scored = evaluation_manifest(places.evaluation)
-    gates, thresholds, gate_manifest = _gates(places, evaluation, compressed, compiled, dataset, scored)
+    scored, rescored = _vouched(places.evaluation), _vouched(places.compressed)
+    gates, thresholds, gate_manifest = _gates(places, evaluation, compressed, compiled, dataset, (scored, rescored))
     chosen = None if compiled.chosen is None else compiled.precision(compiled.chosen)
     if chosen is None:
         raise ContractError("no precision passed, so there is nothing to ship", where=places.compiled)
     _belong_together(places, run=run, dataset=dataset, compiled=compiled, evaluation=evaluation)
-    folder, rescored = "evidence/manifests", evaluation_manifest(places.compressed)
+    folder = "evidence/manifests"
     manifests = {
         f"{folder}/dataset.json": (places.dataset / "manifest.json", dataset),
         f"{folder}/run.json": (places.run / "manifest.json", run),
         f"{folder}/compile.json": (places.compiled / "manifest.json", compile_manifest),
-        **({} if scored is None else {f"{folder}/evaluation.json": scored}),
-        **({} if rescored is None else {f"{folder}/compressed_evaluation.json": rescored}),
+        f"{folder}/evaluation.json": scored,
+        f"{folder}/compressed_evaluation.json": rescored,
         f"{folder}/gates.json": (manifest_path_of(places.gates), gate_manifest),
     }
     packed = (
@@ -167,16 +167,28 @@ def _intact(folder: Path, kind: str) -> Manifest:
     return manifest
 
 
+def _vouched(path: Path) -> tuple[Path, Manifest]:
+    """Return an evaluation's manifest, which shows that nobody changed it; without one it is not signed."""
+    found = evaluation_manifest(path)
+    if found is None:
+        raise MissingPartError(
+            "no manifest lies beside the evaluation, so nothing shows that it is as it was scored",
+            where=path,
+            remedy="evaluate again",
+        )
+    return found
+
+
 def _gates(
     places: Places,
     evaluation: EvaluationReport,
     compressed: EvaluationReport,
     compiled: CompileReport,
     dataset: Manifest,
-    scored: tuple[Path, Manifest] | None,
+    vouched: tuple[tuple[Path, Manifest], tuple[Path, Manifest]],
 ) -> tuple[GateReport, Thresholds, Manifest]:
     """Read the gate report and judge again: a report that says other than the evidence is refused."""
-    remedy = "run `drivetrain gate` again"
+    remedy, (scored, rescored) = "run `drivetrain gate` again", vouched
     path = manifest_path_of(places.gates)
     report = read_evidence(GateReport, places.gates)
     manifest = read_step_manifest(path, kind="gate")
@@ -187,7 +199,8 @@ def _gates(
         "compressed_evaluation": places.compressed,
         "compile": places.compiled / "report.json",
         "dataset": places.dataset / "manifest.json",
-        **({} if scored is None else {"evaluation_manifest": scored[0]}),
+        "evaluation_manifest": scored[0],
+        "compressed_evaluation_manifest": rescored[0],
     }
     judged = {name: item.sha256 for name, item in manifest.inputs.items()}
     if judged != {name: sha256_file(source) for name, source in sources.items()}:
@@ -196,7 +209,7 @@ def _gates(
         thresholds = Thresholds.model_validate(manifest.config)
     except ValidationError as error:
         raise IntegrityError("the gates' manifest holds no thresholds", where=path, remedy=remedy) from error
-    again = judge(evaluation, compressed, compiled, dataset, thresholds, scored=None if scored is None else scored[1])
+    again = judge(evaluation, compressed, compiled, dataset, thresholds, scored=scored[1], rescored=rescored[1])
     if again != report:
         raise IntegrityError("the gates say other than their evidence", where=places.gates, remedy=remedy)
     if report.state == "rejected":

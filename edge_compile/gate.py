@@ -63,6 +63,7 @@ class _Case:
     compressed: EvaluationReport | None
     compiled: CompileReport
     scored: Manifest | None
+    rescored: Manifest | None
     facts: DatasetFacts
     thresholds: Thresholds
 
@@ -80,6 +81,7 @@ def judge(
     thresholds: Thresholds,
     *,
     scored: Manifest | None,
+    rescored: Manifest | None,
 ) -> GateReport:
     """Judge every gate of `GATES`.
 
@@ -89,10 +91,12 @@ def judge(
         compiled: What was compiled and compared.
         dataset: The manifest of the dataset both evaluations name.
         thresholds: What has to be reached.
-        scored: The manifest of the float model's evaluation, whose inputs name the model; None if it has none.
+        scored: The manifest of the float model's evaluation, whose inputs name the model; None if it has none. Its
+            figures then fail where they are bad, and pass nothing.
+        rescored: The same of the compressed model's.
     """
-    case = _Case(evaluation, compressed, compiled, scored, dataset_facts(dataset), thresholds)
-    results = tuple(_result(gate, _JUDGES[gate](case)) for gate in GATES)
+    case = _Case(evaluation, compressed, compiled, scored, rescored, dataset_facts(dataset), thresholds)
+    results = tuple(_result(gate, [*_JUDGES[gate](case), *_unvouched(case, gate)]) for gate in GATES)
     return GateReport(state=state_of(results), target=compiled.target, gates=results, blocking=blocking(results))
 
 
@@ -107,6 +111,17 @@ def _result(gate: str, verdicts: list[_Verdict]) -> GateResult:
         reason="; ".join([*deciding[:_SHOWN], *more]),
         evidence=tuple(f"{verdict.status}: {verdict.text}" for verdict in verdicts),
     )
+
+
+def _unvouched(case: _Case, gate: str) -> list[_Verdict]:
+    """Keep a gate open whose evaluations lie there without the manifest that would show a change."""
+    manifests = {"float": case.scored, "compressed": case.rescored}
+    there = {"float": True, "compressed": case.compressed is not None}
+    return [
+        _Verdict("not_run", f"no manifest beside the {name} evaluation says that its figures are as they were scored")
+        for name in _RESTS_ON.get(gate, ())
+        if there[name] and manifests[name] is None
+    ]
 
 
 def _passes(condition: bool, text: str) -> _Verdict:  # noqa: FBT001 - the condition is the sentence
@@ -625,6 +640,15 @@ def _judge_deployment(case: _Case) -> list[_Verdict]:
     return _open("nothing has been deployed")
 
 
+_RESTS_ON = {
+    "G0 evidence": ("float", "compressed"),
+    "G2 scorer": ("float", "compressed"),
+    "G3 limits": ("float",),
+    "G3 camera": ("float",),
+    "G3 closed loop": ("float",),
+    "G4 margins": ("float", "compressed"),
+}
+"""Whose evaluation's figures decide a gate."""
 _JUDGES: dict[str, Callable[[_Case], list[_Verdict]]] = {
     "G0 evidence": _judge_evidence,
     "G0 PII": _judge_pii,

@@ -50,7 +50,7 @@ def run_gate(
         raise IntegrityError(
             f"changed after the dataset was made: {', '.join(changed)}", where=dataset, remedy="make the dataset again"
         )
-    found = evaluation_manifest(evaluation)
+    found, again = evaluation_manifest(evaluation), None if compressed is None else evaluation_manifest(compressed)
     limits = read_thresholds(thresholds)
     sources = {
         "evaluation": evaluation,
@@ -58,6 +58,7 @@ def run_gate(
         "dataset": dataset / "manifest.json",
         **({} if compressed is None else {"compressed_evaluation": compressed}),
         **({} if found is None else {"evaluation_manifest": found[0]}),
+        **({} if again is None else {"compressed_evaluation_manifest": again[0]}),
     }
     step = Step(
         "gate",
@@ -65,8 +66,10 @@ def run_gate(
         config=limits.model_dump(mode="json"),
         modules=("edge_compile.gate",),
     )
-    scored = None if found is None else found[1]
-    report = judge(float_report, compressed_report, compiled, dataset_manifest, limits, scored=scored)
+    scored, rescored = (None if item is None else item[1] for item in (found, again))
+    report = judge(
+        float_report, compressed_report, compiled, dataset_manifest, limits, scored=scored, rescored=rescored
+    )
     # Judging costs nothing, so what lies there is never believed: it is what is judged now, or it is written anew.
     if step.done(manifest_path_of(out)) is not None and read_evidence(GateReport, out) == report:
         return Judged(report, step.sha256, skipped=True)

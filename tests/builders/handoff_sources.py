@@ -25,7 +25,7 @@ from platform_lib.evidence import (
     Performance,
     write_evidence,
 )
-from platform_lib.manifest import Input, Manifest, Step
+from platform_lib.manifest import Input, Manifest, Step, manifest_path_of
 from platform_lib.storage import sha256_file
 
 THRESHOLDS = read_thresholds(DEFAULT_THRESHOLDS)
@@ -256,9 +256,13 @@ def scored(onnx_sha256: str) -> Manifest:
 
 
 def write_evaluation_manifest(places: Places) -> None:
-    model = {"camera": Input(sha256=sha256_file(places.run / "model.onnx"), uri="x")}
-    step = Step("evaluation", inputs=model, config={}, modules=())
-    step.finish(places.evaluation.with_name("manifest.json"), {"evaluation.json": places.evaluation}, {})
+    scored_files = (
+        (places.evaluation, places.evaluation.with_name("manifest.json"), places.run / "model.onnx"),
+        (places.compressed, manifest_path_of(places.compressed), places.compiled / "w8a16.qdq.onnx"),
+    )
+    for path, manifest, model in scored_files:
+        step = Step("evaluation", inputs={"camera": Input(sha256=sha256_file(model), uri="x")}, config={}, modules=())
+        step.finish(manifest, {"evaluation.json": path}, {})
 
 
 def judge_again(places: Places) -> None:

@@ -22,7 +22,7 @@ from platform_lib.evidence import CompileReport, EvaluationReport, read_evidence
 from platform_lib.handoff.keys import ensure_signing_key
 from platform_lib.handoff.verify import verify_bundle
 from platform_lib.home import Home, open_home
-from platform_lib.manifest import Step, read_manifest
+from platform_lib.manifest import Step, manifest_path_of, read_manifest
 
 
 @pytest.fixture(scope="session")
@@ -114,7 +114,16 @@ HARM: dict[str, tuple[Callable[[Places], object], type[PlatformError], str]] = {
         lambda p: (_evaluate(p.evaluation, findings=()), sources.write_evaluation_manifest(p)), IntegrityError,
         "other evidence"),
     "compressed evaluation changed": (
-        lambda p: _evaluate(p.compressed, seeds=(2,)), IntegrityError, "other evidence"),
+        lambda p: _evaluate(p.compressed, seeds=(2,)), IntegrityError, "after it was evaluated"),
+    "compressed evaluation changed with its manifest": (
+        lambda p: (_evaluate(p.compressed, seeds=(2,)), sources.write_evaluation_manifest(p)), IntegrityError,
+        "other evidence"),
+    "compressed evaluation changed, its manifest gone, judged again": (
+        lambda p: (_evaluate(p.compressed, seeds=(1,)), manifest_path_of(p.compressed).unlink(), sources.judge_again(p)),
+        MissingPartError, "as it was scored"),
+    "evaluation without a manifest, judged again": (
+        lambda p: (p.evaluation.with_name("manifest.json").unlink(), sources.judge_again(p)),
+        MissingPartError, "as it was scored"),
     "gates edited": (lambda p: p.gates.write_text(p.gates.read_text() + "\n"), IntegrityError, "changed after it was judged"),
     "gates missing": (lambda p: p.gates.unlink(), MissingPartError, "GateReport"),
     "gates without a manifest": (
@@ -163,6 +172,7 @@ def test_what_the_gates_rejected_is_not_packed(places: Places, home: Home, tmp_p
         for row in worse.open_loop
     ]
     _evaluate(places.compressed, open_loop=tuple(rows))
+    sources.write_evaluation_manifest(places)
     sources.judge_again(places)
     with pytest.raises(ContractError, match="rejected it: G4 margins"):
         build_bundle(places, tmp_path / "bundle", home)

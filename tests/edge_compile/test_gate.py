@@ -39,8 +39,9 @@ def _case(dataset: Manifest, /, **changes: Any) -> GateReport:
     compiled = changes.get("compiled", lambda c: c)(sources.compile_report(SHA("onnx"), QDQ))
     manifest = changes.get("dataset", lambda d: d)(dataset)
     scored = changes.get("scored", lambda s: s)(sources.scored(SHA("onnx")))
+    rescored = changes.get("rescored", lambda s: s)(sources.scored(SHA("qdq")))
     thresholds = changes.get("thresholds", sources.THRESHOLDS)
-    return judge(evaluation, compressed, compiled, manifest, thresholds, scored=scored)
+    return judge(evaluation, compressed, compiled, manifest, thresholds, scored=scored, rescored=rescored)
 
 
 def _status(report: GateReport, gate: str) -> str:
@@ -164,6 +165,11 @@ FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("other seeds", "G0 evidence", "fail", {"compressed": lambda e: e.model_copy(update={"seeds": (1, 99)})}),
     ("other model", "G0 evidence", "fail", {"scored": lambda _: sources.scored(SHA("another"))}),
     ("model unsaid", "G0 evidence", "not_run", {"scored": lambda _: None}),
+    ("float unvouched", "G3 closed loop", "not_run", {"scored": lambda _: None}),
+    ("float unvouched", "G3 limits", "not_run", {"scored": lambda _: None}),
+    ("float unvouched", "G4 margins", "not_run", {"scored": lambda _: None}),
+    ("compressed unvouched", "G0 evidence", "not_run", {"rescored": lambda _: None}),
+    ("compressed unvouched", "G4 margins", "not_run", {"rescored": lambda _: None}),
     ("digest empty", "G0 evidence", "fail",
      {"evaluation": lambda e: e.model_copy(update={"dataset_sha256": ""}),
       "compressed": lambda e: e.model_copy(update={"dataset_sha256": ""}),
