@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from itertools import chain
 from pathlib import Path
 
 from platform_lib.catalog.coherence import doubt
 from platform_lib.catalog.erasures import Erasures, refusal_of
-from platform_lib.catalog.model import ContractRun, FileKey, Quarantined, Refusal
+from platform_lib.catalog.model import ContractRun, FileKey, Quarantined, Refusal, UsedOptions
 from platform_lib.contracts.document import read_contracts
 from platform_lib.contracts.files import check_files
 from platform_lib.contracts.model import Contract
@@ -33,7 +33,7 @@ from platform_lib.lake.lake import Lake, LakeVersion
 from platform_lib.logs import find_logs
 from ray_jobs.arrivals import Arrived, Content, Found, Round, content_at, digest, fetch_rounds, fetched_before, find
 from ray_jobs.ingest_report import IngestReport, Progress, Tally, kept_streams
-from ray_jobs.read_options import Chosen, choose, find_again
+from ray_jobs.read_options import Chosen, choose, completed
 from ray_jobs.reading import Ask, ray_beside_output, read_all
 from ray_jobs.reprocessing import is_outdated, plan_drives
 
@@ -215,7 +215,7 @@ def retry(
             key = item.refusal.key
             content = content_at(item.paths, key.file_sha256)
             name = item.paths[0] if item.paths else key.file_sha256
-            options = chosen if chosen.any else find_again(known, key.options_sha256)
+            options = completed(chosen, known, key.options_sha256)
             if content is None or isinstance(options, str):
                 left[name] = options if isinstance(options, str) else "it is no longer there"
             else:
@@ -271,40 +271,49 @@ def _plan(lake: Lake, contents: Sequence[Content], chosen: Chosen) -> tuple[list
     committed = lake.catalog.committed()
     refused = {item.refusal.key.file_sha256: item.refusal for item in lake.catalog.quarantined()}
     erased = Erasures(lake.catalog.engine).erased_files()
+    used = lake.catalog.options()
     asks: list[Ask] = []
     known: list[tuple[str, Refusal]] = []
     for item in contents:
-        key = item.key(chosen.sha256)
         if item.sha256 in erased:
-            known.append((item.shown, refusal_of(erased[item.sha256], key)))
+            known.append((item.shown, refusal_of(erased[item.sha256], item.key(chosen.sha256))))
             continue
         taken, refusal = committed.get(item.sha256), refused.get(item.sha256)
-        if taken is not None and _answers(taken.key, key, chosen):
+        before = taken or refusal
+        anew = None if before is None else _read_anew(item, before.key, chosen, used)
+        if taken is not None and anew is None:
             continue
-        if refusal is not None and _is_final(refusal, key, chosen):
+        if refusal is not None and _is_final(refusal, item, anew or chosen, used):
             known.append((item.shown, refusal))
         else:
-            asks.append(Ask(item, chosen))
+            asks.append(Ask(item, anew or chosen))
     return asks, known
 
 
-def _answers(known: FileKey, asked: FileKey, chosen: Chosen) -> bool:
-    """Whether rows read under one key stay, though the other is asked for now.
+def _read_anew(item: Content, before: FileKey, chosen: Chosen, used: Mapping[str, UsedOptions]) -> Chosen | None:
+    """Return what a log that was read before is to be read with now; None for as it was.
 
-    Rows of an older reader do (`reprocess` replaces them), and so do rows that were read with databases or a zone which
-    are not given now: reading again would lose what they gave.
+    Rows of an older reader do (`reprocess` replaces them). Databases or a zone that are not given now stay what they
+    were: reading without them would lose what they gave.
     """
-    return known.options_sha256 == asked.options_sha256 or not chosen.any
+    if item.key(chosen.sha256).options_sha256 == before.options_sha256 or not chosen.any:
+        return None
+    options = completed(chosen, used, before.options_sha256)
+    if isinstance(options, str):
+        logger.warning("file=%s stays as it was read: %s", item.shown, options)
+        return None
+    return None if options.sha256 == before.options_sha256 else options
 
 
-def _is_final(refusal: Refusal, asked: FileKey, chosen: Chosen) -> bool:
+def _is_final(refusal: Refusal, item: Content, chosen: Chosen, used: Mapping[str, UsedOptions]) -> bool:
     if refusal.kind not in _FOR_GOOD or (chosen.read.recover and not refusal.recover):
         return False
+    asked = item.key(chosen.sha256)
     same_reader = (refusal.key.reader_version, refusal.key.schema_version) == (
         asked.reader_version,
         asked.schema_version,
     )
-    return same_reader and _answers(refusal.key, asked, chosen)
+    return same_reader and _read_anew(item, refusal.key, chosen, used) is None
 
 
 def new_tally(contents: Sequence[Content]) -> Tally:

@@ -75,6 +75,27 @@ def find_again(known: Mapping[str, UsedOptions], options_sha256: str) -> Chosen 
     return Chosen(ReadOptions(dbc=dbc, timezone=used.timezone), used, options_sha256)
 
 
+def completed(chosen: Chosen, known: Mapping[str, UsedOptions], options_sha256: str) -> Chosen | str:
+    """Fill in what `chosen` leaves open, databases or zone, with what a log was read with before.
+
+    Returns:
+        What to read it with now; or what of that is missing.
+    """
+    if chosen.used.databases and chosen.used.timezone is not None:
+        return chosen
+    before = find_again(known, options_sha256)
+    if not chosen.any or (isinstance(before, str) and not chosen.used.databases):
+        return before
+    used = known.get(options_sha256, UsedOptions((), None))
+    timezone = used.timezone if chosen.used.timezone is None else chosen.used.timezone
+    if chosen.used.databases or isinstance(before, str):
+        named, databases = chosen.read.dbc, chosen.used.databases
+    else:
+        named, databases = before.read.dbc, before.used.databases
+    read = ReadOptions(dbc=named, recover=chosen.read.recover, timezone=timezone)
+    return Chosen(read, UsedOptions(databases, timezone), _digest(databases, timezone))
+
+
 def _as_named(item: UsedDatabase) -> str:
     tie, sign, cluster = item.bus.partition("#")
     return f"{tie or 'CAN'}={item.path}{sign}{cluster}"

@@ -11,7 +11,7 @@ from platform_lib.errors import ConfigError
 from platform_lib.lake.tables import SCHEMA_VERSION
 from platform_lib.logs import READER_VERSION
 from ray_jobs.arrivals import Content, content_at
-from ray_jobs.read_options import Chosen, find_again
+from ray_jobs.read_options import Chosen, completed, find_again
 from ray_jobs.reading import Ask
 
 
@@ -96,7 +96,10 @@ def _asks(
         content = named.get(sha256) or content_at(places, sha256)
         if content is None:
             return f"its log {places[0] if places else sha256[:12]} is no longer there; name the folder it is in now"
-        options = find_again(known, item.key.options_sha256) if chosen is None or not content.is_mdf else chosen
+        if chosen is None or not content.is_mdf:
+            options = find_again(known, item.key.options_sha256)
+        else:
+            options = completed(chosen, known, item.key.options_sha256)
         if isinstance(options, str):
             return f"{content.shown}: {options}"
         if not is_outdated(item.key) and content.key(options.sha256) == item.key:

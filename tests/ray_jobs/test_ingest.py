@@ -181,6 +181,9 @@ def test_other_databases_read_mdf_logs_anew_and_none_leaves_them(home: Home, fol
     assert _counts_of_signals(home) == rows  # replaced, not added
     assert _outcome(ingest(home, [log], dbc=[str(folder / "a.dbc")])) == (0, 1, 0)
     assert _outcome(ingest(home, [log])) == (0, 1, 0)
+    assert _outcome(ingest(home, [log], timezone="Europe/Berlin")) == (1, 0, 0)
+    assert _outcome(ingest(home, [log], dbc=[str(folder / "a.dbc")], timezone="Europe/Berlin")) == (0, 1, 0)
+    assert _outcome(ingest(home, [log], dbc=[str(folder / "a.dbc")])) == (0, 1, 0)  # the zone stays what it was
 
 
 def _counts_of_signals(home: Home) -> int:
