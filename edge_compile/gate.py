@@ -16,6 +16,7 @@ from edge_compile.gate_dataset import DatasetFacts, dataset_facts
 from platform_lib.contracts.evidence import ContractEvidence
 from platform_lib.datasets.proof import SplitProof
 from platform_lib.datasets.splits import PAIRS, Split
+from platform_lib.evaluation.rates import wilson
 from platform_lib.evidence import (
     CompiledPrecision,
     CompileReport,
@@ -444,7 +445,7 @@ def _judge_closed_loop(case: _Case) -> list[_Verdict]:
     rate = rows[0].metrics["collision_rate"]
     if not 0.0 <= rate.value <= 1.0:
         return [_Verdict("fail", f"collision_rate {rate.value} is no rate")]
-    high = wilson_high(rate.value, rows[0].n)
+    high = wilson(rate.value, rows[0].n)[1]
     said = (
         f"{asked.planner} collision_rate {rate.value:.3f} in {rows[0].n} episodes, "
         f"95 % upper bound {high:.3f}, limit {limit:g}"
@@ -452,17 +453,6 @@ def _judge_closed_loop(case: _Case) -> list[_Verdict]:
     if not rate.value <= limit:
         return [_Verdict("fail", said)]
     return [_Verdict("pass", said) if high <= limit else _Verdict("not_run", f"{said}: too few episodes to show it")]
-
-
-def wilson_high(rate: float, n: int, z: float = 1.96) -> float:
-    """Return the upper end of the 95 % Wilson score interval of a rate seen in `n` trials.
-
-    A resampled interval of a rate of 0 has no width, however few the trials; this one has.
-    Source: Wilson, "Probable inference, the law of succession, and statistical inference", JASA 22 (1927), 209-212.
-    """
-    centre = rate + z * z / (2 * n)
-    spread = z * ((rate * (1 - rate) + z * z / (4 * n)) / n) ** 0.5
-    return max(rate, float((centre + spread) / (1 + z * z / n)))
 
 
 def _judge_champion(case: _Case) -> list[_Verdict]:

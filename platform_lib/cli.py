@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import os
 import sys
 import traceback
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from typer.main import get_command as typer_command
 
 from platform_lib.code_digest import OWN_PACKAGES
 from platform_lib.console import OUT, print_error
+from platform_lib.environment import leave_out_foreign
 from platform_lib.errors import MissingPartError, OutputError, PlatformError, StoppedError, UsageError
 from platform_lib.options import refuse_empty_values
 from platform_lib.processes import obey_parent
@@ -245,6 +247,7 @@ def _root(
 def main() -> None:
     """Run the command line; a refusal ends with status 1 and one clear message, never a traceback."""
     obey_parent()
+    leave_out_foreign(os.environ, own_server=not os.environ.get("DRIVETRAIN_DATABASE_URL"))
     try:
         own_standard_streams()
         try:

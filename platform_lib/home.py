@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from platform_lib.storage import publish_bytes
 HOME_NAME = ".drivetrain"
 LAYOUT_VERSION = 2
 _MARKER = "home.json"
+_WRITABLE = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]+")  # without control characters and undecodable bytes
 _HELD: set[int] = set()
 
 
@@ -169,17 +171,36 @@ def find_home(explicit: Path | None = None, *, start: Path | None = None) -> Pat
 
     Order: `explicit` (``--home``), ``DRIVETRAIN_HOME``, the nearest ``.drivetrain/`` from `start` upward, and
     else ``.drivetrain/`` in `start` (the current folder by default).
+
+    Raises:
+        HomeError: It is no path, or none that can be written down.
     """
     if explicit is not None:
-        return explicit.expanduser().resolve()
+        return _named(explicit, "--home")
     from_environment = os.environ.get("DRIVETRAIN_HOME")
     if from_environment:
-        return Path(from_environment).expanduser().resolve()
-    here = (start or Path.cwd()).resolve()
+        return _named(Path(from_environment), "DRIVETRAIN_HOME")
+    try:
+        here = (start or Path.cwd()).resolve()
+    except FileNotFoundError as error:
+        raise HomeError(
+            "the current folder was deleted", where="--home", remedy="change into one that exists, or name a --home"
+        ) from error
     for folder in (here, *here.parents):
         if (folder / HOME_NAME).is_dir():
             return folder / HOME_NAME
     return here / HOME_NAME
+
+
+def _named(path: Path, where: str) -> Path:
+    """Return a home's absolute path, which databases and manifests can write down."""
+    try:
+        root = path.expanduser().resolve()
+    except (RuntimeError, FileNotFoundError) as error:  # ~ of an unknown account; relative to a deleted folder
+        raise HomeError(f"'{path}' is no folder: {error}", where=where, remedy="name it by its full path") from error
+    if not _WRITABLE.fullmatch(str(root)):
+        raise HomeError(f"{str(root)!a} holds bytes that are no text", where=where, remedy="name a folder in letters")
+    return root
 
 
 def open_home(explicit: Path | None = None, *, start: Path | None = None, make: bool = True) -> Home:

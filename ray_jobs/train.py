@@ -27,6 +27,7 @@ from platform_lib.datasets.reader import DrivingDataset
 from platform_lib.errors import ConfigError, PlatformError
 from platform_lib.home import Home
 from platform_lib.manifest import Input, Manifest, Step
+from platform_lib.models import checkpoint
 from platform_lib.storage import publish_bytes, sweep_unfinished
 from platform_lib.tracking.mlflow_store import Point, TrackedRun
 from ray_jobs.recipes import recipe_named
@@ -126,7 +127,7 @@ def _prepare(folder: Path, identity: str, *, fresh: bool) -> int:
     sweep_unfinished(folder)
     sweep_unfinished(folder / "checkpoints")
     (folder / "manifest.json").unlink(missing_ok=True)
-    return max((int(path.name.partition("-")[2]) for path in (folder / "checkpoints").glob("epoch-*")), default=0)
+    return checkpoint.resumable_epochs(folder / "checkpoints", identity=identity)
 
 
 def _records(curve: Path) -> list[dict[str, float]]:

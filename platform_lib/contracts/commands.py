@@ -20,7 +20,7 @@ from platform_lib.contracts.document import (
     read_document,
     schema_problems,
 )
-from platform_lib.contracts.lint import LINT_RULES, Lint, lint
+from platform_lib.contracts.lint import LINT_RULES, Lint, lint, streams_without
 from platform_lib.contracts.model import Contract
 from platform_lib.contracts.page import render_page
 from platform_lib.contracts.rules import rules_of
@@ -37,6 +37,7 @@ app = typer.Typer(
     add_completion=False,
     help="Hold data against its contracts (ODCS): lint, check, diff, report.",
 )
+_SHOWN = 5
 _COLUMNS = (
     Column("rule"),
     Column("severity"),
@@ -95,26 +96,38 @@ def lint_command(
     Each finding has a code that stays: ODCS for the official schema, DC01 and on for the house. Exits with 1 if there is
     any.
     """
-    columns = {**columns_of_tables(), **(columns_of_log(log, dbc or ()) if log is not None else {})}
+    in_log = None if log is None else columns_of_log(log, dbc or ())
     paths = files or contract_paths(open_home(home).root)
-    found = {path: _lint_one(path, columns) for path in paths}
+    both = {path: _lint_one(path, in_log) for path in paths}
+    found, absent = {path: one for path, (one, _) in both.items()}, {path: other for path, (_, other) in both.items()}
     if as_json:
-        listed = [{"file": path, "findings": [asdict(item) for item in items]} for path, items in found.items()]
+        listed = [
+            {"file": path, "findings": [asdict(item) for item in items], "streams_not_in_log": absent[path]}
+            for path, items in found.items()
+        ]
         print_json({"files": listed, "findings": sum(map(len, found.values()))})
     else:
         for path, items in found.items():
             _say(f"{path}: {'sound' if not items else f'{len(items)} findings'}")
+            if absent[path]:
+                _say(f"  not looked up, since {log} has no such stream: {', '.join(absent[path])}")
             for item in items:
                 _say(f"  {item.code} {item.where}: {item.what}{_rule_said(item)}")
     if any(found.values()):
         raise typer.Exit(1)
 
 
-def _lint_one(path: Path, columns: Mapping[str, Collection[str]]) -> list[Lint]:
+def _lint_one(path: Path, in_log: Mapping[str, Collection[str]] | None) -> tuple[list[Lint], list[str]]:
+    """Return what is wrong with a contract, and which of its streams a log does not have."""
     values, _ = read_document(path)
     if problems := schema_problems(values):
-        return [Lint(SCHEMA_CODE, *problem.split(": ", 1)) for problem in problems]
-    return lint(read_contract(path).document, columns)
+        return [Lint(SCHEMA_CODE, *problem.split(": ", 1)) for problem in problems], []
+    document = read_contract(path).document
+    found = lint(document, {**columns_of_tables(), **(in_log or {})})
+    absent = [] if in_log is None else streams_without(document, in_log)
+    if absent and absent == streams_without(document, ()):
+        found.append(Lint("DC19", "schema", "the log has none of its streams, so nothing of it was looked up"))
+    return found, absent
 
 
 def _rule_said(item: Lint) -> str:
@@ -149,7 +162,9 @@ def check(
         for item in state.contracts:
             _show(item, every=every or contract is not None)
         if state.uncovered:
-            _say(f"{len(state.uncovered)} drives lack files under contract: {', '.join(state.uncovered[:5])}")
+            more = ", ..." if len(state.uncovered) > _SHOWN else ""
+            some = ", ".join(state.uncovered[:_SHOWN])
+            _say(f"{len(state.uncovered)} drives lack files under contract: {some}{more}")
         if not every and contract is None:
             _say("rules that are kept: --all; a page: `drivetrain contract report`")
     if any(item.count("error") for item in state.contracts):
@@ -161,7 +176,7 @@ def _document(state: Checked) -> dict[str, object]:
         "contracts": [item.as_json() for item in state.contracts],
         "errors": sum(item.count("error") for item in state.contracts),
         "warnings": sum(item.count("warning") for item in state.contracts),
-        "uncovered": list(state.uncovered),
+        "uncovered": None if state.uncovered is None else list(state.uncovered),
         "lake": state.lake_sha256,
     }
 

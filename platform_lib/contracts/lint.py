@@ -96,6 +96,12 @@ def lint(document: OpenDataContractStandard, columns: Mapping[str, Collection[st
     return found
 
 
+def streams_without(document: OpenDataContractStandard, columns: Collection[str]) -> list[str]:
+    """Return the streams of a contract that are not among these: nothing of theirs was looked up."""
+    streams = [physical_name(item) for item in document.schema_ or () if kind_of(item) == "stream"]
+    return [name for name in streams if name not in columns]
+
+
 def _columns(item: SchemaObject, columns: Mapping[str, Collection[str]]) -> Iterator[Lint]:
     known = columns.get(physical_name(item))
     for column in item.properties or ():

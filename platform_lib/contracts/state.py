@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,10 +15,11 @@ from platform_lib.contracts.files import check_files
 from platform_lib.contracts.model import Contract
 from platform_lib.contracts.summary import ContractSummary, summarise
 from platform_lib.contracts.tables import check_dataset, check_lake
-from platform_lib.datasets.reader import DrivingDataset
-from platform_lib.errors import ConfigError
+from platform_lib.datasets.reader import MANIFEST_FILE, DrivingDataset
+from platform_lib.errors import ConfigError, PlatformError
 from platform_lib.home import Home
 from platform_lib.lake.lake import Lake
+from platform_lib.manifest import read_manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +36,15 @@ class Checked:
     """What contracts say of a home.
 
     Attributes:
-        uncovered: Drives that lack a file under a contract on their vehicle, or are under none of their own.
+        uncovered: Drives that lack a file under a contract on their vehicle, or are under none of their own; None where
+            one contract alone was looked at, which cannot tell.
         unchecked: Files that no present contract was held against yet.
     """
 
     lake_sha256: str
     contracts: tuple[ContractSummary, ...]
     drives: tuple[DriveState, ...]
-    uncovered: tuple[str, ...]
+    uncovered: tuple[str, ...] | None
     unchecked: int
 
 
@@ -74,15 +77,29 @@ def check_home(
             rows = _check_dataset(home.datasets / dataset, contracts)
             lake.catalog.record_contract_runs(rows)
             tables += rows
-        return _state(lake, contracts, chosen, tables)
+        datasets = _datasets(home)
+        if drive_ids is None:
+            known = {run.artefact_sha256 for run in tables}
+            tables += lake.catalog.contract_runs(artefacts=datasets.keys() - known)
+        return _state(lake, contracts, chosen, tables, datasets, every=contract_id is None)
 
 
 def recorded_state(home: Home) -> Checked:
     """Return what the catalogue holds of the present contracts; nothing is measured."""
     contracts = read_contracts(home.root)
     with Lake.open(home) as lake:
-        tables = lake.catalog.contract_runs(artefacts=[lake.version().sha256])
-        return _state(lake, contracts, lake.drives(), tables)
+        datasets = _datasets(home)
+        tables = lake.catalog.contract_runs(artefacts=[lake.version().sha256, *datasets])
+        return _state(lake, contracts, lake.drives(), tables, datasets, every=True)
+
+
+def _datasets(home: Home) -> dict[str, str]:
+    """Return the datasets that lie in the home now: digest -> what to call it."""
+    found = {}
+    for path in sorted(home.datasets.glob(f"*/{MANIFEST_FILE}")):
+        with suppress(OSError, PlatformError):  # one that is being replaced, or of another release, was not checked
+            found[read_manifest(path).step_sha256] = f"dataset {path.parent.name}"
+    return found
 
 
 def _check_dataset(folder: Path, contracts: Sequence[Contract]) -> list[ContractRun]:
@@ -91,14 +108,21 @@ def _check_dataset(folder: Path, contracts: Sequence[Contract]) -> list[Contract
 
 
 def _state(
-    lake: Lake, contracts: Sequence[Contract], drives: Sequence[Drive], tables: Sequence[ContractRun]
+    lake: Lake,
+    contracts: Sequence[Contract],
+    drives: Sequence[Drive],
+    tables: Sequence[ContractRun],
+    datasets: Mapping[str, str],
+    *,
+    every: bool,
 ) -> Checked:
     of_drive = {item.ingest_id: item.drive_id for item in lake.catalog.view().ingests}
     digests = {item.ingest_id: item.key.file_sha256 for item in lake.catalog.view().ingests}
     paths = {file.file_sha256: (drive, file.paths) for drive in drives for file in drive.files}
     ids = [ingest_id for ingest_id, digest in digests.items() if digest in paths]
     files = [run for run in lake.catalog.contract_runs(ingest_ids=ids) if run.checks_version == CHECKS_VERSION]
-    names = {ingest_id: _name(*paths[digests[ingest_id]]) for ingest_id in ids}
+    names: dict[int | str, str] = {ingest_id: _name(*paths[digests[ingest_id]]) for ingest_id in ids}
+    names.update(datasets)
     present = {item.sha256 for item in contracts}
     files = [run for run in files if run.contract_sha256 in present]
     by_drive: dict[str, list[ContractRun]] = {item.drive_id: [] for item in drives}
@@ -108,7 +132,9 @@ def _state(
         lake_sha256=lake.version().sha256,
         contracts=tuple(summarise(item, [*files, *tables], names) for item in contracts),
         drives=tuple(_drive_state(item, by_drive[item.drive_id]) for item in drives),
-        uncovered=tuple(item.drive_id for item in drives if not covered(item, by_drive[item.drive_id], contracts)),
+        uncovered=tuple(item.drive_id for item in drives if not covered(item, by_drive[item.drive_id], contracts))
+        if every
+        else None,
         unchecked=len(set(ids) - {run.ingest_id for run in files}),
     )
 

@@ -81,13 +81,13 @@ class ContractSummary:
         }
 
 
-def summarise(contract: Contract, runs: Iterable[ContractRun], names: Mapping[int, str]) -> ContractSummary:
+def summarise(contract: Contract, runs: Iterable[ContractRun], names: Mapping[int | str, str]) -> ContractSummary:
     """Sum up the runs of one contract.
 
     Args:
         contract: Which.
         runs: Those of its present content.
-        names: Ingest -> what to call its file.
+        names: Ingest -> what to call its file; digest of a dataset -> what to call it.
     """
     own = [run for run in runs if run.contract_sha256 == contract.sha256 and run.figures]
     rows = [row for rule in rules_of(contract) if (row := _row(rule, own, names)) is not None]
@@ -107,11 +107,13 @@ def summarise(contract: Contract, runs: Iterable[ContractRun], names: Mapping[in
     )
 
 
-def _subject(run: ContractRun, names: Mapping[int, str]) -> str:
-    return "" if run.ingest_id is None else names.get(run.ingest_id, f"ingest {run.ingest_id}")
+def _subject(run: ContractRun, names: Mapping[int | str, str]) -> str:
+    if run.ingest_id is None:
+        return names.get(run.artefact_sha256 or "", "")
+    return names.get(run.ingest_id, f"ingest {run.ingest_id}")
 
 
-def _row(rule: Rule, runs: Iterable[ContractRun], names: Mapping[int, str]) -> RuleRow | None:
+def _row(rule: Rule, runs: Iterable[ContractRun], names: Mapping[int | str, str]) -> RuleRow | None:
     judged = [run for run in runs if rule.id in run.figures]
     found = [(run, item) for run in judged for item in run.findings if item.rule == rule.id]
     if not judged:

@@ -202,13 +202,15 @@ def _refusal_cases() -> tuple[_Case, ...]:
 
 
 def _interval_cases() -> dict[str, bool]:
-    steady = cluster_interval(np.ones(6), np.array(["a", "a", "b", "b", "c", "c"]), seed=1)
+    steady = cluster_interval(np.full(12, 2.0), np.repeat(np.arange(6), 2), seed=1)
     single = cluster_interval(np.array([1.0, 3.0]), np.array(["a", "a"]), seed=1)
+    never = cluster_interval(np.zeros(9), np.arange(9), seed=1)
     values = np.repeat([0.0, 1.0, 0.0, 1.0, 1.0, 0.0], 50)
     by_drive = cluster_interval(values, np.repeat(np.arange(6), 50), seed=1)
     by_frame = cluster_interval(values, np.arange(300), seed=1)
     return {
-        "equal scores have a point for an interval": (steady.value, steady.low, steady.high) == (1.0, 1.0, 1.0),
+        "equal scores have a point for an interval": (steady.value, steady.low, steady.high) == (2.0, 2.0, 2.0),
+        "0 of 9 may be one in four": never.low == 0.0 and _width(never.low, never.high) > 0.25,
         "one drive has no interval": (single.value, single.low, single.high) == (2.0, None, None),
         "alike frames of one drive do not narrow the interval": _width(by_drive.low, by_drive.high)
         > 4 * _width(by_frame.low, by_frame.high),

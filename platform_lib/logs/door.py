@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 from platform_lib.errors import ConfigError, CorruptLog, UnsupportedLog
 from platform_lib.logs.bytes_source import BAG_METADATA, located, open_file
+from platform_lib.logs.faults import REMEDY
 from platform_lib.logs.model import TIMESTAMP, Attachment, Event, OnePassSource, Report, Source, Stream, Window
 from platform_lib.logs.stream_names import hint, quoted
 
@@ -25,6 +26,8 @@ _MCAP_MAGIC = b"\x89MCAP0\r\n"
 _SQLITE_MAGIC = b"SQLite format 3\x00"
 _BAG1_MAGIC = b"#ROSBAG V"
 _MDF_MAGICS = (b"MDF     ", b"UnFinMF ")
+_SHOWN = 20
+_NOTHING_WHOLE = "fetch the file again from its source: nothing in it can be read without what is damaged"
 
 
 class Log:
@@ -169,7 +172,7 @@ class Log:
             raise ConfigError(
                 f"stream {quoted(stream.name)} has no column '{missing[0]}'",
                 where=self.path,
-                remedy=f"it has: {', '.join(known[:20])}",
+                remedy=f"it has: {', '.join(known[:_SHOWN])}{', ...' if len(known) > _SHOWN else ''}",
             )
         return wanted
 
@@ -219,7 +222,12 @@ def open_log(
         IntegrityError: The object was replaced while it was read (also while iterating).
     """
     place = located(path)
-    source = _open_source(place, tuple(map(str, dbc)), tuple(map(str, arxml)), recover=recover, timezone=timezone)
+    try:
+        source = _open_source(place, tuple(map(str, dbc)), tuple(map(str, arxml)), recover=recover, timezone=timezone)
+    except CorruptLog as error:
+        if recover and error.remedy == REMEDY:  # which is what was tried
+            raise CorruptLog(error.what, where=error.where, remedy=_NOTHING_WHOLE) from error
+        raise
     return Log(place, source)
 
 

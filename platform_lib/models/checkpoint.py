@@ -57,13 +57,30 @@ def save(folder: Path, *, epochs: int, identity: str, state: dict[str, Any]) -> 
 
 def load_newest(folder: Path, *, identity: str) -> Loaded | None:
     """Return the newest checkpoint of this very step that is whole; a broken one is named in the log and passed over."""
+    path = _newest_whole(folder, identity)
+    if path is None:
+        return None
+    state = torch.load(path / _STATE, map_location="cpu", weights_only=True)
+    return Loaded(epochs=_epochs(path), state=cast("dict[str, Any]", state))
+
+
+def resumable_epochs(folder: Path, *, identity: str) -> int:
+    """Return how many epochs lie behind what `load_newest` would return; 0 for nothing."""
+    path = _newest_whole(folder, identity)
+    return 0 if path is None else _epochs(path)
+
+
+def _newest_whole(folder: Path, identity: str) -> Path | None:
     for path in _newest_first(folder):
         problem = _problem(path, identity)
         if problem is None:
-            state = torch.load(path / _STATE, map_location="cpu", weights_only=True)
-            return Loaded(epochs=int(path.name.partition("-")[2]), state=cast("dict[str, Any]", state))
+            return path
         _LOG.warning("checkpoint=%s not resumed: %s", path, problem)
     return None
+
+
+def _epochs(path: Path) -> int:
+    return int(path.name.partition("-")[2])
 
 
 def _newest_first(folder: Path) -> list[Path]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from platform_lib.console import ERR, OUT, print_json
-from platform_lib.errors import ConfigError
+from platform_lib.errors import ConfigError, UsageError
 from platform_lib.home import open_home
 from platform_lib.manifest import up_to_date
 from platform_lib.options import ForceOption, HomeOption, JsonOption
@@ -50,7 +50,7 @@ def evaluate(
     elif onnx is not None and name is not None and out is not None and run is None and baseline is None:
         outcome = evaluate_onnx(open_home(home), onnx=onnx, name=name, dataset=dataset, out=out, force=force)
     else:
-        raise ConfigError(
+        raise UsageError(
             "name either a run and its baseline, or a graph, its name and where the report goes",
             where="evaluate",
             remedy="use --run RUN --baseline RUN, --compiled DIR --out DIR, or --onnx FILE --name NAME --out DIR",

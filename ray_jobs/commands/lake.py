@@ -70,7 +70,7 @@ def expire(
         return
     _say(
         f"{report.signal_versions} versions of the signal table and {report.sample_versions} of the sample store are gone, "
-        f"{report.freed_bytes / 1e6:,.1f} MB freed"
+        f"{max(0, report.freed_bytes) / 1e6:,.1f} MB freed"  # what notes the expiry may be more than what went
     )
 
 

@@ -228,3 +228,26 @@ def test_a_reading_command_makes_no_home(tmp_path):
     assert not (tmp_path / "typo").exists()
     open_home(tmp_path / "typo")
     assert open_home(tmp_path / "typo", make=False).root == tmp_path / "typo"
+
+
+@pytest.mark.parametrize("named", ["~nobody-of-that-name/x", "a\nb", "\udcff\udcfe"])
+def test_a_name_that_cannot_be_written_down_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
+    with pytest.raises(HomeError, match=r"no folder|no text"):
+        find_home(Path(named) if named.startswith("~") else tmp_path / named)
+    monkeypatch.setenv("DRIVETRAIN_HOME", named)
+    with pytest.raises(HomeError) as refused:
+        find_home()
+    assert refused.value.where == "DRIVETRAIN_HOME"
+
+
+def test_a_current_folder_that_was_deleted_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    monkeypatch.delenv("DRIVETRAIN_HOME", raising=False)
+    gone.rmdir()
+    with pytest.raises(HomeError, match="deleted"):
+        find_home()
+    monkeypatch.chdir(tmp_path)

@@ -17,6 +17,7 @@ from platform_lib.logs.export.tables import write_tables
 from platform_lib.logs.model import Stream, Window
 
 _MCAP = ".mcap"
+_TABLE_FILES = {".parquet": Form.PARQUET, ".csv": Form.CSV}
 
 
 def export_log(
@@ -35,7 +36,7 @@ def export_log(
     Args:
         log: The log.
         streams: Which of its streams.
-        out: The folder to write into; for MCAP also the file.
+        out: The folder to write into; for MCAP, and for one stream, also the file.
         form: As what; ``None`` goes by the name of `out`, Parquet if that does not say.
         window: Which times.
         decode: As in `Log.read`; topics only.
@@ -53,18 +54,35 @@ def export_log(
     if str(out).startswith("s3:"):
         raise ConfigError("exports are written to local folders", where=out, remedy="export, then `aws s3 cp`")
     named_file = out.suffix == _MCAP and not out.is_dir()
-    form = form or (Form.MCAP if named_file else Form.PARQUET)
-    if form is Form.MCAP:
+    if form is Form.MCAP or (form is None and named_file):
         path = out if named_file else out / f"{Path(log.path).stem}{_MCAP}"
         if path.exists() and isinstance(log.path, Path) and path.samefile(log.path):
             raise ConfigError("it is the log itself", where=path, remedy="name another place with --out")
         with claimed([path], force=force), _placed(path):
             return write_mcap(log, streams, path, window=window, note=note)
-    names = [item.name for item in log.streams]
-    files = dict(zip(names, file_names(names), strict=True))
-    targets = [Target(item, out / f"{files[item.name]}.{form}") for item in streams]
+    said = None if out.is_dir() else _TABLE_FILES.get(out.suffix)
+    form = form or said or Form.PARQUET
+    targets = _targets(log, streams, out, form) if said is None else [_only_target(streams, out, form, said)]
     with claimed([item.path for item in targets], force=force), _placed(out):
         return write_tables(log, targets, form, window=window, decode=decode, note=note)
+
+
+def _targets(log: Log, streams: Sequence[Stream], folder: Path, form: Form) -> list[Target]:
+    names = [item.name for item in log.streams]
+    files = dict(zip(names, file_names(names), strict=True))
+    return [Target(item, folder / f"{files[item.name]}.{form}") for item in streams]
+
+
+def _only_target(streams: Sequence[Stream], out: Path, form: Form, said: Form) -> Target:
+    if len(streams) != 1:
+        raise ConfigError(
+            f"{len(streams)} streams do not fit into one file of rows",
+            where=out,
+            remedy="name a folder, or one stream with --stream",
+        )
+    if form is not said:
+        raise ConfigError(f"the file's name says {said}, the command {form}", where=out, remedy="leave out --format")
+    return Target(streams[0], out)
 
 
 @contextmanager

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import struct
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from platform_lib.catalog.model import ContractRun, FileKey, FoundFile
 from platform_lib.contracts.admission import Admission, admit
 from platform_lib.contracts.document import read_contracts
 from platform_lib.contracts.files import check_files
+from platform_lib.contracts.rules import rules_of
+from platform_lib.contracts.state import check_home, recorded_state
 from platform_lib.contracts.streams import refuse_missing_columns
 from platform_lib.contracts.tables import check_lake
 from platform_lib.errors import IntegrityError
@@ -25,6 +28,7 @@ from platform_lib.home import open_home
 from platform_lib.lake.intake import FileStamp, LogJob, Place, ReadOptions, Taken, take_in
 from platform_lib.lake.lake import Lake
 from platform_lib.lake.tables import PACKED_SCHEMA
+from platform_lib.manifest import Step
 from platform_lib.storage import sha256_file
 
 pytestmark = pytest.mark.slow
@@ -199,6 +203,45 @@ def test_a_drive_with_an_error_stays_out_and_says_why(held: Held) -> None:
     assert (evidence.drives, evidence.uncovered, len(evidence.left_out)) == (1, (), len(FAULTS))
     assert sum(item.errors for item in evidence.contracts) == 0
     assert {item.level for item in evidence.contracts} == {"file", "lake"}
+
+
+def test_one_contract_alone_cannot_tell_who_lacks_files(held: Held) -> None:
+    home = open_home(held.lake.store.signals_folder.parents[1])
+    alone = check_home(home, contract_id="drives", drive_ids=None, dataset=None, again=False)
+    assert alone.uncovered is None
+    every = check_home(home, contract_id=None, drive_ids=None, dataset=None, again=False)
+    assert every.uncovered is not None
+    assert len(every.uncovered) == len(FAULTS)
+
+
+def test_the_runs_on_datasets_that_lie_there_are_told(held: Held) -> None:
+    home = open_home(held.lake.store.signals_folder.parents[1])
+    step = Step("dataset", inputs={}, config={}, modules=())
+    (home.datasets / "small").mkdir(parents=True)
+    step.finish(home.datasets / "small" / "manifest.json", {})
+    contract = next(item for item in CONTRACTS if item.id == "dataset-samples")
+    figures = {rule.id: 0.0 for rule in rules_of(contract)}
+    (run,) = check_lake(held.lake, CONTRACTS)
+    run = replace(
+        run,
+        contract_id=contract.id,
+        contract_version=contract.version,
+        contract_sha256=contract.sha256,
+        artefact_sha256=step.sha256,
+        figures=figures,
+        findings=(),
+    )
+    held.lake.catalog.record_contract_runs([run])
+    for state in (
+        recorded_state(home),
+        check_home(home, contract_id=None, drive_ids=None, dataset=None, again=False),
+    ):
+        (found,) = (item for item in state.contracts if item.contract_id == "dataset-samples")
+        assert len(found.rows) == len(figures) > 10
+        assert {row.where for row in found.rows} == {"dataset small"}
+    shutil.rmtree(home.datasets / "small")
+    (found,) = (item for item in recorded_state(home).contracts if item.contract_id == "dataset-samples")
+    assert found.rows == ()
 
 
 def test_views_are_asked_in_sql_and_a_rule_that_cannot_be_asked_fails(held: Held) -> None:

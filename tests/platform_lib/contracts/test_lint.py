@@ -182,3 +182,22 @@ def test_a_home_replaces_a_contract_and_two_of_its_own_may_not_share_an_id(tmp_p
         read_contracts(tmp_path)
     with pytest.raises(MissingPartError):
         read_contract(tmp_path / "none.odcs.yaml")
+
+
+def test_streams_that_a_log_does_not_have_are_named(tmp_path: Path) -> None:
+    from tiny_logs import write_tiny_log
+
+    from platform_lib.contracts.columns import columns_of_log
+    from platform_lib.contracts.commands import _lint_one
+
+    path = tmp_path / "contract.yaml"
+    path.write_text(json.dumps(_shipped("vehicle-signals")))
+    in_log = columns_of_log(write_tiny_log(tmp_path / "a.mcap", 1), ())
+    found, absent = _lint_one(path, in_log)
+    assert absent
+    assert [(item.code, item.where) for item in found] == [("DC19", "schema")]
+    known = {**in_log, **{name: [] for name in absent[1:]}}
+    found, absent_now = _lint_one(path, known)
+    assert absent_now == absent[:1]
+    assert ("DC19", "schema") not in [(item.code, item.where) for item in found]
+    assert _lint_one(path, None) == ([], [])

@@ -42,7 +42,7 @@ def test_comfort_of_a_steady_brake():
 
 def test_findings_say_worse_where_it_is_worse():
     future = np.zeros((40, 6, 2))
-    found = frames(future, tuple(f"d{k // 10}" for k in range(40)), ({"lead"},) * 20 + ({"pedestrian"},) * 20)
+    found = frames(future, tuple(f"d{k // 4}" for k in range(40)), ({"lead"},) * 20 + ({"pedestrian"},) * 20)
     near, far = score_frames(future + np.array([0.1, 0.0]), found), score_frames(future + np.array([0.5, 0.0]), found)
     better = findings.paired_ade(near, far, found, seed=1)
     worse = findings.paired_ade(far, near, found, seed=1)
@@ -56,10 +56,10 @@ def test_findings_say_worse_where_it_is_worse():
 
 
 def test_findings_do_not_claim_what_the_interval_does_not_hold():
-    future = np.zeros((4, 6, 2))
-    found = frames(future, ("a", "a", "b", "b"), ({"lead"},) * 4)
+    future = np.zeros((12, 6, 2))
+    found = frames(future, tuple(f"d{k // 2}" for k in range(12)), ({"lead"},) * 12)
     mixed = future.copy()
-    mixed[:2] += [0.6, 0.0]
+    mixed[:6] += [0.6, 0.0]
     pairs = findings.paired_ade(
         score_frames(mixed, found), score_frames(future + np.array([0.5, 0.0]), found), found, seed=1
     )

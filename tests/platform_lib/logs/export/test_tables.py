@@ -147,6 +147,21 @@ def test_nothing_is_overwritten_unasked(tmp_path: Path) -> None:
         assert (out / "0_g.parquet").stat().st_ino != before
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_one_stream_goes_into_a_file_of_that_name(tmp_path: Path, suffix: str) -> None:
+    out = tmp_path / f"speeds{suffix}"
+    with open_log(speeds(tmp_path / "drive.mf4")) as log:
+        done = run(log, out, streams=log.streams[:1], form=None)
+        assert out.is_file()
+        assert [item.path for item in done.written] == [out]
+        with pytest.raises(ConfigError, match="do not fit into one file"):
+            run(log, tmp_path / f"two{suffix}", streams=[*log.streams[:1], *log.streams[:1]], form=None)
+        other = Form.CSV if suffix == ".parquet" else Form.PARQUET
+        with pytest.raises(ConfigError, match="the file's name says"):
+            run(log, tmp_path / f"other{suffix}", streams=log.streams[:1], form=other)
+    assert not (tmp_path / f"two{suffix}").exists()
+
+
 def test_places_where_nothing_can_go(tmp_path: Path) -> None:
     with open_log(speeds(tmp_path / "drive.mf4")) as log:
         with pytest.raises(ConfigError, match="local folders"):
