@@ -113,6 +113,13 @@ COMMANDS: dict[str, Entry] = {
         _MODEL,
         "data",
     ),
+    "capacity": Entry(
+        "ray_jobs.commands.capacity",
+        "capacity",
+        "What a fleet's logs need: nodes, requests, rows, dollars.",
+        _DATA,
+        "data",
+    ),
     "train": Entry(
         "ray_jobs.commands.train", "train", "Train a planner; resumes from its last checkpoint.", _MODEL, "train"
     ),

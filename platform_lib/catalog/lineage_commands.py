@@ -11,11 +11,13 @@ import typer
 
 from platform_lib.catalog.catalog import Catalog
 from platform_lib.catalog.lineage import Artefact, Lineage
+from platform_lib.catalog.openlineage import run_events
 from platform_lib.catalog.postgres import embedded_postgres
 from platform_lib.console import OUT, print_json
 from platform_lib.errors import ConfigError
 from platform_lib.home import Home, open_home
 from platform_lib.options import HomeOption, JsonOption
+from platform_lib.storage import publish_bytes
 from platform_lib.table import Column, print_table
 
 _COLUMNS = (Column("what"), Column("digest"), Column("where"), Column("as"), Column("note"))
@@ -38,6 +40,12 @@ def lineage(
     bundle: Annotated[
         str | None, typer.Option("--bundle", help="A bundle's name or digest.", show_default=False)
     ] = None,
+    openlineage: Annotated[
+        Path | None,
+        typer.Option(
+            "--openlineage", help="Write all that is recorded as OpenLineage events, one a line.", show_default=False
+        ),
+    ] = None,
     home: HomeOption = None,
     *,
     as_json: JsonOption = False,
@@ -48,14 +56,17 @@ def lineage(
     """
     given = {"clip": clip, "drive": drive, "file": file, "dataset": dataset, "run": run, "bundle": bundle}
     asked = {name: value for name, value in given.items() if value is not None}
-    if len(asked) != 1:
+    if len(asked) + (openlineage is not None) != 1:
         raise ConfigError(
             "one thing is asked about at a time",
             where="drivetrain lineage",
-            remedy="name one of --clip, --drive, --file, --dataset, --run, --bundle",
+            remedy="name one of --clip, --drive, --file, --dataset, --run, --bundle, --openlineage",
         )
-    ((what, name),) = asked.items()
     where = open_home(home, make=False)
+    if openlineage is not None:
+        _write_events(where, openlineage, as_json=as_json)
+        return
+    ((what, name),) = asked.items()
     with embedded_postgres(where) as uri, Catalog(uri) as catalog:
         found = Lineage(catalog.engine)
         found.note_folders(where)
@@ -74,6 +85,17 @@ def lineage(
         print_json({"asked": {what: name}, "sha256": digests, "made_from": made_from, "saw_it": saw})
         return
     _show(what, name, above, below, holds)
+
+
+def _write_events(home: Home, out: Path, *, as_json: bool) -> None:
+    with embedded_postgres(home) as uri, Catalog(uri) as catalog:
+        Lineage(catalog.engine).note_folders(home)
+        events = [event.to_json() for event in run_events(catalog.engine)]
+    publish_bytes(out, "".join(f"{event}\n" for event in events).encode())
+    if as_json:
+        print_json({"path": out, "events": len(events)})
+    else:
+        OUT.print(f"{out}: {len(events)} events", markup=False, highlight=False)
 
 
 def _subject(found: Lineage, what: str, name: str) -> list[str]:

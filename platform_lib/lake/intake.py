@@ -13,8 +13,8 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -42,7 +42,6 @@ from platform_lib.logs.model import DATA, PUBLISH, TIMESTAMP, unique
 from platform_lib.privacy.frames import is_raw_frame
 
 CHANGED = "ChangedLog"
-_DECODED_CAN = re.compile(r"CAN\d+/")
 _IMAGE_TYPES = frozenset({"sensor_msgs/msg/CompressedImage", "sensor_msgs/CompressedImage"})
 # First bytes of image files. Source: ITU-T T.81 B.1.1.3 (SOI and the next marker), ISO/IEC 15948 5.2.
 _IMAGE_MAGICS = ((b"\xff\xd8\xff", "jpeg"), (b"\x89PNG\r\n\x1a\n", "png"))
@@ -179,13 +178,9 @@ def _take_in(log: Log, job: LogJob, place: Place) -> Taken:
     tag = Tag(job.ingest_id, drive.drive_id, job.key.file_sha256, state)
     records: list[StreamRecord] = []
     streams = list(zip(log.streams, unique([storable(stream.name) for stream in log.streams]), strict=True))
-    explained = sum(stream.rows for stream in log.streams if _DECODED_CAN.match(stream.name) and _is_decoded(stream))
     with SignalWriter(place.signals_data, tag) as writer:
-        for stream, name in streams:
-            if _kept_as(stream) == "signals":
-                records.append(_take_signals(log, stream, name, writer))
-            elif _kept_as(stream) == "nothing":
-                records.append(_leave(stream, name))
+        records += _take_signals(log, [item for item in streams if _kept_as(item[0]) == "signals"], writer)
+        records += [_leave(stream, name) for stream, name in streams if _kept_as(stream) == "nothing"]
         raw = [item for item in streams if is_raw_frame(item[0].message_type, state)]
         fragments = write_samples(
             place.samples_uri, _samples(log, [item for item in streams if item not in raw], tag, records.append)
@@ -200,7 +195,9 @@ def _take_in(log: Log, job: LogJob, place: Place) -> Taken:
         ingest_id=job.ingest_id,
         drive=drive,
         streams=tuple(records),
-        unexplained_frames=max(0, sum(item.rows for item in log.streams if item.kind == "can") - explained),
+        unexplained_frames=sum(
+            log.report.undecoded.get(item.name, item.rows) for item in log.streams if item.kind == "can"
+        ),
         signal_rows=writer.rows,
         sample_rows=sum(item.rows for item in records if item.kept_as == "samples"),
         start_ns=min(starts, default=None),
@@ -222,11 +219,6 @@ def _kept_as(stream: Stream) -> KeptAs:
     return "signals" if not _is_raw(stream) and is_signal_schema(stream.schema) else "samples"
 
 
-def _is_decoded(stream: Stream) -> bool:
-    """Whether a stream is a bus message that a database decoded; a channel group names no message type."""
-    return stream.kind == "signal" and stream.message_type is not None
-
-
 def _is_raw(stream: Stream) -> bool:
     """Whether a topic is given as payloads only: its schema is then that of ``decode=False``."""
     return list(stream.schema.names) == [TIMESTAMP, PUBLISH, DATA] and pa.types.is_binary_view(
@@ -234,13 +226,21 @@ def _is_raw(stream: Stream) -> bool:
     )
 
 
-def _take_signals(log: Log, stream: Stream, name: str, writer: SignalWriter) -> StreamRecord:
-    skip = (TIMESTAMP, PUBLISH) if stream.kind == "message" else (TIMESTAMP,)
-    messages = rows = 0
-    for batch in log.read(stream.name):
-        messages += batch.num_rows
-        rows += writer.add(name, batch, skip=skip)
-    _account(log, stream, messages)
+def _take_signals(log: Log, streams: Sequence[tuple[Stream, str]], writer: SignalWriter) -> Iterator[StreamRecord]:
+    """Write the signals of all streams in one pass over the log."""
+    named = {stream.name: (stream, name) for stream, name in streams}
+    messages, rows = Counter[str](), Counter[str]()
+    for read, batch in log.read_all(list(named)) if named else ():
+        stream, name = named[read]
+        skip = (TIMESTAMP, PUBLISH) if stream.kind == "message" else (TIMESTAMP,)
+        messages[read] += batch.num_rows
+        rows[read] += writer.add(name, batch, skip=skip)
+    for stream, name in streams:
+        _account(log, stream, messages[stream.name])
+        yield _signals_record(stream, name, messages[stream.name], rows[stream.name])
+
+
+def _signals_record(stream: Stream, name: str, messages: int, rows: int) -> StreamRecord:
     lost = unkept(stream.schema)
     problem = f"not kept, read them from the log: {', '.join(lost)}" if lost else None
     if messages and not rows and not lost:

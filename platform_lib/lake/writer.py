@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
@@ -35,8 +35,10 @@ from platform_lib.storage import sha256_file
 _DAY_NS = 86_400_000_000_000
 _CHUNK_ROWS = 1 << 16
 """Most rows that share one row of times; smaller batches are put together."""
+_HELD_BYTES = 32 << 20
+"""Rows that wait for a whole chunk of their streams, which may come in turns."""
 _SORTED_BYTES = 32 << 20
-"""Values of a stream that are held to be sorted by signal, so that a row group is of few signals."""
+"""Values that are held to be sorted by stream and signal, so that a row group is of few signals."""
 _ROW_GROUP_BYTES = 8 << 20
 """Values of a row group in memory: what a reader of one signal decodes at least."""
 _MOST_WAITING = 4
@@ -124,8 +126,26 @@ def _files_of(fragment: str, samples_uri: Path) -> list[Path]:
     return [samples_uri / "data" / item["path"] for item in json.loads(fragment)["files"]]
 
 
+@dataclass(slots=True)
+class _Held:
+    """Rows of one stream that wait for a whole chunk.
+
+    Attributes:
+        skip: Columns that are no signals.
+        signals: How many values a row gives.
+    """
+
+    skip: tuple[str, ...]
+    signals: int
+    batches: list[pa.RecordBatch] = field(default_factory=list)
+    rows: int = 0
+    bytes: int = 0
+
+
 class SignalWriter:
     """Packs signals and writes them while the next are read. A block that fails deletes what it wrote.
+
+    Streams may come in turns: their rows are put together.
 
     Args:
         folder: The signal table's data folder.
@@ -136,9 +156,8 @@ class SignalWriter:
         self.rows = 0
         self._folder = folder
         self._tag = tag
-        self._stream: tuple[str, tuple[str, ...]] | None = None
-        self._signals = 0
-        self._batches: list[pa.RecordBatch] = []
+        self._held: dict[str, _Held] = {}
+        self._held_bytes = 0
         self._chunks = 0
         self._days: set[int] = set()
         self._unsorted: list[Piece] = []
@@ -163,22 +182,27 @@ class SignalWriter:
                     file.parquet.close()
 
     def add(self, stream: str, batch: pa.RecordBatch, *, skip: tuple[str, ...] = ("timestamp_ns",)) -> int:
-        """Take every signal of a batch, one stream after the other; return how many values that gave."""
-        if self._stream != (stream, skip):
-            self._end_stream()
-            self._stream = (stream, skip)
-            self._signals = sum(1 for _ in leaves(batch.slice(0, 0), skip=skip))
-        if sum(held.num_rows for held in self._batches) + batch.num_rows > _CHUNK_ROWS:
-            self._end_chunk()
-        if self._signals:
-            self._batches.append(batch)
-        added = int(batch.num_rows) * self._signals
+        """Take every signal of a batch; return how many values that gave. `skip` stays the same for a stream."""
+        held = self._held.get(stream)
+        if held is None:
+            held = self._held[stream] = _Held(skip, sum(1 for _ in leaves(batch.slice(0, 0), skip=skip)))
+        if held.rows + batch.num_rows > _CHUNK_ROWS:
+            self._end_chunk(stream, held)
+        if held.signals:
+            held.batches.append(batch)
+            held.rows += batch.num_rows
+            held.bytes += batch.nbytes
+            self._held_bytes += batch.nbytes
+        if self._held_bytes >= _HELD_BYTES:
+            self._end_chunks()
+        added = int(batch.num_rows) * held.signals
         self.rows += added
         return added
 
     def finish(self) -> tuple[str, ...]:
         """Write what is left, close and fsync the files; return their paths."""
-        self._end_stream()
+        self._end_chunks()
+        self._end_sorting()
         self._end_row_groups()
         while self._waiting:
             future, day, rows = self._waiting.pop()
@@ -191,15 +215,16 @@ class SignalWriter:
         fsync_files(file.path for file in self._files.values())
         return tuple(str(file.path) for file in self._files.values())
 
-    def _end_stream(self) -> None:
-        self._end_chunk()
-        self._end_sorting()
+    def _end_chunks(self) -> None:
+        for stream, held in self._held.items():
+            self._end_chunk(stream, held)
 
-    def _end_chunk(self) -> None:
-        if not self._batches or self._stream is None:
+    def _end_chunk(self, stream: str, held: _Held) -> None:
+        if not held.batches:
             return
-        stream, skip = self._stream
-        whole = self._batches[0] if len(self._batches) == 1 else pa.concat_batches(self._batches)  # it copies even one
+        whole = held.batches[0] if len(held.batches) == 1 else pa.concat_batches(held.batches)  # it copies even one
+        self._held_bytes -= held.bytes
+        held.batches, held.rows, held.bytes = [], 0, 0
         for day, batch in _by_day(whole):
             shared = {
                 "ingest_id": self._tag.ingest_id,
@@ -209,20 +234,21 @@ class SignalWriter:
             }
             times = batch.column("timestamp_ns")
             self._days.add(day)
-            self._unsorted += pieces(self._chunks, day, shared, times, leaves(batch, skip=skip))
+            self._unsorted += pieces(self._chunks, day, shared, times, leaves(batch, skip=held.skip))
             self._chunks += 1
         if len(self._days) > _MOST_DAYS:
             raise CorruptLog(
                 f"its timestamps spread over more than {_MOST_DAYS} days",
                 remedy="look at them with `drivetrain log head`; the recorder's clock is not to be trusted",
             )
-        self._unsorted_bytes += sum(batch.nbytes for batch in self._batches)
-        self._batches = []
+        self._unsorted_bytes += whole.nbytes
         if self._unsorted_bytes >= _SORTED_BYTES:
             self._end_sorting()
 
     def _end_sorting(self) -> None:
-        for piece in sorted(self._unsorted, key=lambda item: (item.signal or "", item.chunk)):
+        for piece in sorted(
+            self._unsorted, key=lambda item: (str(item.scalars["stream"]), item.signal or "", item.chunk)
+        ):
             self._ready.setdefault(piece.day, []).append(piece)
             self._ready_bytes += piece.nbytes
             if self._ready_bytes >= _ROW_GROUP_BYTES:

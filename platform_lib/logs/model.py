@@ -138,6 +138,7 @@ class Report:
         unsupported: Stream name -> why it is not decoded (its raw payload may still be readable).
         unverified: What no checksum of the file covers, so that a flipped bit there could not be noticed.
         notes: How something was read where there is a choice (J1939 frames matched by parameter group, ...).
+        undecoded: Stream of raw bus frames -> how many of them no database explains, where databases were given.
     """
 
     format: str
@@ -149,6 +150,7 @@ class Report:
     unverified: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     reasons: dict[str, str] = field(default_factory=dict)
+    undecoded: dict[str, int] = field(default_factory=dict)
 
     def lose(self, count_bytes: int, problem: str) -> None:
         """Note damage that was skipped."""

@@ -85,6 +85,7 @@ class BusStreams:
 
     def _tell(self, group: str, kind: BusKind, scan: GroupScan) -> None:
         problems = self._report.problems
+        self._report.undecoded[group] = scan.unknown
         if scan.unknown > scan.invalid:
             some = ", ".join(f"0x{number:X}" for number in sorted(scan.unknown_ids))
             problems.append(

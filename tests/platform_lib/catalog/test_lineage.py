@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import uuid
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from platform_lib.catalog.catalog import Catalog
 from platform_lib.catalog.erasures import Erasures
 from platform_lib.catalog.lineage import Lineage
 from platform_lib.catalog.model import DriveIdentity, FileKey, FoundFile, IngestRecord, LakeHead
+from platform_lib.catalog.openlineage import run_events
 from platform_lib.home import open_home
 from platform_lib.manifest import Input, Step
 
@@ -96,3 +99,21 @@ def test_an_erasure_marks_what_it_touched_and_takes_the_drive_out_of_roles(known
     assert [item.drive_id for item in catalog.drives()] == ["drive-1"]
     assert erasures.erased_files()[FILE].erasure_id == number
     assert [item.removed for item in erasures.marks()] == [True, False]
+
+
+def test_every_artefact_is_a_run_with_its_inputs_in_openlineage(known: Lineage) -> None:
+    events = [json.loads(event.to_json()) for event in run_events(known._engine)]
+    assert [event["eventType"] for event in events] == ["START", "COMPLETE"] * 5
+    assert [event["job"]["name"] for event in events[::2]] == ["lake", "dataset", "run", "model", "dataset"]
+    for start, complete in zip(events[::2], events[1::2], strict=True):
+        assert start == {**complete, "eventType": "START"}
+        assert start.keys() == {*("eventType", "eventTime", "run", "job", "inputs", "outputs", "producer", "schemaURL")}
+        assert datetime.fromisoformat(start["eventTime"]).tzinfo is not None
+        uuid.UUID(start["run"]["runId"])
+        assert {*start["job"]} == {"namespace", "name", "facets"}
+    city = events[2]
+    assert [item["name"] for item in city["inputs"]] == [f"lake/{'1' * 64}", f"file/{FILE}"]
+    assert [item["name"] for item in city["outputs"]] == [f"dataset/{'2' * 64}"]
+    assert [item["name"] for item in events[4]["inputs"]] == [city["outputs"][0]["name"]]
+    again = [event.to_json() for event in run_events(known._engine)]
+    assert again == [json.dumps(event, separators=(",", ":")) for event in events]  # the same runs on every call

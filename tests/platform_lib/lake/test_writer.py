@@ -53,6 +53,25 @@ def test_many_rows_are_all_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert len(set(table["stream"].to_pylist())) == 20
 
 
+@pytest.mark.parametrize("held_bytes", [1 << 12, 32 << 20])
+def test_streams_that_come_in_turns_are_put_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held_bytes: int
+) -> None:
+    monkeypatch.setattr(module, "_HELD_BYTES", held_bytes)
+    with SignalWriter(tmp_path, _TAG) as writer:
+        for start in range(0, 3_000, 10):
+            for stream in ("b", "a", "c"):
+                writer.add(stream, _batch(list(range(start, start + 10))))
+        files = writer.finish()
+    packed = pa.concat_tables([pq.ParquetFile(file).read() for file in files])
+    assert len(packed) == 6 if held_bytes > 1 << 20 else 100 < len(packed) < 300
+    assert packed["stream"].to_pylist() == sorted(packed["stream"].to_pylist())
+    table = unpack(packed)
+    for stream in ("a", "b", "c"):
+        rows = table.filter(pa.compute.equal(table["stream"], stream))
+        assert rows["timestamp_ns"].to_pylist() == rows["value"].to_pylist() == list(range(3_000))
+
+
 def test_what_stops_the_encoder_reaches_the_reader_and_leaves_no_file(tmp_path: Path) -> None:
     def interrupted() -> None:
         with SignalWriter(tmp_path / "data", _TAG) as writer:
