@@ -43,9 +43,9 @@ lint: $(STAMP) ## Style, types, import contracts, dependencies
 	$(BIN)/deptry .
 
 .PHONY: test
-# The longest file, the demo end to end, is to start early: files are taken in the order of their names.
+# Three at once on two cores: much of the time is waiting for servers. The demo end to end, the longest, is to start early.
 test: lint ## Everything: lint, types, import contracts, every test
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not soak"
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not soak"
 
 .PHONY: test-fast
 test-fast: $(STAMP) ## The tests that need no server, no training and no compiler

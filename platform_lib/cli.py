@@ -74,7 +74,9 @@ COMMANDS: dict[str, Entry] = {
         _DATA,
         "data",
     ),
-    "lake": Entry("ray_jobs.commands.lake", "app", "Look after the lake's files: check, expire.", _DATA, "data"),
+    "lake": Entry(
+        "ray_jobs.commands.lake", "app", "Look after the lake's files: check, compact, expire.", _DATA, "data"
+    ),
     "drives": Entry("platform_lib.catalog.commands", "drives", "List the drives in the catalogue.", _DATA, "data"),
     "timeline": Entry(
         "platform_lib.datasets.commands",

@@ -29,6 +29,7 @@ from platform_lib.contracts.model import Contract
 from platform_lib.errors import ConfigError, CorruptLog, HomeBusyError, UnsupportedLog
 from platform_lib.home import Home
 from platform_lib.lake.bucket import Patience
+from platform_lib.lake.compaction import finish_rewrite, note_files
 from platform_lib.lake.lake import Lake, LakeVersion
 from platform_lib.logs import find_logs
 from ray_jobs.arrivals import Arrived, Content, Found, Round, content_at, digest, fetch_rounds, fetched_before, find
@@ -243,6 +244,7 @@ def prepare(lake: Lake) -> None:
     """Make the stores if they are not there, and clear what killed commands left in them; under the lock."""
     lake.store.mend(lake.catalog.view().head)
     lake.store.create()
+    finish_rewrite(lake)
     sweep(lake)
 
 
@@ -264,6 +266,8 @@ def drop(lake: Lake, ingest_ids: Sequence[int]) -> None:
     """Delete all rows of these ingests, none of which readers see."""
     owners = {path: owner for path, (_, owner) in lake.catalog.lake_files().items()}
     lake.catalog.forget(ingest_ids, lake.store.drop(ingest_ids, owners))
+    if None in owners.values():
+        note_files(lake)
 
 
 def _plan(lake: Lake, contents: Sequence[Content], chosen: Chosen) -> tuple[list[Ask], list[tuple[str, Refusal]]]:

@@ -82,6 +82,7 @@ def _drive(folder: Path, duration_s: float) -> list[Path]:
     spec = DriveSpec(
         17, "capacity", f"s{duration_s:g}", _START_NS, duration_s=duration_s, weather="clear", event="lead"
     )
+    folder.mkdir()
     write_drive(spec, folder / "drive", folder / "truth.parquet")
     return sorted((folder / "drive").iterdir())
 

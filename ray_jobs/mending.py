@@ -8,6 +8,8 @@ from datetime import timedelta
 
 from platform_lib.home import Home
 from platform_lib.lake.check import CheckReport, check_lake
+from platform_lib.lake.compaction import SMALL_BYTES, TARGET_BYTES, CompactReport, finish_rewrite
+from platform_lib.lake.compaction import compact as compact_lake
 from platform_lib.lake.lake import Lake
 from ray_jobs.arrivals import content_at
 from ray_jobs.ingest import alone, drop, new_tally, prepare, sweep, take
@@ -68,6 +70,20 @@ def mend(home: Home, *, digests: bool = False, cpus: int | None = None) -> MendR
         return MendReport(found, check_lake(lake, digests=digests), read_again, left)
 
 
+def compact(home: Home, *, small_bytes: int = SMALL_BYTES, target_bytes: int = TARGET_BYTES) -> CompactReport:
+    """Put the lake's small files together; rows and what readers see stay the same.
+
+    Raises:
+        HomeError: The lake has to be mended first.
+        HomeBusyError: An ingest on this home did not end within an hour.
+    """
+    with alone(home), Lake.open(home) as lake:
+        if not lake.store.exists:
+            return CompactReport(0, 0, 0, 0)
+        prepare(lake)
+        return compact_lake(lake, small_bytes=small_bytes, target_bytes=target_bytes)
+
+
 @dataclass(frozen=True, slots=True)
 class ExpireReport:
     """What went: versions of both stores, and how much smaller their folders are."""
@@ -88,6 +104,7 @@ def expire(home: Home, older_than: timedelta) -> ExpireReport:
         head = lake.catalog.view().head
         if head is None:
             return ExpireReport(0, 0, 0)
+        finish_rewrite(lake)
         sweep(lake)
         before = _used_bytes(home)
         signals, samples = lake.store.expire(lake.catalog.view().head or head, older_than)

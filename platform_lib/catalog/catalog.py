@@ -364,6 +364,18 @@ class Catalog:
                 connection.execute(update(INGESTS).where(INGESTS.c.ingest_id == ingest_id).values(sample_rows=count))
             connection.execute(delete(LAKE_FILES).where(LAKE_FILES.c.path == _any_of(sorted(gone), Text())))
 
+    def rewrite(self, head: LakeHead, *, gone: Collection[str], added: Sequence[StoredFile]) -> None:
+        """Let readers take these versions, which hold the same rows in other files: those of several ingests."""
+        with self._engine.begin() as connection:
+            _lock_commits(connection)
+            connection.execute(
+                insert(COMMITS).values(iceberg_snapshot_id=head.iceberg_snapshot_id, lance_version=head.lance_version)
+            )
+            connection.execute(delete(LAKE_FILES).where(LAKE_FILES.c.path == _any_of(sorted(gone), Text())))
+            rows = [{"path": item.path, "bytes": item.bytes, "sha256": item.sha256} for item in added]
+            if rows:
+                connection.execute(insert(LAKE_FILES), rows)
+
     def forget(self, ingest_ids: Sequence[int], head: LakeHead | None) -> None:
         """Note that no row of these ingests is left in the stores, whose versions now are `head`."""
         among = _any_of(ingest_ids, BigInteger())

@@ -43,6 +43,7 @@ from platform_lib.erasure.targets import Targets, find_targets, needles_of
 from platform_lib.erasure.windows import Window
 from platform_lib.errors import ConfigError, HomeBusyError, IntegrityError
 from platform_lib.home import Home
+from platform_lib.lake.compaction import finish_rewrite, note_files
 from platform_lib.lake.lake import Lake
 
 logger = logging.getLogger(__name__)
@@ -121,6 +122,7 @@ def erase(home: Home, scope: Scope | None, *, reason: str, requested_by: str, dr
         if not dry_run:
             lake.store.mend(lake.catalog.view().head)
             lake.store.create()
+            finish_rewrite(lake)
             finished = tuple(_finish(home, lake, item)[0].erasure_id for item in erasures.open())
         if scope is None:
             return ErasureReport(dry_run, (), (), 0, 0, (), (), (), (), (), None, None, finished)
@@ -270,6 +272,7 @@ def _remove(
     owners = {path: owner for path, (_, owner) in lake.catalog.lake_files().items()}
     erasures.advance(drop_rows(lake.store, going, erasures.blurs_of(going), owners))
     forget_older(lake.store)
+    note_files(lake)
     if plan["items"]:
         counts: dict[str, JsonValue] = {
             "drives": len(plan["drives"]),

@@ -16,20 +16,21 @@ from platform_lib.evidence import Interval
 
 RESAMPLES = 2000
 FEWEST = 5
-"""Drives; what fewer say of others is not put into figures."""
+"""Clusters to resample: of fewer, resampling gives only so many means."""
 _TAIL = 0.025
 
 
 def cluster_interval(
     values: NDArray[np.float64], clusters: NDArray[Any], *, seed: int, resamples: int = RESAMPLES
 ) -> Interval:
-    """Return the mean of `values` with its 95 % interval over clusters: an expanded percentile bootstrap, or Wilson's.
+    """Return the mean of `values` with its 95 % interval over clusters: an expanded percentile bootstrap, if there are enough.
 
     Source: Davison and Hinkley, Bootstrap Methods and their Application (1997), section 3.8: with nested data the
     outer level is resampled whole. Hesterberg, "What teachers should know about the bootstrap", The American Statistician
     69 (2015), section 5: the plain percentile interval of few clusters is too short, by what Student's t is wider than
     the normal distribution and by the bias of a resampled variance. A rate (all values 0 or 1) of one trial a cluster,
-    or without a change to resample, gets Wilson's interval for as many trials as there are clusters.
+    or without a change to resample, gets Wilson's interval for as many trials as there are clusters; two to four
+    clusters get Student's t interval of their means.
 
     Args:
         values: (N,) one score a frame.
@@ -38,7 +39,7 @@ def cluster_interval(
         resamples: Bootstrap repetitions.
 
     Returns:
-        The interval; its ends are None where there are fewer than `FEWEST` clusters.
+        The interval; its ends are None where there is a single cluster, which says nothing of others.
 
     Raises:
         ContractError: There is no value, or lengths differ.
@@ -48,12 +49,16 @@ def cluster_interval(
     _, index = np.unique(clusters, return_inverse=True)
     counts = np.bincount(index).astype(np.float64)
     value = float(values.mean())
-    if len(counts) < FEWEST:
+    if len(counts) < 2:
         return Interval(value=value, low=None, high=None)
     if _is_rate(values) and (len(counts) == len(values) or value in (0.0, 1.0)):
         low, high = wilson(value, len(counts))
         return Interval(value=value, low=low, high=high)
-    sums = np.bincount(index, weights=values)
+    sums: NDArray[np.float64] = np.bincount(index, weights=values).astype(np.float64)
+    if len(counts) < FEWEST:
+        low, high = _student(sums, counts)
+        least, most = (0.0 if values.min() >= 0.0 else -np.inf), (1.0 if _is_rate(values) else np.inf)
+        return Interval(value=value, low=float(max(low, least)), high=float(min(high, most)))
     generator = np.random.default_rng(seed)
     weights = generator.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=resamples)
     means = (weights @ sums) / (weights @ counts)
@@ -64,6 +69,17 @@ def cluster_interval(
 
 def _is_rate(values: NDArray[np.float64]) -> bool:
     return bool(np.isin(values, (0.0, 1.0)).all())
+
+
+def _student(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> tuple[float, float]:
+    """Return Student's t interval of a mean over few clusters of unequal size (a ratio estimate, linearised).
+
+    Source: Cochran, Sampling Techniques (1977), section 6.4: the variance of a ratio of two cluster totals.
+    """
+    clusters, mean = len(counts), sums.sum() / counts.sum()
+    spread = ((sums - mean * counts) ** 2).sum() * clusters / (clusters - 1)
+    reach = float(student_t.ppf(1.0 - _TAIL, clusters - 1)) * float(spread) ** 0.5 / counts.sum()
+    return mean - reach, mean + reach
 
 
 @cache

@@ -58,7 +58,7 @@ def open_loop_findings(pairs: dict[str, Interval], driven: Scores, frames: Frame
 def _pair_text(name: str, pair: Interval) -> str:
     figures = f"{pair.value:+.3f} m ADE against ego-only on '{name}'"
     if pair.low is None or pair.high is None:
-        return f"camera {figures}: too few drives for an interval"
+        return f"camera {figures}: one drive only, no interval"
     interval = f"95 % interval {pair.low:+.3f} to {pair.high:+.3f}"
     if pair.high < 0:
         return f"camera is better: {figures} ({interval})"

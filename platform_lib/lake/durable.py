@@ -38,11 +38,11 @@ def fsync_files(files: Iterable[Path]) -> None:
         fsync_path(folder)
 
 
-def files_below(folder: Path, *, but: str) -> set[Path]:
-    """Return every file below `folder` except in its subfolder `but`."""
+def files_below(folder: Path, *, but: str | None = None) -> set[Path]:
+    """Return every file below `folder`, except in its subfolder `but`."""
     found: set[Path] = set()
     for root, folders, names in os.walk(folder):
-        if Path(root) == folder and but in folders:
+        if but is not None and Path(root) == folder and but in folders:
             folders.remove(but)
         found.update(Path(root) / name for name in names)
     return found

@@ -7,6 +7,7 @@ versions that the catalogue names is invisible: left by a kill, or on its way.
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,10 @@ from typing import Any
 import lance
 import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
+from pyiceberg.conversions import from_bytes
 from pyiceberg.exceptions import NoSuchTableError
+from pyiceberg.io.pyarrow import parquet_files_to_data_files
+from pyiceberg.manifest import DataFile
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
@@ -39,6 +43,7 @@ from platform_lib.errors import HomeError
 from platform_lib.home import Home
 from platform_lib.lake.durable import DurableFileIO, files_below, fsync_files, make_folder
 from platform_lib.lake.inventory import Inventory, fragment_files, lance_orphans, signal_orphans, take_inventory
+from platform_lib.lake.rewriting import merge
 from platform_lib.lake.tables import BLURRED_NAME, RAW_NAME, SAMPLE_SCHEMA, TIMES, VALUE_LISTS
 from platform_lib.lake.writer import WrittenFiles
 from platform_lib.lake.writers import Writers
@@ -50,6 +55,8 @@ logger = logging.getLogger(__name__)
 _NAMESPACE = "lake"
 _TABLE = f"{_NAMESPACE}.signals"
 _FILE_IO = f"{DurableFileIO.__module__}.{DurableFileIO.__name__}"
+_INGEST_ID = 1  # the field of that id, below
+_COMPACTED_ROWS = 64  # that are held at once: pictures
 _LAST_VERSION = 2**64 - 1  # Lance names version v's manifest by this number less v, so that the newest sorts first
 
 
@@ -118,6 +125,7 @@ class Store:
         self._home = home
         self.database_uri = uri
         self.writers = Writers(home)
+        self.rewriting = home.lake / "rewriting"
         self._iceberg = SqlCatalog("drivetrain", uri=uri, warehouse=str(home.lake), **{"py-io-impl": _FILE_IO})
 
     @property
@@ -231,12 +239,55 @@ class Store:
         """
         table = self._table()
         named = _among(ingest_ids)
-        if ingest_ids and any(True for _ in table.scan(row_filter=named).plan_files()):
+        files = [task.file for task in table.scan(row_filter=named).plan_files()] if ingest_ids else []
+        if any(_ingests_in(table, file) > 1 for file in files):
+            self._drop_from_shared(files, ingest_ids)
+        elif files:
             table.delete(named)
         self.raw.drop(ingest_ids)
         store = self._drop_samples(set(ingest_ids), {self._home.lake / path: one for path, one in owners.items()})
         self.collect_garbage()
         return _head(self._table(), store)
+
+    def _drop_from_shared(self, files: Sequence[DataFile], ingest_ids: Sequence[int]) -> None:
+        """Write files of several ingests anew without some of these; files that hold nothing else go."""
+        old = [Path(file.file_path) for file in files]
+        new = []
+        for path in old:
+            target = path.with_name(f"compact-{uuid.uuid4().hex[:12]}.parquet")
+            if merge([path], target, without=ingest_ids):
+                new.append(target)
+        self.replace_signals(old, new)
+
+    def replace_signals(self, old: Sequence[Path], new: Sequence[Path]) -> None:
+        """Let the signal table hold `new` files in the place of `old` ones, in one snapshot."""
+        table = self._table()
+        gone = {str(path) for path in old}
+        replaced = [task.file for task in table.scan().plan_files() if task.file.file_path in gone]
+        with table.transaction() as change, change.update_snapshot().overwrite() as snapshot:
+            for file in replaced:
+                snapshot.delete_data_file(file)
+            for file in parquet_files_to_data_files(table.io, table.metadata, iter(map(str, new))):
+                snapshot.append_data_file(file)
+
+    def compact_samples(self, *, small_bytes: int, target_bytes: int) -> None:
+        """Put small fragments of the sample store together, in one version."""
+        store = lance.dataset(str(self.samples_uri))
+        fragments = store.get_fragments()
+        sizes = [
+            sum(size or 0 for size in fragment_files(self.samples_uri, item.metadata).values()) for item in fragments
+        ]
+        rows = [item.count_rows() for item in fragments]
+        if sum(size < small_bytes for size in sizes) < 2 or not sum(rows):
+            return
+        before = files_below(self.samples_uri / "data")
+        with self._samples_on_disk():
+            store.optimize.compact_files(
+                target_rows_per_fragment=max(1, target_bytes * sum(rows) // max(1, sum(sizes))),
+                num_threads=1,
+                batch_size=_COMPACTED_ROWS,
+            )
+            fsync_files(files_below(self.samples_uri / "data") - before)
 
     def _drop_samples(self, ingest_ids: Collection[int], owners: Mapping[Path, int | None]) -> Any:
         store = lance.dataset(str(self.samples_uri))
@@ -281,12 +332,7 @@ class Store:
             HomeError: The stores are ahead of `head`.
         """
         table = self._table()
-        if self.newest() != head:
-            raise HomeError(
-                "the stores are ahead of what readers see",
-                where=self._home.lake,
-                remedy="`drivetrain lake check --repair` mends it; then expire again",
-            )
+        self.refuse_ahead(head)
         oldest_ms = (datetime.now(UTC) - older_than).timestamp() * 1000
         gone = [
             item.snapshot_id
@@ -303,6 +349,19 @@ class Store:
         self.raw.expire(older_than)
         self.collect_garbage()
         return len(gone), int(cleaned.old_versions)
+
+    def refuse_ahead(self, head: LakeHead) -> None:
+        """Refuse to change versions while there are some that readers do not see.
+
+        Raises:
+            HomeError: The stores are ahead of `head`.
+        """
+        if self.newest() != head:
+            raise HomeError(
+                "the stores are ahead of what readers see",
+                where=self._home.lake,
+                remedy="`drivetrain lake check --repair` mends it; then try again",
+            )
 
     def newest(self) -> LakeHead:
         """Return the newest versions of both stores, which readers may not see yet."""
@@ -361,6 +420,14 @@ class Store:
 
 def _among(ingest_ids: Sequence[int]) -> str:
     return f"ingest_id IN ({', '.join(map(str, ingest_ids))})"
+
+
+def _ingests_in(table: Table, file: DataFile) -> int:
+    """Return 1 for a file of one ingest, by its statistics, and else 2."""
+    kind = table.schema().find_type("ingest_id")
+    ends = [bounds.get(_INGEST_ID) for bounds in (file.lower_bounds or {}, file.upper_bounds or {})]
+    known = [from_bytes(kind, end) for end in ends if end is not None] if isinstance(kind, PrimitiveType) else []
+    return 1 if len(known) == 2 and known[0] == known[1] else 2
 
 
 def _is_lance(uri: Path) -> bool:

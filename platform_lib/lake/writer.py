@@ -39,7 +39,7 @@ _HELD_BYTES = 32 << 20
 """Rows that wait for a whole chunk of their streams, which may come in turns."""
 _SORTED_BYTES = 32 << 20
 """Values that are held to be sorted by stream and signal, so that a row group is of few signals."""
-_ROW_GROUP_BYTES = 8 << 20
+ROW_GROUP_BYTES = 8 << 20
 """Values of a row group in memory: what a reader of one signal decodes at least."""
 _MOST_WAITING = 4
 """Row groups that wait for the encoder; what comes beyond is encoded by the reading thread, into a file of its own."""
@@ -251,7 +251,7 @@ class SignalWriter:
         ):
             self._ready.setdefault(piece.day, []).append(piece)
             self._ready_bytes += piece.nbytes
-            if self._ready_bytes >= _ROW_GROUP_BYTES:
+            if self._ready_bytes >= ROW_GROUP_BYTES:
                 self._end_row_groups()
         self._unsorted = []
         self._unsorted_bytes = 0
@@ -275,7 +275,7 @@ class SignalWriter:
             name = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)).date().isoformat()
             path = self._folder / f"day={name}" / f"{self._tag.ingest_id}-{uuid.uuid4().hex[:12]}.parquet"
             make_folder(path.parent)
-            self._files[thread, day] = _File(path, _open_parquet(path))
+            self._files[thread, day] = _File(path, open_parquet(path))
         return self._files[thread, day]
 
 
@@ -363,7 +363,8 @@ def _fragment_json(fragment: lance.fragment.FragmentMetadata) -> str:
     return json.dumps(fragment.to_json())
 
 
-def _open_parquet(path: Path) -> pq.ParquetWriter:
+def open_parquet(path: Path) -> pq.ParquetWriter:
+    """Open a file of the signal table for writing."""
     # Measured, ADR 0010: numbers gain nothing by dictionaries here, statistics of lists tell nothing, and lz4 is
     # written a third faster than zstd-1.
     return pq.ParquetWriter(

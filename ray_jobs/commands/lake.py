@@ -10,14 +10,18 @@ import typer
 
 from platform_lib.console import OUT, plain_line, print_json
 from platform_lib.home import open_home
+from platform_lib.lake.compaction import SMALL_BYTES, TARGET_BYTES
 from platform_lib.options import HomeOption, JsonOption
 from platform_lib.table import Column, print_table
 from ray_jobs.mending import MendReport
 from ray_jobs.mending import check as run_check
+from ray_jobs.mending import compact as run_compact
 from ray_jobs.mending import expire as run_expire
 from ray_jobs.mending import mend as run_mend
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Look after the lake's files: check, expire.")
+app = typer.Typer(
+    no_args_is_help=True, add_completion=False, help="Look after the lake's files: check, compact, expire."
+)
 
 _COLUMNS = (Column("finding"), Column("where"), Column("what"))
 
@@ -52,6 +56,34 @@ def check(
         _print(report)
     if not report.clean:
         raise typer.Exit(1)
+
+
+@app.command()
+def compact(
+    home: HomeOption = None,
+    *,
+    small_mib: Annotated[
+        float, typer.Option("--small", min=0.001, help="MiB. Files below this are put together.")
+    ] = SMALL_BYTES / 2**20,
+    target_mib: Annotated[
+        float, typer.Option("--target", min=0.001, help="MiB. About how large the new files become.")
+    ] = TARGET_BYTES / 2**20,
+    as_json: JsonOption = False,
+) -> None:
+    """Put small files of the lake together; what readers see stays the same, row for row.
+
+    The old files go when `lake expire` forgets the versions that name them.
+    """
+    report = run_compact(
+        open_home(home, make=False), small_bytes=int(small_mib * 2**20), target_bytes=int(target_mib * 2**20)
+    )
+    if as_json:
+        print_json(asdict(report))
+        return
+    _say(
+        f"signal table: {report.signal_files_before} files, now {report.signal_files}; "
+        f"sample store: {report.sample_files_before} fragments, now {report.sample_files}"
+    )
 
 
 @app.command()

@@ -12,7 +12,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from platform_lib.errors import ConfigError, ContractError, HomeBusyError, IntegrityError, MissingPartError
+from platform_lib.errors import ContractError, HomeBusyError, IntegrityError, MissingPartError, UsageError
 from platform_lib.evidence import EvaluationReport, read_evidence
 from platform_lib.home import Home, open_home
 from platform_lib.manifest import Input, Step, changed_outputs, read_manifest
@@ -152,5 +152,5 @@ def test_half_named_options_are_refused():
     from platform_lib.cli import app
 
     result = CliRunner().invoke(app, ["evaluate", "--dataset", "small", "--onnx", "m.onnx"])
-    assert isinstance(result.exception, ConfigError)
+    assert isinstance(result.exception, UsageError)
     assert "--onnx FILE --name NAME --out DIR" in str(result.exception)

@@ -57,7 +57,8 @@ def test_rows_hold_the_slices_that_have_frames_and_count_drives():
     assert rows["rain"].metrics["ade_m"].value == pytest.approx(0.5)
     assert rows["lead"].metrics["ade_m"].value == pytest.approx(3.0)
     assert rows["lead"].metrics["ade_m"].low is None
-    assert rows["all"].metrics["ade_m"].low is None  # two drives say nothing of others
+    two = rows["all"].metrics["ade_m"]
+    assert (two.low, two.high) == (0.0, pytest.approx(1.5 + 12.706 * 1.0, abs=1e-3))  # two drives say little of others
     more = Frames(
         tuple(f"d{k}" for k in range(40)), (frozenset({"rain"}),) * 40, np.tile(future, (10, 1, 1)), found.agents * 10
     )

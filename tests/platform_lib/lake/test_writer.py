@@ -39,7 +39,7 @@ def test_rows_come_back_with_plain_columns_and_the_utc_day(tmp_path: Path) -> No
         assert (row["start_ns"], row["last_ns"]) == (times["times"][0], times["times"][-1])
 
 
-@pytest.mark.parametrize("limits", [{}, {"_ROW_GROUP_BYTES": 1 << 16, "_MOST_WAITING": 2, "_FLUSHED_BYTES": 1 << 12}])
+@pytest.mark.parametrize("limits", [{}, {"ROW_GROUP_BYTES": 1 << 16, "_MOST_WAITING": 2, "_FLUSHED_BYTES": 1 << 12}])
 def test_many_rows_are_all_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limits: dict[str, int]) -> None:
     for name, value in limits.items():
         monkeypatch.setattr(module, name, value)

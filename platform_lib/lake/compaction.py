@@ -1,0 +1,128 @@
+"""Puts small files of the lake together; what readers see stays the same, row for row.
+
+1. mark      a file says that a rewrite is under way                               nothing changed yet
+2. signals   small Parquet files of one day become few large ones                  one Iceberg snapshot
+3. samples   small Lance fragments likewise                                        one Lance version
+4. name      the catalogue names both versions and the new files                   one PostgreSQL transaction
+
+A reader sees the old versions until the last step. Killed before it, the next command that writes finishes it: the stores'
+newest versions hold the same rows as those that the catalogue names. The old files go when `expire` forgets their versions.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from platform_lib.catalog.model import LakeHead, StoredFile
+from platform_lib.lake.lake import Lake
+from platform_lib.lake.rewriting import merge
+from platform_lib.storage import sha256_file
+
+logger = logging.getLogger(__name__)
+
+SMALL_BYTES, TARGET_BYTES = 32 << 20, 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class CompactReport:
+    """Data files before and after, of the signal table and of the sample store."""
+
+    signal_files_before: int
+    signal_files: int
+    sample_files_before: int
+    sample_files: int
+
+
+def compact(lake: Lake, *, small_bytes: int = SMALL_BYTES, target_bytes: int = TARGET_BYTES) -> CompactReport:
+    """Put files together; under the home's lock ``ingest``, with nothing left to sweep or to finish.
+
+    Args:
+        lake: Which.
+        small_bytes: Files below this are put together.
+        target_bytes: About how large the new ones become.
+
+    Raises:
+        HomeError: The stores are ahead of what readers see.
+    """
+    head = lake.catalog.view().head
+    if head is None:
+        return CompactReport(0, 0, 0, 0)
+    lake.store.refuse_ahead(head)
+    before = lake.store.inventory(head)
+    lake.store.rewriting.touch()
+    _compact_signals(lake, before.signals, small_bytes, target_bytes)
+    lake.store.compact_samples(small_bytes=small_bytes, target_bytes=target_bytes)
+    after = lake.store.inventory(finish_rewrite(lake) or head)
+    return CompactReport(len(before.signals), len(after.signals), len(before.fragments), len(after.fragments))
+
+
+def finish_rewrite(lake: Lake) -> LakeHead | None:
+    """Name the versions of a rewrite that is done, or was killed; return them, or None where none was under way.
+
+    Under the home's lock ``ingest``, before anything else is written.
+    """
+    if not lake.store.rewriting.exists():
+        return None
+    newest = note_files(lake)
+    lake.store.collect_garbage()
+    lake.store.rewriting.unlink()
+    return newest
+
+
+def note_files(lake: Lake) -> LakeHead:
+    """Let the catalogue name the stores' newest versions, which hold no other rows, and their data files; return them.
+
+    Needed after files were written in the place of others: those that several ingests share.
+    """
+    newest, root = lake.store.newest(), lake.store.signals_folder.parent
+    there = {str(path.relative_to(root)): path for path in lake.store.inventory(newest).files}
+    known = lake.catalog.lake_files()
+    added = [
+        StoredFile(name, path.stat().st_size, sha256_file(path)) for name, path in there.items() if name not in known
+    ]
+    logger.info("files=%d came in the place of %d", len(added), len(known.keys() - there.keys()))
+    lake.catalog.rewrite(newest, gone=known.keys() - there.keys(), added=added)
+    return newest
+
+
+def _compact_signals(lake: Lake, files: Mapping[Path, int], small_bytes: int, target_bytes: int) -> None:
+    replaced: dict[Path, list[Path]] = {}
+    for group in _groups(files, small_bytes, target_bytes):
+        target = group[0].parent / f"compact-{uuid.uuid4().hex[:12]}.parquet"
+        merge(group, target)
+        replaced[target] = group
+    if replaced:
+        lake.store.replace_signals([item for group in replaced.values() for item in group], list(replaced))
+
+
+def _groups(files: Mapping[Path, int], small_bytes: int, target_bytes: int) -> Iterator[list[Path]]:
+    """Yield files to put together: of one folder, which is a day, in the order in which they were taken in."""
+    by_folder: dict[Path, list[Path]] = {}
+    for path, size in files.items():
+        if size < small_bytes:
+            by_folder.setdefault(path.parent, []).append(path)
+    for small in by_folder.values():
+        yield from _bins(sorted(small, key=_ingest), files, target_bytes)
+
+
+def _bins(paths: Sequence[Path], sizes: Mapping[Path, int], target_bytes: int) -> Iterator[list[Path]]:
+    held: list[Path] = []
+    held_bytes = 0
+    for path in paths:
+        if held and held_bytes + sizes[path] > target_bytes:
+            if len(held) > 1:
+                yield held
+            held, held_bytes = [], 0
+        held.append(path)
+        held_bytes += sizes[path]
+    if len(held) > 1:
+        yield held
+
+
+def _ingest(path: Path) -> tuple[int, str]:
+    number = path.stem.partition("-")[0]
+    return int(number) if number.isdecimal() else -1, path.name
