@@ -397,6 +397,8 @@ def _within(row: MetricsRow | None, where: str, metric: str, limit: float, asked
         return _Verdict("fail", said)
     if (thin := _too_thin(row, asked)) or interval.high is None:
         return _Verdict("not_run", f"{said}: {thin or 'no interval'}")
+    if limit < interval.high < math.inf:
+        return _Verdict("not_run", f"{said}: within the limit, but too few drives to show it")
     return _passes(interval.high <= limit, said)
 
 

@@ -104,10 +104,10 @@ def to_ns(path: Path | str, group: str, master_s: npt.NDArray[Any], start: int) 
     Raises:
         CorruptLog: A time that is no number, or out of int64's range.
     """
-    with np.errstate(all="ignore"):  # what overflows is refused below
-        scaled = np.asarray(master_s, np.float64) * 1e9
-    np.rint(scaled, out=scaled)
-    # A time that is not a number makes both ends none, which no comparison holds for.
-    if scaled.size and not max(-float(scaled.min()), float(scaled.max())) + abs(float(start)) <= _MOST_NS:
+    from platform_lib.logs.instant_kernels import nanoseconds
+
+    seconds = np.ascontiguousarray(master_s, np.float64)
+    times = np.empty(seconds.size, np.int64)
+    if nanoseconds(seconds, start, _MOST_NS - abs(float(start)), times):
         raise CorruptLog(f"group '{group}' has a time that is no time", where=path, remedy=REMEDY)
-    return scaled.astype(np.int64) + start
+    return times

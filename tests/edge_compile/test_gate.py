@@ -258,7 +258,7 @@ FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
      {"evaluation": lambda e: e.model_copy(update={"findings": ("scorer self-test: FAILED in oracle has no error",)})}),
     ("both", "G2 scorer", "fail",
      {"compressed": lambda e: e.model_copy(update={"findings": (sources.SELF_TEST, "scorer self-test: FAILED")})}),
-    ("interval over the limit", "G3 limits", "fail",
+    ("interval over the limit", "G3 limits", "not_run",
      {"evaluation": lambda e: _row(e, "camera", "night", fde_m=Interval(value=1.0, low=0.5, high=99.0))}),
     ("value over the limit", "G3 limits", "fail",
      {"evaluation": lambda e: _row(e, "camera", "all", ade_m=Interval(value=9.0, low=None, high=None))}),

@@ -26,6 +26,7 @@ Values = npt.NDArray[Any]
 Scalar = int | float | str
 _LOOKUP_BITS = 16  # raw types this wide or less are converted to text through a table of all their values
 _MOST_WORDS = 1 << 16
+_MOST_SHORT = 1 << 28  # texts of up to eight bytes whose places 32 bits can count
 _SLACK_BYTES = 8  # after the words, so that the last one can be read by eights
 
 
@@ -226,6 +227,7 @@ class ToText:
         self._bounds = np.zeros(1, np.int64)
         self._words: Bytes = np.zeros(_SLACK_BYTES, np.uint8)
         self._codes: Values | None = None
+        self._short: tuple[Values, Values] | None = None
 
     def __call__(self, values: Values, mask: Values | None) -> pa.Array:
         """Return (N,) texts of (N,) raw numbers; null where `mask`. All numbers are of one type."""
@@ -258,19 +260,36 @@ class ToText:
 
     def _looked_up(self, values: Values) -> tuple[Values, Bytes]:
         """Find words through a table of the type's bit patterns, filled as they are met."""
-        from platform_lib.logs.mdf4.kernels import MissingWord, spell
+        from platform_lib.logs.mdf4.kernels import MissingWord
 
         patterns = values.view(f"u{values.dtype.itemsize}")
         if self._codes is None:
             self._codes = np.full(1 << values.dtype.itemsize * 8, -1, np.int32)
         try:
-            return spell(patterns, self._codes, self._bounds, self._words)
+            return self._spelled(patterns, self._codes)
         except MissingWord:
             seen = np.zeros(self._codes.size, bool)
             seen[patterns] = True
             met = np.flatnonzero(seen).astype(patterns.dtype)
             self._codes[met] = self._learn(met.view(values.dtype).tolist())
-        return spell(patterns, self._codes, self._bounds, self._words)
+            self._short = self._short_words(self._codes)
+        return self._spelled(patterns, self._codes)
+
+    def _spelled(self, patterns: Values, codes: Values) -> tuple[Values, Bytes]:
+        from platform_lib.logs.mdf4.kernels import spell, spell_short
+
+        if self._short is not None and patterns.size < _MOST_SHORT:
+            return spell_short(patterns, *self._short)
+        return spell(patterns, codes, self._bounds, self._words)
+
+    def _short_words(self, codes: Values) -> tuple[Values, Values] | None:
+        """Return each pattern's length (-1 where it was not met) and bytes as one number; None where a word is too long."""
+        lengths = np.diff(self._bounds)
+        if int(lengths.max(initial=0)) > _SLACK_BYTES:
+            return None
+        window = np.lib.stride_tricks.sliding_window_view(self._words, _SLACK_BYTES)[self._bounds[:-1]]
+        words = np.ascontiguousarray(window).view("<u8").reshape(-1)
+        return np.where(codes < 0, -1, lengths[codes]).astype(np.int32), words[codes]
 
 
 def scalar_text(conversion: Conversion) -> Callable[[Scalar], str]:

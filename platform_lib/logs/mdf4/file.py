@@ -17,7 +17,7 @@ from platform_lib.logs import mdf_clock
 from platform_lib.logs.bytes_source import ByteSource
 from platform_lib.logs.mdf4.blocks import Blocks
 from platform_lib.logs.mdf4.chains import check_overlaps, read_chain
-from platform_lib.logs.mdf4.columns import Batch, Column, Surroundings, plan
+from platform_lib.logs.mdf4.columns import Column, Surroundings, plan
 from platform_lib.logs.mdf4.conversions import ConversionError, formulas
 from platform_lib.logs.mdf4.formula import is_formula
 from platform_lib.logs.mdf4.frames import FRAME_KINDS, FrameKind
@@ -35,7 +35,7 @@ from platform_lib.logs.mdf4.model import (
 )
 from platform_lib.logs.mdf4.numbers import Unreadable
 from platform_lib.logs.mdf4.pipeline import Pipeline, default_threads
-from platform_lib.logs.mdf4.reader import GroupReader
+from platform_lib.logs.mdf4.reader import GroupReader, MasterTimes
 from platform_lib.logs.mdf4.records import RecordStream
 from platform_lib.logs.mdf4.rows import ColumnarRows, RowSource, StreamRows, VirtualRows
 from platform_lib.logs.mdf4.signal_data import SignalData
@@ -290,7 +290,7 @@ class Mdf4File:
             return item.reader
         source = self._row_source(item)
         around = self._surroundings(item)
-        times: Callable[[Batch], Index] | GroupReader
+        times: MasterTimes | GroupReader
         if item.group.master_link:
             times = self._reader(found[item.group.master_link], found)
         elif item.master is None:
@@ -358,16 +358,14 @@ class Mdf4File:
             self._signal_chains[channel.data_link] = chain
         return SignalData(self._source.path, RecordStream(self._source, self._pipeline, chain.fragments, 1))
 
-    def _times(self, item: _Open, master: Channel, around: Surroundings) -> Callable[[Batch], Index]:
+    def _times(self, item: _Open, master: Channel, around: Surroundings) -> MasterTimes:
         column = plan(master, master.name, around)
         if column.raw is None or str(column.arrow) not in _NUMBER_TYPES:
             raise Unreadable(f"its master channel '{master.name}' holds no numbers")
 
-        def times(batch: Batch) -> Index:
-            seconds = column.read_valid(batch).to_numpy()
-            return mdf_clock.to_ns(self._source.path, item.name, seconds, self._start_ns)
-
-        return times
+        return MasterTimes(
+            column, lambda seconds: mdf_clock.to_ns(self._source.path, item.name, seconds, self._start_ns)
+        )
 
     def _columns(self, item: _Open, around: Surroundings) -> list[Column]:
         chosen = [channel for channel in item.group.channels if channel is not item.master and not channel.structure]

@@ -63,6 +63,40 @@ def spell(choices: Values, codes: Values, bounds: Values, words: Bytes) -> tuple
     return offsets, out[:size]
 
 
+def spell_short(choices: Values, lengths: Values, words: Values) -> tuple[Values, Bytes]:
+    """Do what `spell` does where no word is longer than eight bytes: in one pass, each word one number.
+
+    Args:
+        choices: (N,) places in `lengths` and `words`; fewer than 2^28.
+        lengths: (K,) int32, bytes of each word, -1 for none.
+        words: (K,) uint64, their bytes, the first the lowest.
+
+    Raises:
+        MissingWord: One that is chosen has no number.
+    """
+    offsets = np.empty(choices.size + 1, np.int32)
+    out = np.empty((choices.size + 1) * _EIGHT.itemsize, np.uint8)
+    size = _spell_short(choices, lengths, words, offsets, _eights(out))
+    if size < 0:
+        raise MissingWord
+    return offsets, out[:size]
+
+
+@compiled
+def _spell_short(choices: Values, lengths: Values, words: Values, offsets: Values, out: Values) -> int:
+    to: int = 0
+    offsets[0] = 0
+    for row in range(choices.size):
+        choice = choices[row]
+        length = lengths[choice]
+        if length < 0:
+            return -1
+        out[to].value = words[choice]  # what is written past a word, the next one overwrites
+        to += length
+        offsets[row + 1] = to
+    return to
+
+
 def _eights(data: Bytes) -> Values:
     """Return the eight bytes at every byte: in a structure, so that they are not taken to be aligned."""
     seen: Values = np.ndarray((data.size - _EIGHT.itemsize + 1,), _EIGHT, data, 0, (1,))

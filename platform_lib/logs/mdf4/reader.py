@@ -13,9 +13,10 @@ import pyarrow as pa
 
 from platform_lib.errors import CorruptLog, PlatformError
 from platform_lib.logs.faults import REMEDY, translated
+from platform_lib.logs.instant_kernels import descends
 from platform_lib.logs.mdf4.columns import Batch, Column
 from platform_lib.logs.mdf4.frames import TIME, FrameChunk, FrameKind
-from platform_lib.logs.mdf4.numbers import Numbers
+from platform_lib.logs.mdf4.numbers import Number, Numbers
 from platform_lib.logs.mdf4.pipeline import Pipeline
 from platform_lib.logs.mdf4.rows import Follower, RowSource
 from platform_lib.logs.model import BATCH_BYTES, BATCH_ROWS, TIMESTAMP, Window
@@ -53,7 +54,7 @@ class Pass:
         """Add the next rows' times."""
         first = int(times[0])
         self.backwards |= self.last_ns is not None and first < self.last_ns
-        if bool(np.all(times[1:] >= times[:-1])):
+        if not descends(times):
             span = Span(first_row, first_row + times.size, first, int(times[-1]))
         else:
             self.backwards = True
@@ -61,6 +62,31 @@ class Pass:
         self.last_ns = int(times[-1])
         self.spans.append(span)
         return span
+
+
+class MasterTimes:
+    """Reads the times of a group from its own master channel.
+
+    Attributes:
+        number: What a time is made of, where that is one number a record, which is read together with others.
+    """
+
+    def __init__(self, master: Column, to_ns: Callable[[Values], Index]) -> None:
+        self._master = master
+        self._to_ns = to_ns
+        self.number = None if master.finish is None else master.number
+
+    def __call__(self, batch: Batch) -> Index:
+        """Return a batch's times.
+
+        Raises:
+            CorruptLog: One is no time.
+        """
+        return self._to_ns(self._master.read_valid(batch).to_numpy())
+
+    def of(self, values: Values) -> Index:
+        """Return the times of values of `number`; errors as above."""
+        return self._to_ns(values if self._master.finish is None else self._master.finish(values, None).to_numpy())
 
 
 class GroupReader:
@@ -81,7 +107,7 @@ class GroupReader:
         rows: int,
         columns: Sequence[Column],
         source: RowSource,
-        times: Callable[[Batch], Index] | GroupReader,
+        times: MasterTimes | GroupReader,
         note: Callable[[str], None],
         pipeline: Pipeline,
     ) -> None:
@@ -104,6 +130,11 @@ class GroupReader:
         """
         chosen = [column for column in self.columns if wanted is None or column.name in wanted]
         schema = self.schema if wanted is None else pa.schema([TIME_FIELD, *(column.field() for column in chosen)])
+        alone = any(column.signal_data is not None for column in chosen)  # one cache for all of their values
+        if window.everything and not alone and isinstance(self.time_source, MasterTimes) and self.time_source.number:
+            with translated(self._path, f"reading group '{self.name}'"):
+                yield from self._read_whole(chosen, schema, self.time_source, self.time_source.number)
+            return
         numbers = Numbers([column.number for column in chosen if column.number is not None])
 
         def decode(piece: tuple[Batch, Index]) -> pa.RecordBatch:
@@ -116,9 +147,39 @@ class GroupReader:
 
         with translated(self._path, f"reading group '{self.name}'"):
             pieces = self._pieces(window, chosen)
-            alone = any(column.signal_data is not None for column in chosen)  # one cache for all of their values
             found = map(decode, pieces) if alone else self._pipeline.run(pieces, decode, _one, _PIECES_AHEAD)
             yield from (batch for batch in found if batch.num_rows)
+
+    def _read_whole(
+        self, chosen: Sequence[Column], schema: pa.Schema, times_of: MasterTimes, time: Number
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield every row; the time is read in the same walk over the records as the other numbers."""
+        numbers = Numbers([time, *(column.number for column in chosen if column.number is not None)])
+
+        def decode(batch: Batch) -> tuple[pa.RecordBatch, int, Index]:
+            values = iter(numbers(batch.records))
+            times = times_of.of(next(values))
+            read = [None if column.number is None else next(values) for column in chosen]
+            arrays = [pa.array(times), *map(self._column, chosen, repeat(batch), read)]
+            return pa.RecordBatch.from_arrays(arrays, schema=schema), batch.first_row, times
+
+        found, known = Pass(), self._spans is not None
+        for whole, first_row, times in self._pipeline.run(self._bounded(), decode, _one, _PIECES_AHEAD):
+            if not known:
+                found.note(first_row, times)
+            yield whole
+        if not known:
+            self._finish(found)
+
+    def _bounded(self) -> Iterator[Batch]:
+        """Yield all batches, none of more than `BATCH_ROWS` rows."""
+        for batch in self._source.batches(0, self.rows):
+            rows = batch.records.rows
+            if rows <= BATCH_ROWS:
+                yield batch
+                continue
+            for start in range(0, rows, BATCH_ROWS):
+                yield _slice(batch, start, min(rows, start + BATCH_ROWS))
 
     def _column(self, column: Column, batch: Batch, values: Values | None = None) -> pa.Array:
         try:
@@ -223,7 +284,7 @@ class GroupReader:
                 yield _frames(batch, times, wanted)
 
 
-def _one(_: tuple[Batch, Index]) -> int:
+def _one(_: object) -> int:
     return 1
 
 
