@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
 
 from platform_lib.catalog.catalog import Catalog
 from platform_lib.catalog.model import Drive
@@ -27,8 +30,24 @@ _COLUMNS = (
 )
 
 
-def drives(home: HomeOption = None, as_json: JsonOption = False) -> None:
-    """List the drives in the lake: vehicle, session, start, length, files, streams, rows, labels."""
+def drives(
+    drive: Annotated[
+        str | None,
+        typer.Argument(metavar="DRIVE", help="One drive, or its session: streams and route.", show_default=False),
+    ] = None,
+    home: HomeOption = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """List the drives in the lake: vehicle, session, start, length, files, streams, rows, labels.
+
+    Of one drive: its files, its streams with their times and rates, and a small map of where it went.
+    """
+    if drive is not None:
+        from platform_lib.lake.drive_page import show_drive
+
+        show_drive(open_home(home, make=False), drive, as_json=as_json)
+        return
     with embedded_postgres(open_home(home, make=False)) as uri, Catalog(uri) as catalog:
         found = catalog.drives()
         quarantined = len(catalog.quarantined())

@@ -14,14 +14,8 @@ from platform_lib.erasure.scope import Scope
 from platform_lib.erasure.windows import EVER, Window, among, clipped, padded, windows_inside
 from platform_lib.errors import ConfigError
 from platform_lib.lake.lake import Lake
+from platform_lib.lake.route import POSITIONS
 
-POSITIONS = (
-    ("latitude", "longitude"),
-    ("Latitude", "Longitude"),
-    ("lat", "lon"),
-    ("GPS_Latitude", "GPS_Longitude"),
-)
-"""Names of the signals that say where a vehicle was, in degrees (WGS 84)."""
 OTHER_RECORDER_NS = 5_000_000_000
 """Recorders of one drive differ by this much at most; times that one knows are widened by it for the others' logs."""
 _ROWS = 256

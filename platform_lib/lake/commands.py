@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import math
+from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated
 
 import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet as pq
 import typer
 
-from platform_lib.console import ERR, print_json
+from platform_lib.console import ERR, OUT, print_json
+from platform_lib.errors import UsageError
 from platform_lib.home import open_home
 from platform_lib.lake.lake import Lake
 from platform_lib.options import HomeOption, JsonOption
+from platform_lib.storage import publish_file
 from platform_lib.table import Column, print_table
 
 _MOST_ROWS = 2**31 - 1
@@ -21,6 +28,10 @@ def query(
     sql: Annotated[str, typer.Argument(metavar="SQL", help="One SELECT, in DuckDB's dialect.", show_default=False)],
     home: HomeOption = None,
     limit: Annotated[int, typer.Option(min=0, max=_MOST_ROWS, help="Most rows to print; 0 prints all.")] = 50,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="Write all rows to NAME.parquet, NAME.csv or NAME.jsonl.", show_default=False),
+    ] = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
@@ -29,8 +40,18 @@ def query(
     Only committed rows are there, nothing can be changed, and no other file can be read.
     `DESCRIBE signals` names a table's columns; packed_signals is what the table on disk holds.
     """
+    if out is not None and out.suffix not in _WRITERS:
+        raise UsageError(f"no form for '{out.name}'", where="--out", remedy=f"end it in {', '.join(_WRITERS)}")
     with Lake.open(open_home(home, make=False)) as lake:
-        result = lake.query(sql, limit=limit or None)
+        result = lake.query(sql, limit=None if out is not None else limit or None)
+    if out is not None:
+        with publish_file(out) as temporary:
+            _WRITERS[out.suffix](result.table, temporary)
+        if as_json:
+            print_json({"path": out, "row_count": len(result.table)})
+        else:
+            OUT.print(f"{out}: {len(result.table):,} rows", markup=False, highlight=False)
+        return
     names = result.table.column_names
     rows = list(zip(*(column.to_pylist() for column in result.table.columns), strict=True))
     if as_json:
@@ -41,6 +62,31 @@ def query(
     print_table(columns, [[_shown(cell) for cell in row] for row in rows])
     if result.truncated:
         ERR.print(f"the first {len(rows)} rows; --limit 0 prints all")
+
+
+def _write_csv(table: pa.Table, path: Path) -> None:
+    """Write CSV; what is nested is written as JSON."""
+    columns = [
+        pa.array([None if cell is None else json.dumps(_plain(cell)) for cell in column.to_pylist()], pa.string())
+        if pa.types.is_nested(column.type)
+        else column
+        for column in table.columns
+    ]
+    pa.csv.write_csv(pa.table(columns, names=table.column_names), path)
+
+
+def _write_lines(table: pa.Table, path: Path) -> None:
+    with path.open("w", encoding="utf-8") as stream:
+        for batch in table.to_batches():
+            for row in batch.to_pylist():
+                stream.write(json.dumps(_plain(row), default=str) + "\n")
+
+
+_WRITERS: dict[str, Callable[[pa.Table, Path], None]] = {
+    ".parquet": lambda table, path: pq.write_table(table, path, compression="zstd"),
+    ".csv": _write_csv,
+    ".jsonl": _write_lines,
+}
 
 
 def _plain(cell: object) -> object:

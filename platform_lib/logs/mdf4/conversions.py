@@ -260,7 +260,7 @@ class ToText:
 
     def _looked_up(self, values: Values) -> tuple[Values, Bytes]:
         """Find words through a table of the type's bit patterns, filled as they are met."""
-        from platform_lib.logs.mdf4.kernels import MissingWord
+        from platform_lib.logs.mdf4.kernels import MissingWord, mark
 
         patterns = values.view(f"u{values.dtype.itemsize}")
         if self._codes is None:
@@ -269,7 +269,7 @@ class ToText:
             return self._spelled(patterns, self._codes)
         except MissingWord:
             seen = np.zeros(self._codes.size, bool)
-            seen[patterns] = True
+            mark(patterns, seen)
             met = np.flatnonzero(seen).astype(patterns.dtype)
             self._codes[met] = self._learn(met.view(values.dtype).tolist())
             self._short = self._short_words(self._codes)

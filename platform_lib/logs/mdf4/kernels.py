@@ -32,6 +32,13 @@ def _gather(data: Bytes, starts: Values, lengths: Values, out: Bytes) -> None:
         at += lengths[row]
 
 
+@compiled
+def mark(choices: Values, seen: Values) -> None:
+    """Set ``seen`` at every place of (N,) `choices`."""
+    for row in range(choices.size):
+        seen[choices[row]] = True
+
+
 class MissingWord(Exception):  # noqa: N818 - what is asked for comes after
     """A choice that no word was made for yet."""
 

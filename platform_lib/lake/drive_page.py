@@ -1,0 +1,119 @@
+"""One drive for people: its files, its streams with their times, and where it went."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+from platform_lib.braille import braille_map
+from platform_lib.catalog.model import Drive, StreamRecord
+from platform_lib.console import OUT, print_json
+from platform_lib.errors import ConfigError
+from platform_lib.home import Home
+from platform_lib.lake.lake import Lake
+from platform_lib.lake.route import Route, route_of
+from platform_lib.table import Column, print_table
+
+_STREAMS = (
+    Column("stream"),
+    Column("kept as"),
+    Column("rows", right=True),
+    Column("from, s", right=True),
+    Column("to, s", right=True),
+    Column("messages/s", right=True),
+    Column("note"),
+)
+_MAP_COLUMNS, _MAP_ROWS = 48, 12
+
+
+def show_drive(home: Home, name: str, *, as_json: bool) -> None:
+    """Print one drive.
+
+    Raises:
+        ConfigError: No drive is called so, or several are.
+    """
+    with Lake.open(home) as lake:
+        drive = _named(lake.drives(), name)
+        files = {item.file_sha256 for item in drive.files}
+        ids = {item.ingest_id: item.key.file_sha256 for item in lake.catalog.view().ingests}
+        streams = [
+            (ids[ingest_id], item)
+            for ingest_id, items in lake.catalog.streams([key for key, sha in ids.items() if sha in files]).items()
+            for item in items
+        ]
+        route = route_of(lake, drive.drive_id)
+    if as_json:
+        print_json(_document(drive, streams, route))
+        return
+    OUT.print(f"{drive.drive_id}: {', '.join(f'{k}={v}' for k, v in drive.labels.items())}", markup=False)
+    for item in drive.files:
+        lost = ", recovered" if item.recovered else ""
+        OUT.print(f"  {item.file_sha256[:12]}  {item.bytes / 1e6:,.1f} MB  {item.paths[0]}{lost}", markup=False)
+    if drive.start_ns is not None:
+        start = datetime.fromtimestamp(drive.start_ns // 1_000_000_000, UTC)
+        OUT.print(f"  from {start:%Y-%m-%d %H:%M:%S} UTC, the times below count from there", highlight=False)
+    print_table(_STREAMS, [_row(item, drive.start_ns) for _, item in sorted(streams, key=lambda pair: pair[1].stream)])
+    _show_route(route)
+
+
+def _named(drives: list[Drive], name: str) -> Drive:
+    found = [item for item in drives if name == item.drive_id] or [item for item in drives if name == item.session]
+    if len(found) != 1:
+        what = f"no drive '{name}'" if not found else f"{len(found)} drives of the session '{name}'"
+        raise ConfigError(
+            what, where="drivetrain drives", remedy="name a drive as `drivetrain drives --json` does: its drive_id"
+        )
+    return found[0]
+
+
+def _row(item: StreamRecord, start_ns: int | None) -> list[str]:
+    times = ["", "", ""]
+    if item.start_ns is not None and item.stop_ns is not None and start_ns is not None:
+        first, last = (item.start_ns - start_ns) / 1e9, (item.stop_ns - start_ns) / 1e9
+        rate = f"{(item.messages - 1) / (last - first):,.1f}" if item.messages > 1 and last > first else ""
+        times = [f"{first:,.2f}", f"{last:,.2f}", rate]
+    return [item.stream, item.kept_as, f"{item.rows:,}", *times, item.problem or ""]
+
+
+def _show_route(route: Route | None) -> None:
+    if route is None:
+        OUT.print("no log of it says where it was", highlight=False)
+        return
+    plain = _cannot_show("⣿")
+    for line in braille_map(route.east_m, route.north_m, columns=_MAP_COLUMNS, rows=_MAP_ROWS, plain=plain):
+        OUT.print(f"  {line}", markup=False, highlight=False)
+    wide, high = (float(values.max() - values.min()) for values in (route.east_m, route.north_m))
+    OUT.print(
+        f"  {route.length_m / 1e3:,.2f} km, {wide:,.0f} m from west to east, {high:,.0f} m from south to north"
+        f" ({route.stream})",
+        markup=False,
+        highlight=False,
+    )
+
+
+def _cannot_show(text: str) -> bool:
+    try:
+        text.encode(OUT.encoding)
+    except UnicodeEncodeError:
+        return True
+    return False
+
+
+def _document(drive: Drive, streams: list[tuple[str, StreamRecord]], route: Route | None) -> dict[str, Any]:
+    return {
+        **asdict(drive),
+        "stream_list": [
+            {"file_sha256": sha256, **{k: v for k, v in asdict(item).items() if k != "schema_text"}}
+            for sha256, item in streams
+        ],
+        "route": None
+        if route is None
+        else {
+            "stream": route.stream,
+            "positions": len(route.east_m),
+            "length_m": route.length_m,
+            "east_m": [float(route.east_m.min()), float(route.east_m.max())],
+            "north_m": [float(route.north_m.min()), float(route.north_m.max())],
+        },
+    }
