@@ -16,6 +16,7 @@ import secrets
 import shlex
 import shutil
 import signal
+import socket
 import sys
 import threading
 import warnings
@@ -60,11 +61,12 @@ def local_ray(home: Home, cpus: int | None = None) -> Iterator[None]:
         cpus: How many CPUs tasks may take; what this process may run on by default.
 
     Raises:
-        HomeError: The temporary folder's path is too long for sockets, or Ray does not start.
+        HomeError: The temporary folder's path is too long for sockets, there is no loopback, or Ray does not start.
     """
     if ray.is_initialized():
         yield
         return
+    _refuse_without_loopback()
     with orderly_termination():
         folder = _claim_folder(home)
         try:
@@ -77,6 +79,19 @@ def local_ray(home: Home, cpus: int | None = None) -> Iterator[None]:
         finally:
             _stop_processes(folder)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _refuse_without_loopback() -> None:
+    """Say at once what Ray would wait ten minutes for: its processes talk over the loopback interface."""
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname(), 5.0):
+            pass
+    except OSError as error:
+        raise HomeError(
+            f"the loopback interface does not work ({error.strerror}), over which Ray's processes talk",
+            where="127.0.0.1",
+            remedy="bring it up: `ip link set lo up`; nothing else of a network is needed",
+        ) from error
 
 
 def _claim_folder(home: Home) -> Path:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import psutil
@@ -124,6 +125,7 @@ def test_a_temporary_folder_too_deep_for_sockets_is_refused(
 _ACTOR = """
 import sys
 import threading
+import time
 from pathlib import Path
 import ray
 from platform_lib.home import open_home
@@ -173,3 +175,19 @@ def test_a_node_that_does_not_come_up_is_started_once_more(home: Home) -> None:
         watcher.join()
     assert frozen, "nothing was planted"
     assert _processes(home) == []
+
+
+def test_without_loopback_it_is_said_at_once(tmp_path: Path) -> None:
+    if subprocess.run(["unshare", "-n", "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this account may not make a network of its own")
+    code = "import sys; from pathlib import Path; from platform_lib.home import open_home; from ray_jobs.session import local_ray\n"
+    code += "with local_ray(open_home(Path(sys.argv[1])), 1): print('up')"
+    command = ["unshare", "-n", sys.executable, "-c", code, str(tmp_path / "home")]
+    started = time.monotonic()
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "loopback interface does not work" in done.stderr
+    assert time.monotonic() - started < 30
+    with_loopback = ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *command[2:]]
+    done = subprocess.run(with_loopback, check=False, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout) == (0, "up\n"), done.stderr  # and no other network
