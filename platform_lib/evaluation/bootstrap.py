@@ -21,14 +21,19 @@ _TAIL = 0.025
 
 
 def cluster_interval(
-    values: NDArray[np.float64], clusters: NDArray[Any], *, seed: int, resamples: int = RESAMPLES
+    values: NDArray[np.float64],
+    clusters: NDArray[Any],
+    *,
+    seed: int,
+    rate: bool = False,
+    resamples: int = RESAMPLES,
 ) -> Interval:
     """Return the mean of `values` with its 95 % interval over clusters: an expanded percentile bootstrap, if there are enough.
 
     Source: Davison and Hinkley, Bootstrap Methods and their Application (1997), section 3.8: with nested data the
     outer level is resampled whole. Hesterberg, "What teachers should know about the bootstrap", The American Statistician
     69 (2015), section 5: the plain percentile interval of few clusters is too short, by what Student's t is wider than
-    the normal distribution and by the bias of a resampled variance. A rate (all values 0 or 1) of one trial a cluster,
+    the normal distribution and by the bias of a resampled variance. A rate of one trial a cluster,
     or without a change to resample, gets Wilson's interval for as many trials as there are clusters; two to four
     clusters get Student's t interval of their means.
 
@@ -36,6 +41,7 @@ def cluster_interval(
         values: (N,) one score a frame.
         clusters: (N,) the drive of each frame.
         seed: Makes the interval repeatable.
+        rate: Whether each value is 0 or 1, and their mean how often it is 1.
         resamples: Bootstrap repetitions.
 
     Returns:
@@ -51,13 +57,13 @@ def cluster_interval(
     value = float(values.mean())
     if len(counts) < 2:
         return Interval(value=value, low=None, high=None)
-    if _is_rate(values) and (len(counts) == len(values) or value in (0.0, 1.0)):
+    if rate and (len(counts) == len(values) or value in (0.0, 1.0)):
         low, high = wilson(value, len(counts))
         return Interval(value=value, low=low, high=high)
     sums: NDArray[np.float64] = np.bincount(index, weights=values).astype(np.float64)
     if len(counts) < FEWEST:
         low, high = _student(sums, counts)
-        least, most = (0.0 if values.min() >= 0.0 else -np.inf), (1.0 if _is_rate(values) else np.inf)
+        least, most = (0.0 if values.min() >= 0.0 else -np.inf), (1.0 if rate else np.inf)
         return Interval(value=value, low=float(max(low, least)), high=float(min(high, most)))
     generator = np.random.default_rng(seed)
     weights = generator.multinomial(len(counts), np.full(len(counts), 1 / len(counts)), size=resamples)
@@ -65,10 +71,6 @@ def cluster_interval(
     tail = _expanded_tail(len(counts))
     low, high = np.quantile(means, (tail, 1.0 - tail))
     return Interval(value=value, low=float(low), high=float(high))
-
-
-def _is_rate(values: NDArray[np.float64]) -> bool:
-    return bool(np.isin(values, (0.0, 1.0)).all())
 
 
 def _student(sums: NDArray[np.float64], counts: NDArray[np.float64]) -> tuple[float, float]:

@@ -58,7 +58,10 @@ def rows_by_slice(planner: str, episodes: tuple[Episode, ...], *, seed: int) -> 
             "max_accel_mps2": [episode.max_accel_mps2 for episode in chosen],
             "max_jerk_mps3": [episode.max_jerk_mps3 for episode in chosen],
         }
-        metrics = {metric: cluster_interval(np.array(values), worlds, seed=seed) for metric, values in table.items()}
+        metrics = {
+            metric: cluster_interval(np.array(values), worlds, seed=seed, rate=metric.endswith("_rate"))
+            for metric, values in table.items()
+        }
         rows.append(
             MetricsRow(planner=planner, slice=name, n=len(chosen), drives=len(set(worlds.tolist())), metrics=metrics)
         )

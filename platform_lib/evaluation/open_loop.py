@@ -138,7 +138,8 @@ def rows_by_slice(planner: str, scores: Scores, frames: Frames, *, seed: int) ->
         chosen = in_slice(frames, name)
         if chosen.any():
             metrics = {
-                metric: cluster_interval(values[chosen], drives[chosen], seed=seed) for metric, values in scores.items()
+                metric: cluster_interval(values[chosen], drives[chosen], seed=seed, rate=metric.endswith("_rate"))
+                for metric, values in scores.items()
             }
             rows.append(
                 MetricsRow(

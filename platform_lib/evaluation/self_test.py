@@ -204,7 +204,7 @@ def _refusal_cases() -> tuple[_Case, ...]:
 def _interval_cases() -> dict[str, bool]:
     steady = cluster_interval(np.full(12, 2.0), np.repeat(np.arange(6), 2), seed=1)
     single = cluster_interval(np.array([1.0, 3.0]), np.array(["a", "a"]), seed=1)
-    never = cluster_interval(np.zeros(9), np.arange(9), seed=1)
+    never = cluster_interval(np.zeros(9), np.arange(9), seed=1, rate=True)
     values = np.repeat([0.0, 1.0, 0.0, 1.0, 1.0, 0.0], 50)
     by_drive = cluster_interval(values, np.repeat(np.arange(6), 50), seed=1)
     by_frame = cluster_interval(values, np.arange(300), seed=1)

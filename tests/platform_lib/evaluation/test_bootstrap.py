@@ -22,7 +22,7 @@ def test_the_interval_holds_between_the_extremes_of_the_drives(pairs, seed):
     elif len(means) < FEWEST:
         assert found.low <= found.value + 1e-9
         assert found.value <= found.high + 1e-9
-    elif not np.isin(values, (0.0, 1.0)).all():
+    else:
         assert min(means) - 1e-9 <= found.low <= found.high <= max(means) + 1e-9
 
 
@@ -47,9 +47,9 @@ def test_it_covers_the_truth_about_as_often_as_it_says(drives):
 
 def test_a_rate_of_few_trials_has_the_width_that_few_trials_leave():
     for frames in (1, 10):
-        found = cluster_interval(np.zeros(9 * frames), np.repeat(np.arange(9), frames), seed=1)
+        found = cluster_interval(np.zeros(9 * frames), np.repeat(np.arange(9), frames), seed=1, rate=True)
         assert (found.low, found.high) == pytest.approx((0.0, 0.2992), abs=1e-4)  # 0 of 9
-    some = cluster_interval(np.array([1.0] * 11 + [0.0] * 34), np.arange(45), seed=1)
+    some = cluster_interval(np.array([1.0] * 11 + [0.0] * 34), np.arange(45), seed=1, rate=True)
     assert (some.low, some.high) == pytest.approx((0.142, 0.387), abs=1e-3)  # 11 of 45
 
 
@@ -57,3 +57,8 @@ def test_a_rate_of_few_trials_has_the_width_that_few_trials_leave():
 def test_nothing_to_score_is_refused(values, drives):
     with pytest.raises(ContractError):
         cluster_interval(values, drives, seed=1)
+
+
+def test_a_share_that_is_always_one_is_no_rate() -> None:
+    found = cluster_interval(np.ones(45), np.arange(45), seed=1)
+    assert (found.low, found.high) == (1.0, 1.0)
