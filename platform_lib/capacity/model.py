@@ -146,6 +146,7 @@ def need_of(vehicles: int, hours_per_day: float, measured: Measured, assumed: As
     network_mbps = gb * 8e3 * (1 + measured.lake_share) / (ingest.window_hours * 3600.0) * ingest.peak_factor
     by_cores, by_network = cores / ingest.node_vcpus, network_mbps / ingest.node_network_mbps
     nodes = math.ceil(max(by_cores, by_network))
+    node_hours = max(by_cores, by_network) * ingest.window_hours / ingest.peak_factor
     lake_gb, objects = gb * measured.lake_share, files * measured.objects_per_file
     puts = gb * GB / (recording.upload_part_mib * MIB) + max(objects, lake_gb * GB / (recording.upload_part_mib * MIB))
     gets = gb * GB / (ingest.range_read_mib * MIB)
@@ -168,6 +169,7 @@ def need_of(vehicles: int, hours_per_day: float, measured: Measured, assumed: As
             ingest.node_type,
             f"{by_cores:.1f} by cores, {by_network:.1f} by network: the greater, rounded up",
         ),
+        Figure("node hours", node_hours, "h/day", "the same, over the window, without the peak"),
         Figure("lake", lake_gb, "GB/day", f"recorded x {measured.lake_share:.2f}"),
         Figure("S3 PUT", puts, "/day", f"logs in parts of {recording.upload_part_mib:g} MiB, and lake files"),
         Figure("S3 GET", gets, "/day", f"logs in ranges of {ingest.range_read_mib:g} MiB"),
@@ -180,7 +182,6 @@ def _dollars(figures: tuple[Figure, ...], assumed: Assumptions, *, objects: floa
     known = {item.name: item.value for item in figures}
     ingest, storage, catalogue = assumed.ingest, assumed.storage, assumed.catalogue
     share = 1 - ingest.spot_share + ingest.spot_share * ingest.spot_price_share
-    node_hours = known["core hours"] / ingest.node_vcpus * DAYS_PER_MONTH
     tiers = (
         ("logs, Standard", known["recorded"], storage.logs_standard_days, storage.standard_usd_per_gb_month),
         ("logs, Glacier Instant", known["recorded"], storage.logs_instant_days, storage.instant_usd_per_gb_month),
@@ -202,9 +203,9 @@ def _dollars(figures: tuple[Figure, ...], assumed: Assumptions, *, objects: floa
     return (
         Figure(
             "ingest nodes",
-            node_hours * ingest.node_usd_per_hour * share,
+            known["node hours"] * DAYS_PER_MONTH * ingest.node_usd_per_hour * share,
             "$/month",
-            f"core hours / {ingest.node_vcpus} x {DAYS_PER_MONTH:.1f} days x ${ingest.node_usd_per_hour:g}/h"
+            f"node hours x {DAYS_PER_MONTH:.1f} days x ${ingest.node_usd_per_hour:g}/h"
             + (f" x {share:.2f} (spot)" if ingest.spot_share else "; nodes beyond these hours are given back"),
         ),
         *kept,

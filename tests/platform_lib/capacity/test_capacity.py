@@ -35,6 +35,7 @@ def test_two_hundred_vehicles_of_eight_hours_make_a_petabyte_a_week() -> None:
     assert need.value("core hours") == pytest.approx((gb * 10 + 96_000 * 0.5) / 3600)
     assert need.value("network") == pytest.approx(gb * 8e3 * 1.5 / 86_400 * 1.3)
     assert need.value("nodes") == 3  # by network 25.8 Gbit/s of 12.5 each; by cores 22 of 32 each
+    assert need.value("node hours") == pytest.approx(gb * 8e3 * 1.5 / 12_500 / 3600)
     assert need.value("lake") == pytest.approx(gb / 2)
     assert need.value("S3 GET") == pytest.approx(gb * 1e9 / (8 << 20))
     assert need.value("catalogue rows") == 96_000 * 20
