@@ -155,7 +155,7 @@ def _build(
         shards = [item for item in results if isinstance(item, Shard)]  # 1 drive : 1 shard, or none and the reason
         skipped = [item for item in results if isinstance(item, SkippedDrive)]
         skipped += [SkippedDrive(drive_id, reason) for drive_id, reason in admission.left_out.items()]
-        _refuse_too_few(shards, skipped)
+        _refuse_too_few(shards, skipped, where=f"dataset {folder.name}")
         plan = plan_splits(shards, seed=seed)
         with publish_folder(folder) as temporary:
             assemble(plan, temporary)
@@ -192,7 +192,7 @@ def _work_folder(home: Home) -> Path:
     return Path(tempfile.mkdtemp(prefix=_WORK_PREFIX, dir=home.scratch))
 
 
-def _refuse_too_few(shards: Sequence[Shard], skipped: Sequence[SkippedDrive]) -> None:
+def _refuse_too_few(shards: Sequence[Shard], skipped: Sequence[SkippedDrive], *, where: str = "dataset") -> None:
     if len(shards) >= len(SPLITS):
         return
     counts = Counter(item.reason for item in skipped).most_common()
@@ -200,7 +200,7 @@ def _refuse_too_few(shards: Sequence[Shard], skipped: Sequence[SkippedDrive]) ->
     raise ContractError(
         f"{len(shards)} of {len(shards) + len(skipped)} drives gave samples, and a split needs at least {len(SPLITS)}"
         + (f": {reasons}" if reasons else ""),
-        where="dataset",
+        where=where,
         remedy=_remedy([reason for reason, _ in counts]),
     )
 
