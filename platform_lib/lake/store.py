@@ -192,27 +192,15 @@ class Store:
             self.collect_garbage()  # of a command that was killed while it made them
 
     def mend(self, head: LakeHead | None) -> None:
-        """Take back versions of the sample store that a power loss left torn; `head`, the newest seen, is not among them.
+        """Take back versions of the Lance stores that a power loss left torn; `head`, the newest seen, is not among them.
+
+        Readers of raw frames take the newest version: rows that would be lost with a seen one show in the check's counts.
 
         Raises:
             HomeError: The version that the catalogue names is damaged.
         """
-        seen = 0 if head is None else head.lance_version
-        for manifest in sorted((self.samples_uri / "_versions").glob("*.manifest")):  # the newest first
-            try:
-                lance.dataset(str(self.samples_uri))
-            except (OSError, ValueError, RuntimeError) as error:
-                version = _LAST_VERSION - int(manifest.stem) if manifest.stem.isdecimal() else 0
-                if version <= seen:
-                    raise HomeError(
-                        f"version {seen} of the sample store cannot be read: {str(error).splitlines()[0]}",
-                        where=self.samples_uri,
-                        remedy="restore the home from a backup, or ingest the logs into a new one",
-                    ) from error
-                logger.warning("version=%d of the sample store is torn and was never seen; removed", version)
-                manifest.unlink()
-            else:
-                return
+        _take_back_torn(self.samples_uri, seen=0 if head is None else head.lance_version)
+        _take_back_torn(self.raw.uri, seen=0)
 
     def append(self, written: Sequence[WrittenFiles]) -> LakeHead:
         """Add written files to both stores: Iceberg first, then Lance. Visible only once the catalogue says so."""
@@ -420,6 +408,24 @@ class Store:
 
 def _among(ingest_ids: Sequence[int]) -> str:
     return f"ingest_id IN ({', '.join(map(str, ingest_ids))})"
+
+
+def _take_back_torn(uri: Path, *, seen: int) -> None:
+    for manifest in sorted((uri / "_versions").glob("*.manifest")):  # the newest first
+        try:
+            lance.dataset(str(uri))
+        except (OSError, ValueError, RuntimeError) as error:
+            version = _LAST_VERSION - int(manifest.stem) if manifest.stem.isdecimal() else 0
+            if version <= seen:
+                raise HomeError(
+                    f"version {seen} of the sample store cannot be read: {str(error).splitlines()[0]}",
+                    where=uri,
+                    remedy="restore the home from a backup, or ingest the logs into a new one",
+                ) from error
+            logger.warning("store=%s version=%d is torn and was never seen; removed", uri, version)
+            manifest.unlink()
+        else:
+            return
 
 
 def _ingests_in(table: Table, file: DataFile) -> int:

@@ -42,9 +42,13 @@ def _write(store: Store, ingest_id: int) -> WrittenFiles:
     with SignalWriter(store.signals_data, tag) as writer:
         writer.add("s", pa.record_batch({"timestamp_ns": pa.array([1], pa.int64()), "x": pa.array([0.5])}))
         files = writer.finish()
+    return WrittenFiles(files, write_samples(store.samples_uri, iter([_rows(ingest_id)])))
+
+
+def _rows(ingest_id: int) -> pa.RecordBatch:
     columns = {"timestamp_ns": pa.array([1]), "publish_ns": pa.array([1]), "encoding": pa.array(["raw"])}
-    rows = sample_rows(tag, "/s", {**columns, "data": pa.array([b"x"], pa.binary_view())})
-    return WrittenFiles(files, write_samples(store.samples_uri, iter([rows])))
+    tag = Tag(ingest_id, "d", "f", "none_present")
+    return sample_rows(tag, "/s", {**columns, "data": pa.array([b"x"], pa.binary_view())})
 
 
 @pytest.mark.slow
@@ -80,6 +84,21 @@ def test_a_torn_version_that_nobody_saw_is_taken_back_and_a_seen_one_is_told(rea
             manifest.write_bytes(b"")
         with pytest.raises(HomeError, match=f"version {head.lance_version} of the sample store"):
             store.mend(LakeHead(None, head.lance_version))
+
+
+@pytest.mark.slow
+def test_a_torn_version_of_the_raw_frames_is_taken_back(reachable_tmp: Path) -> None:
+    with Lake.open(open_home(reachable_tmp / "home")) as lake:
+        store = lake.store
+        store.create()
+        rows = _write(store, 1)
+        store.raw.append(write_samples(store.raw.uri, iter([_rows(1)])))
+        store.raw.append(write_samples(store.raw.uri, iter([_rows(2)])))
+        newest, *_ = sorted((store.raw.uri / "_versions").glob("*.manifest"))
+        newest.write_bytes(newest.read_bytes()[:20])
+        store.mend(None)
+        assert store.raw.counts() == {1: 1}
+        assert store.append([rows]).lance_version == 2
 
 
 def test_a_stream_is_flushed_when_it_is_closed_and_no_file_is_replaced_unasked(
