@@ -32,6 +32,15 @@ for _console in (OUT, ERR):
 _STEERING = re.compile("[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
 
 
+def can_show(text: str) -> bool:
+    """Say whether standard output has every character of a text in its encoding."""
+    try:
+        text.encode(OUT.encoding)
+    except (UnicodeEncodeError, LookupError):
+        return False
+    return True
+
+
 def print_json(document: Mapping[str, Any]) -> None:
     """Print one JSON document: paths, times, decimals and ids as text, array scalars as the numbers they are.
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +17,13 @@ from platform_lib.errors import HomeBusyError, HomeError
 from platform_lib.short_folder import make_short_folder, short_path
 from platform_lib.storage import publish_bytes
 
+logger = logging.getLogger(__name__)
+
 HOME_NAME = ".drivetrain"
 LAYOUT_VERSION = 2
 _MARKER = "home.json"
 _WRITABLE = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]+")  # without control characters and undecodable bytes
+_WAIT_FOR_OTHER_S = 3600.0
 _HELD: set[int] = set()
 
 
@@ -146,6 +150,22 @@ class Home:
             if descriptor in _HELD:  # not in a forked child, where the number may be another file's by now
                 _HELD.remove(descriptor)
                 os.close(descriptor)
+
+    @contextmanager
+    def turn(self, *names: str) -> Iterator[None]:
+        """Hold the named locks, one after the other, waiting up to an hour for another holder with a word about it.
+
+        Raises:
+            HomeBusyError: Another process did not end in that time.
+        """
+        with ExitStack() as held:
+            for name in names:
+                try:
+                    held.enter_context(self.lock(name))
+                except HomeBusyError as busy:
+                    logger.warning("%s; waiting for it", busy.what)
+                    held.enter_context(self.lock(name, wait_s=_WAIT_FOR_OTHER_S))
+            yield
 
 
 def _acquire(descriptor: int, path: Path, *, name: str, deadline: float, shared: bool) -> None:

@@ -13,8 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -23,7 +22,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 
-from platform_lib.errors import HomeBusyError, PlatformError
+from platform_lib.errors import PlatformError
 from platform_lib.home import Home
 from platform_lib.lake.lake import Lake
 from platform_lib.lake.writer import write_rows
@@ -32,11 +31,10 @@ from platform_lib.privacy.config import BlurConfig
 from platform_lib.privacy.detectors import Detector, make_detectors, provenance
 from platform_lib.privacy.frames import AdmittedPii
 from platform_lib.privacy.zone import BLURRED_SCHEMA, FrameStore
-from ray_jobs.session import local_ray
+from ray_jobs.session import answer_of, local_ray
 
 logger = logging.getLogger(__name__)
 
-_WAIT_FOR_OTHER_S = 3600.0
 _ROWS = 32
 """Frames that a worker holds at once."""
 
@@ -109,7 +107,7 @@ def blur(
     """
     how = provenance(config)
     make_detectors(config)  # what is wrong with one is said before anything is begun
-    with _alone(home), Lake.open(home) as lake:
+    with home.turn("blur"), Lake.open(home) as lake:
         _sweep(lake)
         lake.store.blurred.create()
         known = {item.ingest_id: item.config_sha256 for item in lake.blurs.visible()}
@@ -126,18 +124,6 @@ def blur(
             report.drives = tuple(sorted({drives[ingest_id] for ingest_id in todo}))
             _sweep(lake)
     return report
-
-
-@contextmanager
-def _alone(home: Home) -> Iterator[None]:
-    """Hold the home's lock ``blur``, waiting for another holder with a word about it."""
-    with ExitStack() as held:
-        try:
-            held.enter_context(home.lock("blur"))
-        except HomeBusyError as busy:
-            logger.warning("%s; waiting for it", busy.what)
-            held.enter_context(home.lock("blur", wait_s=_WAIT_FOR_OTHER_S))
-        yield
 
 
 def _sweep(lake: Lake) -> None:
@@ -162,7 +148,7 @@ def _blur_all(
             ready, _ = ray.wait(list(running), num_returns=1)
             for reference in ready:
                 job = running.pop(reference)
-                done = _get(reference)
+                done: _Blurred = answer_of(reference, died=_worker_died)
                 lake.store.blurred.append(done.fragments)
                 counted = {"frames": done.frames, "regions": done.regions, "unreadable": done.unreadable}
                 if lake.blurs.commit(job.blur_id, **counted):
@@ -173,20 +159,10 @@ def _blur_all(
                 on_progress(len(jobs) - len(running), len(jobs))
 
 
-def _get(reference: Any) -> _Blurred:
-    try:
-        found: _Blurred = ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, PlatformError):
-            raise error.cause from None  # the worker's own message, without Ray's wrapping
-        raise
-    except ray.exceptions.RayError as error:
-        raise BlurError(
-            f"a worker died: {str(error).strip().splitlines()[0]}",
-            where="blur",
-            remedy="look at free memory, then run the command again: what was committed stays",
-        ) from error
-    return found
+def _worker_died(what: str) -> BlurError:
+    return BlurError(
+        what, where="blur", remedy="look at free memory, then run the command again: what was committed stays"
+    )
 
 
 @cache

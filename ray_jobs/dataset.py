@@ -34,7 +34,7 @@ from platform_lib.lake.lake import Lake
 from platform_lib.manifest import Input, Manifest, Step, input_of
 from platform_lib.privacy.frames import AdmittedPii
 from platform_lib.storage import publish_folder, sweep_unfinished
-from ray_jobs.session import local_ray
+from ray_jobs.session import answer_of, local_ray
 
 logger = logging.getLogger(__name__)
 
@@ -227,7 +227,7 @@ def _build_drives(
         pending: list[Any] = [task.remote(str(home.root), block, rules, str(work), lake_sha256) for block in blocks]
         while pending:
             done, pending = ray.wait(pending, num_returns=1)
-            for result in _get(done[0]):
+            for result in answer_of(done[0], died=_worker_died):
                 if isinstance(result, SkippedDrive):
                     logger.info("drive=%s skipped: %s", result.drive_id, result.reason)
                 results.append(result)
@@ -235,20 +235,12 @@ def _build_drives(
     return results
 
 
-def _get(reference: Any) -> list[Shard | SkippedDrive]:
-    try:
-        results: list[Shard | SkippedDrive] = ray.get(reference)
-    except ray.exceptions.RayTaskError as error:
-        if isinstance(error.cause, PlatformError):
-            raise error.cause from None  # the worker's own message, without Ray's wrapping
-        raise
-    except ray.exceptions.RayError as error:
-        raise DatasetBuildError(
-            f"a worker died: {str(error).strip().splitlines()[0]}",
-            where="dataset",
-            remedy="look at free memory, then run the command again; nothing of the old dataset is lost",
-        ) from error
-    return results
+def _worker_died(what: str) -> DatasetBuildError:
+    return DatasetBuildError(
+        what,
+        where="dataset",
+        remedy="look at free memory, then run the command again; nothing of the old dataset is lost",
+    )
 
 
 def build_block(

@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack, closing
 from itertools import chain
 from pathlib import Path
 
@@ -26,7 +26,7 @@ from platform_lib.catalog.model import ContractRun, FileKey, Quarantined, Refusa
 from platform_lib.contracts.document import read_contracts
 from platform_lib.contracts.files import check_files
 from platform_lib.contracts.model import Contract
-from platform_lib.errors import ConfigError, CorruptLog, HomeBusyError, UnsupportedLog
+from platform_lib.errors import ConfigError, CorruptLog, UnsupportedLog
 from platform_lib.home import Home
 from platform_lib.lake.bucket import Patience
 from platform_lib.lake.compaction import finish_rewrite, note_files
@@ -41,7 +41,6 @@ from ray_jobs.reprocessing import is_outdated, plan_drives
 logger = logging.getLogger(__name__)
 
 _PATIENCE = Patience()
-_WAIT_FOR_OTHER_S = 3600.0
 # What the same reader finds in the same bytes again; anything else (a crash, a change) is tried anew.
 _FOR_GOOD = frozenset({CorruptLog.__name__, UnsupportedLog.__name__})
 
@@ -80,7 +79,7 @@ def ingest(
         raise ConfigError(
             "no drive log in there", where=", ".join(map(str, sources)), remedy="name logs or their folder"
         )
-    with alone(home), Lake.open(home) as lake:
+    with home.turn("ingest"), Lake.open(home) as lake:
         prepare(lake)
         return take_arrived(lake, home, arrived, chosen, cpus=cpus, patience=patience, on_progress=on_progress)
 
@@ -172,7 +171,7 @@ def reprocess(
     chosen = choose(dbc, recover=False, timezone=timezone)
     contracts = read_contracts(home.root)
     paths = find_logs(sources)
-    with alone(home), Lake.open(home) as lake:
+    with home.turn("ingest"), Lake.open(home) as lake:
         prepare(lake)
         contents, unreadable = digest(paths, cpus)
         plan = plan_drives(lake.catalog, contents, drives=drives, chosen=chosen if chosen.any else None)
@@ -207,7 +206,7 @@ def retry(
     started = time.monotonic()
     chosen = choose(dbc, recover=recover, timezone=timezone)
     contracts = read_contracts(home.root)
-    with alone(home), Lake.open(home) as lake:
+    with home.turn("ingest"), Lake.open(home) as lake:
         prepare(lake)
         known = lake.catalog.options()
         asks: list[Ask] = []
@@ -226,18 +225,6 @@ def retry(
         take(lake, home, asks, tally, cpus, on_progress)
         found = [item.content for item in asks]
         return _report(lake, Found(len(found), found, []), tally, contracts, started)
-
-
-@contextmanager
-def alone(home: Home) -> Iterator[None]:
-    """Hold the home's lock ``ingest``, waiting for another holder with a word about it."""
-    with ExitStack() as held:
-        try:
-            held.enter_context(home.lock("ingest"))
-        except HomeBusyError as busy:
-            logger.warning("%s; waiting for it", busy.what)
-            held.enter_context(home.lock("ingest", wait_s=_WAIT_FOR_OTHER_S))
-        yield
 
 
 def prepare(lake: Lake) -> None:
@@ -264,7 +251,7 @@ def sweep(lake: Lake) -> None:
 
 def drop(lake: Lake, ingest_ids: Sequence[int]) -> None:
     """Delete all rows of these ingests, none of which readers see."""
-    owners = {path: owner for path, (_, owner) in lake.catalog.lake_files().items()}
+    owners = lake.catalog.file_owners()
     lake.catalog.forget(ingest_ids, lake.store.drop(ingest_ids, owners))
     if None in owners.values():
         note_files(lake)

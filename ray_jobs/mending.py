@@ -12,7 +12,7 @@ from platform_lib.lake.compaction import SMALL_BYTES, TARGET_BYTES, CompactRepor
 from platform_lib.lake.compaction import compact as compact_lake
 from platform_lib.lake.lake import Lake
 from ray_jobs.arrivals import content_at
-from ray_jobs.ingest import alone, drop, new_tally, prepare, sweep, take
+from ray_jobs.ingest import drop, new_tally, prepare, sweep, take
 from ray_jobs.read_options import find_again
 from ray_jobs.reading import Ask
 
@@ -45,7 +45,7 @@ def check(home: Home, *, digests: bool = False) -> MendReport:
     Raises:
         HomeBusyError: An ingest on this home did not end within an hour.
     """
-    with alone(home), Lake.open(home) as lake:
+    with home.turn("ingest"), Lake.open(home) as lake:
         return MendReport(check_lake(lake, digests=digests), None, 0, {})
 
 
@@ -55,7 +55,7 @@ def mend(home: Home, *, digests: bool = False, cpus: int | None = None) -> MendR
     Raises:
         HomeBusyError: An ingest on this home did not end within an hour.
     """
-    with alone(home), Lake.open(home) as lake:
+    with home.turn("ingest"), Lake.open(home) as lake:
         found = check_lake(lake, digests=digests)
         if not found.findings:
             return MendReport(found, None, 0, {})
@@ -77,7 +77,7 @@ def compact(home: Home, *, small_bytes: int = SMALL_BYTES, target_bytes: int = T
         HomeError: The lake has to be mended first.
         HomeBusyError: An ingest on this home did not end within an hour.
     """
-    with alone(home), Lake.open(home) as lake:
+    with home.turn("ingest"), Lake.open(home) as lake:
         if not lake.store.exists:
             return CompactReport(0, 0, 0, 0)
         prepare(lake)
@@ -100,7 +100,7 @@ def expire(home: Home, older_than: timedelta) -> ExpireReport:
         HomeError: The lake has to be mended first.
         HomeBusyError: An ingest on this home did not end within an hour.
     """
-    with alone(home), Lake.open(home) as lake:
+    with home.turn("ingest"), Lake.open(home) as lake:
         head = lake.catalog.view().head
         if head is None:
             return ExpireReport(0, 0, 0)

@@ -20,16 +20,17 @@ import socket
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import psutil
 import ray
 
 from platform_lib.catalog.liveness import ProcessIdentity, orderly_termination
-from platform_lib.errors import HomeError
+from platform_lib.errors import HomeError, PlatformError
 from platform_lib.home import Home
 from platform_lib.short_folder import sweep_short_folders
 
@@ -79,6 +80,26 @@ def local_ray(home: Home, cpus: int | None = None) -> Iterator[None]:
         finally:
             _stop_processes(folder)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def answer_of(reference: Any, *, died: Callable[[str], PlatformError]) -> Any:
+    """Fetch a task's answer.
+
+    Args:
+        reference: Of the task.
+        died: Makes the error of a worker that died, from what happened to it.
+
+    Raises:
+        PlatformError: The task's own, without Ray's wrapping; or that of `died`.
+    """
+    try:
+        return ray.get(reference)
+    except ray.exceptions.RayTaskError as error:
+        if isinstance(error.cause, PlatformError):
+            raise error.cause from None
+        raise
+    except ray.exceptions.RayError as error:
+        raise died(f"a worker died: {str(error).strip().splitlines()[0]}") from error
 
 
 def _refuse_without_loopback() -> None:

@@ -15,7 +15,7 @@ from platform_lib.lake.bucket import Patience
 from platform_lib.lake.intake import FileStamp
 from platform_lib.lake.lake import Lake
 from ray_jobs.arrivals import Arrived, find
-from ray_jobs.ingest import alone, prepare, take_arrived
+from ray_jobs.ingest import prepare, take_arrived
 from ray_jobs.ingest_report import IngestReport, Progress
 from ray_jobs.read_options import Chosen
 from ray_jobs.reading import ray_beside_output
@@ -124,7 +124,7 @@ def watch(
                 if ready:
                     in_round = True
                     servers.enter_context(ray_beside_output(home, cpus))  # the first round starts it, the others join
-                    with alone(home):
+                    with home.turn("ingest"):
                         prepare(lake)
                         report = take_arrived(
                             lake, home, ready, chosen, cpus=cpus, patience=patience, on_progress=on_progress

@@ -341,6 +341,10 @@ class Catalog:
             rows = connection.execute(select(LAKE_FILES)).all()
         return {row.path: (StoredFile(row.path, row.bytes, row.sha256), row.ingest_id) for row in rows}
 
+    def file_owners(self) -> dict[str, int | None]:
+        """Return whose rows each data file holds, as `platform_lib.lake.store.Store.drop` takes it."""
+        return {path: owner for path, (_, owner) in self.lake_files().items()}
+
     def row_counts(self) -> dict[int, tuple[int, int]]:
         """Return what each committed ingest holds: ingest id -> signal rows, samples."""
         with self._engine.connect() as connection:

@@ -15,8 +15,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,14 +40,13 @@ from platform_lib.erasure.needles import Needles, scan
 from platform_lib.erasure.scope import Scope
 from platform_lib.erasure.targets import Targets, find_targets, needles_of
 from platform_lib.erasure.windows import Window
-from platform_lib.errors import ConfigError, HomeBusyError, IntegrityError
+from platform_lib.errors import ConfigError, IntegrityError
 from platform_lib.home import Home
 from platform_lib.lake.compaction import finish_rewrite, note_files
 from platform_lib.lake.lake import Lake
 
 logger = logging.getLogger(__name__)
 
-_WAIT_FOR_OTHER_S = 3600.0
 _LOCKS = ("dataset", "ingest", "blur")  # in the order in which a dataset's build would take the first
 
 
@@ -116,7 +114,7 @@ def erase(home: Home, scope: Scope | None, *, reason: str, requested_by: str, dr
         HomeBusyError: A dataset that holds it is in use.
         IntegrityError: A piece of it is still there: the message says where.
     """
-    with _alone(home), Lake.open(home) as lake:
+    with home.turn(*_LOCKS), Lake.open(home) as lake:
         erasures = Erasures(lake.catalog.engine)
         finished: tuple[int, ...] = ()
         if not dry_run:
@@ -161,19 +159,6 @@ def erase(home: Home, scope: Scope | None, *, reason: str, requested_by: str, dr
         proof=proof,
         finished=finished,
     )
-
-
-@contextmanager
-def _alone(home: Home) -> Iterator[None]:
-    """Hold the locks of everything that writes or reads much of the lake, waiting with a word about it."""
-    with ExitStack() as locks:
-        for name in _LOCKS:
-            try:
-                locks.enter_context(home.lock(name))
-            except HomeBusyError as busy:
-                logger.warning("%s; waiting for it", busy.what)
-                locks.enter_context(home.lock(name, wait_s=_WAIT_FOR_OTHER_S))
-        yield
 
 
 def _refuse_telling(reason: str, requested_by: str, targets: Targets) -> None:
@@ -269,7 +254,7 @@ def _remove(
     files = logs + remove_named(home, plan["gone"]) + remove_pieces(home, needles)[0]
     going = erasures.ingests_of([*whole, *partly])
     rows = _count_rows(lake, going)
-    owners = {path: owner for path, (_, owner) in lake.catalog.lake_files().items()}
+    owners = lake.catalog.file_owners()
     erasures.advance(drop_rows(lake.store, going, erasures.blurs_of(going), owners))
     forget_older(lake.store)
     note_files(lake)

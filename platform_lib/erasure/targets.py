@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
 
 from platform_lib.catalog.model import Drive
 from platform_lib.erasure.needles import Needles, content_needles, distinctive, joined, text_needles
@@ -14,7 +13,7 @@ from platform_lib.erasure.scope import Scope
 from platform_lib.erasure.windows import EVER, Window, among, clipped, padded, windows_inside
 from platform_lib.errors import ConfigError
 from platform_lib.lake.lake import Lake
-from platform_lib.lake.route import POSITIONS
+from platform_lib.lake.route import POSITIONS, positions_in
 
 OTHER_RECORDER_NS = 5_000_000_000
 """Recorders of one drive differ by this much at most; times that one knows are widened by it for the others' logs."""
@@ -109,23 +108,12 @@ def _placed(lake: Lake, drive: Drive, scope: Scope) -> dict[str, tuple[Window, .
     if scope.area is None:
         return {"": (EVER,)}
     found: dict[str, tuple[Window, ...]] = {}
-    for latitude, longitude in POSITIONS:
-        for file_sha256, table in lake.signals_by_file(drive.drive_id, [latitude, longitude]).items():
-            for stream in sorted(set(table["stream"].to_pylist())):
-                rows = table.filter(pa.compute.equal(table["stream"], stream))
-                columns = [_column(rows, name) for name in (latitude, longitude)]
-                if any(len(times) == 0 for times, _ in columns):
-                    continue
-                times, first, second = np.intersect1d(columns[0][0], columns[1][0], return_indices=True)
-                inside = windows_inside(scope.area, times, columns[0][1][first], columns[1][1][second])
+    for names in POSITIONS:
+        for file_sha256, table in lake.signals_by_file(drive.drive_id, names).items():
+            for item in positions_in(table, names):
+                inside = windows_inside(scope.area, item.times_ns, item.latitude_deg, item.longitude_deg)
                 found[file_sha256] = (*found.get(file_sha256, ()), *inside)
     return found or None
-
-
-def _column(rows: pa.Table, name: str) -> tuple[np.ndarray, np.ndarray]:
-    own = rows.filter(pa.compute.equal(rows["signal"], name))
-    values = own["value"].to_numpy(zero_copy_only=False).astype(np.float64)
-    return own["timestamp_ns"].to_numpy(), values
 
 
 def needles_of(lake: Lake, targets: Targets) -> tuple[Needles, tuple[str, ...]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from platform_lib.braille import braille_map
 from platform_lib.catalog.model import Drive, StreamRecord
-from platform_lib.console import OUT, print_json
+from platform_lib.console import OUT, can_show, print_json
 from platform_lib.errors import ConfigError
 from platform_lib.home import Home
 from platform_lib.lake.lake import Lake
@@ -80,7 +80,7 @@ def _show_route(route: Route | None) -> None:
     if route is None:
         OUT.print("no log of it says where it was", highlight=False)
         return
-    plain = _cannot_show("⣿")
+    plain = not can_show("⣿")
     for line in braille_map(route.east_m, route.north_m, columns=_MAP_COLUMNS, rows=_MAP_ROWS, plain=plain):
         OUT.print(f"  {line}", markup=False, highlight=False)
     wide, high = (float(values.max() - values.min()) for values in (route.east_m, route.north_m))
@@ -90,14 +90,6 @@ def _show_route(route: Route | None) -> None:
         markup=False,
         highlight=False,
     )
-
-
-def _cannot_show(text: str) -> bool:
-    try:
-        text.encode(OUT.encoding)
-    except UnicodeEncodeError:
-        return True
-    return False
 
 
 def _document(drive: Drive, streams: list[tuple[str, StreamRecord]], route: Route | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from platform_lib.datasets.places import known_positions
 from platform_lib.lake.lake import Lake
 
 POSITIONS = (
@@ -37,18 +39,30 @@ class Route:
     length_m: float
 
 
+@dataclass(frozen=True, slots=True)
+class Positions:
+    """What one stream says of where a vehicle was: (N,) each, whether or not the receiver had a fix."""
+
+    stream: str
+    times_ns: npt.NDArray[np.int64]
+    latitude_deg: Doubles
+    longitude_deg: Doubles
+
+
 def route_of(lake: Lake, drive_id: str) -> Route | None:
     """Return where a drive went, by the stream with the most positions; None where no log has a position."""
-    found: list[Route] = []
-    for names in POSITIONS:
-        table = lake.signals(drive_id, signals=names)
-        for stream in sorted(set(table["stream"].to_pylist())):
-            own = table.filter(pc.equal(table["stream"], stream))
-            latitude, longitude = (_column(own, name) for name in names)
-            if len(latitude[0]) and len(longitude[0]):
-                route = _route(stream, latitude, longitude)
-                found += [route] if route is not None else []
-    return max(found, key=lambda item: len(item.east_m), default=None)
+    found = [_route(item) for names in POSITIONS for item in positions_in(lake.signals(drive_id, signals=names), names)]
+    return max((item for item in found if item is not None), key=lambda item: len(item.east_m), default=None)
+
+
+def positions_in(table: pa.Table, names: tuple[str, str]) -> Iterator[Positions]:
+    """Yield the positions of each stream in rows that `Lake.signals` gave of two signals: latitude and longitude."""
+    for stream in sorted(set(table["stream"].to_pylist())):
+        own = table.filter(pc.equal(table["stream"], stream))
+        latitude, longitude = (_column(own, name) for name in names)
+        if len(latitude[0]) and len(longitude[0]):
+            times, first, second = np.intersect1d(latitude[0], longitude[0], return_indices=True)
+            yield Positions(stream, times, latitude[1][first], longitude[1][second])
 
 
 def _column(rows: pa.Table, name: str) -> tuple[npt.NDArray[np.int64], Doubles]:
@@ -56,15 +70,11 @@ def _column(rows: pa.Table, name: str) -> tuple[npt.NDArray[np.int64], Doubles]:
     return own["timestamp_ns"].to_numpy(), own["value"].to_numpy(zero_copy_only=False).astype(np.float64)
 
 
-def _route(
-    stream: str, latitude: tuple[npt.NDArray[np.int64], Doubles], longitude: tuple[npt.NDArray[np.int64], Doubles]
-) -> Route | None:
-    _, first, second = np.intersect1d(latitude[0], longitude[0], return_indices=True)
-    north, east = latitude[1][first], longitude[1][second]
-    known = (np.abs(north) <= 90.0) & (np.abs(east) <= 180.0) & ((north != 0.0) | (east != 0.0))
-    north, east = north[known], east[known]
+def _route(positions: Positions) -> Route | None:
+    known = known_positions(positions.latitude_deg, positions.longitude_deg)
+    north, east = positions.latitude_deg[known], positions.longitude_deg[known]
     if not len(north):
         return None
     across = (east - east[0] + 180.0) % 360.0 - 180.0  # over the date line too
     x, y = across * _METRES_PER_DEGREE * np.cos(np.radians(north[0])), (north - north[0]) * _METRES_PER_DEGREE
-    return Route(stream, x, y, float(np.hypot(np.diff(x), np.diff(y)).sum()))
+    return Route(positions.stream, x, y, float(np.hypot(np.diff(x), np.diff(y)).sum()))

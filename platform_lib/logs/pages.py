@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from platform_lib.console import OUT, plain_line
+from platform_lib.console import OUT, can_show, plain_line
 from platform_lib.logs.column_summary import sparkline
 from platform_lib.logs.export.model import Export
 from platform_lib.logs.instants import utc_text
@@ -84,17 +84,9 @@ def show_stream(document: dict[str, Any]) -> None:
     told += [gaps if stream["median_step_s"] else ""]
     told += [f"{stream['backward_steps']} steps back in time" if stream["backward_steps"] else ""]
     _line("  " + ", ".join(filter(None, told)))
-    plain = not _prints_blocks()
+    plain = not can_show("▁█")
     print_table(_COLUMNS, [_column_cells(item, plain=plain) for item in stream["summaries"] if item["name"] != PUBLISH])
     show_health(document["report"], "read: every value of this stream")
-
-
-def _prints_blocks() -> bool:
-    try:
-        "▁█".encode(OUT.encoding)
-    except (UnicodeEncodeError, LookupError):
-        return False
-    return True
 
 
 def _line(text: str, *, dim: bool = False) -> None:

@@ -30,7 +30,7 @@ from platform_lib.catalog.postgres import embedded_postgres
 from platform_lib.home import Home, open_home
 from platform_lib.lake.check import check_lake
 from platform_lib.lake.lake import Lake
-from ray_jobs.ingest import alone, ingest
+from ray_jobs.ingest import ingest
 from ray_jobs.mending import mend
 from ray_jobs.session import local_ray
 
@@ -175,7 +175,7 @@ def _judge(place: Place, *, whole: bool) -> None:
         assert all(counts == (place.drives[drive],) * 3 for drive, counts in seen.items()), seen
         if whole:
             assert seen.keys() == place.drives.keys()
-            with alone(place.home):
+            with place.home.turn("ingest"):
                 assert check_lake(lake).findings == ()
 
 
