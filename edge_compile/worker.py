@@ -21,6 +21,7 @@ from platform_lib.storage import publish_bytes
 
 _LOGGER = logging.getLogger(__name__)
 _POLL_S = 0.05
+_GONE_S = 10.0  # how long a killed tool's children are waited for
 _RESULT = "result.json"
 _FAILURE = "failure.json"
 
@@ -146,9 +147,29 @@ def _resident_bytes(pid: int) -> int:
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    if process.poll() is None:
-        os.killpg(process.pid, signal.SIGKILL)  # it leads its own group, so this takes its children too
-        process.wait()
+    if process.poll() is not None:
+        return
+    family = _family(process.pid)
+    os.killpg(process.pid, signal.SIGKILL)  # it leads its own group, so this takes its children too
+    process.wait()
+    # The kernel ends the children in its own time; what runs next is to have the memory and the files they held.
+    deadline_s = time.monotonic() + _GONE_S
+    while any(_runs(member) for member in family) and time.monotonic() < deadline_s:
+        time.sleep(_POLL_S)
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def _explain(module: str, status: int, scratch: Path, log: Path) -> PlatformError:
