@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -23,9 +24,12 @@ from platform_lib.errors import PlatformError
 
 _WIDE_COLUMNS = 110  # where a long bar leaves room for what stands beside it
 _LINE_EVERY_S = 10.0
+_PIPE_COLUMNS = 160  # a pipe or a file has no width of its own: a table's row is to stay one line, for grep
 OUT = Console(soft_wrap=True, emoji=False)
 ERR = Console(stderr=True, soft_wrap=True, emoji=False)
 for _console in (OUT, ERR):
+    if not _console.is_terminal and "COLUMNS" not in os.environ:
+        _console.width = _PIPE_COLUMNS
     if _console.width < 1:  # COLUMNS=0, as some terminals without a size say, would leave room for nothing
         _console.width = 80
 # Control characters, and those that turn the writing direction: a name from a file is not to steer a terminal.

@@ -13,10 +13,22 @@ from platform_lib.errors import UsageError
 
 _EMPTY_OPTION = re.compile(r"(--[a-z][a-z-]*)=")
 
+
+def _refuse_option(value: Path | None) -> Path | None:
+    if value is not None and str(value).startswith("-"):
+        raise UsageError(
+            f"--home took '{value}' as its folder",
+            where="--home",
+            remedy=f"name a folder; one of that name is './{value}'",
+        )
+    return value
+
+
 HomeOption = Annotated[
     Path | None,
     typer.Option(
         "--home",
+        callback=_refuse_option,
         help="Home folder. Default: $DRIVETRAIN_HOME, else the nearest .drivetrain/ upward.",
         show_default=False,
     ),

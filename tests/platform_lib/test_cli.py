@@ -257,6 +257,13 @@ def test_an_empty_path_does_not_mean_the_current_folder(
     assert error.startswith(f"error {what}\n  where:  drivetrain {words[0]}\n  remedy: give a value")
 
 
+def test_an_option_is_not_taken_for_the_home(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.run(["drives", "--home", "--json"])
+    assert ended.value.code == 2
+    assert json.loads(capsys.readouterr().out)["error"]["what"] == "--home took '--json' as its folder"
+
+
 def test_what_follows_two_dashes_is_no_option(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         cli.run(["verify", "--", "--json"])

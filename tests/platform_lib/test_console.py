@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 from io import StringIO
@@ -118,3 +121,12 @@ def test_a_log_file_shows_life_every_ten_seconds(
             task.advance(note=f"epoch {epoch}")
     lines = capsys.readouterr().err.splitlines()
     assert [line.split()[-1] for line in lines] == ["10", "20", "29"]
+
+
+@pytest.mark.parametrize(("columns", "width"), [(None, "160"), ("90", "90"), ("0", "80")])
+def test_a_pipe_is_wide_enough_for_a_row_of_a_table(columns: str | None, width: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "COLUMNS"}
+    environment |= {} if columns is None else {"COLUMNS": columns}
+    code = "from platform_lib.console import OUT; print(OUT.width)"
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == width
