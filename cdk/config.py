@@ -1,0 +1,111 @@
+"""Environments by name: read, typed, and held against the rules, every finding with its line."""
+
+from __future__ import annotations
+
+import difflib
+from datetime import date
+from pathlib import Path
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from cdk.model import Environment
+from cdk.rules import findings
+from cdk.yaml_lines import Document, KeyPath, read_yaml
+from platform_lib.errors import ConfigError
+
+ENVIRONMENTS = Path(__file__).parent / "environments"
+
+
+def environment_names(folder: Path = ENVIRONMENTS) -> list[str]:
+    """Return the names of all environments, sorted."""
+    return sorted(path.stem for path in folder.glob("*.yaml"))
+
+
+def load_environment(name: str, *, today: date, folder: Path = ENVIRONMENTS) -> Environment:
+    """Read one environment, whole or not at all.
+
+    Args:
+        name: The file's name without `.yaml`.
+        today: The day support and exceptions are held against.
+        folder: Where the files lie.
+
+    Raises:
+        ConfigError: No such environment, or something in it is wrong; all findings, each with its line and remedy.
+    """
+    path = folder / f"{name}.yaml"
+    if not path.is_file():
+        known = environment_names(folder)
+        near = difflib.get_close_matches(name, known, n=1)
+        remedy = f"did you mean {near[0]}?" if near else f"take one of {', '.join(known)}, or add {path.name}"
+        raise ConfigError(f"there is no environment '{name}'", where=folder, remedy=remedy)
+    document = read_yaml(path)
+    try:
+        environment = Environment.model_validate(document.content)
+    except ValidationError as error:
+        raise _refusal(path, [_typed_finding(document, item) for item in error.errors()]) from error
+    if environment.environment != name:
+        where = document.where(("environment",))
+        raise ConfigError(
+            f"says environment: {environment.environment}",
+            where=where,
+            remedy=f"write `environment: {name}`, as its file",
+        )
+    found = findings(environment, today)
+    if found:
+        raise _refusal(path, [(document.where(item.at), item.what, item.remedy) for item in found])
+    return environment
+
+
+def _refusal(path: Path, found: list[tuple[str, str, str]]) -> ConfigError:
+    if len(found) == 1:
+        where, what, remedy = found[0]
+        return ConfigError(what, where=where, remedy=remedy)
+    lines = "\n".join(f"  {where}: {what}; {remedy}" for where, what, remedy in found)
+    return ConfigError(f"{len(found)} things are wrong\n{lines}", where=path, remedy="mend each where it says")
+
+
+def _typed_finding(document: Document, error: ErrorDetails) -> tuple[str, str, str]:
+    at: KeyPath = tuple(item for item in error["loc"] if not str(item).startswith(("function-", "literal[", "tuple[")))
+    name = ".".join(map(str, at))
+    where = document.where(at)
+    if error["type"] == "extra_forbidden":
+        return where, f"'{name}' is no key", _near(at)
+    if error["type"] == "missing":
+        return where, f"'{name}' is missing", "add it"
+    message = error["msg"]
+    given = error.get("input")
+    shown = "" if isinstance(given, (dict, list)) else f", not {given!r}"
+    return where, f"'{name}': {message[0].lower()}{message[1:]}{shown}", "mend the value"
+
+
+def _near(at: KeyPath) -> str:
+    from_model = _fields_at(at[:-1])
+    near = difflib.get_close_matches(str(at[-1]), from_model, n=1)
+    if near:
+        return f"did you mean '{near[0]}'?"
+    return f"remove it; keys here are {', '.join(from_model)}" if from_model else "remove it"
+
+
+def _fields_at(at: KeyPath) -> list[str]:
+    schema = Environment.model_json_schema()
+    place: dict[str, object] = schema
+    for key in at:
+        place = _resolved(schema, place)
+        if isinstance(key, int):
+            place = place.get("items", {})  # type: ignore[assignment]  # JSON schema
+        else:
+            inner: dict[str, object] = place.get("properties", {})  # type: ignore[assignment]  # JSON schema
+            place = inner.get(str(key)) or place.get("additionalProperties") or {}  # type: ignore[assignment]  # JSON schema
+    return sorted(_resolved(schema, place).get("properties", {}))  # type: ignore[call-overload, no-any-return]  # JSON schema
+
+
+def _resolved(schema: dict[str, object], place: dict[str, object]) -> dict[str, object]:
+    for option in place.get("anyOf", ()):  # type: ignore[attr-defined]  # JSON schema
+        if "$ref" in option or "items" in option:
+            place = option
+            break
+    reference = place.get("$ref")
+    if reference is None:
+        return place
+    return schema["$defs"][str(reference).rpartition("/")[2]]  # type: ignore[index, no-any-return]  # JSON schema
