@@ -61,6 +61,20 @@ bench: $(STAMP) ## Reading and decoding against other libraries: one table; ONLY
 soak: $(STAMP) ## The long series of faults: kills at random moments, compared with undisturbed runs
 	$(BIN)/pytest -m soak
 
+# The environment of plan, apply, destroy and drift; `local` is an emulator on this machine.
+ENV ?= local
+INFRA = $(BIN)/drivetrain infra
+
+.PHONY: plan apply destroy drift
+plan: $(STAMP) ## What would change in ENV (local), what it costs, what policy says
+	@$(INFRA) plan --env $(ENV) $(HOME_FLAG)
+apply: $(STAMP) ## Apply the approved plan of ENV
+	@$(INFRA) apply --env $(ENV) $(HOME_FLAG)
+destroy: $(STAMP) ## Take everything in ENV away
+	@$(INFRA) destroy --env $(ENV) $(HOME_FLAG)
+drift: $(STAMP) ## What was changed outside in ENV
+	@$(INFRA) drift --env $(ENV) $(HOME_FLAG)
+
 .PHONY: constraints
 constraints: ## Write constraints.txt from what .venv holds
 	{ sed -n '/^#/p;/^[^#]/q' constraints.txt; $(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//'; } > constraints.new

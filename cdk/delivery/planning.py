@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cdk.delivery.failures import InfrastructureError
 from cdk.delivery.layout import Layout
 from cdk.delivery.plan_file import Plan, StackPlan, count_changes
-from cdk.delivery.terraform import Program, Terraform
+from cdk.delivery.terraform import INPUTS, Program, Terraform
 from cdk.model import Account, Environment
 from cdk.wiring import StackWiring, StandIn
 from platform_lib.code_digest import code_sha256
@@ -29,7 +29,6 @@ logger = logging.getLogger(__name__)
 # Terraform with the AWS provider takes 0.6 GB; two at once keep two cores busy.
 _AT_ONCE = 2
 _ABSENT = "absent"
-_INPUTS = "inputs.auto.tfvars.json"
 Progress = Callable[[str, str], None]
 
 
@@ -201,7 +200,7 @@ def plan_stack(
     found = _kept(kept, key)
     if found is not None and (folder / "plan.bin").is_file():
         return found
-    publish_bytes(folder / _INPUTS, json.dumps(inputs).encode())
+    publish_bytes(folder / INPUTS, json.dumps(inputs).encode())
     kept.unlink(missing_ok=True)
     terraform.init()
     terraform.plan(folder / "plan.bin", destroy=destroy)

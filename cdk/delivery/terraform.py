@@ -28,6 +28,7 @@ _AWS = Path("registry.terraform.io/hashicorp/aws")
 # Where Terraform looks by itself, and where machines without a network keep plugins.
 _MIRROR_ROOTS = ("/usr/local/share", "/usr/share", "/usr/local/lib", "/opt", "/var/lib", "/srv")
 _TIME_LIMIT_S = 3600.0
+INPUTS = "inputs.auto.tfvars.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +192,18 @@ class Terraform:
     def apply(self, plan: Path) -> None:
         """Apply a plan."""
         self._run("apply", "-input=false", "-no-color", "-lock-timeout=10s", str(plan))
+
+    def settle(self) -> None:
+        """Write into the state what other resources made of each: without it, all of that would pass for drift."""
+        self._run("apply", "-input=false", "-no-color", "-refresh-only", "-auto-approve", "-lock-timeout=10s")
+
+    def refreshed(self, inputs: Mapping[str, object]) -> dict[str, Any]:
+        """Return a plan that changes nothing and says what was changed outside, as Terraform's JSON."""
+        publish_bytes(self.folder / INPUTS, json.dumps(inputs).encode())
+        self.init()
+        out = self.folder / "drift.bin"
+        self.plan(out, refresh_only=True)
+        return self.show(out)
 
     def outputs(self) -> dict[str, Any]:
         """Return the outputs of what is applied, by name; empty where nothing is."""

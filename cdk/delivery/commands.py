@@ -1,0 +1,235 @@
+"""`drivetrain infra`: plan, approve, apply, destroy, drift, and what goes with them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cdk.config import ENVIRONMENTS, environment_names
+from cdk.delivery import emulator
+from cdk.delivery.applying import apply_all
+from cdk.delivery.approval import approve as write_approval
+from cdk.delivery.approval import require_approval
+from cdk.delivery.drift import Drifted, find_drift
+from cdk.delivery.plan_file import Plan, read_plan, write_plan
+from cdk.delivery.planning import Session, digest, plan_all
+from cdk.delivery.sessions import open_session
+from platform_lib.code_digest import code_sha256
+from platform_lib.console import OUT, print_json, progress
+from platform_lib.home import open_home
+from platform_lib.options import HomeOption, JsonOption
+from platform_lib.table import Column, print_table
+
+app = typer.Typer(no_args_is_help=True, help="Plan, judge, approve and apply the AWS infrastructure.")
+emulator_app = typer.Typer(no_args_is_help=True, help="The AWS emulator of ENV=local.")
+app.add_typer(emulator_app, name="emulator")
+
+EnvOption = Annotated[str, typer.Option("--env", help="The environment; `local` needs no AWS account.")]
+FolderOption = Annotated[
+    Path, typer.Option("--environments", help="Where environments' files lie.", show_default=False, hidden=True)
+]
+PortOption = Annotated[
+    int | None,
+    typer.Option("--port", help="Where the emulator is to listen; any free port by default.", show_default=False),
+]
+_DRIFT_STATUS = 3
+
+
+@app.command()
+def plan(
+    env: EnvOption = "local",
+    home: HomeOption = None,
+    folder: FolderOption = ENVIRONMENTS,
+    port: PortOption = None,
+    *,
+    destroy: Annotated[bool, typer.Option("--destroy", help="Plan to take everything away.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Plan every stack, also on a fresh account, and say what would change."""
+    with open_session(open_home(home), env, folder=folder, port=port) as session:
+        made = _plan(session, destroy=destroy)
+    _show(made, session.layout.plan, as_json=as_json)
+
+
+@app.command()
+def approve(
+    by: Annotated[str, typer.Option("--by", help="Who approves.")],
+    env: EnvOption = "local",
+    home: HomeOption = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Approve the plan that `plan` made last; `apply` runs that one and no other."""
+    with open_session(open_home(home), env) as session:
+        made = read_plan(session.layout.plan)
+        approval = write_approval(
+            session.layout.approval, made, approver=by, now=datetime.now(UTC), policy_sha256=digest(None)
+        )
+    if as_json:
+        print_json(approval.model_dump())
+    else:
+        OUT.print(
+            f"approved until {approval.expires_utc:%Y-%m-%d %H:%M} UTC: {session.layout.approval}", highlight=False
+        )
+
+
+@app.command()
+def apply(
+    env: EnvOption = "local",
+    home: HomeOption = None,
+    folder: FolderOption = ENVIRONMENTS,
+    port: PortOption = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Apply the approved plan, stack after stack; after a failure it goes on where it ended."""
+    with open_session(open_home(home), env, folder=folder, port=port) as session:
+        if session.environment.emulated and not session.layout.approval.is_file():
+            _approve_emulated(session, _plan(session))
+        made = read_plan(session.layout.plan)
+        require_approval(
+            session.layout.approval,
+            made,
+            environment_sha256=digest(session.environment.model_dump(mode="json")),
+            code_sha256=code_sha256("cdk.synthesis"),
+            now=datetime.now(UTC),
+        )
+        done = _apply(session, made)
+        session.layout.approval.unlink()
+    _show_done(done, as_json=as_json)
+
+
+@app.command()
+def destroy(
+    env: EnvOption = "local",
+    home: HomeOption = None,
+    folder: FolderOption = ENVIRONMENTS,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Take everything away: at once in an emulated environment, elsewhere only what an approved `plan --destroy` says."""
+    with open_session(open_home(home), env, folder=folder) as session:
+        if session.environment.emulated:
+            _approve_emulated(session, _plan(session, destroy=True))
+        made = read_plan(session.layout.plan)
+        require_approval(
+            session.layout.approval,
+            made,
+            environment_sha256=digest(session.environment.model_dump(mode="json")),
+            code_sha256=code_sha256("cdk.synthesis"),
+            now=datetime.now(UTC),
+        )
+        done = _apply(session, made)
+        session.layout.approval.unlink()
+    _show_done(done, as_json=as_json)
+
+
+@app.command()
+def drift(
+    env: EnvOption = "local",
+    home: HomeOption = None,
+    folder: FolderOption = ENVIRONMENTS,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what was changed outside of Terraform; status 3 if anything was."""
+    with open_session(open_home(home), env, folder=folder) as session:
+        with progress("comparing", len(session.wiring)) as task:
+            found = find_drift(session, told=lambda stack, word: task.advance(note=f"{stack}: {word}"))
+    if as_json:
+        print_json({"drifted": [_drift_row(item) for item in found]})
+    else:
+        _show_drift(found)
+    if found:
+        raise typer.Exit(_DRIFT_STATUS)
+
+
+@app.command()
+def environments(*, as_json: JsonOption = False) -> None:
+    """List the environments."""
+    names = environment_names()
+    if as_json:
+        print_json({"environments": names})
+    else:
+        OUT.print("\n".join(names), highlight=False)
+
+
+@emulator_app.command()
+def stop(home: HomeOption = None, *, as_json: JsonOption = False) -> None:
+    """Stop the emulator; what was applied in it is gone then."""
+    stopped = emulator.stop(open_home(home))
+    if as_json:
+        print_json({"stopped": stopped})
+    else:
+        OUT.print("stopped" if stopped else "it did not run", highlight=False)
+
+
+def _plan(session: Session, *, destroy: bool = False) -> Plan:
+    with progress("planning", len(session.wiring)) as task:
+        made = plan_all(session, destroy=destroy, told=lambda stack, word: task.advance(note=f"{stack}: {word}"))
+    write_plan(session.layout.plan, made)
+    session.layout.approval.unlink(missing_ok=True)  # it was another plan's
+    return made
+
+
+def _approve_emulated(session: Session, made: Plan) -> None:
+    write_approval(
+        session.layout.approval, made, approver="automatic", now=datetime.now(UTC), policy_sha256=digest(None)
+    )
+
+
+def _apply(session: Session, made: Plan) -> dict[str, str]:
+    with progress("applying", len(session.wiring)) as task:
+        return apply_all(session, made, told=lambda stack, word: task.advance(note=f"{stack}: {word}"))
+
+
+def _show(made: Plan, path: Path, *, as_json: bool) -> None:
+    if as_json:
+        stacks = {
+            name: {**stack.changes.model_dump(), "provisional": stack.provisional}
+            for name, stack in made.stacks.items()
+        }
+        print_json({"plan": path, "sha256": made.sha256, "stacks": stacks})
+        return
+    columns = [
+        Column("stack"),
+        *(Column(word, right=True) for word in ("create", "update", "replace", "delete")),
+        Column(""),
+    ]
+    rows = [
+        [
+            name,
+            *(str(count) for count in stack.changes.model_dump().values()),
+            "provisional" if stack.provisional else "",
+        ]
+        for name, stack in made.stacks.items()
+    ]
+    print_table(columns, rows)
+    OUT.print(f"plan: {path}", highlight=False)
+
+
+def _show_done(done: dict[str, str], *, as_json: bool) -> None:
+    if as_json:
+        print_json({"stacks": done})
+    else:
+        print_table([Column("stack"), Column("result")], [[name, word] for name, word in done.items()])
+
+
+def _drift_row(item: Drifted) -> dict[str, object]:
+    return {
+        "stack": item.stack,
+        "address": item.address,
+        "gone": item.gone,
+        "attributes": {name: {"was": was, "is": now} for name, (was, now) in item.attributes.items()},
+    }
+
+
+def _show_drift(found: list[Drifted]) -> None:
+    if not found:
+        OUT.print("everything is as it was applied", highlight=False)
+        return
+    rows = [[item.stack, item.address, "gone" if item.gone else ", ".join(item.attributes)] for item in found]
+    print_table([Column("stack"), Column("resource"), Column("what differs")], rows)
