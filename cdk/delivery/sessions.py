@@ -15,7 +15,6 @@ from cdk.delivery.layout import Layout
 from cdk.delivery.planning import Session
 from cdk.delivery.terraform import find_program
 from cdk.model import Environment
-from cdk.synthesis import synthesise
 from platform_lib.home import Home
 
 _LOCK_WAIT_S = 5.0
@@ -43,6 +42,8 @@ def open_session(home: Home, name: str, *, folder: Path = ENVIRONMENTS, port: in
         variables: Mapping[str, str] = {}
         if environment.emulated:
             variables = _emulated(home, environment, layout, port)
+        from cdk.synthesis import synthesise  # it starts Node.js, which a refusal or a help page need not wait for
+
         wiring = synthesise(environment, layout.synthesis)
         yield Session(environment, layout, program, variables, wiring)
 
