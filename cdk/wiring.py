@@ -5,7 +5,7 @@ Terraform's remote state would do it too, but a stack that reads it cannot be pl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Annotated
@@ -78,6 +78,24 @@ def read_wiring(folder: Path) -> dict[str, StackWiring]:
         return _WIRING.validate_json(path.read_bytes())
     except (OSError, ValueError) as error:
         raise ConfigError("is no finished synthesis", where=path, remedy="synthesise it again: make plan") from error
+
+
+def needed(wiring: Mapping[str, StackWiring], only: Sequence[str]) -> dict[str, StackWiring]:
+    """Return the named stacks and all that they take from, in the order of `wiring`; all stacks where none is named.
+
+    Raises:
+        ConfigError: There is no such stack.
+    """
+    waiting = list(only or wiring)
+    chosen: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name not in wiring:
+            raise ConfigError(f"there is no stack '{name}'", where="--only", remedy=f"take one of {', '.join(wiring)}")
+        if name not in chosen:
+            chosen.add(name)
+            waiting += wiring[name].depends_on
+    return {name: stack for name, stack in wiring.items() if name in chosen}
 
 
 def apply_order(wiring: Mapping[str, StackWiring]) -> list[tuple[str, ...]]:

@@ -35,6 +35,10 @@ PortOption = Annotated[
     int | None,
     typer.Option("--port", help="Where the emulator is to listen; any free port by default.", show_default=False),
 ]
+OnlyOption = Annotated[
+    list[str] | None,
+    typer.Option("--only", help="A stack, with all that it takes from; repeat it for more.", show_default=False),
+]
 _DRIFT_STATUS = 3
 
 
@@ -44,12 +48,13 @@ def plan(
     home: HomeOption = None,
     folder: FolderOption = ENVIRONMENTS,
     port: PortOption = None,
+    only: OnlyOption = None,
     *,
     destroy: Annotated[bool, typer.Option("--destroy", help="Plan to take everything away.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Plan every stack, also on a fresh account, and say what would change."""
-    with open_session(open_home(home), env, folder=folder, port=port) as session:
+    with open_session(open_home(home), env, folder=folder, port=port, only=only or ()) as session:
         made = _plan(session, destroy=destroy)
     _show(made, session.layout.plan, as_json=as_json)
 
@@ -82,11 +87,12 @@ def apply(
     home: HomeOption = None,
     folder: FolderOption = ENVIRONMENTS,
     port: PortOption = None,
+    only: OnlyOption = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
     """Apply the approved plan, stack after stack; after a failure it goes on where it ended."""
-    with open_session(open_home(home), env, folder=folder, port=port) as session:
+    with open_session(open_home(home), env, folder=folder, port=port, only=only or ()) as session:
         if session.environment.emulated and not session.layout.approval.is_file():
             _approve_emulated(session, _plan(session))
         made = read_plan(session.layout.plan)
@@ -107,11 +113,12 @@ def destroy(
     env: EnvOption = "local",
     home: HomeOption = None,
     folder: FolderOption = ENVIRONMENTS,
+    only: OnlyOption = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
     """Take everything away: at once in an emulated environment, elsewhere only what an approved `plan --destroy` says."""
-    with open_session(open_home(home), env, folder=folder) as session:
+    with open_session(open_home(home), env, folder=folder, only=only or ()) as session:
         if session.environment.emulated:
             _approve_emulated(session, _plan(session, destroy=True))
         made = read_plan(session.layout.plan)
@@ -132,11 +139,12 @@ def drift(
     env: EnvOption = "local",
     home: HomeOption = None,
     folder: FolderOption = ENVIRONMENTS,
+    only: OnlyOption = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
     """Say what was changed outside of Terraform; status 3 if anything was."""
-    with open_session(open_home(home), env, folder=folder) as session:
+    with open_session(open_home(home), env, folder=folder, only=only or ()) as session:
         with progress("comparing", len(session.wiring)) as task:
             found = find_drift(session, told=lambda stack, word: task.advance(note=f"{stack}: {word}"))
     if as_json:

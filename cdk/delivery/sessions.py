@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,13 +15,16 @@ from cdk.delivery.layout import Layout
 from cdk.delivery.planning import Session
 from cdk.delivery.terraform import find_program
 from cdk.model import Environment
+from cdk.wiring import needed
 from platform_lib.home import Home
 
 _LOCK_WAIT_S = 5.0
 
 
 @contextmanager
-def open_session(home: Home, name: str, *, folder: Path = ENVIRONMENTS, port: int | None = None) -> Iterator[Session]:
+def open_session(
+    home: Home, name: str, *, folder: Path = ENVIRONMENTS, port: int | None = None, only: Sequence[str] = ()
+) -> Iterator[Session]:
     """Open an environment, holding its lock, so that no second command works on it at once.
 
     Args:
@@ -29,6 +32,7 @@ def open_session(home: Home, name: str, *, folder: Path = ENVIRONMENTS, port: in
         name: The environment's.
         folder: Where environments' files lie.
         port: Where an emulator is to listen; any free port by default.
+        only: These stacks and what they take from; all by default.
 
     Raises:
         ConfigError: The environment is refused.
@@ -45,7 +49,7 @@ def open_session(home: Home, name: str, *, folder: Path = ENVIRONMENTS, port: in
         from cdk.synthesis import synthesise  # it starts Node.js, which a refusal or a help page need not wait for
 
         wiring = synthesise(environment, layout.synthesis)
-        yield Session(environment, layout, program, variables, wiring)
+        yield Session(environment, layout, program, variables, needed(wiring, only))
 
 
 def _emulated(home: Home, environment: Environment, layout: Layout, port: int | None) -> Mapping[str, str]:

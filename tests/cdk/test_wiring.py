@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cdk.wiring import StackWiring, Wire, apply_order, read_wiring, write_wiring
+from cdk.wiring import StackWiring, Wire, apply_order, needed, read_wiring, write_wiring
 from platform_lib.errors import ConfigError
 
 
@@ -43,3 +43,17 @@ def test_it_is_read_as_it_was_written_and_no_half_synthesis_is(tmp_path: Path) -
     assert read_wiring(tmp_path) == wiring
     with pytest.raises(ConfigError, match="is no finished synthesis"):
         read_wiring(tmp_path / "elsewhere")
+
+
+def test_a_stack_brings_what_it_takes_from_and_no_more() -> None:
+    wiring = {
+        "net": stack(("vpc",)),
+        "cluster": stack(("name",), (("net", "vpc"),)),
+        "pools": stack((), (("cluster", "name"),)),
+        "alone": stack(),
+    }
+    assert list(needed(wiring, ["cluster"])) == ["net", "cluster"]
+    assert list(needed(wiring, ["pools", "alone"])) == ["net", "cluster", "pools", "alone"]
+    assert list(needed(wiring, [])) == list(wiring)
+    with pytest.raises(ConfigError, match="there is no stack 'clusters'"):
+        needed(wiring, ["clusters"])
