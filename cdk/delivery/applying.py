@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import socket
-from collections.abc import Callable
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,14 +13,17 @@ import psutil
 
 from cdk.delivery.approval import ApprovalError
 from cdk.delivery.covering import Difference, beyond_approval
-from cdk.delivery.failures import InfrastructureError, StateLockedError
+from cdk.delivery.failures import InfrastructureError, locked
 from cdk.delivery.plan_file import Plan, StackPlan
 from cdk.delivery.planning import Progress, Session, States, plan_stack, resolve
+from cdk.delivery.terraform import Terraform
 from cdk.wiring import apply_order
 
 logger = logging.getLogger(__name__)
 
 _SHOWN_DIFFERENCES = 5
+_LOCK_WAIT_S = 300.0
+_LOOK_EVERY_S = 1.0
 
 
 def apply_all(session: Session, plan: Plan, *, told: Progress = lambda _stack, _word: None) -> dict[str, str]:
@@ -74,6 +76,7 @@ def _apply_one(session: Session, plan: Plan, stack: str, states: States, outputs
             remedy="plan again: the stacks are not wired as they were planned",
         )
     terraform = session.terraform(stack)
+    _free(terraform, states, stack)
     actual = _plan_now(session, stack, inputs, states, destroy=plan.destroy)
     if not actual.changes.any and not _outputs_change(actual):
         return "unchanged"
@@ -82,7 +85,7 @@ def _apply_one(session: Session, plan: Plan, stack: str, states: States, outputs
     )
     if found:
         raise _beyond(stack, found)
-    _with_lock(lambda: terraform.apply(terraform.folder / "plan.bin"), terraform.unlock, stack)
+    terraform.apply(terraform.folder / "plan.bin")
     if not plan.destroy:
         terraform.settle()
     (terraform.folder / "stack-plan.json").unlink(missing_ok=True)
@@ -98,26 +101,30 @@ def _outputs_change(plan: StackPlan) -> bool:
     return any(item["actions"] != ["no-op"] for item in changes)
 
 
-def _with_lock(work: Callable[[], None], unlock: Callable[[str], None], stack: str) -> None:
-    """Do work that takes the state's lock; take away a lock whose holder, of this machine, is dead."""
-    try:
-        work()
-    except StateLockedError as error:
-        if not error.lock_id or not _holder_is_dead(error.holder):
-            raise
-        logger.warning("stack=%s a dead process left the lock %s; taking it away", stack, error.lock_id)
-        unlock(error.lock_id)
-        work()
+def _free(terraform: Terraform, states: States, stack: str) -> None:
+    """Wait for a Terraform that a killed command left finishing; take away a lock that a dead one left.
+
+    Raises:
+        StateLockedError: Another machine holds the lock, or this one for too long.
+    """
+    deadline_s = time.monotonic() + _LOCK_WAIT_S
+    waiting = False
+    while (lock := states.lock(stack)) is not None:
+        here = lock.holder.rpartition("@")[2] == socket.gethostname()
+        if here and not _terraform_runs():
+            logger.warning("stack=%s a dead process left the lock %s; taking it away", stack, lock.lock_id)
+            terraform.init()
+            terraform.unlock(lock.lock_id)
+        elif not here or time.monotonic() > deadline_s:
+            raise locked(stack, lock_id=lock.lock_id, holder=lock.holder, since=lock.since)
+        elif not waiting:
+            logger.warning("stack=%s another Terraform of this machine is at work on it; waiting for it", stack)
+            waiting = True
+        time.sleep(_LOOK_EVERY_S)
 
 
-def _holder_is_dead(holder: str) -> bool:
-    """Say whether a lock's holder, `user@host`, is this machine and no Terraform of ours runs on it now."""
-    if holder.rpartition("@")[2] != socket.gethostname():
-        return False
-    names = {"terraform", "tofu"}
-    return not any(
-        process.info["name"] in names and process.pid != os.getpid() for process in psutil.process_iter(["name"])
-    )
+def _terraform_runs() -> bool:
+    return any(process.info["name"] in {"terraform", "tofu"} for process in psutil.process_iter(["name"]))
 
 
 def _beyond(stack: str, found: list[Difference]) -> ApprovalError:

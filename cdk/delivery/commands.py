@@ -156,6 +156,27 @@ def drift(
 
 
 @app.command()
+def unlock(
+    stack: Annotated[str, typer.Option("--stack", help="Whose state.")],
+    lock_id: Annotated[str, typer.Option("--lock-id", help="The lock, as the refusal named it.")],
+    env: EnvOption = "local",
+    home: HomeOption = None,
+    folder: FolderOption = ENVIRONMENTS,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Take away the lock that a dead apply on another machine left on a stack's state."""
+    with open_session(open_home(home), env, folder=folder, only=[stack]) as session:
+        terraform = session.terraform(stack)
+        terraform.init()
+        terraform.unlock(lock_id)
+    if as_json:
+        print_json({"unlocked": stack})
+    else:
+        OUT.print(f"unlocked: {stack}", highlight=False)
+
+
+@app.command()
 def environments(*, as_json: JsonOption = False) -> None:
     """List the environments."""
     names = environment_names()

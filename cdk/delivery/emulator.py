@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 _START_S = 60.0
 _STOP_S = 10.0
 _LOOPBACK = "127.0.0.1"
+# It outlives the command that started it; while the command lives, it is the parent that has to ask how it ended.
+_CHILDREN: list[subprocess.Popen[bytes]] = []
 
 
 class Server(Strict):
@@ -107,6 +109,7 @@ def start(home: Home, *, port: int | None = None) -> Server:
                 env={**os.environ, "MOTO_IAM_LOAD_MANAGED_POLICIES": "true"},
                 start_new_session=True,
             )
+        _CHILDREN.append(process)
         server = Server(pid=process.pid, started_s=psutil.Process(process.pid).create_time(), port=chosen)
         publish_bytes(_record(home), server.model_dump_json().encode())
         _wait(server, process, log)
@@ -139,6 +142,8 @@ def _record(home: Home) -> Path:
 
 
 def _alive(server: Server) -> bool:
+    for child in _CHILDREN:
+        child.poll()
     try:
         process = psutil.Process(server.pid)
         return abs(process.create_time() - server.started_s) < 1.0 and process.status() != psutil.STATUS_ZOMBIE

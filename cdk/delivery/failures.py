@@ -90,12 +90,17 @@ _KNOWN = (
         "plan again, look at it, and apply that",
     ),
     _known(
+        r"AlreadyExists|AlreadyOwnedByYou|EntityAlreadyExists|already\s+exists",
+        "something of that name is there already, and is not in the state",
+        "if a killed apply left it, take it in (`terraform import` in the stack's folder) or delete it; else rename yours",
+    ),
+    _known(
         r"no\s+space\s+left\s+on\s+device",
         "the disk is full",
         "free space where the home lies, then run the same command",
     ),
 )
-_LOCK_ID = re.compile(r"ID:\s+(\S+)")
+_LOCK_ID = re.compile(r"^\s*ID:\s+(\S+)", re.MULTILINE)  # not the RequestID of S3's answer
 _LOCK_WHO = re.compile(r"Who:\s+(\S+)")
 _LOCK_SINCE = re.compile(r"Created:\s+(\S+ \S+)")
 _BOX = re.compile(r"[│╷╵]")
@@ -124,13 +129,17 @@ def _locked(text: str, stack: str) -> StateLockedError:
     lock_id, who, since = (
         found[1] if (found := item.search(text)) else "" for item in (_LOCK_ID, _LOCK_WHO, _LOCK_SINCE)
     )
-    holder = f"{who or 'an unknown process'}{f' since {since} UTC' if since else ''}"
+    return locked(stack, lock_id=lock_id, holder=who, since=since)
+
+
+def locked(stack: str, *, lock_id: str, holder: str, since: str) -> StateLockedError:
+    """Return the error of a state whose lock somebody else holds."""
     return StateLockedError(
-        f"its state is locked by {holder}",
+        f"its state is locked by {holder or 'an unknown process'}{f' since {since} UTC' if since else ''}",
         where=f"stack {stack}",
         remedy=f"wait for it to end; if it is dead: `drivetrain infra unlock --stack {stack} --lock-id {lock_id or 'ID'}`",
         lock_id=lock_id,
-        holder=who,
+        holder=holder,
     )
 
 

@@ -61,6 +61,21 @@ class Session:
         return Terraform(self.program, folder, self.variables)
 
 
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """Who is at work on a state, as Terraform wrote it down.
+
+    Attributes:
+        lock_id: What takes it away.
+        holder: `user@host`.
+        since: When it was taken, UTC.
+    """
+
+    lock_id: str
+    holder: str
+    since: str
+
+
 class States:
     """Reads what the stacks' states say, straight from their bucket.
 
@@ -110,6 +125,17 @@ class States:
             raise _unreadable(error, self._bucket) from error
         outputs = {name: item["value"] for name, item in json.loads(body).get("outputs", {}).items()}
         return hashlib.sha256(body).hexdigest(), outputs
+
+    def lock(self, stack: str) -> Lock | None:
+        """Return who holds the lock of a stack's state; None where nobody does."""
+        try:
+            body = self._s3.get_object(Bucket=self._bucket, Key=f"{self._prefix}/{stack}.tfstate.tflock")["Body"].read()
+        except ClientError as error:
+            if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
+                return None
+            raise _unreadable(error, self._bucket) from error
+        told = json.loads(body)
+        return Lock(lock_id=str(told["ID"]), holder=str(told["Who"]), since=str(told["Created"])[:19].replace("T", " "))
 
 
 def _unreadable(error: Exception, bucket: str) -> InfrastructureError:

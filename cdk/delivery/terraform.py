@@ -46,6 +46,15 @@ class Program:
     version: str
 
 
+@dataclass(frozen=True, slots=True)
+class Done:
+    """How a run ended: its exit status and what it wrote."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
 def find_program() -> Program:
     """Return Terraform, or else OpenTofu, from PATH or from the project's tools.
 
@@ -231,30 +240,34 @@ class Terraform:
         """Take away a lock that a dead process left."""
         self._run("force-unlock", "-force", lock_id)
 
-    def _run(self, *words: str, allowed: Sequence[int] = (0,)) -> subprocess.CompletedProcess[str]:
+    def _run(self, *words: str, allowed: Sequence[int] = (0,)) -> Done:
         command = [str(self._program.path), *(word for word in words if word)]
         logger.info("stack=%s %s", self.folder.name, " ".join(command[1:3]))
         # SIGINT lets Terraform write its state and give its lock back, should this process be killed.
         child = partial(end_with_parent, sent=signal.SIGINT, parent=os.getpid())
+        # Into files, not pipes: a pipe whose reader was killed would end Terraform before it has written its state.
+        out, err = self.folder / "stdout.txt", self.folder / "stderr.txt"
         try:
-            done = subprocess.run(  # noqa: S603 - the program found above, no shell
-                command,
-                cwd=self.folder,
-                env=self._environment,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=_TIME_LIMIT_S,
-                start_new_session=True,
-                preexec_fn=child,  # one system call; no lock is taken in between
-            )
+            with out.open("wb") as out_stream, err.open("wb") as err_stream:
+                ended = subprocess.run(  # noqa: S603 - the program found above, no shell
+                    command,
+                    cwd=self.folder,
+                    env=self._environment,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out_stream,
+                    stderr=err_stream,
+                    check=False,
+                    timeout=_TIME_LIMIT_S,
+                    start_new_session=True,
+                    preexec_fn=child,  # one system call; no lock is taken in between
+                )
         except subprocess.TimeoutExpired as error:
             raise ConfigError(
                 f"{words[0]} took longer than {_TIME_LIMIT_S / 60:g} minutes",
                 where=self.folder.name,
                 remedy="see what hangs with TF_LOG=INFO in its folder",
             ) from error
+        done = Done(ended.returncode, out.read_text(errors="replace"), err.read_text(errors="replace"))
         if done.returncode not in allowed:
             raise explain(done.stderr or done.stdout, stack=self.folder.name, action=words[0])
         return done

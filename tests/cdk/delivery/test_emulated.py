@@ -96,6 +96,19 @@ def test_the_whole_way(home: Home) -> None:
     assert drifted["address"] == "aws_vpc.vpc"
     assert drifted["attributes"]["tags"]["is"]["Name"] == "by hand"
 
+    # Somebody else's lock is named, and nothing is done; a dead one's of this machine is taken away.
+    key = "local/network-core-us-east-1.tfstate.tflock"
+    lock = {"ID": "0c5f7a1e-1111-2222-3333-444455556666", "Who": "ci@elsewhere", "Created": "2026-11-30T02:03:04.5Z"}
+    s3 = client(home, "s3", "111111111111")
+    s3.put_object(Bucket="drivetrain-local-state", Key=key, Body=json.dumps(lock).encode())
+    refused = answer(infra(home, "apply", *ONLY), status=1)["error"]
+    assert refused["what"] == "its state is locked by ci@elsewhere since 2026-11-30 02:03:04 UTC"
+    assert "infra unlock --stack network-core-us-east-1" in refused["remedy"]
+    lock["Who"] = f"root@{socket.gethostname()}"
+    s3.put_object(Bucket="drivetrain-local-state", Key=key, Body=json.dumps(lock).encode())
+    answer(infra(home, "apply", *ONLY))
+    assert locks(home) == []
+
     gone = answer(infra(home, "destroy", *ONLY))["stacks"]
     assert list(gone) == ["network-data-us-east-1", "network-core-us-east-1"]
     assert [item["CidrBlock"] for item in ec2.describe_vpcs()["Vpcs"] if item["CidrBlock"] == "10.17.0.0/20"] == []

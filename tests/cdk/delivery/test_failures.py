@@ -62,7 +62,7 @@ LOCK = """
 │ Error: Error acquiring the state lock
 │
 │ Error message: operation error S3: PutObject, https response error StatusCode:
-│ 412, api error PreconditionFailed: At least one of the pre-conditions you
+│ 412, RequestID: PApzBuUEp3sB2n4J, HostID: , api error PreconditionFailed: At least one of the pre-conditions you
 │ specified did not hold
 │ Lock Info:
 │   ID:        7fd3c6bd-97e5-4a20-9e6c-0f1f6f1a9a3c
