@@ -97,6 +97,15 @@ def test_what_goes_beyond_is_named(fault: str) -> None:
     assert expected in found
 
 
+def test_what_a_killed_apply_made_half_is_made_anew_and_what_it_did_not_make_is_not() -> None:
+    half = plan(change("aws_key.k", ["delete", "create"], {"name": "k", "arn": None}, {"arn": True}))
+    assert beyond(half) == ["aws_key.k: delete/create, and create was approved"]
+    half["resource_changes"][0]["action_reason"] = "replace_because_tainted"
+    assert beyond(half) == []
+    whole = plan({**change("aws_use.u", ["delete", "create"], None), "action_reason": "replace_because_tainted"})
+    assert beyond(whole) == ["aws_use.u: delete/create, and update was approved"]
+
+
 def test_a_stand_in_that_is_the_beginning_of_another_is_not_mistaken() -> None:
     approved = plan(change("a.a", ["create"], {"x": "arn:1", "y": "arn:12"}))
     now = plan(change("a.a", ["create"], {"x": "arn:one", "y": "arn:twelve"}))
