@@ -1,11 +1,11 @@
 from __future__ import annotations
 
 import json
-import time
 import os
 import shlex
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
