@@ -63,12 +63,13 @@ class SalvagedTables:
             yield row | {"rowid": cell.rowid}
 
     def select(self, table: str, columns: tuple[str, ...]) -> list[tuple[Value, ...]]:
-        """Return some columns of all whole rows of a small table; an ``id`` that is null is the row's own."""
+        """Return some columns of all whole rows of a small table, texts but for ``id``; other rows are of other tables."""
         root, names = self._tables[table]
         found = []
         for row in self._rows(root, names):
             row["id"] = row["rowid"] if row.get("id") is None else row["id"]
-            found.append(tuple(row.get(name) for name in columns))
+            if all(isinstance(row.get(name), int if name == "id" else str) for name in columns):
+                found.append(tuple(row.get(name) for name in columns))
         return found
 
     def messages(self) -> Iterator[tuple[int, int, int, int]]:

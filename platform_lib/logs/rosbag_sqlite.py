@@ -7,6 +7,7 @@ payload stays unnoticed. SQLite reads local files only, so an object of a store 
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
@@ -109,6 +110,7 @@ class _SqlTables:
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self._path = path
         self._connection = connection
+        self._lock = threading.Lock()  # any thread may read, one at a time
         found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         self.names = {str(row[0]) for row in found}
 
@@ -133,7 +135,9 @@ class _SqlTables:
         for first in range(0, len(ids), _LOOKUP_ROWS):
             some = ids[first : first + _LOOKUP_ROWS]
             marks = ",".join("?" * len(some))
-            found.update(self._connection.execute(f"SELECT id, data FROM messages WHERE id IN ({marks})", some))  # noqa: S608 - only question marks
+            with self._lock:
+                rows = self._connection.execute(f"SELECT id, data FROM messages WHERE id IN ({marks})", some).fetchall()  # noqa: S608 - only question marks
+            found.update(rows)
         payloads = [found.get(item) for item in ids]
         if any(not isinstance(item, bytes) for item in payloads):
             raise CorruptLog("a message's row vanished or is no blob", where=self._path, remedy=REMEDY)
@@ -141,7 +145,8 @@ class _SqlTables:
 
     def close(self) -> None:
         """Release the file."""
-        self._connection.close()
+        with self._lock:
+            self._connection.close()
 
 
 def _load(path: Path, report: Report, *, recover: bool, compressed: bool) -> Loaded:
@@ -197,7 +202,7 @@ def _damage(connection: sqlite3.Connection) -> str | None:
 
 def _connect(path: Path) -> sqlite3.Connection:
     mode = "mode=ro" if _log_beside(path) else "mode=ro&immutable=1"  # only without such a log the file is all there is
-    return sqlite3.connect(f"file:{quote(str(path.resolve()))}?{mode}", uri=True)
+    return sqlite3.connect(f"file:{quote(str(path.resolve()))}?{mode}", uri=True, check_same_thread=False)
 
 
 def _missing_bytes(path: Path) -> int:

@@ -1,8 +1,8 @@
 """The rows of a damaged SQLite file that are whole: read page by page, so that no torn page gives a row.
 
 A leaf page counts if all of it is accounted for: cells that neither overlap nor leave gaps, row ids that ascend within
-what the pages above promise, records as long as their heads say, overflow pages that are there, named once, and not
-blank. Source: SQLite file format, https://www.sqlite.org/fileformat2.html (2026-11-20).
+what the pages above promise, records as long as their heads say, overflow pages that are there and named once. Pages
+that zeros reach into from the next one do not count: that part of a payload was lost would show nowhere else. Source: SQLite file format, https://www.sqlite.org/fileformat2.html (2026-11-20).
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ _HEAD = struct.Struct(">BHHHB")
 _INTEGER_BYTES = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}
 _FIXED = {0: None, 8: 0, 9: 1}
 _LEAST_CELL_BYTES = 4
+_EDGE_BYTES = 8  # of zeros, on both sides of a page's end
 _MOST_DEPTH = 64
 _MOST_VALUE_BYTES = 1 << 30
 _LEAST_ROWID, _MOST_ROWID = -(1 << 63), (1 << 63) - 1
@@ -77,6 +78,16 @@ class SqlitePages:
         if not 0 < number <= self._pages:
             raise TornError(f"page {number} is not there")
         return bytes(self._source.read_at((number - 1) * self.page_bytes, self.page_bytes))
+
+    def _zeros_pass(self, number: int, page: bytes) -> bool:
+        """Whether zeros reach from a page into the one before or behind it, as when part of a disk was lost."""
+        start = (number - 1) * self.page_bytes
+        edges = []
+        if not any(page[:_EDGE_BYTES]) and number > 1:
+            edges.append(start - _EDGE_BYTES)
+        if not any(page[-_EDGE_BYTES:]) and number < self._pages:
+            edges.append(start + self.page_bytes)
+        return any(not any(bytes(self._source.read_at(edge, _EDGE_BYTES))) for edge in edges)
 
     # -- trees ---------------------------------------------------------------------------------------------------
 
@@ -140,7 +151,7 @@ class SqlitePages:
     def _checked(self, number: int, kinds: tuple[int, int]) -> tuple[int, bytes, list[tuple[int, int]], int]:
         """Return a page's kind, bytes, cells (start, stop) in key order, and its last child."""
         page = self._page(number)
-        if number == self._suspect:
+        if number == self._suspect or self._zeros_pass(number, page):
             raise TornError(f"zeros begin in page {number}")
         start = 100 if number == 1 else 0
         kind, free, count, content, fragments = _HEAD.unpack_from(page, start)
@@ -196,8 +207,8 @@ class SqlitePages:
         seen: set[int] = set()
         while left:
             page = self._page(link)
-            if link in seen or link == self._suspect or not any(page):
-                raise TornError(f"overflow page {link} is blank or met twice")
+            if link in seen or link == self._suspect or not any(page) or self._zeros_pass(link, page):
+                raise TornError(f"overflow page {link} is met twice, or partly blank")
             seen.add(link)
             held = min(left, self._usable - 4)
             yield (link - 1) * self.page_bytes + 4, held
