@@ -119,25 +119,37 @@ def _refine(
         cut = [replace(pair, source=pair.source.between(start_s, stop_s)) for pair in pairs]
         fit = gauss_newton(cut, blur, fit, pivot_s, options) if fit is not None else None
     if fit is None or abs(fit.offset_s - coarse.offset_s) > options.lobe_s + _drift_room_s(spans, options):
-        reason = "the least-squares fit left the correlation peak"
-        return ClockEstimate(None, reason, max(coarse.sigma_s, options.max_sigma_s), coarse.evidence_nats, ())
-    sigma_s = float(np.sqrt(fit.covariance[0, 0] + options.floor_s**2))
-    doubt = _doubt(pairs, blur, fit, pivot_s, options)
-    if doubt is not None:
-        return ClockEstimate(None, doubt, max(sigma_s, options.max_sigma_s), coarse.evidence_nats, ())
-    if sigma_s > options.max_sigma_s:
-        reason = f"the signals pin the offset to {sigma_s * 1e3:.1f} ms only"
-        return ClockEstimate(None, reason, sigma_s, coarse.evidence_nats, ())
+        left = "the least-squares fit left the correlation peak"
+        return ClockEstimate(None, left, max(coarse.sigma_s, options.max_sigma_s), coarse.evidence_nats, ())
     model = ClockModel(
         pivot_ns=origin_ns + round(pivot_s * 1e9),
         offset_s=fit.offset_s,
         drift=fit.drift,
-        offset_sigma_s=sigma_s,
+        offset_sigma_s=float(np.sqrt(fit.covariance[0, 0] + options.floor_s**2)),
         drift_sigma=float(np.sqrt(fit.covariance[1, 1])),
         covariance_s=float(fit.covariance[0, 1]),
     )
-    logger.info("clock offset %.4f s +- %.4f s, drift %.1f ppm, from %s", fit.offset_s, sigma_s, model.drift_ppm, names)
-    return ClockEstimate(model, None, sigma_s, coarse.evidence_nats, names)
+    # The promise holds for the whole drive, and drift makes its ends the worst.
+    ends_ns = origin_ns + np.rint(np.array(spans[-1]) * 1e9).astype(np.int64)
+    end_sigma_s = float(model.sigma_s(ends_ns).max())
+    reason = _doubt(pairs, blur, fit, pivot_s, options)
+    if reason is None and model.offset_sigma_s > options.max_sigma_s:
+        reason = f"the signals pin the offset to {model.offset_sigma_s * 1e3:.1f} ms only"
+    elif reason is None and end_sigma_s > max(options.max_end_sigma_s, options.max_sigma_s):
+        reason = (
+            f"the signals pin the drift too loosely: at an end of the drive the offset to {end_sigma_s * 1e3:.1f} ms"
+        )
+    if reason is not None:
+        sigma_s = max(model.offset_sigma_s, options.max_sigma_s)
+        return ClockEstimate(None, reason, sigma_s, coarse.evidence_nats, ())
+    logger.info(
+        "clock offset %.4f s +- %.4f s, drift %.1f ppm, from %s",
+        fit.offset_s,
+        model.offset_sigma_s,
+        model.drift_ppm,
+        names,
+    )
+    return ClockEstimate(model, None, model.offset_sigma_s, coarse.evidence_nats, names)
 
 
 def _doubt(
@@ -149,7 +161,8 @@ def _doubt(
             f"the clock steps: {step.start_s:.0f} to {step.stop_s:.0f} s into the recording it is off by "
             f"{step.by_s * 1e3:+.0f} ms against the rest"
         )
-    return doubtful_drift(fit, options)
+    start_s = min(pair.source.start_s for pair in pairs)
+    return doubtful_drift(fit, max(pair.source.stop_s for pair in pairs) - start_s, options)
 
 
 def _drift_room_s(spans: Sequence[tuple[float, float]], options: AlignmentOptions) -> float:

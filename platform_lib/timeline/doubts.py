@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from platform_lib.timeline.coverage import BoolArray, FloatArray
-from platform_lib.timeline.grid import GridPair, GridSignal
+from platform_lib.timeline.grid import GridPair, GridSignal, effective_count
 from platform_lib.timeline.least_squares import Fit, Linearised
 from platform_lib.timeline.options import AlignmentOptions
 
@@ -19,6 +20,11 @@ _STEP_SPACING_S = 0.05
 _THINNED = 3
 # Twice what undisturbed drives come to: at most 7.9 in 240 generated ones.
 _STEP_NATS = 16.0
+_FEWEST_OUTSIDE = 100
+# Steps beyond this read noise that is independent of the noise read before. Where nothing else varies, chance alone makes
+# some of them better; a third of a nat for each sample that reads something else takes that away.
+_INDEPENDENT_S = 0.15
+_CHANCE = 0.35
 # A crystal within its class drifts by two standard deviations at most; beyond it something else is wrong.
 _MOST_DRIFT_PRIORS = 2.0
 _DRIFT_SIGMAS = 3.0
@@ -41,11 +47,18 @@ class Step:
     evidence_nats: float
 
 
-def doubtful_drift(fit: Fit, options: AlignmentOptions) -> str | None:
-    """Say why a drift is not that of a recorder's clock; None where it may be."""
+def doubtful_drift(fit: Fit, span_s: float, options: AlignmentOptions) -> str | None:
+    """Say why a drift is not that of a recorder's clock; None where it may be.
+
+    Args:
+        fit: The clock.
+        span_s: How long the recording is: over a short one the age of messages alone looks like a drift.
+        options: What is assumed of the recorders.
+    """
     most = _MOST_DRIFT_PRIORS * options.drift_prior_ppm * 1e-6
-    alone = abs(fit.data_drift) - _DRIFT_SIGMAS * fit.data_drift_sigma
-    if abs(fit.drift) <= most and alone <= most:
+    # The standard deviation of a time within the span is the span over the root of twelve.
+    from_age = options.floor_s * np.sqrt(12.0) / span_s
+    if abs(fit.data_drift) <= most + _DRIFT_SIGMAS * fit.data_drift_sigma + from_age:
         return None
     return f"the clock drifts by {fit.data_drift * 1e6:.0f} ppm; a recorder's keeps {most * 1e6:.0f}"
 
@@ -74,28 +87,66 @@ def find_step(
     windows = 1 + int((max(pair.source.stop_s for pair, _ in used) - first) / options.window_s)
     wide = np.arange(0.2, 2.0 * options.max_offset_s + 1e-9, _STEP_SPACING_S)
     steps_s = np.concatenate([-wide[::-1], -np.array(_FINE_STEPS_S[::-1]), _FINE_STEPS_S, wide])
-    gain = np.zeros((len(steps_s), windows))
-    for pair, channel in used:
-        times_s, source = (item[::_THINNED] for item in pair.source.samples())
-        window = ((times_s - first) / options.window_s).astype(np.intp)
-        moved_s = times_s + fit.offset_s + channel.own_offset_s(blur[pair.name]) + fit.drift * (times_s - pivot_s)
-        here, known = _loss(channel, pair.reference, source, moved_s)
-        for row, step_s in enumerate(steps_s):
-            there, also = _loss(channel, pair.reference, source, moved_s + step_s)
-            gain[row] += np.bincount(window, np.where(known & also, here - there, 0.0), windows)
-    row, start, stop, best = _largest_run(gain)
+    compared = [
+        _compare(pair, channel, channel.own_offset_s(blur[pair.name]), fit, pivot_s, steps_s, first, windows, options)
+        for pair, channel in used
+    ]
+    row, start, stop, best = _largest_run(sum((item.worth() * item.gain for item in compared), np.zeros((1, 1))))
+    # A step makes residuals alike and so worth little; what they are worth shows where it is not.
+    apart = [item.worth(start, stop) * item.gain for item in compared]
+    row, start, stop, best = _largest_run(sum(apart, np.zeros((1, 1))))
     if best < _STEP_NATS:
         return None
     return Step(float(steps_s[row]), first + start * options.window_s, first + stop * options.window_s, best)
 
 
-def _loss(
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """One channel: gain (steps, windows) in nats if all samples were independent, residuals (N,) and their windows."""
+
+    gain: FloatArray
+    residual: FloatArray
+    window: npt.NDArray[np.intp]
+
+    def worth(self, start: int = 0, stop: int = 0) -> float:
+        """Return what share of an independent sample each is worth, by those outside of windows ``[start, stop)``."""
+        outside = self.residual[(self.window < start) | (self.window >= stop)]
+        return effective_count(outside) / len(outside) if len(outside) >= _FEWEST_OUTSIDE else 0.0
+
+
+def _compare(
+    pair: GridPair,
+    channel: Linearised,
+    own_offset_s: float,
+    fit: Fit,
+    pivot_s: float,
+    steps_s: FloatArray,
+    first_s: float,
+    windows: int,
+    options: AlignmentOptions,
+) -> _Compared:
+    """Say for each step and window how much better it explains one channel than the fitted clock does."""
+    times_s, source = (item[::_THINNED] for item in pair.source.samples())
+    window = ((times_s - first_s) / options.window_s).astype(np.intp)
+    moved_s = times_s + fit.offset_s + own_offset_s + fit.drift * (times_s - pivot_s)
+    here, known = _residual(channel, pair.reference, source, moved_s)
+    cost = np.log1p(here**2)
+    gain = np.zeros((len(steps_s), windows))
+    for row, step_s in enumerate(steps_s):
+        there, also = _residual(channel, pair.reference, source, moved_s + step_s)
+        better = cost - np.log1p(there**2)
+        if abs(step_s) >= _INDEPENDENT_S:
+            better -= _CHANCE * np.minimum(1.0, (there - here) ** 2)
+        gain[row] = np.bincount(window, np.where(known & also, better, 0.0), windows)
+    return _Compared(gain, here[known], window[known])
+
+
+def _residual(
     channel: Linearised, reference: GridSignal, source: FloatArray, times_s: FloatArray
 ) -> tuple[FloatArray, BoolArray]:
-    """Return what each sample costs, in nats, with the reference read at other times, and where that is known."""
+    """Return what the reference, read at other times, leaves of the source, over the noise; and where it is known."""
     values, known = reference.values_at(times_s)
-    away = (source - channel.line[0] * values - channel.line[1]) / channel.scale
-    return np.asarray(_THINNED * channel.worth * np.log1p(away**2)), known
+    return np.asarray((source - channel.line[0] * values - channel.line[1]) / channel.scale), known
 
 
 def _largest_run(gain: FloatArray) -> tuple[int, int, int, float]:

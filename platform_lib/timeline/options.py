@@ -22,8 +22,9 @@ class AlignmentOptions:
         coarse_span_s: The coarse stage looks at the liveliest stretch of this length.
         lobe_s: The coarse peak's half width; another offset outside it that fits as well means ambiguity.
         floor_s: Uncertainty that no amount of data removes: a bus message sent every 10 ms is 0 to 10 ms old.
-        max_sigma_s: With a larger uncertainty than this no clock is returned. 3 ms: of what passes, and
+        max_sigma_s: With a larger uncertainty than this at its best no clock is returned. 3 ms: of what passes, and
             little of it comes near, 99 % is within 5 ms.
+        max_end_sigma_s: The same for any time of the drive: drift makes its ends the worst.
     """
 
     max_offset_s: float = 2.5
@@ -36,6 +37,7 @@ class AlignmentOptions:
     lobe_s: float = 0.3
     floor_s: float = 0.002
     max_sigma_s: float = 0.003
+    max_end_sigma_s: float = 0.004
 
     def __post_init__(self) -> None:
         if not (0.0 < self.grid_s <= self.smooth_s < self.lobe_s < self.max_offset_s):
