@@ -140,7 +140,7 @@ def _refine(
             f"the signals pin the drift too loosely: at an end of the drive the offset to {end_sigma_s * 1e3:.1f} ms"
         )
     if reason is not None:
-        sigma_s = max(model.offset_sigma_s, options.max_sigma_s)
+        sigma_s = max(end_sigma_s, options.max_sigma_s)
         return ClockEstimate(None, reason, sigma_s, coarse.evidence_nats, ())
     logger.info(
         "clock offset %.4f s +- %.4f s, drift %.1f ppm, from %s",

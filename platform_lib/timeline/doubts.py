@@ -18,7 +18,7 @@ _FINE_STEPS_S = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15)
 _STEP_SPACING_S = 0.05
 # Every third grid point of signals smoothed over ten of them loses nothing.
 _THINNED = 3
-# Twice what undisturbed drives come to: at most 7.9 in 240 generated ones.
+# Three times what undisturbed drives come to: at most 4.8 in 230 generated ones.
 _STEP_NATS = 16.0
 _FEWEST_OUTSIDE = 100
 # Steps beyond this read noise that is independent of the noise read before. Where nothing else varies, chance alone makes

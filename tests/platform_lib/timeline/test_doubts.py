@@ -56,7 +56,8 @@ def worst_s(estimate: ClockEstimate, case: Case) -> float:
 def test_a_clock_that_steps_in_mid_drive_is_refused(by_s: float, at: float) -> None:
     estimate = estimate_clock(stepped(drive(60.0), 60.0 * at, by_s))
     assert estimate.model is None
-    assert "several offsets" in str(estimate.reason) or "steps" in str(estimate.reason)
+    said = ("the clock steps", "the clock drifts", "several offsets fit", "at the edge of the search")
+    assert any(item in str(estimate.reason) for item in said)
 
 
 def test_a_step_that_nobody_looks_for_would_be_averaged(monkeypatch: pytest.MonkeyPatch) -> None:
