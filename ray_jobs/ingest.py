@@ -21,7 +21,7 @@ from itertools import chain
 from pathlib import Path
 
 from platform_lib.catalog.coherence import doubt
-from platform_lib.catalog.erasures import Erasures, refusal_of
+from platform_lib.catalog.erasures import Erasures, Tombstone, refusal_of
 from platform_lib.catalog.model import ContractRun, FileKey, Quarantined, Refusal, UsedOptions
 from platform_lib.contracts.document import read_contracts
 from platform_lib.contracts.files import check_files
@@ -99,7 +99,8 @@ def take_arrived(
     contracts = read_contracts(home.root)
     contents, unreadable = digest(arrived.paths, cpus)
     known = fetched_before(lake.catalog, arrived.bucket_logs)
-    to_read, _ = _plan(lake, list(known.values()), chosen)
+    erased = Erasures(lake.catalog.engine).erased_files()  # nobody erases while this one holds the lock
+    to_read, _ = _plan(lake, list(known.values()), chosen, erased)
     again = {item.content.shown for item in to_read}
     to_fetch = [log for log in arrived.bucket_logs if log.uri not in known or log.uri in again]
     fetched = {log.uri for log in to_fetch}
@@ -116,7 +117,7 @@ def take_arrived(
         for item in chain([Round(0, 0, list(contents))], rounds):
             tally.coming -= item.logs
             tally.coming_bytes -= item.bytes
-            _take_round(lake, home, item.contents, chosen, tally, cpus, on_progress)
+            _take_round(lake, home, item.contents, chosen, erased, tally, cpus, on_progress)
     return _report(lake, found, tally, contracts, started)
 
 
@@ -125,14 +126,14 @@ def _take_round(
     home: Home,
     contents: Sequence[Content],
     chosen: Chosen,
+    erased: Mapping[str, Tombstone],
     tally: Tally,
     cpus: int | None,
     on_progress: Callable[[Progress], None],
 ) -> None:
     tally.names |= {item.sha256: item.shown for item in contents}
-    erased = Erasures(lake.catalog.engine).erased_files()
     lake.catalog.note_files([item.found for item in contents if item.sha256 not in erased])
-    asks, refused_before = _plan(lake, contents, chosen)
+    asks, refused_before = _plan(lake, contents, chosen, erased)
     tally.refused += refused_before
     tally.done += len(refused_before)
     tally.total += len(refused_before)
@@ -174,7 +175,8 @@ def reprocess(
     with home.turn("ingest"), Lake.open(home) as lake:
         prepare(lake)
         contents, unreadable = digest(paths, cpus)
-        plan = plan_drives(lake.catalog, contents, drives=drives, chosen=chosen if chosen.any else None)
+        erased = Erasures(lake.catalog.engine).erased_files()
+        plan = plan_drives(lake.catalog, contents, drives=drives, chosen=chosen if chosen.any else None, erased=erased)
         tally = new_tally([item.content for item in plan.asks])
         tally.left |= plan.left
         take(lake, home, plan.asks, tally, cpus, on_progress)
@@ -208,13 +210,16 @@ def retry(
     contracts = read_contracts(home.root)
     with home.turn("ingest"), Lake.open(home) as lake:
         prepare(lake)
-        known = lake.catalog.options()
+        known, erased = lake.catalog.options(), Erasures(lake.catalog.engine).erased_files()
         asks: list[Ask] = []
         left: dict[str, str] = {}
         for item in held:
             key = item.refusal.key
-            content = content_at(item.paths, key.file_sha256)
             name = item.paths[0] if item.paths else key.file_sha256
+            if key.file_sha256 in erased:
+                left[name] = refusal_of(erased[key.file_sha256], key).reason
+                continue
+            content = content_at(item.paths, key.file_sha256)
             options = completed(chosen, known, key.options_sha256)
             if content is None or isinstance(options, str):
                 left[name] = options if isinstance(options, str) else "it is no longer there"
@@ -257,11 +262,12 @@ def drop(lake: Lake, ingest_ids: Sequence[int]) -> None:
         note_files(lake)
 
 
-def _plan(lake: Lake, contents: Sequence[Content], chosen: Chosen) -> tuple[list[Ask], list[tuple[str, Refusal]]]:
+def _plan(
+    lake: Lake, contents: Sequence[Content], chosen: Chosen, erased: Mapping[str, Tombstone]
+) -> tuple[list[Ask], list[tuple[str, Refusal]]]:
     """Return what has to be read, and what was refused before and would be again."""
     committed = lake.catalog.committed()
     refused = {item.refusal.key.file_sha256: item.refusal for item in lake.catalog.quarantined()}
-    erased = Erasures(lake.catalog.engine).erased_files()
     used = lake.catalog.options()
     asks: list[Ask] = []
     known: list[tuple[str, Refusal]] = []

@@ -44,6 +44,7 @@ from platform_lib.errors import ConfigError, IntegrityError
 from platform_lib.home import Home
 from platform_lib.lake.compaction import finish_rewrite, note_files
 from platform_lib.lake.lake import Lake
+from platform_lib.privacy.leftovers import note_blurred_files, sweep_blurs
 
 logger = logging.getLogger(__name__)
 
@@ -118,9 +119,7 @@ def erase(home: Home, scope: Scope | None, *, reason: str, requested_by: str, dr
         erasures = Erasures(lake.catalog.engine)
         finished: tuple[int, ...] = ()
         if not dry_run:
-            lake.store.mend(lake.catalog.view().head)
-            lake.store.create()
-            finish_rewrite(lake)
+            _prepare(lake)
             finished = tuple(_finish(home, lake, item)[0].erasure_id for item in erasures.open())
         if scope is None:
             return ErasureReport(dry_run, (), (), 0, 0, (), (), (), (), (), None, None, finished)
@@ -159,6 +158,20 @@ def erase(home: Home, scope: Scope | None, *, reason: str, requested_by: str, dr
         proof=proof,
         finished=finished,
     )
+
+
+def _prepare(lake: Lake) -> None:
+    """Clear what killed commands left. Their workers outlive them: none may write any more once this is done."""
+    lake.store.mend(lake.catalog.view().head)
+    lake.store.mend_blurred()
+    lake.store.create()
+    finish_rewrite(lake)
+    for writers in (lake.store.writers, lake.store.blur_writers):
+        with writers.barred():
+            lake.store.collect_garbage()
+            lake.store.blurred.drop(())
+            writers.end()
+    sweep_blurs(lake)
 
 
 def _refuse_telling(reason: str, requested_by: str, targets: Targets) -> None:
@@ -258,6 +271,7 @@ def _remove(
     erasures.advance(drop_rows(lake.store, going, erasures.blurs_of(going), owners))
     forget_older(lake.store)
     note_files(lake)
+    note_blurred_files(lake)
     if plan["items"]:
         counts: dict[str, JsonValue] = {
             "drives": len(plan["drives"]),

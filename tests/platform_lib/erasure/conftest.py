@@ -15,13 +15,14 @@ import pyarrow as pa
 import pytest
 from mcap.writer import CompressionType, Writer
 
+from platform_lib.catalog.blurs import BlurRecord
 from platform_lib.catalog.model import FileKey, FoundFile
 from platform_lib.catalog.postgres import database_uri, embedded_postgres, ensure_database
 from platform_lib.home import Home, open_home
 from platform_lib.lake.intake import FileStamp, LogJob, Place, ReadOptions, Taken, take_in
 from platform_lib.lake.lake import Lake
 from platform_lib.lake.tables import SCHEMA_VERSION
-from platform_lib.lake.writer import stored_files, write_rows
+from platform_lib.lake.writer import describe, files_of, stored_files, write_rows
 from platform_lib.logs import READER_VERSION
 from platform_lib.privacy.zone import BLURRED_SCHEMA
 from platform_lib.storage import sha256_file
@@ -103,11 +104,14 @@ class Town:
         for batch in self.lake.store.raw.batches([ingest_id], rows=64):
             for row in batch.to_pylist():
                 changed = {"blur_id": blur_id, "data": row["data"][::-1], "pii_state": "blurred", "regions": 1}
-                rows.append({**row, **changed, "raw_sha256": "0"})
+                rows.append({**row, **changed, "raw_sha256": hashlib.sha256(row["data"]).hexdigest()})
         batch = pa.RecordBatch.from_pylist(rows, schema=BLURRED_SCHEMA)
         self.lake.store.blurred.create()
-        self.lake.store.blurred.append(write_rows(self.lake.store.blurred.uri, iter([batch]), BLURRED_SCHEMA))
-        assert self.lake.blurs.commit(blur_id, frames=len(rows), regions=len(rows), unreadable=0)
+        uri = self.lake.store.blurred.uri
+        fragments = write_rows(uri, iter([batch]), BLURRED_SCHEMA)
+        self.lake.store.blurred.append(fragments)
+        files = describe([path for text in fragments for path in files_of(text, uri)], uri.parent)
+        assert self.lake.blurs.commit(BlurRecord(blur_id, len(rows), len(rows), 0, files))
 
     def counts(self, drive_id: str) -> tuple[int, int, int, int]:
         """Speeds, pictures to be had, lidar blobs, raw frames left."""
