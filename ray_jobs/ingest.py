@@ -16,7 +16,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from itertools import chain
 from pathlib import Path
 
@@ -26,12 +26,13 @@ from platform_lib.catalog.model import ContractRun, FileKey, Quarantined, Refusa
 from platform_lib.contracts.document import read_contracts
 from platform_lib.contracts.files import check_files
 from platform_lib.contracts.model import Contract
-from platform_lib.errors import ConfigError, CorruptLog, UnsupportedLog
+from platform_lib.errors import ConfigError, CorruptLog, HomeBusyError, UnsupportedLog
 from platform_lib.home import Home
 from platform_lib.lake.bucket import Patience
 from platform_lib.lake.compaction import finish_rewrite, note_files
 from platform_lib.lake.lake import Lake, LakeVersion
 from platform_lib.logs import find_logs
+from platform_lib.privacy.leftovers import sweep_blurs
 from ray_jobs.arrivals import Arrived, Content, Found, Round, content_at, digest, fetch_rounds, fetched_before, find
 from ray_jobs.ingest_report import IngestReport, Progress, Tally, kept_streams
 from ray_jobs.read_options import Chosen, choose, completed
@@ -254,6 +255,13 @@ def sweep(lake: Lake) -> None:
         lake.store.writers.end()
 
 
+def _sweep_blurs(lake: Lake, home: Home) -> None:
+    """Delete blurred frames of ingests that were replaced; a blur that is at work does so itself when it ends."""
+    if lake.blurs.leftovers():
+        with suppress(HomeBusyError), home.lock("blur"):
+            sweep_blurs(lake)
+
+
 def drop(lake: Lake, ingest_ids: Sequence[int]) -> None:
     """Delete all rows of these ingests, none of which readers see."""
     owners = lake.catalog.file_owners()
@@ -338,6 +346,7 @@ def take(
             lake.catalog.note_options(chosen.sha256, chosen.used)
     read_all(lake, home, asks, tally, cpus=cpus, on_progress=on_progress)
     sweep(lake)
+    _sweep_blurs(lake, home)
     _record_lineage(lake, home, before, tally)
 
 

@@ -25,6 +25,7 @@ from pydantic import JsonValue
 from platform_lib.catalog.account import DATABASE_URL_VARIABLE
 from platform_lib.catalog.erasures import Erasures, OpenErasure, Tombstone
 from platform_lib.catalog.lineage import Lineage
+from platform_lib.erasure.decoded import remove_decoded
 from platform_lib.erasure.derived import (
     DerivedDataset,
     datasets_with,
@@ -265,6 +266,7 @@ def _remove(
     erasures.mark(erasure_id, [(digest, kind, removed) for digest, kind, removed in plan["marks"]])
     logs, _ = remove_logs(home, [path for item in plan["items"] for path in item["paths"]])
     files = logs + remove_named(home, plan["gone"]) + remove_pieces(home, needles)[0]
+    files += remove_decoded(home, plan["drives"], {digest for digest, _, _ in plan["marks"]})
     going = erasures.ingests_of([*whole, *partly])
     rows = _count_rows(lake, going)
     owners = lake.catalog.file_owners()
