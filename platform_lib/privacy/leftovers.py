@@ -55,4 +55,6 @@ def blur_again(lake: Lake, blur_ids: Collection[int], broken: Collection[Path]) 
     }
     lake.blurs.forget(sorted(wrong - expired))
     sweep_blurs(lake)
+    with lake.store.blur_writers.barred():
+        lake.store.blurred.drop(())
     return len(wrong - expired), [f"blur {key}" for key in sorted(expired)]
