@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from drawn_people import background, face, jpeg, paste
 
 from platform_lib.catalog.blurs import BlurRecord
 from platform_lib.catalog.model import Refusal
+from platform_lib.catalog.postgres import embedded_postgres
 from platform_lib.datasets.sources import CAMERA_TOPIC, OBJECTS_TOPIC, load_drive
 from platform_lib.erasure.erasing import erase
 from platform_lib.erasure.scope import make_scope
@@ -56,12 +58,21 @@ def pictures() -> list[bytes]:
     return [*found, b"\xff\xd8\xff no picture \xff\xd9"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def running_ray() -> Iterator[None]:
+    """One Ray for all tests of the module: starting it takes longer than most."""
+    with tempfile.TemporaryDirectory(prefix="drivetrain-test-", ignore_cleanup_errors=True) as made:
+        Path(made).chmod(0o755)
+        with local_ray(open_home(Path(made) / "ray"), cpus=2):
+            yield
+
+
 @pytest.fixture
 def home(reachable_tmp: Path, pictures: list[bytes]) -> Iterator[Home]:
     for session, state in (("seen", "present"), ("unsaid", "unknown"), ("empty", "none_present")):
         write_camera_log(reachable_tmp / "logs" / f"{session}.mcap", session, state, [*pictures, session.encode() * 50])
     made = open_home(reachable_tmp / "home")
-    with local_ray(made, cpus=2):
+    with embedded_postgres(made):
         ingest(made, [reachable_tmp / "logs"])
         yield made
 
