@@ -211,26 +211,34 @@ def retry(
     contracts = read_contracts(home.root)
     with home.turn("ingest"), Lake.open(home) as lake:
         prepare(lake)
-        known, erased = lake.catalog.options(), Erasures(lake.catalog.engine).erased_files()
-        asks: list[Ask] = []
-        left: dict[str, str] = {}
-        for item in held:
-            key = item.refusal.key
-            name = item.paths[0] if item.paths else key.file_sha256
-            if key.file_sha256 in erased:
-                left[name] = refusal_of(erased[key.file_sha256], key).reason
-                continue
-            content = content_at(item.paths, key.file_sha256)
-            options = completed(chosen, known, key.options_sha256)
-            if content is None or isinstance(options, str):
-                left[name] = options if isinstance(options, str) else "it is no longer there"
-            else:
-                asks.append(Ask(content, options.recovering(recover=recover)))
+        asks, left = _retried(lake, held, chosen, recover=recover)
         tally = new_tally([item.content for item in asks])
         tally.left |= left
         take(lake, home, asks, tally, cpus, on_progress)
         found = [item.content for item in asks]
         return _report(lake, Found(len(found), found, []), tally, contracts, started)
+
+
+def _retried(
+    lake: Lake, held: Sequence[Quarantined], chosen: Chosen, *, recover: bool
+) -> tuple[list[Ask], dict[str, str]]:
+    """Return what is to be read again of what is in quarantine, and why the rest is not."""
+    known, erased = lake.catalog.options(), Erasures(lake.catalog.engine).erased_files()
+    asks: list[Ask] = []
+    left: dict[str, str] = {}
+    for item in held:
+        key = item.refusal.key
+        name = item.paths[0] if item.paths else key.file_sha256
+        if key.file_sha256 in erased:
+            left[name] = refusal_of(erased[key.file_sha256], key).reason
+            continue
+        content = content_at(item.paths, key.file_sha256)
+        options = completed(chosen, known, key.options_sha256)
+        if content is None or isinstance(options, str):
+            left[name] = options if isinstance(options, str) else "it is no longer there"
+        else:
+            asks.append(Ask(content, options.recovering(recover=recover)))
+    return asks, left
 
 
 def prepare(lake: Lake) -> None:

@@ -75,13 +75,7 @@ def plan_drives(
     known = catalog.options()
     paths = catalog.paths([item.key.file_sha256 for items in wanted.values() for item in items])
     for drive_id, items in sorted(wanted.items()):
-        gone = [erased[item.key.file_sha256] for item in items if item.key.file_sha256 in erased]
-        if gone:
-            plan.left[drive_id] = (
-                f"a part of it was erased (erasure {gone[0].erasure_id}), so its logs are not read again"
-            )
-            continue
-        asks = _asks(drive_id, items, named, paths, known, chosen)
+        asks = _asks(drive_id, items, named, paths, known, chosen, erased)
         if isinstance(asks, str):
             plan.left[drive_id] = asks
         else:
@@ -101,10 +95,13 @@ def _asks(
     paths: Mapping[str, tuple[str, ...]],
     known: Mapping[str, UsedOptions],
     chosen: Chosen | None,
+    erased: Mapping[str, Tombstone],
 ) -> list[Ask] | str:
     asks = []
     for item in items:
         sha256 = item.key.file_sha256
+        if sha256 in erased:
+            return f"a part of it was erased (erasure {erased[sha256].erasure_id}), so its logs are not read again"
         places = paths.get(sha256, ())
         content = named.get(sha256) or content_at(places, sha256)
         if content is None:

@@ -124,18 +124,10 @@ def erase(home: Home, scope: Scope | None, *, reason: str, requested_by: str, dr
             finished = tuple(_finish(home, lake, item)[0].erasure_id for item in erasures.open())
         if scope is None:
             return ErasureReport(dry_run, (), (), 0, 0, (), (), (), (), (), None, None, finished)
-        targets = find_targets(lake, scope)
-        if not targets.items:
-            without = f"; {len(targets.unplaced)} drives carry no position" if targets.unplaced else ""
-            raise ConfigError(
-                f"nothing in the lake lies in what is named{without}",
-                where="drivetrain erase",
-                remedy="`drivetrain drives` shows what there is, and when it was driven",
-            )
+        targets = _targets(lake, scope)
         _refuse_telling(reason, requested_by, targets)
         files = [item.file_sha256 for item in targets.items]
-        datasets = datasets_with(home, targets.drives, files)
-        marks = _marks(home, lake, files)
+        datasets, marks = datasets_with(home, targets.drives, files), _marks(home, lake, files)
         needles, sharing = needles_of(lake, targets)
         with held(home, datasets):
             tombstone = proof = None
@@ -151,7 +143,7 @@ def erase(home: Home, scope: Scope | None, *, reason: str, requested_by: str, dr
         files=sum(item.whole for item in targets.items),
         files_in_part=sum(not item.whole for item in targets.items),
         datasets=tuple(item.folder.name for item in datasets),
-        marked=tuple((digest, kind) for digest, kind in marks),
+        marked=tuple(marks),
         sharing=sharing,
         unplaced=targets.unplaced,
         logs_outside=tuple(sorted(outside)),
@@ -159,6 +151,18 @@ def erase(home: Home, scope: Scope | None, *, reason: str, requested_by: str, dr
         proof=proof,
         finished=finished,
     )
+
+
+def _targets(lake: Lake, scope: Scope) -> Targets:
+    targets = find_targets(lake, scope)
+    if not targets.items:
+        without = f"; {len(targets.unplaced)} drives carry no position" if targets.unplaced else ""
+        raise ConfigError(
+            f"nothing in the lake lies in what is named{without}",
+            where="drivetrain erase",
+            remedy="`drivetrain drives` shows what there is, and when it was driven",
+        )
+    return targets
 
 
 def _prepare(lake: Lake) -> None:
