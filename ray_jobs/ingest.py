@@ -29,8 +29,8 @@ from platform_lib.contracts.model import Contract
 from platform_lib.errors import ConfigError, CorruptLog, HomeBusyError, UnsupportedLog
 from platform_lib.home import Home
 from platform_lib.lake.bucket import Patience
-from platform_lib.lake.compaction import finish_rewrite, note_files
 from platform_lib.lake.lake import Lake, LakeVersion
+from platform_lib.lake.sweeping import prepare, sweep
 from platform_lib.logs import find_logs
 from platform_lib.privacy.leftovers import sweep_blurs
 from ray_jobs.arrivals import Arrived, Content, Found, Round, content_at, digest, fetch_rounds, fetched_before, find
@@ -241,41 +241,11 @@ def _retried(
     return asks, left
 
 
-def prepare(lake: Lake) -> None:
-    """Make the stores if they are not there, and clear what killed commands left in them; under the lock."""
-    lake.store.mend(lake.catalog.view().head)
-    lake.store.create()
-    finish_rewrite(lake)
-    sweep(lake)
-
-
-def sweep(lake: Lake) -> None:
-    """Delete rows that nobody may see: of killed, refused and superseded ingests."""
-    leftovers = lake.catalog.leftovers()
-    if not leftovers and not lake.store.writers.unfinished:
-        return
-    with lake.store.writers.barred():
-        if leftovers:
-            logger.info("ingests=%d left rows or files behind; sweeping", len(leftovers))
-            drop(lake, leftovers)
-        else:
-            lake.store.collect_garbage()
-        lake.store.writers.end()
-
-
 def _sweep_blurs(lake: Lake, home: Home) -> None:
     """Delete blurred frames of ingests that were replaced; a blur that is at work does so itself when it ends."""
     if lake.blurs.leftovers():
         with suppress(HomeBusyError), home.lock("blur"):
             sweep_blurs(lake)
-
-
-def drop(lake: Lake, ingest_ids: Sequence[int]) -> None:
-    """Delete all rows of these ingests, none of which readers see."""
-    owners = lake.catalog.file_owners()
-    lake.catalog.forget(ingest_ids, lake.store.drop(ingest_ids, owners))
-    if None in owners.values():
-        note_files(lake)
 
 
 def _plan(

@@ -13,9 +13,10 @@ from platform_lib.lake.check import CheckReport, check_lake
 from platform_lib.lake.compaction import SMALL_BYTES, TARGET_BYTES, CompactReport, finish_rewrite
 from platform_lib.lake.compaction import compact as compact_lake
 from platform_lib.lake.lake import Lake
+from platform_lib.lake.sweeping import drop, prepare, sweep
 from platform_lib.privacy.leftovers import blur_again, sweep_blurs
 from ray_jobs.arrivals import content_at
-from ray_jobs.ingest import drop, new_tally, prepare, sweep, take
+from ray_jobs.ingest import new_tally, take
 from ray_jobs.read_options import find_again
 from ray_jobs.reading import Ask
 

@@ -45,6 +45,7 @@ from platform_lib.errors import ConfigError, IntegrityError
 from platform_lib.home import Home
 from platform_lib.lake.compaction import finish_rewrite, note_files
 from platform_lib.lake.lake import Lake
+from platform_lib.lake.sweeping import sweep
 from platform_lib.privacy.leftovers import note_blurred_files, sweep_blurs
 
 logger = logging.getLogger(__name__)
@@ -122,6 +123,7 @@ def erase(home: Home, scope: Scope | None, *, reason: str, requested_by: str, dr
         if not dry_run:
             _prepare(lake)
             finished = tuple(_finish(home, lake, item)[0].erasure_id for item in erasures.open())
+            sweep(lake)  # rows of logs that a killed ingest had not committed, whose drives nobody knows
         if scope is None:
             return ErasureReport(dry_run, (), (), 0, 0, (), (), (), (), (), None, None, finished)
         targets = _targets(lake, scope)

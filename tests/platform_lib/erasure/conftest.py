@@ -84,8 +84,8 @@ class Town:
     lake: Lake
     logs: Mapping[str, Path]
 
-    def take(self, path: Path) -> int:
-        """Take one log in, as ingest does."""
+    def take(self, path: Path, *, killed: bool = False) -> int:
+        """Take one log in, as ingest does; `killed` before the transaction that would show it."""
         lake, stamp = self.lake, FileStamp.of(path)
         key = FileKey(sha256_file(path), READER_VERSION, SCHEMA_VERSION, hashlib.sha256(b"").hexdigest())
         lake.catalog.note_files([FoundFile(key, stamp.bytes, (str(path),))])
@@ -94,8 +94,15 @@ class Town:
         taken = take_in(LogJob(ingest_id, path, key, stamp), ReadOptions(), place)
         assert isinstance(taken, Taken), taken
         record = replace(taken.record, files=stored_files(taken.written, lake.store.samples_uri))
-        lake.catalog.commit(lake.store.append([taken.written]), [record])
+        head = lake.store.append([taken.written])
+        if not killed:
+            lake.catalog.commit(head, [record])
         return ingest_id
+
+    def take_killed(self, seed: int, session: str) -> list[bytes]:
+        """Take another log of a drive in, killed before it is seen; return pieces of its pictures."""
+        self.take(write_log(self.logs["b"].with_name("second.mcap"), seed, session=session), killed=True)
+        return [picture(seed, number)[at : at + 40] for number in range(COUNT) for at in (100, 1500, 2500)]
 
     def blur(self, ingest_id: int) -> None:
         """Stand blurred frames beside an ingest's raw ones: the same pictures turned around."""

@@ -203,6 +203,14 @@ def test_a_dataset_in_use_keeps_everything_until_it_is_free(town: Any) -> None:
     assert Erasures(town.lake.catalog.engine).tombstones() == []
 
 
+def test_what_a_killed_ingest_had_not_committed_goes_too(town: Any) -> None:
+    """Its log is the drive's as well, but nobody knows that yet: its content is not blocked, what lies on the disk goes."""
+    pieces = town.take_killed(9, "monday-0001")
+    assert _grep(town.home.lake, *pieces)
+    _erase(town, drive=MONDAY)
+    assert _grep(town.home.lake, *pieces) == []
+
+
 def _arrays(path: Path, *sample_ids: str) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     named = {"sample_id": np.array(sample_ids)} if sample_ids else {}
