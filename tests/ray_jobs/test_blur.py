@@ -200,9 +200,7 @@ def test_a_check_sees_what_is_wrong_with_blurred_frames_and_they_are_blurred_aga
     assert blur(home, DEFAULT).ingests == 2
     assert check(home, digests=True).clean
 
-
-def test_a_frame_that_was_made_from_another_raw_one_is_found(home: Home) -> None:
-    blur(home, DEFAULT)
+    # Frames of the same number, which name other raw ones than those beside them.
     with Lake.open(home) as lake:
         store, item = lake.store.blurred, lake.blurs.visible()[0]
         (blur_id,) = lake.blurs.begin([item.ingest_id], "c0ffee", {})
@@ -216,8 +214,17 @@ def test_a_frame_that_was_made_from_another_raw_one_is_found(home: Home) -> None
     assert (finding.kind, finding.where, finding.what[:2]) == ("damaged file", f"blur {blur_id}", "4 ")
     assert mend(home, digests=True).clean
 
+    with Lake.open(home) as lake:  # a raw frames' file that is lost does not stand in the way of reading its log again
+        lost = [path for _, of in lake.store.raw.files() for path in of][0]
+    lost.unlink()
+    mended = mend(home)
+    assert (mended.clean, mended.read_again) == (True, 1)
+    assert blur(home, DEFAULT).ingests == 2
 
-def test_frames_whose_raw_ones_have_expired_stay_as_they_were_blurred(home: Home) -> None:
+
+def test_frames_whose_raw_ones_have_expired_stay_as_they_were_blurred_until_the_log_is_read_again(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
     blur(home, DEFAULT)
     assert expire_raw(home, now_ns=1003, days=0).frames == 6
     report = blur(home, DEFAULT.model_copy(update={"margin": 0.5}))
@@ -225,10 +232,6 @@ def test_frames_whose_raw_ones_have_expired_stay_as_they_were_blurred(home: Home
     with Lake.open(home) as lake:
         assert _states(lake)["v_seen", "blurred"] == 5
     assert check(home, digests=True).clean
-
-
-def test_a_replaced_log_takes_its_blurred_frames_along(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
-    blur(home, DEFAULT)
     monkeypatch.setattr("ray_jobs.reprocessing.READER_VERSION", "99.0")
     assert reprocess(home).ingested == 3
     assert check(home).clean
