@@ -215,7 +215,7 @@ def test_a_check_sees_what_is_wrong_with_blurred_frames_and_they_are_blurred_aga
     assert mend(home, digests=True).clean
 
     with Lake.open(home) as lake:  # a raw frames' file that is lost does not stand in the way of reading its log again
-        lost = [path for _, of in lake.store.raw.files() for path in of][0]
+        lost = next(path for _, of in lake.store.raw.files() for path in of)
     lost.unlink()
     mended = mend(home)
     assert (mended.clean, mended.read_again) == (True, 1)
