@@ -16,22 +16,23 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from itertools import chain
 from pathlib import Path
 
 from platform_lib.catalog.coherence import doubt
-from platform_lib.catalog.erasures import Erasures, refusal_of
+from platform_lib.catalog.erasures import Erasures, Tombstone, refusal_of
 from platform_lib.catalog.model import ContractRun, FileKey, Quarantined, Refusal, UsedOptions
 from platform_lib.contracts.document import read_contracts
 from platform_lib.contracts.files import check_files
 from platform_lib.contracts.model import Contract
-from platform_lib.errors import ConfigError, CorruptLog, UnsupportedLog
+from platform_lib.errors import ConfigError, CorruptLog, HomeBusyError, UnsupportedLog
 from platform_lib.home import Home
 from platform_lib.lake.bucket import Patience
-from platform_lib.lake.compaction import finish_rewrite, note_files
 from platform_lib.lake.lake import Lake, LakeVersion
+from platform_lib.lake.sweeping import prepare, sweep
 from platform_lib.logs import find_logs
+from platform_lib.privacy.leftovers import sweep_blurs
 from ray_jobs.arrivals import Arrived, Content, Found, Round, content_at, digest, fetch_rounds, fetched_before, find
 from ray_jobs.ingest_report import IngestReport, Progress, Tally, kept_streams
 from ray_jobs.read_options import Chosen, choose, completed
@@ -99,7 +100,8 @@ def take_arrived(
     contracts = read_contracts(home.root)
     contents, unreadable = digest(arrived.paths, cpus)
     known = fetched_before(lake.catalog, arrived.bucket_logs)
-    to_read, _ = _plan(lake, list(known.values()), chosen)
+    erased = Erasures(lake.catalog.engine).erased_files()  # nobody erases while this one holds the lock
+    to_read, _ = _plan(lake, list(known.values()), chosen, erased)
     again = {item.content.shown for item in to_read}
     to_fetch = [log for log in arrived.bucket_logs if log.uri not in known or log.uri in again]
     fetched = {log.uri for log in to_fetch}
@@ -116,7 +118,7 @@ def take_arrived(
         for item in chain([Round(0, 0, list(contents))], rounds):
             tally.coming -= item.logs
             tally.coming_bytes -= item.bytes
-            _take_round(lake, home, item.contents, chosen, tally, cpus, on_progress)
+            _take_round(lake, home, item.contents, chosen, erased, tally, cpus, on_progress)
     return _report(lake, found, tally, contracts, started)
 
 
@@ -125,14 +127,14 @@ def _take_round(
     home: Home,
     contents: Sequence[Content],
     chosen: Chosen,
+    erased: Mapping[str, Tombstone],
     tally: Tally,
     cpus: int | None,
     on_progress: Callable[[Progress], None],
 ) -> None:
     tally.names |= {item.sha256: item.shown for item in contents}
-    erased = Erasures(lake.catalog.engine).erased_files()
     lake.catalog.note_files([item.found for item in contents if item.sha256 not in erased])
-    asks, refused_before = _plan(lake, contents, chosen)
+    asks, refused_before = _plan(lake, contents, chosen, erased)
     tally.refused += refused_before
     tally.done += len(refused_before)
     tally.total += len(refused_before)
@@ -174,7 +176,8 @@ def reprocess(
     with home.turn("ingest"), Lake.open(home) as lake:
         prepare(lake)
         contents, unreadable = digest(paths, cpus)
-        plan = plan_drives(lake.catalog, contents, drives=drives, chosen=chosen if chosen.any else None)
+        erased = Erasures(lake.catalog.engine).erased_files()
+        plan = plan_drives(lake.catalog, contents, drives=drives, chosen=chosen if chosen.any else None, erased=erased)
         tally = new_tally([item.content for item in plan.asks])
         tally.left |= plan.left
         take(lake, home, plan.asks, tally, cpus, on_progress)
@@ -208,18 +211,7 @@ def retry(
     contracts = read_contracts(home.root)
     with home.turn("ingest"), Lake.open(home) as lake:
         prepare(lake)
-        known = lake.catalog.options()
-        asks: list[Ask] = []
-        left: dict[str, str] = {}
-        for item in held:
-            key = item.refusal.key
-            content = content_at(item.paths, key.file_sha256)
-            name = item.paths[0] if item.paths else key.file_sha256
-            options = completed(chosen, known, key.options_sha256)
-            if content is None or isinstance(options, str):
-                left[name] = options if isinstance(options, str) else "it is no longer there"
-            else:
-                asks.append(Ask(content, options.recovering(recover=recover)))
+        asks, left = _retried(lake, held, chosen, recover=recover)
         tally = new_tally([item.content for item in asks])
         tally.left |= left
         take(lake, home, asks, tally, cpus, on_progress)
@@ -227,41 +219,41 @@ def retry(
         return _report(lake, Found(len(found), found, []), tally, contracts, started)
 
 
-def prepare(lake: Lake) -> None:
-    """Make the stores if they are not there, and clear what killed commands left in them; under the lock."""
-    lake.store.mend(lake.catalog.view().head)
-    lake.store.create()
-    finish_rewrite(lake)
-    sweep(lake)
-
-
-def sweep(lake: Lake) -> None:
-    """Delete rows that nobody may see: of killed, refused and superseded ingests."""
-    leftovers = lake.catalog.leftovers()
-    if not leftovers and not lake.store.writers.unfinished:
-        return
-    with lake.store.writers.barred():
-        if leftovers:
-            logger.info("ingests=%d left rows or files behind; sweeping", len(leftovers))
-            drop(lake, leftovers)
+def _retried(
+    lake: Lake, held: Sequence[Quarantined], chosen: Chosen, *, recover: bool
+) -> tuple[list[Ask], dict[str, str]]:
+    """Return what is to be read again of what is in quarantine, and why the rest is not."""
+    known, erased = lake.catalog.options(), Erasures(lake.catalog.engine).erased_files()
+    asks: list[Ask] = []
+    left: dict[str, str] = {}
+    for item in held:
+        key = item.refusal.key
+        name = item.paths[0] if item.paths else key.file_sha256
+        if key.file_sha256 in erased:
+            left[name] = refusal_of(erased[key.file_sha256], key).reason
+            continue
+        content = content_at(item.paths, key.file_sha256)
+        options = completed(chosen, known, key.options_sha256)
+        if content is None or isinstance(options, str):
+            left[name] = options if isinstance(options, str) else "it is no longer there"
         else:
-            lake.store.collect_garbage()
-        lake.store.writers.end()
+            asks.append(Ask(content, options.recovering(recover=recover)))
+    return asks, left
 
 
-def drop(lake: Lake, ingest_ids: Sequence[int]) -> None:
-    """Delete all rows of these ingests, none of which readers see."""
-    owners = lake.catalog.file_owners()
-    lake.catalog.forget(ingest_ids, lake.store.drop(ingest_ids, owners))
-    if None in owners.values():
-        note_files(lake)
+def _sweep_blurs(lake: Lake, home: Home) -> None:
+    """Delete blurred frames of ingests that were replaced; a blur that is at work does so itself when it ends."""
+    if lake.blurs.leftovers():
+        with suppress(HomeBusyError), home.lock("blur"):
+            sweep_blurs(lake)
 
 
-def _plan(lake: Lake, contents: Sequence[Content], chosen: Chosen) -> tuple[list[Ask], list[tuple[str, Refusal]]]:
+def _plan(
+    lake: Lake, contents: Sequence[Content], chosen: Chosen, erased: Mapping[str, Tombstone]
+) -> tuple[list[Ask], list[tuple[str, Refusal]]]:
     """Return what has to be read, and what was refused before and would be again."""
     committed = lake.catalog.committed()
     refused = {item.refusal.key.file_sha256: item.refusal for item in lake.catalog.quarantined()}
-    erased = Erasures(lake.catalog.engine).erased_files()
     used = lake.catalog.options()
     asks: list[Ask] = []
     known: list[tuple[str, Refusal]] = []
@@ -332,6 +324,7 @@ def take(
             lake.catalog.note_options(chosen.sha256, chosen.used)
     read_all(lake, home, asks, tally, cpus=cpus, on_progress=on_progress)
     sweep(lake)
+    _sweep_blurs(lake, home)
     _record_lineage(lake, home, before, tally)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -226,10 +226,17 @@ class Catalog:
             rows = [{"state": "started", **_key_columns(key)} for key in keys]
             return list(connection.execute(statement, rows).scalars())
 
-    def commit(self, head: LakeHead, records: Sequence[IngestRecord]) -> None:
+    def commit(
+        self, head: LakeHead, records: Sequence[IngestRecord], *, also: Callable[[Connection], object] | None = None
+    ) -> None:
         """Make `records` visible at `head`: one transaction, all or nothing.
 
         A file's older ingest is superseded in the same transaction, so its rows are never seen twice.
+
+        Args:
+            head: The versions that hold them.
+            records: What.
+            also: What is to become true in the same transaction, after that.
         """
         with self._engine.begin() as connection:
             _lock_commits(connection)
@@ -240,6 +247,8 @@ class Catalog:
             ).scalar_one()
             for record in records:
                 _commit_one(connection, record, commit_id)
+            if also is not None:
+                also(connection)
 
     def refuse(self, refusals: Sequence[Refusal]) -> None:
         """Note files that could not be read; the newest reason for each content is kept."""

@@ -17,10 +17,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from platform_lib.catalog.model import LakeHead, StoredFile
+from platform_lib.catalog.model import LakeHead
 from platform_lib.lake.lake import Lake
 from platform_lib.lake.rewriting import merge
-from platform_lib.storage import sha256_file
+from platform_lib.lake.tables import BLURRED_NAME
+from platform_lib.lake.writer import describe
 
 logger = logging.getLogger(__name__)
 
@@ -80,10 +81,8 @@ def note_files(lake: Lake) -> LakeHead:
     """
     newest, root = lake.store.newest(), lake.store.signals_folder.parent
     there = {str(path.relative_to(root)): path for path in lake.store.inventory(newest).files}
-    known = lake.catalog.lake_files()
-    added = [
-        StoredFile(name, path.stat().st_size, sha256_file(path)) for name, path in there.items() if name not in known
-    ]
+    known = {name: item for name, item in lake.catalog.lake_files().items() if not name.startswith(BLURRED_NAME)}
+    added = describe([path for name, path in there.items() if name not in known], root)
     logger.info("files=%d came in the place of %d", len(added), len(known.keys() - there.keys()))
     lake.catalog.rewrite(newest, gone=known.keys() - there.keys(), added=added)
     return newest

@@ -124,7 +124,7 @@ class Store:
         self.blurred = FrameStore(home.lake / BLURRED_NAME, BLURRED_SCHEMA, "blur_id")
         self._home = home
         self.database_uri = uri
-        self.writers = Writers(home)
+        self.writers, self.blur_writers = Writers(home), Writers(home, "blur")
         self.rewriting = home.lake / "rewriting"
         self._iceberg = SqlCatalog("drivetrain", uri=uri, warehouse=str(home.lake), **{"py-io-impl": _FILE_IO})
 
@@ -201,6 +201,10 @@ class Store:
         """
         _take_back_torn(self.samples_uri, seen=0 if head is None else head.lance_version)
         _take_back_torn(self.raw.uri, seen=0)
+
+    def mend_blurred(self) -> None:
+        """Do the same for blurred frames; under the home's lock ``blur``."""
+        _take_back_torn(self.blurred.uri, seen=0)
 
     def append(self, written: Sequence[WrittenFiles]) -> LakeHead:
         """Add written files to both stores: Iceberg first, then Lance. Visible only once the catalogue says so."""
@@ -335,6 +339,7 @@ class Store:
                 older_than=older_than, delete_unverified=True, error_if_tagged_old_versions=False
             )
         self.raw.expire(older_than)
+        self.blurred.expire(older_than)
         self.collect_garbage()
         return len(gone), int(cleaned.old_versions)
 

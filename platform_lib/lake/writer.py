@@ -10,7 +10,7 @@ import json
 import os
 import uuid
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -109,21 +109,23 @@ def data_files(written: WrittenFiles, samples_uri: Path) -> list[Path]:
     both = ((samples_uri, written.fragments), (samples_uri.with_name(RAW_NAME), written.raw_fragments))
     return [
         *map(Path, written.signals),
-        *(path for uri, texts in both for text in texts for path in _files_of(text, uri)),
+        *(path for uri, texts in both for text in texts for path in files_of(text, uri)),
     ]
 
 
 def stored_files(written: WrittenFiles, samples_uri: Path) -> tuple[StoredFile, ...]:
     """Describe every data file that was written, with its digest."""
-    root = samples_uri.parent
-    return tuple(
-        StoredFile(str(path.relative_to(root)), path.stat().st_size, sha256_file(path))
-        for path in data_files(written, samples_uri)
-    )
+    return describe(data_files(written, samples_uri), samples_uri.parent)
 
 
-def _files_of(fragment: str, samples_uri: Path) -> list[Path]:
-    return [samples_uri / "data" / item["path"] for item in json.loads(fragment)["files"]]
+def describe(paths: Iterable[Path], root: Path) -> tuple[StoredFile, ...]:
+    """Describe files below the lake's folder, each with its digest."""
+    return tuple(StoredFile(str(path.relative_to(root)), path.stat().st_size, sha256_file(path)) for path in paths)
+
+
+def files_of(fragment: str, uri: Path) -> list[Path]:
+    """Return the data files of a fragment of the Lance table at `uri`, from its metadata as JSON."""
+    return [uri / "data" / item["path"] for item in json.loads(fragment)["files"]]
 
 
 @dataclass(slots=True)

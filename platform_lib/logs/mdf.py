@@ -21,7 +21,7 @@ from platform_lib.logs.mdf4.file import Mdf4File, Opened, frame_kinds
 from platform_lib.logs.mdf4.frames import FrameChunk, FrameGroup, FrameKind
 from platform_lib.logs.mdf4.reader import GroupReader
 from platform_lib.logs.mdf4.unfinished import KNOWN
-from platform_lib.logs.model import Attachment, Event, Report, Source, Stream, Window
+from platform_lib.logs.model import Attachment, Event, Report, Source, Stream, Window, add_metadata
 
 if TYPE_CHECKING:
     from platform_lib.logs.bus.database import Databases
@@ -234,7 +234,7 @@ def header_metadata(path: str, comment: str, report: Report) -> Mapping[str, str
     result: dict[str, str] = {}
     for element in root.iter():
         if element.tag.rpartition("}")[2] == "e" and element.get("name") and element.text:
-            result[str(element.get("name"))] = element.text
+            add_metadata(result, {str(element.get("name")): element.text})
         elif element.tag.rpartition("}")[2] == "TX" and element.text:
             result["comment"] = element.text
     return result

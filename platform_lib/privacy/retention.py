@@ -12,7 +12,6 @@ from platform_lib.privacy.zone import forget_history, rewrite_without_deleted
 
 RAW_RETENTION_DAYS = 90
 _DAY_NS = 86_400_000_000_000
-_WAIT_FOR_OTHER_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +38,7 @@ def expire_raw(home: Home, *, now_ns: int, days: int = RAW_RETENTION_DAYS, dry_r
     """
     if days < 0:
         raise ConfigError(f"{days} days cannot be kept", where="--days", remedy="take 0 or more")
-    with (
-        home.lock("ingest", wait_s=_WAIT_FOR_OTHER_S),
-        home.lock("blur", wait_s=_WAIT_FOR_OTHER_S),
-        Lake.open(home) as lake,
-    ):
+    with home.turn("ingest", "blur"), Lake.open(home) as lake:
         raw, key = lake.store.raw, ["ingest_id", "stream", "timestamp_ns"]
         ids = [item.ingest_id for item in lake.catalog.view().ingests]
         older = f"timestamp_ns < {now_ns - days * _DAY_NS}"
