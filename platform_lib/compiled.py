@@ -52,42 +52,44 @@ def soon_written(_typing: Any, data: Any, at: Any) -> Any:
     return types.void(data, at), generate
 
 
-SQUARE = 16
-"""How many bytes of how many rows `turn_square` turns: what the smallest vector registers hold."""
+TURNED_ROWS, TURNED_BYTES = 16, 32
+"""How many bytes of how many rows `turn` turns."""
 
 
 @intrinsic  # type: ignore[untyped-decorator] # numba has no types
-def turn_square(_typing: Any, data: Any, at: Any, step: Any, out: Any, to: Any, width: Any) -> Any:
-    """Turn rows into columns: ``out[to + width * i + j] = data[at + step * j + i]`` for i, j < `SQUARE`.
+def turn(_typing: Any, data: Any, at: Any, step: Any, out: Any, to: Any, width: Any) -> Any:
+    """Turn rows into columns: ``out[to + width * i + j] = data[at + step * j + i]`` for every byte i of every row j.
 
     A compiled loop does that byte by byte. Here it is 64 shuffles of whole rows, which every processor has: each of
-    four rounds interleaves the bytes of the rows i and i + 8.
+    four rounds interleaves the bytes of the rows j and j + 8, those of both halves of a row on their own.
     """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        ir = cgutils.ir
-        row_type = ir.VectorType(ir.IntType(8), SQUARE)
-        number = ir.VectorType(ir.IntType(32), SQUARE)
+        ir, half = cgutils.ir, TURNED_ROWS // 2
 
-        def places(array: int, first: Any, gap: Any) -> list[Any]:
+        def places(array: int, first: Any, gap: Any, count: int, size: int) -> list[Any]:
             start = context.make_array(signature.args[array])(context, builder, arguments[array]).data
-            found, place = [], first
-            for _ in range(SQUARE):
-                found.append(builder.bitcast(builder.gep(start, [place]), row_type.as_pointer()))
+            kind, found, place = ir.VectorType(ir.IntType(8), size).as_pointer(), [], first
+            for _ in range(count):
+                found.append(builder.bitcast(builder.gep(start, [place]), kind))
                 place = builder.add(place, gap)
             return found
 
-        half = SQUARE // 2
-        low, high = (
-            ir.Constant(number, [side for lane in range(first, first + half) for side in (lane, SQUARE + lane)])
-            for first in (0, half)
-        )
-        rows = [builder.load(place, align=1) for place in places(0, arguments[1], arguments[2])]
+        def lanes(numbers: list[int]) -> Any:
+            return ir.Constant(ir.VectorType(ir.IntType(32), len(numbers)), numbers)
+
+        orders = [
+            lanes([side + lane for top in (0, 16) for lane in range(top + part, top + part + 8) for side in (0, 32)])
+            for part in (0, 8)
+        ]
+        rows = [builder.load(place, align=1) for place in places(0, *arguments[1:3], TURNED_ROWS, TURNED_BYTES)]
         for _ in range(4):
             pairs = [(rows[row], rows[row + half]) for row in range(half)]
-            rows = [builder.shuffle_vector(a, b, order) for a, b in pairs for order in (low, high)]
-        for row, place in zip(rows, places(3, arguments[4], arguments[5]), strict=True):
-            builder.store(row, place, align=1)
+            rows = [builder.shuffle_vector(a, b, order) for a, b in pairs for order in orders]
+        halves = [lanes(list(range(top, top + 16))) for top in (0, 16)]
+        planes = [builder.shuffle_vector(row, row, side) for side in halves for row in rows]
+        for plane, place in zip(planes, places(3, *arguments[4:6], TURNED_BYTES, TURNED_ROWS), strict=True):
+            builder.store(plane, place, align=1)
         return context.get_dummy_value()
 
     return types.void(data, at, step, out, to, width), generate

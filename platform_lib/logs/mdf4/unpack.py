@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from platform_lib.compiled import SQUARE, compiled, inner, soon_written, turn_square
+from platform_lib.compiled import TURNED_BYTES, TURNED_ROWS, compiled, inner, soon_written, turn
 from platform_lib.logs.mdf4.numbers import FLOAT, WHOLE
 
 Bytes = npt.NDArray[np.uint8]
@@ -60,20 +60,21 @@ def _from_planes(data: Bytes, width: int, first: int, rows: int, fields: Values,
 
 @compiled
 def _from_rows(data: Bytes, step: int, first: int, rows: int, fields: Values, at: Values, out: Bytes) -> None:
-    squares = _squares(fields, step)
+    parts = _parts(fields, step)
     moved = fields.copy()
     for number in range(fields.size):
-        square = np.searchsorted(squares, fields[number].byte // SQUARE)
-        moved[number].byte = square * SQUARE + fields[number].byte % SQUARE
-    tile = min(_TILE_ROWS, max(1, _TILE_BYTES // (squares.size * SQUARE * SQUARE)) * SQUARE)
+        part = np.searchsorted(parts, fields[number].byte // TURNED_BYTES)
+        moved[number].byte = part * TURNED_BYTES + fields[number].byte % TURNED_BYTES
+    height = parts.size * TURNED_BYTES
+    tile = min(_TILE_ROWS, max(1, _TILE_BYTES // (height * TURNED_ROWS)) * TURNED_ROWS)
     width = tile + _LINE_BYTES  # no power of two: the planes would share the cache's sets
-    planes = np.empty(squares.size * SQUARE * width, np.uint8)
+    planes = np.empty(height * width, np.uint8)
     scratch = np.empty(8 * tile, np.uint8)
     for top in range(0, rows, tile):
         count = min(tile, rows - top)
-        for number in range(squares.size):
-            place = (first + top) * step + squares[number] * SQUARE
-            _turn(data, place, step, count, planes, number * SQUARE * width, width)
+        for number in range(parts.size):
+            place = (first + top) * step + parts[number] * TURNED_BYTES
+            _turn(data, place, step, count, planes, number * TURNED_BYTES * width, width)
         for number in range(fields.size):
             if number + 1 < fields.size:
                 size = fields[number + 1].size
@@ -82,27 +83,27 @@ def _from_rows(data: Bytes, step: int, first: int, rows: int, fields: Values, at
 
 
 @compiled
-def _squares(fields: Values, step: int) -> Values:
-    """Return which runs of `SQUARE` bytes of a record hold a part of a number, in order."""
-    needed = np.zeros(step // SQUARE + 1, np.bool_)
+def _parts(fields: Values, step: int) -> Values:
+    """Return which runs of `TURNED_BYTES` bytes of a record hold a part of a number, in order."""
+    needed = np.zeros(step // TURNED_BYTES + 1, np.bool_)
     for number in range(fields.size):
         field = fields[number]
-        needed[field.byte // SQUARE] = True
-        needed[(field.byte + field.count - 1) // SQUARE] = True
+        needed[field.byte // TURNED_BYTES] = True
+        needed[(field.byte + field.count - 1) // TURNED_BYTES] = True
     return np.flatnonzero(needed)
 
 
 @inner
 def _turn(data: Bytes, place: int, step: int, rows: int, planes: Bytes, to: int, width: int) -> None:
-    """Turn `SQUARE` bytes of every record into planes; what lies past the end of a record may be anything."""
-    for row in range(0, rows, SQUARE):
+    """Turn `TURNED_BYTES` bytes of every record into planes; what lies past the end of a record may be anything."""
+    for row in range(0, rows, TURNED_ROWS):
         begin = place + row * step
-        if row + SQUARE <= rows and begin + (SQUARE - 1) * step + SQUARE <= data.size:
-            turn_square(data, np.uint64(begin), np.uint64(step), planes, np.uint64(to + row), np.uint64(width))
+        if row + TURNED_ROWS <= rows and begin + (TURNED_ROWS - 1) * step + TURNED_BYTES <= data.size:
+            turn(data, np.uint64(begin), np.uint64(step), planes, np.uint64(to + row), np.uint64(width))
             continue
-        for last in range(row, min(rows, row + SQUARE)):
+        for last in range(row, min(rows, row + TURNED_ROWS)):
             begin = place + last * step
-            for byte in range(min(SQUARE, data.size - begin)):
+            for byte in range(min(TURNED_BYTES, data.size - begin)):
                 planes[to + byte * width + last] = data[begin + byte]
 
 
