@@ -36,6 +36,7 @@ Finish = Callable[[Values, Mask], pa.Array]
 _TEXT_TYPES = frozenset({*ENCODINGS, DataType.BOM_TEXT})
 _DATA_TYPES = frozenset(DataType)
 _VIRTUAL = frozenset({ChannelKind.VIRTUAL, ChannelKind.VIRTUAL_MASTER})
+_NULLABLE = ChannelFlag.ALL_INVALID | ChannelFlag.INVALIDATION_BIT
 _CANOPEN = {DataType.CANOPEN_DATE: canopen_date, DataType.CANOPEN_TIME: canopen_time}
 _CANOPEN_BYTES = {DataType.CANOPEN_DATE: 7, DataType.CANOPEN_TIME: 6}
 
@@ -104,6 +105,13 @@ class Column:
         """Return the column's values for a batch; `values` are those of its number, where they were read already."""
         mask = invalid(self.channel, batch)
         return self.array(batch, mask) if values is None or self.finish is None else self.finish(values, mask)
+
+    def read_plain(self, batch: Batch, memory: pa.Buffer) -> pa.Array | None:
+        """Return the column of its number's values, where these are its values and none is null; None elsewhere."""
+        nullable = self.channel.flags & _NULLABLE
+        if self.finish is not vector or nullable and (batch.flags is not None or nullable == ChannelFlag.ALL_INVALID):
+            return None
+        return pa.Array.from_buffers(self.arrow, batch.records.rows, [None, memory])
 
     def read_valid(self, batch: Batch) -> pa.Array:
         """Return the column's values as if all were valid."""

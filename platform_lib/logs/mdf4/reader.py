@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from platform_lib.logs.model import BATCH_BYTES, BATCH_ROWS, TIMESTAMP, Window
 
 Index = npt.NDArray[np.int64]
 Values = npt.NDArray[Any]
+Bytes = npt.NDArray[np.uint8]
 _PIECES_AHEAD = 2
 TIME_FIELD = pa.field(TIMESTAMP, pa.int64(), nullable=False)
 
@@ -139,9 +139,8 @@ class GroupReader:
 
         def decode(piece: tuple[Batch, Index]) -> pa.RecordBatch:
             batch, times = piece
-            values = iter(numbers(batch.records))
-            read = [None if column.number is None else next(values) for column in chosen]
-            arrays = [pa.array(times), *map(self._column, chosen, repeat(batch), read)]
+            out, bounds = numbers.bytes(batch.records)
+            arrays = [pa.array(times), *self._arrays(chosen, batch, out, bounds)]
             whole = pa.RecordBatch.from_arrays(arrays, schema=schema)
             return whole if window.everything else inside(whole, times, window)
 
@@ -157,10 +156,10 @@ class GroupReader:
         numbers = Numbers([time, *(column.number for column in chosen if column.number is not None)])
 
         def decode(batch: Batch) -> tuple[pa.RecordBatch, int, Index]:
-            values = iter(numbers(batch.records))
-            times = times_of.of(next(values))
-            read = [None if column.number is None else next(values) for column in chosen]
-            arrays = [pa.array(times), *map(self._column, chosen, repeat(batch), read)]
+            out, bounds = numbers.bytes(batch.records)
+            start, stop = bounds.pop(0)
+            times = times_of.of(out[start:stop].view(time.dtype))
+            arrays = [pa.array(times), *self._arrays(chosen, batch, out, bounds)]
             return pa.RecordBatch.from_arrays(arrays, schema=schema), batch.first_row, times
 
         found, known = Pass(), self._spans is not None
@@ -180,6 +179,19 @@ class GroupReader:
                 continue
             for start in range(0, rows, BATCH_ROWS):
                 yield _slice(batch, start, min(rows, start + BATCH_ROWS))
+
+    def _arrays(
+        self, columns: Sequence[Column], batch: Batch, out: Bytes, bounds: Sequence[tuple[int, int]]
+    ) -> Iterator[pa.Array]:
+        """Yield columns of a batch whose numbers lie in `out`, most of them as they are there."""
+        memory, places = pa.py_buffer(out), iter(bounds)
+        for column in columns:
+            if column.number is None:
+                yield self._column(column, batch)
+                continue
+            start, stop = next(places)
+            array = column.read_plain(batch, memory.slice(start, stop - start))
+            yield self._column(column, batch, out[start:stop].view(column.number.dtype)) if array is None else array
 
     def _column(self, column: Column, batch: Batch, values: Values | None = None) -> pa.Array:
         try:
