@@ -149,6 +149,10 @@ class GroupReader:
             found = map(decode, pieces) if alone else self._pipeline.run(pieces, decode, _one, _PIECES_AHEAD)
             yield from (batch for batch in found if batch.num_rows)
 
+    def follow(self) -> None:
+        """Have the first records fetched as soon as the group of the same file that is read next leaves threads idle."""
+        self._pipeline.afterwards(self._source.prepare)
+
     def _read_whole(
         self, chosen: Sequence[Column], schema: pa.Schema, times_of: MasterTimes, time: Number
     ) -> Iterator[pa.RecordBatch]:
