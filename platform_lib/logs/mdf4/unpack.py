@@ -1,6 +1,6 @@
 """Records -> numbers, from planes: byte k of every record in row k, whose loops the compiler makes vectors of.
 
-Records that are stored one after the other are turned into planes first, as many at a time as the first cache holds
+Records that are stored one after the other are turned into planes first, as many at a time as a cache holds
 and only the bytes that are asked for: that costs a tenth of a nanosecond a byte, and picking each number out of
 its record several times as much. Compiled; the callers have proven every index.
 """
@@ -18,8 +18,7 @@ from platform_lib.logs.mdf4.numbers import FLOAT, WHOLE
 Bytes = npt.NDArray[np.uint8]
 Values = npt.NDArray[Any]
 _PIECE_ROWS = 2048
-_TILE_ROWS = 512
-_TILE_BYTES = 48 << 10
+_TILE_BYTES = 256 << 10
 _LINE_BYTES = 64
 
 
@@ -51,11 +50,12 @@ def unpack(data: Bytes, fields: Values, at: Values, out: Bytes, *, planes: bool,
 
 @compiled
 def _from_planes(data: Bytes, width: int, first: int, rows: int, fields: Values, at: Values, out: Bytes) -> None:
-    scratch = np.empty(8 * _PIECE_ROWS, np.uint8)
+    scratch = _views(np.empty(8 * _PIECE_ROWS, np.uint8))
+    taken = _views(out)
     for number in range(fields.size):
         for start in range(0, rows, _PIECE_ROWS):
             count = min(_PIECE_ROWS, rows - start)
-            _column(data, width, first + start, count, fields[number], at[number] + start, scratch, out)
+            _column(data, width, first + start, count, fields[number], at[number] + start, scratch, taken)
 
 
 @compiled
@@ -66,10 +66,11 @@ def _from_rows(data: Bytes, step: int, first: int, rows: int, fields: Values, at
         part = np.searchsorted(parts, fields[number].byte // TURNED_BYTES)
         moved[number].byte = part * TURNED_BYTES + fields[number].byte % TURNED_BYTES
     height = parts.size * TURNED_BYTES
-    tile = min(_TILE_ROWS, max(1, _TILE_BYTES // (height * TURNED_ROWS)) * TURNED_ROWS)
+    tile = min(_PIECE_ROWS, max(1, _TILE_BYTES // (height * TURNED_ROWS)) * TURNED_ROWS)
     width = tile + _LINE_BYTES  # no power of two: the planes would share the cache's sets
     planes = np.empty(height * width, np.uint8)
-    scratch = np.empty(8 * tile, np.uint8)
+    scratch = _views(np.empty(8 * tile, np.uint8))
+    taken = _views(out)
     for top in range(0, rows, tile):
         count = min(tile, rows - top)
         for number in range(parts.size):
@@ -79,7 +80,15 @@ def _from_rows(data: Bytes, step: int, first: int, rows: int, fields: Values, at
             if number + 1 < fields.size:
                 size = fields[number + 1].size
                 _announce(out, (at[number + 1] + top) * size, count * size)
-            _column(planes, width, 0, count, moved[number], at[number] + top, scratch, out)
+            _column(planes, width, 0, count, moved[number], at[number] + top, scratch, taken)
+
+
+@compiled
+def _views(data: Bytes) -> Any:
+    """Return memory as numbers of every kind: made once, since making one costs as much as some hundred numbers."""
+    unsigned = (data, data.view(np.uint16), data.view(np.uint32), data.view(np.uint64))
+    signed = (data.view(np.int8), data.view(np.int16), data.view(np.int32), data.view(np.int64))
+    return unsigned, signed, (data.view(np.float32), data.view(np.float64))
 
 
 @compiled
@@ -114,11 +123,9 @@ def _announce(out: Bytes, start: int, count: int) -> None:
         soon_written(out, byte)
 
 
-@compiled
-def _column(
-    planes: Bytes, width: int, first: int, count: int, field: Any, to: int, scratch: Bytes, out: Bytes
-) -> None:
-    """Read one number of `count` records."""
+@inner
+def _column(planes: Bytes, width: int, first: int, count: int, field: Any, to: int, scratch: Any, out: Any) -> None:
+    """Read one number of `count` records; `scratch` and `out` are `_views`."""
     lowest, across, place = first + field.byte * width, width, np.uint64(to)
     if field.big:
         lowest, across = lowest + (field.count - 1) * width, -width
@@ -129,53 +136,51 @@ def _column(
     if not whole or field.count not in (1, 2, 4, 8):
         _odd(planes, lowest, across, count, field, place, scratch, out)
     elif field.scaled == WHOLE:
-        _whole(planes, lowest, across, count, field, place, scratch, out.view(np.float64))
+        _join(planes, lowest, across, count, field.count, scratch[0], np.uint64(0))
+        _convert(scratch, count, field.count, out[2][1], place, field)
     else:
-        _join(planes, lowest, across, count, field.count, out, place)
+        _join(planes, lowest, across, count, field.count, out[0], place)
     if field.scaled == FLOAT and field.size == 4:
-        _scale(out.view(np.float32), place, count, np.float32(field.factor), np.float32(field.offset))
+        _scale(out[2][0], place, count, np.float32(field.factor), np.float32(field.offset))
     elif field.scaled == FLOAT:
-        _scale(out.view(np.float64), place, count, field.factor, field.offset)
+        _scale(out[2][1], place, count, field.factor, field.offset)
+
+
+@inner
+def _convert(scratch: Any, count: int, size: int, out: Values, to: Any, field: Any) -> None:
+    """Scale whole numbers of `size` bytes."""
+    factor, offset, (u1, u2, u4, u8), (i1, i2, i4, i8) = field.factor, field.offset, scratch[0], scratch[1]
+    if size == 1 and field.signed:
+        _scaled(i1, count, out, to, factor, offset)
+    elif size == 1:
+        _scaled(u1, count, out, to, factor, offset)
+    elif size == 2 and field.signed:
+        _scaled(i2, count, out, to, factor, offset)
+    elif size == 2:
+        _scaled(u2, count, out, to, factor, offset)
+    elif size == 4 and field.signed:
+        _scaled(i4, count, out, to, factor, offset)
+    elif size == 4:
+        _scaled(u4, count, out, to, factor, offset)
+    elif field.signed:
+        _scaled(i8, count, out, to, factor, offset)
+    else:
+        _scaled(u8, count, out, to, factor, offset)
 
 
 # -- numbers of 1, 2, 4 or 8 whole bytes -------------------------------------------------------------------------------
 
 
-@compiled
-def _whole(
-    planes: Bytes, lowest: int, across: int, count: int, field: Any, to: Any, scratch: Bytes, out: Values
-) -> None:
-    """Read whole numbers and scale them."""
-    _join(planes, lowest, across, count, field.count, scratch, np.uint64(0))
-    factor, offset = field.factor, field.offset
-    if field.count == 1 and field.signed:
-        _convert(scratch.view(np.int8), count, out, to, factor, offset)
-    elif field.count == 1:
-        _convert(scratch, count, out, to, factor, offset)
-    elif field.count == 2 and field.signed:
-        _convert(scratch.view(np.int16), count, out, to, factor, offset)
-    elif field.count == 2:
-        _convert(scratch.view(np.uint16), count, out, to, factor, offset)
-    elif field.count == 4 and field.signed:
-        _convert(scratch.view(np.int32), count, out, to, factor, offset)
-    elif field.count == 4:
-        _convert(scratch.view(np.uint32), count, out, to, factor, offset)
-    elif field.signed:
-        _convert(scratch.view(np.int64), count, out, to, factor, offset)
-    else:
-        _convert(scratch.view(np.uint64), count, out, to, factor, offset)
-
-
-@compiled
-def _join(planes: Bytes, lowest: int, across: int, count: int, size: int, out: Bytes, to: Any) -> None:
+@inner
+def _join(planes: Bytes, lowest: int, across: int, count: int, size: int, out: Any, to: Any) -> None:
     if size == 1:
-        _put(planes[lowest : lowest + count], count, out, to)
+        _put(planes, np.uint64(lowest), count, out[0], to)
     elif size == 2:
-        _join_2(planes, lowest, across, count, out.view(np.uint16), to)
+        _join_2(planes, lowest, across, count, out[1], to)
     elif size == 4:
-        _join_4(planes, lowest, across, count, out.view(np.uint32), to)
+        _join_4(planes, lowest, across, count, out[2], to)
     else:
-        _join_8(planes, lowest, across, count, out.view(np.uint64), to)
+        _join_8(planes, lowest, across, count, out[3], to)
 
 
 @inner
@@ -208,30 +213,26 @@ def _join_8(planes: Bytes, lowest: int, across: int, count: int, out: Values, to
 # -- all others --------------------------------------------------------------------------------------------------------
 
 
-@compiled
-def _odd(
-    planes: Bytes, lowest: int, across: int, count: int, field: Any, to: Any, scratch: Bytes, out: Bytes
-) -> None:
+@inner
+def _odd(planes: Bytes, lowest: int, across: int, count: int, field: Any, to: Any, scratch: Any, out: Any) -> None:
     """Read numbers of any bits, of which bits may have to be cut off on both sides."""
-    raw = scratch.view(np.uint64)
+    raw = scratch[0][3]
     for row in range(count):
         raw[np.uint64(row)] = 0
     for at in range(field.count):
         shift = 8 * at - field.shift
         _add(planes, np.uint64(lowest + at * across), count, raw, np.uint64(max(0, shift)), np.uint64(max(0, -shift)))
     _cut(raw, count, np.uint64(field.unused), field.signed)
-    if field.scaled == WHOLE and field.signed:
-        _convert(scratch.view(np.int64), count, out.view(np.float64), to, field.factor, field.offset)
-    elif field.scaled == WHOLE:
-        _convert(raw, count, out.view(np.float64), to, field.factor, field.offset)
+    if field.scaled == WHOLE:
+        _convert(scratch, count, 8, out[2][1], to, field)
     elif field.size == 1:
-        _put(raw, count, out, to)
+        _put(raw, np.uint64(0), count, out[0][0], to)
     elif field.size == 2:
-        _put(raw, count, out.view(np.uint16), to)
+        _put(raw, np.uint64(0), count, out[0][1], to)
     elif field.size == 4:
-        _put(raw, count, out.view(np.uint32), to)
+        _put(raw, np.uint64(0), count, out[0][2], to)
     else:
-        _put(raw, count, out.view(np.uint64), to)
+        _put(raw, np.uint64(0), count, out[0][3], to)
 
 
 @inner
@@ -253,15 +254,15 @@ def _cut(raw: Values, count: int, unused: Any, signed: Any) -> None:
 
 
 @inner
-def _convert(values: Values, count: int, out: Values, to: Any, factor: float, offset: float) -> None:
+def _scaled(values: Values, count: int, out: Values, to: Any, factor: float, offset: float) -> None:
     for row in range(count):
         out[to + np.uint64(row)] = np.float64(values[np.uint64(row)]) * factor + offset
 
 
 @inner
-def _put(values: Values, count: int, out: Values, to: Any) -> None:
+def _put(values: Values, begin: Any, count: int, out: Values, to: Any) -> None:
     for row in range(count):
-        out[to + np.uint64(row)] = values[np.uint64(row)]
+        out[to + np.uint64(row)] = values[begin + np.uint64(row)]
 
 
 @inner
