@@ -35,23 +35,6 @@ def _compiled(function: Function, **options: bool) -> Function:
         return cast("Function", numba.njit(nogil=True, **options)(function))
 
 
-@intrinsic  # type: ignore[untyped-decorator] # numba has no types
-def soon_written(_typing: Any, data: Any, at: Any) -> Any:
-    """Tell the processor, in compiled code, that ``data[at]`` is written soon, so that the write need not wait."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        start = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        place = builder.bitcast(builder.gep(start, [arguments[1]]), cgutils.voidptr_t)
-        number = cgutils.int32_t
-        # Source: LLVM language reference, llvm.prefetch: to write it, keep it in every cache, data.
-        form = cgutils.ir.FunctionType(cgutils.ir.VoidType(), [cgutils.voidptr_t, number, number, number])
-        prefetch = cgutils.get_or_insert_function(builder.module, form, "llvm.prefetch.p0")
-        builder.call(prefetch, [place, number(1), number(3), number(1)])
-        return context.get_dummy_value()
-
-    return types.void(data, at), generate
-
-
 TURNED_ROWS, TURNED_BYTES = 16, 32
 """How many bytes of how many rows `turn` turns."""
 
@@ -82,13 +65,15 @@ def turn(_typing: Any, data: Any, at: Any, step: Any, out: Any, to: Any, width: 
             lanes([side + lane for top in (0, 16) for lane in range(top + part, top + part + 8) for side in (0, 32)])
             for part in (0, 8)
         ]
-        rows = [builder.load(place, align=1) for place in places(0, *arguments[1:3], TURNED_ROWS, TURNED_BYTES)]
+        rows = [
+            builder.load(place, align=1) for place in places(0, arguments[1], arguments[2], TURNED_ROWS, TURNED_BYTES)
+        ]
         for _ in range(4):
             pairs = [(rows[row], rows[row + half]) for row in range(half)]
             rows = [builder.shuffle_vector(a, b, order) for a, b in pairs for order in orders]
         halves = [lanes(list(range(top, top + 16))) for top in (0, 16)]
         planes = [builder.shuffle_vector(row, row, side) for side in halves for row in rows]
-        for plane, place in zip(planes, places(3, *arguments[4:6], TURNED_BYTES, TURNED_ROWS), strict=True):
+        for plane, place in zip(planes, places(3, arguments[4], arguments[5], TURNED_BYTES, TURNED_ROWS), strict=True):
             builder.store(plane, place, align=1)
         return context.get_dummy_value()
 

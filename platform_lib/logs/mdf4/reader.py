@@ -13,7 +13,7 @@ import pyarrow as pa
 from platform_lib.errors import CorruptLog, PlatformError
 from platform_lib.logs.faults import REMEDY, translated
 from platform_lib.logs.instant_kernels import descends
-from platform_lib.logs.mdf4.columns import Batch, Column
+from platform_lib.logs.mdf4.columns import Batch, Column, vector
 from platform_lib.logs.mdf4.frames import TIME, FrameChunk, FrameKind
 from platform_lib.logs.mdf4.numbers import Number, Numbers
 from platform_lib.logs.mdf4.pipeline import Pipeline
@@ -86,7 +86,8 @@ class MasterTimes:
 
     def of(self, values: Values) -> Index:
         """Return the times of values of `number`; errors as above."""
-        return self._to_ns(values if self._master.finish is None else self._master.finish(values, None).to_numpy())
+        finish = self._master.finish
+        return self._to_ns(values if finish is None or finish is vector else finish(values, None).to_numpy())
 
 
 class GroupReader:
@@ -140,7 +141,7 @@ class GroupReader:
         def decode(piece: tuple[Batch, Index]) -> pa.RecordBatch:
             batch, times = piece
             out, bounds = numbers.bytes(batch.records)
-            arrays = [pa.array(times), *self._arrays(chosen, batch, out, bounds)]
+            arrays = [vector(times, None), *self._arrays(chosen, batch, out, bounds)]
             whole = pa.RecordBatch.from_arrays(arrays, schema=schema)
             return whole if window.everything else inside(whole, times, window)
 
@@ -163,7 +164,7 @@ class GroupReader:
             out, bounds = numbers.bytes(batch.records)
             start, stop = bounds.pop(0)
             times = times_of.of(out[start:stop].view(time.dtype))
-            arrays = [pa.array(times), *self._arrays(chosen, batch, out, bounds)]
+            arrays = [vector(times, None), *self._arrays(chosen, batch, out, bounds)]
             return pa.RecordBatch.from_arrays(arrays, schema=schema), batch.first_row, times
 
         found, known = Pass(), self._spans is not None

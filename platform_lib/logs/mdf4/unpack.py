@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from platform_lib.compiled import TURNED_BYTES, TURNED_ROWS, compiled, inner, soon_written, turn
+from platform_lib.compiled import TURNED_BYTES, TURNED_ROWS, compiled, inner, turn
 from platform_lib.logs.mdf4.numbers import FLOAT, WHOLE
 
 Bytes = npt.NDArray[np.uint8]
 Values = npt.NDArray[Any]
-_PIECE_ROWS = 2048
-_TILE_BYTES = 256 << 10
+_PIECE_ROWS = 4096
+_TILE_BYTES = 400 << 10
 _LINE_BYTES = 64
 
 
@@ -77,9 +77,6 @@ def _from_rows(data: Bytes, step: int, first: int, rows: int, fields: Values, at
             place = (first + top) * step + parts[number] * TURNED_BYTES
             _turn(data, place, step, count, planes, number * TURNED_BYTES * width, width)
         for number in range(fields.size):
-            if number + 1 < fields.size:
-                size = fields[number + 1].size
-                _announce(out, (at[number + 1] + top) * size, count * size)
             _column(planes, width, 0, count, moved[number], at[number] + top, scratch, taken)
 
 
@@ -114,13 +111,6 @@ def _turn(data: Bytes, place: int, step: int, rows: int, planes: Bytes, to: int,
             begin = place + last * step
             for byte in range(min(TURNED_BYTES, data.size - begin)):
                 planes[to + byte * width + last] = data[begin + byte]
-
-
-@inner
-def _announce(out: Bytes, start: int, count: int) -> None:
-    """Have the cache lines fetched that the next number is written to; a fifth of unpacking would be waiting for them."""
-    for byte in range(start, start + count, _LINE_BYTES):
-        soon_written(out, byte)
 
 
 @inner
