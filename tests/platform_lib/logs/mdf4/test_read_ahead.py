@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -64,7 +65,7 @@ def test_whatever_the_order_the_rows_are_the_same(tmp_path: Path, begun: list[in
     expected = written(tmp_path / "log.mf4")
     with open_log(tmp_path / "log.mf4") as log:
         assert [read(log, number) for number in order] == [expected[number] for number in order]
-    assert bool(begun) == any(b == a + 1 and b + 1 < GROUPS for a, b in zip(order, order[1:], strict=False))
+    assert bool(begun) == any(b == a + 1 and b + 1 < GROUPS for a, b in itertools.pairwise(order))
 
 
 def test_one_group_alone_fetches_nothing_of_another(tmp_path: Path, begun: list[int]) -> None:
