@@ -50,6 +50,9 @@ class Mdf4Source:
         self._reference: MdfSource | None = None
         self._bus = bus
         streams = [self._stream(item) for item in file.groups]
+        self._in_order = tuple(self._readers.values())
+        self._order = {name: number for number, name in enumerate(self._readers)}
+        self._last_read = -2  # reading the first one alone does not say that the second will be read
         self.streams: tuple[Stream, ...] = (*filter(None, streams), *self._bus_streams())
 
     def _stream(self, item: Opened) -> Stream | None:
@@ -101,9 +104,17 @@ class Mdf4Source:
             with translated(self._path, f"decoding '{stream.name}'"):
                 yield from self._bus.read(stream.name, window, columns)
         elif stream.name in self._readers:
+            self._read_ahead(stream.name)
             yield from self._readers[stream.name].read(window, columns)
         elif self._reference is not None:
             yield from self._reference.read(stream, window, decode=decode, columns=columns)
+
+    def _read_ahead(self, name: str) -> None:
+        """Where streams are read one after the other, in order, fetch what comes first in the next one."""
+        position = self._order[name]
+        if position == self._last_read + 1 and position + 1 < len(self._order):
+            self._in_order[position + 1].follow()
+        self._last_read = position
 
     def close(self) -> None:
         """Release the file, its threads, and asammdf's temporary files."""
