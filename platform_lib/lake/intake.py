@@ -35,6 +35,7 @@ from platform_lib.catalog.model import (
 )
 from platform_lib.errors import CorruptLog, UnsupportedLog
 from platform_lib.lake.flatten import is_signal_schema, unkept
+from platform_lib.lake.partitions import SensorClass, sensor_class, vehicle_key
 from platform_lib.lake.tables import RAW_NAME
 from platform_lib.lake.writer import SignalWriter, Tag, WrittenFiles, sample_rows, write_samples
 from platform_lib.logs import Log, Stream, open_log
@@ -175,7 +176,7 @@ def _take_in(log: Log, job: LogJob, place: Place) -> Taken:
         problems.append(f"pii_state '{state}' is none of {', '.join(PII_STATES)}; taken as unknown")
         state = "unknown"
     drive = identify(metadata, job.path)
-    tag = Tag(job.ingest_id, drive.drive_id, job.key.file_sha256, state)
+    tag = Tag(job.ingest_id, drive.drive_id, job.key.file_sha256, state, vehicle_key(drive.vehicle))
     records: list[StreamRecord] = []
     streams = list(zip(log.streams, unique([storable(stream.name) for stream in log.streams]), strict=True))
     with SignalWriter(place.signals_data, tag) as writer:
@@ -234,10 +235,14 @@ def _take_signals(log: Log, streams: Sequence[tuple[Stream, str]], writer: Signa
         stream, name = named[read]
         skip = (TIMESTAMP, PUBLISH) if stream.kind == "message" else (TIMESTAMP,)
         messages[read] += batch.num_rows
-        rows[read] += writer.add(name, batch, skip=skip)
+        rows[read] += writer.add(name, batch, sensor=_sensor(stream), skip=skip)
     for stream, name in streams:
         _account(log, stream, messages[stream.name])
         yield _signals_record(stream, name, messages[stream.name], rows[stream.name])
+
+
+def _sensor(stream: Stream) -> SensorClass:
+    return sensor_class(stream.kind, stream.message_type)
 
 
 def _signals_record(stream: Stream, name: str, messages: int, rows: int) -> StreamRecord:
@@ -271,6 +276,7 @@ def _samples(
                 tag,
                 name,
                 {TIMESTAMP: batch.column(TIMESTAMP), PUBLISH: batch.column(PUBLISH), "encoding": encoding, DATA: data},
+                sensor=_sensor(stream),
             )
         _account(log, stream, messages)
         done(_record(stream, name, "samples", messages, None))

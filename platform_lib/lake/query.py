@@ -16,7 +16,8 @@ from platform_lib.catalog.blurs import Blurs
 from platform_lib.catalog.catalog import Catalog
 from platform_lib.catalog.model import LakeView
 from platform_lib.errors import ConfigError
-from platform_lib.lake.packing import LONG_SQL
+from platform_lib.lake.packing import KNOWN, LONG_SQL, PACKED_SQL, UNKNOWN
+from platform_lib.lake.signal_table import signal_dataset
 from platform_lib.lake.store import Store
 from platform_lib.lake.tables import PACKED_SCHEMA, SAMPLE_SCHEMA
 
@@ -51,8 +52,8 @@ def run_query(catalog: Catalog, store: Store, sql: str, *, limit: int | None) ->
         for name in makers:
             if name in wanted:
                 connection.register(name, makers[name]())
-        if "signals" in wanted:
-            connection.execute(f"CREATE VIEW signals AS {LONG_SQL}")
+        if "packed_signals" in wanted:
+            _register_signals(connection, store, view)
         try:
             relation = connection.sql(statement)
             if limit is None:
@@ -99,7 +100,6 @@ def _views_in(connection: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
 
 def _makers(catalog: Catalog, store: Store, view: LakeView) -> dict[str, Callable[[], object]]:
     return {
-        "packed_signals": lambda: _packed_signals(store, view),
         "samples": lambda: _samples(catalog, store, view),
         "drives": lambda: _drives(catalog),
         "files": lambda: _files(catalog, view),
@@ -108,12 +108,16 @@ def _makers(catalog: Catalog, store: Store, view: LakeView) -> dict[str, Callabl
     }
 
 
-def _packed_signals(store: Store, view: LakeView) -> object:
-    if view.head is None:
-        return PACKED_SCHEMA.empty_table()
+def _register_signals(connection: duckdb.DuckDBPyConnection, store: Store, view: LakeView) -> None:
+    """Make the views of the signal table. Files whose partition a condition rules out are not opened."""
     ids = [item.ingest_id for item in view.ingests]
-    source = ds.dataset(store.signal_files(view.head), schema=PACKED_SCHEMA, format="parquet")
-    return source.filter(ds.field("ingest_id").isin(ids))
+    files = [] if view.head is None else store.partitioned_files(view.head)
+    for name, known in ((KNOWN, True), (UNKNOWN, False)):
+        own = [(path, part) for path, part in files if (part.vehicle is not None) == known]
+        source = signal_dataset(own) if own else PACKED_SCHEMA.empty_table()
+        connection.register(name, source.filter(ds.field("ingest_id").isin(ids)))
+    connection.execute(f"CREATE VIEW packed_signals AS {PACKED_SQL}")
+    connection.execute(f"CREATE VIEW signals AS {LONG_SQL}")
 
 
 def _samples(catalog: Catalog, store: Store, view: LakeView) -> pa.Table:
