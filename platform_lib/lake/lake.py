@@ -168,7 +168,7 @@ class Lake:
         return raw - len(self.store.blurred.rows(blurs, columns=["blur_id"], condition=condition))
 
     def query(self, sql: str, *, limit: int | None = None) -> QueryResult:
-        """Run one SELECT over the views signals, samples (without data), drives, files, streams and quarantine.
+        """Run one SELECT over the views signals, samples (without data), drives, files, streams, schemas and quarantine.
 
         Args:
             sql: DuckDB's dialect.

@@ -15,13 +15,15 @@ import pyarrow.dataset as ds
 from platform_lib.catalog.blurs import Blurs
 from platform_lib.catalog.catalog import Catalog
 from platform_lib.catalog.model import LakeView
+from platform_lib.catalog.stream_schemas import StreamSchemas
 from platform_lib.errors import ConfigError
 from platform_lib.lake.packing import KNOWN, LONG_SQL, PACKED_SQL, UNKNOWN
+from platform_lib.lake.sensor_classes import sensor_class
 from platform_lib.lake.signal_table import signal_dataset
 from platform_lib.lake.store import Store
 from platform_lib.lake.tables import PACKED_SCHEMA, SAMPLE_SCHEMA
 
-VIEWS = ("signals", "packed_signals", "samples", "drives", "files", "streams", "quarantine")
+VIEWS = ("signals", "packed_signals", "samples", "drives", "files", "streams", "schemas", "quarantine")
 _MEMORY_LIMIT = "2GB"
 _UNKNOWN_TABLE = re.compile(r"(?P<said>Table with name (?P<name>\w+) does not exist!)(\nDid you mean \"[^\"]*\"\?)?")
 _FRAME_KEY = ["ingest_id", "stream", "timestamp_ns"]
@@ -104,6 +106,7 @@ def _makers(catalog: Catalog, store: Store, view: LakeView) -> dict[str, Callabl
         "drives": lambda: _drives(catalog),
         "files": lambda: _files(catalog, view),
         "streams": lambda: _streams(catalog, view),
+        "schemas": lambda: _schemas(catalog),
         "quarantine": lambda: _quarantine(catalog),
     }
 
@@ -190,6 +193,32 @@ def _streams(catalog: Catalog, view: LakeView) -> pa.Table:
             "rows": pa.array([item.rows for _, item in rows], pa.int64()),
             "message_type": pa.array([item.message_type for _, item in rows], pa.string()),
             "problem": pa.array([item.problem for _, item in rows], pa.string()),
+            "sensor_class": pa.array([sensor_class(item.kind, item.message_type) for _, item in rows], pa.string()),
+            "schema_scope": pa.array([item.schema_scope for _, item in rows], pa.string()),
+            "schema_version": pa.array([item.schema_version for _, item in rows], pa.int32()),
+        }
+    )
+
+
+def _schemas(catalog: Catalog) -> pa.Table:
+    """Return a row for each field of each known version; a version without fields has one of nulls."""
+    rows = [
+        (version, field)
+        for version in StreamSchemas(catalog.engine).all()
+        for field in version.schema.fields or (None,)
+    ]
+    return pa.table(
+        {
+            "schema_scope": pa.array([version.scope for version, _ in rows], pa.string()),
+            "stream": pa.array([version.schema.name for version, _ in rows], pa.string()),
+            "schema_version": pa.array([version.version for version, _ in rows], pa.int32()),
+            "message_type": pa.array([version.schema.message_type for version, _ in rows], pa.string()),
+            "kept_as": pa.array([version.schema.kept_as for version, _ in rows], pa.string()),
+            "field": pa.array([field and field.name for _, field in rows], pa.string()),
+            "type": pa.array([field and field.type for _, field in rows], pa.string()),
+            "unit": pa.array([field and field.unit for _, field in rows], pa.string()),
+            "cause": pa.array([version.cause for version, _ in rows], pa.string()),
+            "changes": pa.array([list(version.changes) for version, _ in rows], pa.list_(pa.string())),
         }
     )
 

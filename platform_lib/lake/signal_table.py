@@ -72,7 +72,7 @@ SIGNALS = Schema(
     ),
     NestedField(25, "day", DateType(), required=False, doc="UTC day of the times"),
     NestedField(26, "vehicle", StringType(), required=False, doc="null where the log names none"),
-    NestedField(27, "sensor_class", StringType(), required=False, doc="see platform_lib.lake.partitions"),
+    NestedField(27, "sensor_class", StringType(), required=False, doc="see platform_lib.lake.sensor_classes"),
 )
 SIGNAL_PARTITIONS = PartitionSpec(
     PartitionField(25, 1000, IdentityTransform(), "day"),

@@ -28,7 +28,8 @@ from platform_lib.errors import CorruptLog
 from platform_lib.lake.durable import fsync_files, make_folder
 from platform_lib.lake.flatten import leaves
 from platform_lib.lake.packing import Piece, pack, pieces
-from platform_lib.lake.partitions import OTHER, Partition, SensorClass
+from platform_lib.lake.partitions import Partition
+from platform_lib.lake.sensor_classes import OTHER, SensorClass
 from platform_lib.lake.tables import PACKED_SCHEMA, RAW_NAME, SAMPLE_SCHEMA, TIMES
 from platform_lib.storage import sha256_file
 

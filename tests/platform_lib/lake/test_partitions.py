@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 from platform_lib.catalog.model import FileKey, FoundFile
 from platform_lib.lake.intake import FileStamp, LogJob, Place, ReadOptions, Taken, take_in
 from platform_lib.lake.lake import Lake
-from platform_lib.lake.partitions import LONGEST_VEHICLE_BYTES, SENSOR_CLASSES, Partition, sensor_class, vehicle_key
+from platform_lib.lake.partitions import LONGEST_VEHICLE_BYTES, Partition, vehicle_key
+from platform_lib.lake.sensor_classes import SENSOR_CLASSES, sensor_class
 from platform_lib.lake.writer import SignalWriter, Tag
 from platform_lib.storage import sha256_file
 
