@@ -47,13 +47,14 @@ def known_names(streams: Sequence[tuple[Stream, str]]) -> dict[str, str]:
     A channel group's number is its place in one file and may be another in the next. So groups are known by their own
     names, and those without one, or with one that is there twice, cannot be found again.
     """
-    named = {name: _own_name(stream, name) for stream, name in streams}
+    named = {name: own_name(stream.kind, stream.message_type, name) for stream, name in streams}
     often = Counter(named.values())
     return {name: own for name, own in named.items() if own and often[own] == 1}
 
 
-def _own_name(stream: Stream, name: str) -> str:
-    group = _GROUP.fullmatch(name) if stream.kind == "signal" and stream.message_type is None else None
+def own_name(kind: str, message_type: str | None, name: str) -> str:
+    """Return a stream's name without the number of its channel group; empty where the group has no name."""
+    group = _GROUP.fullmatch(name) if kind == "signal" and message_type is None else None
     return name if group is None else group[1].strip()
 
 
