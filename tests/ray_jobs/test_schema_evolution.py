@@ -14,6 +14,8 @@ from typer.testing import CliRunner
 
 from platform_lib.contracts.document import HOME_FOLDER, PRODUCTS, SUFFIX
 from platform_lib.datasets.mixed_units import mixed_units
+from platform_lib.erasure.erasing import erase
+from platform_lib.erasure.scope import make_scope
 from platform_lib.errors import ContractError
 from platform_lib.home import Home, open_home
 from platform_lib.lake.lake import Lake
@@ -151,6 +153,33 @@ def test_a_log_that_is_read_again_is_not_refused_for_how_it_is_read_now(home: Ho
     assert list(report.schema_changes.values()) == [
         ("/speed: version 2 of vehicle:v (reader): data: unit mph, now none",)
     ]
+    assert _scopes(home) == {"vehicle:v"}
+    ingest(home, [_log(reachable_tmp / "logs" / "w1" / "a.mcap", _DOUBLE, "w")])
+    erase(home, make_scope("v_s1", None, None, None), reason="request 1", requested_by="x")
+    assert _scopes(home) == {"vehicle:w"}, "the name of a vehicle without drives is forgotten"
+
+
+def _scopes(home: Home) -> set[str]:
+    with Lake.open(home) as lake:
+        return set(lake.query("SELECT schema_scope FROM schemas").table["schema_scope"].to_pylist())
+
+
+def test_a_field_that_a_contract_promises(home: Home, reachable_tmp: Path) -> None:
+    logs, topic = reachable_tmp / "logs", "/route/command"
+    wrong = _log(logs / "s0" / "a.mcap", _DOUBLE, "dt-001", topic=topic)
+    ((_, reason, _),) = _held(ingest(home, [wrong]))
+    assert reason.endswith("(contract:ego-motion): data: type double, contract ego-motion 1.0.0 says uint8")
+    one, two = ("uint8 data", b"\x01"), ("uint8 data\nuint8 spare", b"\x01\x01")
+    assert ingest(home, [_log(logs / "s1" / "a.mcap", one, "dt-001", topic=topic)]).ingested == 1
+    assert ingest(home, [_log(logs / "s2" / "a.mcap", two, "dt-002", topic=topic)]).ingested == 1
+    assert ingest(home, [_log(logs / "s3" / "a.mcap", one, "dt-003", topic=topic)]).ingested == 1, "an older version"
+    without = _log(logs / "s4" / "a.mcap", ("uint8 spare", b"\x01"), "dt-003", topic=topic)
+    ((kind, reason, _),) = _held(ingest(home, [without]))
+    assert kind == "ChangedSchema"
+    assert (
+        "(contract:ego-motion, version 2): data: is no longer there, and contract ego-motion 1.0.0 promises" in reason
+    )
+    assert _versions(home) == {f"dt-00{n}_s{n}": ("contract:ego-motion", v) for n, v in ((1, 1), (2, 2), (3, 1))}
 
 
 def _bus(folder: Path, vehicle: str, session: str) -> Path:

@@ -18,8 +18,9 @@ from platform_lib.catalog.model import FileKey, FoundFile
 from platform_lib.lake.intake import FileStamp, LogJob, Place, ReadOptions, Taken, take_in
 from platform_lib.lake.lake import Lake
 from platform_lib.lake.partitions import LONGEST_VEHICLE_BYTES, Partition, vehicle_key
+from platform_lib.lake.rewriting import merge
 from platform_lib.lake.sensor_classes import SENSOR_CLASSES, sensor_class
-from platform_lib.lake.writer import SignalWriter, Tag
+from platform_lib.lake.writer import SignalWriter, Tag, WrittenFiles
 from platform_lib.storage import sha256_file
 
 _DAY_NS = 86_400_000_000_000
@@ -225,3 +226,17 @@ def test_samples_carry_vehicle_and_class_whether_open_or_raw(filled: Lake) -> No
         columns=["stream"], filter="vehicle = 'dt-1' AND sensor_class = 'camera'"
     )
     assert told["stream"].to_pylist() == ["/cam"]
+
+
+@pytest.mark.slow
+def test_a_file_of_two_partitions_is_not_taken_into_the_table(lake: Lake, tmp_path: Path) -> None:
+    with SignalWriter(tmp_path, Tag(5, "d", "f", "none_present", "dt-1")) as writer:
+        writer.add("/imu", _batch([1]), sensor="imu")
+        writer.add("/gnss", _batch([2]), sensor="gnss")
+        files = writer.finish()
+    mixed = tmp_path / "mixed.parquet"
+    merge([Path(file) for file in files], mixed)
+    before = lake.store.newest()
+    with pytest.raises(ValueError, match="more than one"):
+        lake.store.append([WrittenFiles((str(mixed),), ())])
+    assert lake.store.newest() == before
