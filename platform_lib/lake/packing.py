@@ -43,12 +43,18 @@ def _long_sql(table: str) -> str:
     """  # noqa: S608 - names and two numbers of ours
 
 
-PACKED_SQL = " UNION ALL ".join(map(_packed_sql, (KNOWN, UNKNOWN)))
-"""DuckDB's SQL from the tables `KNOWN` and `UNKNOWN` to `PACKED_SCHEMA`."""
-LONG_SQL = " UNION ALL ".join(map(_long_sql, (KNOWN, UNKNOWN)))
-"""DuckDB's SQL from the same tables to `SIGNAL_SCHEMA`. Conditions on the columns that both sides are joined by, and on the
-signal, reach the scans. Unknown vehicles are a branch of their own because a null joins nothing: so ``vehicle = 'x'`` reaches
-both sides of one branch, and ends the other."""
+def packed_sql(tables: Sequence[str]) -> str:
+    """Return DuckDB's SQL from `KNOWN` and `UNKNOWN`, those of them that there are, to `PACKED_SCHEMA`."""
+    return " UNION ALL ".join(map(_packed_sql, tables))
+
+
+def long_sql(tables: Sequence[str]) -> str:
+    """Return DuckDB's SQL from the same tables to `SIGNAL_SCHEMA`.
+
+    Conditions on the columns that both sides are joined by, and on the signal, reach the scans. Unknown vehicles are a
+    branch of their own because a null joins nothing: so ``vehicle = 'x'`` reaches both sides of one branch, and ends the other.
+    """
+    return " UNION ALL ".join(map(_long_sql, tables))
 
 
 @dataclass(frozen=True, slots=True)

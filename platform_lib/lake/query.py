@@ -17,7 +17,7 @@ from platform_lib.catalog.catalog import Catalog
 from platform_lib.catalog.model import LakeView
 from platform_lib.catalog.stream_schemas import StreamSchemas
 from platform_lib.errors import ConfigError
-from platform_lib.lake.packing import KNOWN, LONG_SQL, PACKED_SQL, UNKNOWN
+from platform_lib.lake.packing import KNOWN, UNKNOWN, long_sql, packed_sql
 from platform_lib.lake.sensor_classes import sensor_class
 from platform_lib.lake.signal_table import signal_dataset
 from platform_lib.lake.store import Store
@@ -112,15 +112,19 @@ def _makers(catalog: Catalog, store: Store, view: LakeView) -> dict[str, Callabl
 
 
 def _register_signals(connection: duckdb.DuckDBPyConnection, store: Store, view: LakeView) -> None:
-    """Make the views of the signal table. Files whose partition a condition rules out are not opened."""
-    ids = [item.ingest_id for item in view.ingests]
+    """Make the views of the signal table. Files whose partition or drive a condition rules out are not opened."""
+    drives = {item.ingest_id: item.drive_id for item in view.ingests}
     files = [] if view.head is None else store.partitioned_files(view.head)
-    for name, known in ((KNOWN, True), (UNKNOWN, False)):
-        own = [(path, part) for path, part in files if (part.vehicle is not None) == known]
-        source = signal_dataset(own) if own else PACKED_SCHEMA.empty_table()
-        connection.register(name, source.filter(ds.field("ingest_id").isin(ids)))
-    connection.execute(f"CREATE VIEW packed_signals AS {PACKED_SQL}")
-    connection.execute(f"CREATE VIEW signals AS {LONG_SQL}")
+    own = {
+        KNOWN: [item for item in files if item.part.vehicle is not None],
+        UNKNOWN: [item for item in files if item.part.vehicle is None],
+    }
+    tables = [name for name, found in own.items() if found] or [KNOWN]
+    for name in tables:
+        source = signal_dataset(own[name], drives) if own[name] else ds.dataset(PACKED_SCHEMA.empty_table())
+        connection.register(name, source.filter(ds.field("ingest_id").isin(list(drives))))
+    connection.execute(f"CREATE VIEW packed_signals AS {packed_sql(tables)}")
+    connection.execute(f"CREATE VIEW signals AS {long_sql(tables)}")
 
 
 def _samples(catalog: Catalog, store: Store, view: LakeView) -> pa.Table:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import pyarrow as pa
 import pyarrow.dataset as ds
@@ -81,10 +82,23 @@ SIGNAL_PARTITIONS = PartitionSpec(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class SignalFile:
+    """One file of the signal table, and what all of its rows have.
+
+    Attributes:
+        ingest_id: None where it holds rows of several, after compaction.
+    """
+
+    path: str
+    part: Partition
+    ingest_id: int | None
+
+
 def partitioned_files(
     table: Table, snapshot_id: int, ingest_ids: Sequence[int] | None, *, stream: str | None = None
-) -> list[tuple[str, Partition]]:
-    """Return the files that may hold rows of these ingests and this stream (all by default), each with its partition.
+) -> list[SignalFile]:
+    """Return the files that may hold rows of these ingests and this stream (all by default), in order of their paths.
 
     Raises:
         HomeError: Another program deleted single rows.
@@ -94,7 +108,7 @@ def partitioned_files(
         scan = scan.filter(among(ingest_ids))
     if stream is not None:
         scan = scan.filter(EqualTo(term=Reference("stream"), value=literal(stream)))
-    files: list[tuple[str, Partition]] = []
+    files: list[SignalFile] = []
     for task in scan.plan_files():
         if task.delete_files:
             raise HomeError(
@@ -103,25 +117,35 @@ def partitioned_files(
                 remedy="rewrite the table copy-on-write with that program",
             )
         at = task.file.partition  # in the order of `SIGNAL_PARTITIONS`
-        files.append((task.file.file_path, Partition(at[0], at[1], at[2])))
-    return sorted(files, key=lambda item: item[0])
+        files.append(SignalFile(task.file.file_path, Partition(at[0], at[1], at[2]), only_ingest(table, task.file)))
+    return sorted(files, key=lambda item: item.path)
 
 
-def signal_dataset(files: Sequence[tuple[str, Partition]]) -> ds.FileSystemDataset:
-    """Return files of the signal table as one dataset whose scans open no file that its partition rules out."""
+def signal_dataset(files: Sequence[SignalFile], drives: Mapping[int, str]) -> ds.FileSystemDataset:
+    """Return files of the signal table as one dataset whose scans open no file that its partition or drive rules out.
+
+    Args:
+        files: At least one.
+        drives: Ingest -> its drive.
+    """
     return ds.FileSystemDataset.from_paths(
-        [path for path, _ in files],
+        [item.path for item in files],
         schema=PACKED_SCHEMA,
         format=ds.ParquetFileFormat(),
         filesystem=LocalFileSystem(),
-        partitions=[_holds(part) for _, part in files],
+        partitions=[_holds(item, drives) for item in files],
     )
 
 
-def _holds(part: Partition) -> ds.Expression:
+def _holds(file: SignalFile, drives: Mapping[int, str]) -> ds.Expression:
+    part = file.part
     vehicle, day = ds.field("vehicle"), pa.scalar(part.day, pa.int32()).cast(pa.date32())
     known = vehicle.is_null() if part.vehicle is None else vehicle == part.vehicle
-    return known & (ds.field("day") == day) & (ds.field("sensor_class") == part.sensor)
+    found = known & (ds.field("day") == day) & (ds.field("sensor_class") == part.sensor)
+    drive_id = None if file.ingest_id is None else drives.get(file.ingest_id)
+    if drive_id is not None:
+        found &= (ds.field("ingest_id") == file.ingest_id) & (ds.field("drive_id") == drive_id)
+    return found
 
 
 def among(ingest_ids: Sequence[int]) -> str:
@@ -129,9 +153,9 @@ def among(ingest_ids: Sequence[int]) -> str:
     return f"ingest_id IN ({', '.join(map(str, ingest_ids))})"
 
 
-def ingests_in(table: Table, file: DataFile) -> int:
-    """Return 1 for a file of one ingest, by its statistics, and else 2."""
+def only_ingest(table: Table, file: DataFile) -> int | None:
+    """Return whose rows a file holds, by its statistics; None for those of several."""
     kind = table.schema().find_type("ingest_id")
     ends = [bounds.get(_INGEST_ID) for bounds in (file.lower_bounds or {}, file.upper_bounds or {})]
     known = [from_bytes(kind, end) for end in ends if end is not None] if isinstance(kind, PrimitiveType) else []
-    return 1 if len(known) == 2 and known[0] == known[1] else 2
+    return int(known[0]) if len(known) == 2 and known[0] == known[1] else None

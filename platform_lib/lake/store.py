@@ -27,9 +27,8 @@ from platform_lib.errors import HomeError
 from platform_lib.home import Home
 from platform_lib.lake.durable import DurableFileIO, files_below, fsync_files, make_folder
 from platform_lib.lake.inventory import Inventory, fragment_files, lance_orphans, signal_orphans, take_inventory
-from platform_lib.lake.partitions import Partition
 from platform_lib.lake.rewriting import merge
-from platform_lib.lake.signal_table import SIGNAL_PARTITIONS, SIGNALS, among, ingests_in, partitioned_files
+from platform_lib.lake.signal_table import SIGNAL_PARTITIONS, SIGNALS, SignalFile, among, only_ingest, partitioned_files
 from platform_lib.lake.tables import BLURRED_NAME, RAW_NAME, SAMPLE_SCHEMA, TIMES, VALUE_LISTS
 from platform_lib.lake.writer import WrittenFiles
 from platform_lib.lake.writers import Writers
@@ -88,12 +87,12 @@ class Store:
         self, head: LakeHead, ingest_ids: Sequence[int] | None = None, *, stream: str | None = None
     ) -> list[str]:
         """Return the Parquet files of a version that may hold rows of these ingests and this stream (all by default)."""
-        return [path for path, _ in self.partitioned_files(head, ingest_ids, stream=stream)]
+        return [item.path for item in self.partitioned_files(head, ingest_ids, stream=stream)]
 
     def partitioned_files(
         self, head: LakeHead, ingest_ids: Sequence[int] | None = None, *, stream: str | None = None
-    ) -> list[tuple[str, Partition]]:
-        """Return the same files, each with the partition that all of its rows lie in."""
+    ) -> list[SignalFile]:
+        """Return the same files, each with what all of its rows have."""
         if head.iceberg_snapshot_id is None:
             return []
         return partitioned_files(self._table(), head.iceberg_snapshot_id, ingest_ids, stream=stream)
@@ -173,7 +172,7 @@ class Store:
         table = self._table()
         named = among(ingest_ids)
         files = [task.file for task in table.scan(row_filter=named).plan_files()] if ingest_ids else []
-        if any(ingests_in(table, file) > 1 for file in files):
+        if any(only_ingest(table, file) is None for file in files):
             self._drop_from_shared(files, ingest_ids)
         elif files:
             table.delete(named)

@@ -44,7 +44,7 @@ def test_each_partition_becomes_one_file_of_its_own(
     assert (report.signal_files_before, report.signal_files) == (12, 6)
     head = lake.catalog.view().head
     assert head is not None
-    parts = Counter(part for _, part in lake.store.partitioned_files(head))
+    parts = Counter(item.part for item in lake.store.partitioned_files(head))
     assert set(parts.values()) == {1}
     assert {(part.vehicle, part.sensor) for part in parts} == {
         (vehicle, sensor) for vehicle in (None, "dt-1", "dt-2") for sensor in ("gnss", "other")
@@ -52,6 +52,8 @@ def test_each_partition_becomes_one_file_of_its_own(
     assert lake.query(_ROWS).table.to_pylist() == before
     one = lake.query("SELECT count(*) AS n FROM signals WHERE vehicle = 'dt-2' AND sensor_class = 'gnss'").table
     assert one["n"].to_pylist() == [6]
+    drive = lake.query("SELECT count(*) AS n FROM signals WHERE drive_id = 'dt-2_5'").table
+    assert drive["n"].to_pylist() == [6], "a file of several drives is opened for each of them"
     assert {item.kind for item in check_lake(lake, digests=True).findings} <= {
         "wrong count"
     }  # nothing was noted of files

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from platform_lib.lake.packing import KNOWN, LONG_SQL, UNKNOWN, unpack
+from platform_lib.lake.packing import KNOWN, UNKNOWN, long_sql, unpack
 from platform_lib.lake.tables import PACKED_SCHEMA, SIGNAL_SCHEMA, SIGNALS_RESULT
 from platform_lib.lake.writer import SignalWriter, Tag
 
@@ -43,7 +43,7 @@ def _by_sql(packed: pa.Table) -> pa.Table:
         known = pc.is_valid(packed["vehicle"])
         connection.register(KNOWN, packed.filter(known))
         connection.register(UNKNOWN, packed.filter(pc.invert(known)))
-        found = connection.sql(LONG_SQL).to_arrow_table()
+        found = connection.sql(long_sql([KNOWN, UNKNOWN])).to_arrow_table()
     assert found.column_names == SIGNAL_SCHEMA.names
     names = ["stream", "signal", "timestamp_ns"]
     return found.select(SIGNALS_RESULT.names).sort_by([(name, "ascending") for name in names]).cast(SIGNALS_RESULT)

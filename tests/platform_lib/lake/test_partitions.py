@@ -186,6 +186,10 @@ def test_a_query_opens_the_files_of_what_it_asks_for_and_no_others(
     for view, expected in (("signals", rows), ("packed_signals", 2 * files)):
         found = filled.query(f"SELECT count(*) AS n FROM {view} WHERE {condition}").table  # noqa: S608 - of tests
         assert found["n"].to_pylist() == [expected], view
+    if parts == ("vehicle=dt-1", "day=1970-01-01", "sensor_class=other"):
+        files_of_drive = condition.replace("vehicle = 'dt-1' AND day = DATE '1970-01-01'", "drive_id = 'dt-1_dt-1-0'")
+        found = filled.query(f"SELECT count(*) AS n FROM signals WHERE {files_of_drive}").table  # noqa: S608 - of tests
+        assert found["n"].to_pylist() == [rows], "a drive's own files are known too"
     with pytest.raises(Exception, match="packed_"):  # the other files are opened where nothing rules them out
         filled.query("SELECT count(*) AS n FROM signals")
 
