@@ -17,6 +17,7 @@ import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
@@ -191,6 +192,7 @@ def retry(
     *,
     dbc: Sequence[str] = (),
     recover: bool = False,
+    accept_schema: bool = False,
     timezone: str | None = None,
     cpus: int | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
@@ -202,6 +204,7 @@ def retry(
         held: Which ones; one whose log is gone stays there, and the report says so.
         dbc: CAN databases to read with; by default those that each was tried with.
         recover: Take what is whole of damaged logs.
+        accept_schema: Take them in though their streams are not what they were: from then on that is a known version.
         timezone: For headers that carry local time only.
         cpus: CPUs for reading; what this process may run on by default.
         on_progress: As for `ingest`.
@@ -212,6 +215,7 @@ def retry(
     with home.turn("ingest"), Lake.open(home) as lake:
         prepare(lake)
         asks, left = _retried(lake, held, chosen, recover=recover)
+        asks = [replace(item, accept_schema=accept_schema) for item in asks]
         tally = new_tally([item.content for item in asks])
         tally.left |= left
         take(lake, home, asks, tally, cpus, on_progress)
@@ -359,6 +363,7 @@ def _report(lake: Lake, found: Found, tally: Tally, contracts: Sequence[Contract
         sample_rows=sum(record.sample_rows for record in records),
         raw_can_frames=sum(record.unexplained_frames for record in records),
         problems=tally.problems(),
+        schema_changes=tally.schema_changes(),
         contract_errors=_contract_findings(lake, runs, "error"),
         contract_warnings=_contract_findings(lake, runs, "warning"),
         drive_problems=_drive_problems(lake, ours),

@@ -65,6 +65,7 @@ from platform_lib.catalog.schema import (
     RELEASES,
     STREAMS,
 )
+from platform_lib.catalog.stream_schemas import write_versions
 from platform_lib.errors import ContractError, HomeError
 
 _COMMIT_LOCK = 0x6472_6976_6574_7262  # any constant of ours
@@ -559,6 +560,7 @@ def _commit_one(connection: Connection, record: IngestRecord, commit_id: int) ->
     ]
     if files:
         connection.execute(insert(LAKE_FILES), files)
+    write_versions(connection, record.versions)
     rows = [{"ingest_id": record.ingest_id, **_stream_columns(item)} for item in record.streams]
     if rows:
         connection.execute(insert(STREAMS), rows)

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import Engine, Row, Text, cast, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Engine, Row, Text, cast, delete, func, insert, select, text, update
 from sqlalchemy.dialects import postgresql
 
 from platform_lib.catalog.model import DriveIdentity, FileKey, IngestRecord, LakeHead, Refusal
@@ -26,7 +26,9 @@ from platform_lib.catalog.schema import (
     ERASURES,
     INGESTS,
     METADATA,
+    STREAM_SCHEMAS,
 )
+from platform_lib.catalog.schema_model import VEHICLE_SCOPE
 
 ERASED = "ErasedContent"
 """Kind of the refusal of a content that was erased."""
@@ -233,6 +235,7 @@ class Erasures:
             for table in reversed(METADATA.sorted_tables):
                 if "drive_id" in table.c and table.name not in _OWN and table is not INGESTS:
                     connection.execute(delete(table).where(table.c.drive_id.in_(gone)))
+            _forget_vehicles(connection)
             connection.execute(
                 update(ERASURES).where(ERASURES.c.erasure_id == erasure_id).values(plan=None, state="removed")
             )
@@ -290,6 +293,13 @@ def refusal_of(tombstone: Tombstone, key: FileKey) -> Refusal:
         reason=f"this content, or a part of it, was erased on {when} (erasure {tombstone.erasure_id}), for good",
         remedy="leave it out; what may be kept of it needs a log of its own, recorded or exported without the rest",
     )
+
+
+def _forget_vehicles(connection: Connection) -> None:
+    """Forget the schemas of vehicles of which no drive is left: their scopes name them."""
+    left = select(func.concat(VEHICLE_SCOPE, DRIVES.c.vehicle)).where(DRIVES.c.vehicle.is_not(None))
+    of_vehicles = STREAM_SCHEMAS.c.scope.startswith(VEHICLE_SCOPE, autoescape=True)
+    connection.execute(delete(STREAM_SCHEMAS).where(of_vehicles, STREAM_SCHEMAS.c.scope.not_in(left)))
 
 
 def _nameless_roles(erasure_id: int, files: Sequence[str]) -> Any:

@@ -111,7 +111,29 @@ STREAMS = Table(
     Column("message_type", Text),
     Column("schema_text", Text),
     Column("problem", Text, comment="why it was left out, wholly or in part"),
+    Column("schema_scope", Text, comment="null: what the stream is was not compared"),
+    Column("schema_version", Integer),
     CheckConstraint("kept_as IN ('signals', 'samples', 'nothing')", name="kept_as"),
+)
+
+STREAM_SCHEMAS = Table(
+    "stream_schemas",
+    METADATA,
+    Column("scope", Text, primary_key=True, comment="contract:ID or vehicle:NAME: streams that have to agree"),
+    Column("name", Text, primary_key=True, comment="of the stream, from log to log"),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("sha256", Text, nullable=False, comment="digest of kept_as, message_type, definition, fields"),
+    Column("kept_as", Text, nullable=False),
+    Column("message_type", Text),
+    Column("definition_sha256", Text, comment="of a definition that no reader decodes"),
+    Column("fields", JSONB, nullable=False, comment="[name, type, unit or null], ..."),
+    Column("reader", Text, nullable=False, comment="which reader told the types"),
+    Column("cause", Text, nullable=False),
+    Column("changes", JSONB, nullable=False, comment="what is other than in the version before"),
+    Column("recorded_utc", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    CheckConstraint("cause IN ('first', 'compatible', 'contract', 'reader', 'accepted')", name="cause"),
+    UniqueConstraint("scope", "name", "sha256"),
+    comment="Every schema that rows of a stream were taken in with. Nothing in it is of one drive.",
 )
 
 QUARANTINE = Table(

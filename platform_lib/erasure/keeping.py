@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 
 import numpy as np
 import pyarrow as pa
@@ -15,10 +15,11 @@ from platform_lib.catalog.blurs import BlurRecord, commit_blur
 from platform_lib.catalog.erasures import Erasures
 from platform_lib.catalog.model import IngestRecord, LakeHead
 from platform_lib.erasure.windows import Window, among
-from platform_lib.lake.durable import fsync_files, make_folder
+from platform_lib.lake.durable import fsync_files
 from platform_lib.lake.lake import Lake
+from platform_lib.lake.partitions import Partition
 from platform_lib.lake.tables import PACKED_SCHEMA, SAMPLE_SCHEMA, TIMES, VALUE_LISTS
-from platform_lib.lake.writer import WrittenFiles, describe, files_of, stored_files, write_rows
+from platform_lib.lake.writer import WrittenFiles, describe, files_of, new_file, stored_files, write_rows
 from platform_lib.privacy.zone import BLURRED_SCHEMA, FrameStore
 
 ERASED_IN_PART = "a time window of it was erased"
@@ -83,7 +84,7 @@ def _keep_blurred(lake: Lake, ingest_id: int, new_id: int, windows: Sequence[Win
 def _signals(
     lake: Lake, head: LakeHead, ingest_id: int, new_id: int, windows: Sequence[Window], tally: _Tally
 ) -> tuple[str, ...]:
-    """Write the kept values, one Parquet file a day."""
+    """Write the kept values, one Parquet file a partition."""
     files = lake.store.signal_files(head, [ingest_id])
     if not files:
         return ()
@@ -95,18 +96,18 @@ def _signals(
         for number, row in enumerate(packed.select(["chunk", "signal"]).to_pylist())
         if row["signal"] is None
     }
-    rows: dict[object, list[dict[str, object]]] = {}
+    rows: dict[tuple[date, str | None, str], list[dict[str, object]]] = {}
     for batch in packed.to_batches(max_chunksize=_BATCH_ROWS):
         for row in batch.to_pylist():
             kept = places[row["chunk"]]
             if len(kept):
-                rows.setdefault(row["day"], []).append(_cut(row, kept, new_id))
-                _count_signal(rows[row["day"]][-1], tally)
+                place = (row["day"], row["vehicle"], row["sensor_class"])
+                rows.setdefault(place, []).append(_cut(row, kept, new_id))
+                _count_signal(rows[place][-1], tally)
     paths = []
-    for day, found in rows.items():
-        name = day.isoformat() if hasattr(day, "isoformat") else "unknown"
-        path = lake.store.signals_data / f"day={name}" / f"{new_id}-{uuid.uuid4().hex[:12]}.parquet"
-        make_folder(path.parent)
+    for (day, vehicle, sensor), found in rows.items():
+        part = Partition((day - date(1970, 1, 1)).days, vehicle, sensor)
+        path = new_file(lake.store.signals_data, part, new_id)
         pq.write_table(
             pa.Table.from_pylist(_with_edges(found), PACKED_SCHEMA), path, compression="lz4", store_schema=False
         )

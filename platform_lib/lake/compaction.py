@@ -1,7 +1,7 @@
 """Puts small files of the lake together; what readers see stays the same, row for row.
 
 1. mark      a file says that a rewrite is under way                               nothing changed yet
-2. signals   small Parquet files of one day become few large ones                  one Iceberg snapshot
+2. signals   small Parquet files of one partition become few large ones            one Iceberg snapshot
 3. samples   small Lance fragments likewise                                        one Lance version
 4. name      the catalogue names both versions and the new files                   one PostgreSQL transaction
 
@@ -99,7 +99,7 @@ def _compact_signals(lake: Lake, files: Mapping[Path, int], small_bytes: int, ta
 
 
 def _groups(files: Mapping[Path, int], small_bytes: int, target_bytes: int) -> Iterator[list[Path]]:
-    """Yield files to put together: of one folder, which is a day, in the order in which they were taken in."""
+    """Yield files to put together: of one folder, which is a partition, in the order in which they were taken in."""
     by_folder: dict[Path, list[Path]] = {}
     for path, size in files.items():
         if size < small_bytes:

@@ -15,12 +15,15 @@ import pyarrow.dataset as ds
 from platform_lib.catalog.blurs import Blurs
 from platform_lib.catalog.catalog import Catalog
 from platform_lib.catalog.model import LakeView
+from platform_lib.catalog.stream_schemas import StreamSchemas
 from platform_lib.errors import ConfigError
-from platform_lib.lake.packing import LONG_SQL
+from platform_lib.lake.packing import KNOWN, UNKNOWN, long_sql, packed_sql
+from platform_lib.lake.sensor_classes import sensor_class
+from platform_lib.lake.signal_table import signal_dataset
 from platform_lib.lake.store import Store
 from platform_lib.lake.tables import PACKED_SCHEMA, SAMPLE_SCHEMA
 
-VIEWS = ("signals", "packed_signals", "samples", "drives", "files", "streams", "quarantine")
+VIEWS = ("signals", "packed_signals", "samples", "drives", "files", "streams", "schemas", "quarantine")
 _MEMORY_LIMIT = "2GB"
 _UNKNOWN_TABLE = re.compile(r"(?P<said>Table with name (?P<name>\w+) does not exist!)(\nDid you mean \"[^\"]*\"\?)?")
 _FRAME_KEY = ["ingest_id", "stream", "timestamp_ns"]
@@ -51,8 +54,8 @@ def run_query(catalog: Catalog, store: Store, sql: str, *, limit: int | None) ->
         for name in makers:
             if name in wanted:
                 connection.register(name, makers[name]())
-        if "signals" in wanted:
-            connection.execute(f"CREATE VIEW signals AS {LONG_SQL}")
+        if "packed_signals" in wanted:
+            _register_signals(connection, store, view)
         try:
             relation = connection.sql(statement)
             if limit is None:
@@ -99,21 +102,29 @@ def _views_in(connection: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
 
 def _makers(catalog: Catalog, store: Store, view: LakeView) -> dict[str, Callable[[], object]]:
     return {
-        "packed_signals": lambda: _packed_signals(store, view),
         "samples": lambda: _samples(catalog, store, view),
         "drives": lambda: _drives(catalog),
         "files": lambda: _files(catalog, view),
         "streams": lambda: _streams(catalog, view),
+        "schemas": lambda: _schemas(catalog),
         "quarantine": lambda: _quarantine(catalog),
     }
 
 
-def _packed_signals(store: Store, view: LakeView) -> object:
-    if view.head is None:
-        return PACKED_SCHEMA.empty_table()
-    ids = [item.ingest_id for item in view.ingests]
-    source = ds.dataset(store.signal_files(view.head), schema=PACKED_SCHEMA, format="parquet")
-    return source.filter(ds.field("ingest_id").isin(ids))
+def _register_signals(connection: duckdb.DuckDBPyConnection, store: Store, view: LakeView) -> None:
+    """Make the views of the signal table. Files whose partition or drive a condition rules out are not opened."""
+    drives = {item.ingest_id: item.drive_id for item in view.ingests}
+    files = [] if view.head is None else store.partitioned_files(view.head)
+    own = {
+        KNOWN: [item for item in files if item.part.vehicle is not None],
+        UNKNOWN: [item for item in files if item.part.vehicle is None],
+    }
+    tables = [name for name, found in own.items() if found] or [KNOWN]
+    for name in tables:
+        source = signal_dataset(own[name], drives) if own[name] else ds.dataset(PACKED_SCHEMA.empty_table())
+        connection.register(name, source.filter(ds.field("ingest_id").isin(list(drives))))
+    connection.execute(f"CREATE VIEW packed_signals AS {packed_sql(tables)}")
+    connection.execute(f"CREATE VIEW signals AS {long_sql(tables)}")
 
 
 def _samples(catalog: Catalog, store: Store, view: LakeView) -> pa.Table:
@@ -186,6 +197,32 @@ def _streams(catalog: Catalog, view: LakeView) -> pa.Table:
             "rows": pa.array([item.rows for _, item in rows], pa.int64()),
             "message_type": pa.array([item.message_type for _, item in rows], pa.string()),
             "problem": pa.array([item.problem for _, item in rows], pa.string()),
+            "sensor_class": pa.array([sensor_class(item.kind, item.message_type) for _, item in rows], pa.string()),
+            "schema_scope": pa.array([item.schema_scope for _, item in rows], pa.string()),
+            "schema_version": pa.array([item.schema_version for _, item in rows], pa.int32()),
+        }
+    )
+
+
+def _schemas(catalog: Catalog) -> pa.Table:
+    """Return a row for each field of each known version; a version without fields has one of nulls."""
+    rows = [
+        (version, field)
+        for version in StreamSchemas(catalog.engine).all()
+        for field in version.schema.fields or (None,)
+    ]
+    return pa.table(
+        {
+            "schema_scope": pa.array([version.scope for version, _ in rows], pa.string()),
+            "stream": pa.array([version.schema.name for version, _ in rows], pa.string()),
+            "schema_version": pa.array([version.version for version, _ in rows], pa.int32()),
+            "message_type": pa.array([version.schema.message_type for version, _ in rows], pa.string()),
+            "kept_as": pa.array([version.schema.kept_as for version, _ in rows], pa.string()),
+            "field": pa.array([field and field.name for _, field in rows], pa.string()),
+            "type": pa.array([field and field.type for _, field in rows], pa.string()),
+            "unit": pa.array([field and field.unit for _, field in rows], pa.string()),
+            "cause": pa.array([version.cause for version, _ in rows], pa.string()),
+            "changes": pa.array([list(version.changes) for version, _ in rows], pa.list_(pa.string())),
         }
     )
 
