@@ -27,6 +27,7 @@ from platform_lib.catalog.blurs import BlurRecord
 from platform_lib.catalog.model import StoredFile
 from platform_lib.errors import PlatformError
 from platform_lib.home import Home
+from platform_lib.lake.clips import refresh_clips
 from platform_lib.lake.lake import Lake
 from platform_lib.lake.writer import describe, files_of, write_rows
 from platform_lib.lake.writers import Permit
@@ -135,6 +136,7 @@ def blur(
             _blur_all(lake, home, jobs, config, cpus, report, on_progress)
             report.drives = tuple(sorted({drives[ingest_id] for ingest_id in todo}))
             sweep_blurs(lake)
+            refresh_clips(lake)
     return report
 
 

@@ -31,6 +31,7 @@ from platform_lib.datasets.splits import FRACTIONS, SPLITS
 from platform_lib.errors import ConfigError, ContractError, MissingPartError, PlatformError
 from platform_lib.evidence import BlurRecall, read_evidence
 from platform_lib.home import Home
+from platform_lib.lake.clips import refresh_clips
 from platform_lib.lake.lake import Lake
 from platform_lib.manifest import Input, Manifest, Step, input_of
 from platform_lib.privacy.frames import AdmittedPii
@@ -114,9 +115,9 @@ def build_dataset(
                 refuse_mixed(() if mix_units else mixed, where=f"dataset {name}")
                 found, rows = _build(home, step, admission, contracts, folder, seed=seed, rules=chosen, mixed=mixed)
             lake.catalog.record_contract_runs(rows)
-            _record(lake, found, folder, lake_sha256=version.sha256)
+            _record(lake, found, folder)
             return DatasetOutcome(folder, found, skipped=False)
-        _record(lake, found, folder, lake_sha256=version.sha256)
+        _record(lake, found, folder)
     return DatasetOutcome(folder, found, skipped=True)
 
 
@@ -274,13 +275,7 @@ def build_block(
     return results
 
 
-def _record(lake: Lake, manifest: Manifest, folder: Path, *, lake_sha256: str) -> None:
-    """Tell the catalogue what the dataset was made from: the lake's version, and each split's log files."""
-    inputs = {"lake": lake_sha256}
-    proof = manifest.metrics["split_proof"]
-    if isinstance(proof, dict) and isinstance(files := proof["files"], dict):
-        for split, drives in files.items():
-            for drive_id, digests in drives.items() if isinstance(drives, dict) else ():
-                for number, digest in enumerate(digests if isinstance(digests, list) else ()):
-                    inputs[f"{split}/{drive_id}/{number}"] = str(digest)
-    lake.catalog.record_artefact(KIND, manifest.step_sha256, str(folder), inputs)
+def _record(lake: Lake, manifest: Manifest, folder: Path) -> None:
+    """Tell the catalogue what the dataset was made from: the lake's version, each split's log files, and the clips."""
+    lake.catalog.record(manifest, folder)
+    refresh_clips(lake)

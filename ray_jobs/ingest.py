@@ -6,6 +6,7 @@
 4. read     Ray tasks write Parquet files and Lance fragments                1 batch  : many logs
 5. commit   Iceberg, then Lance, then one PostgreSQL transaction             1 : 1 with batches, or with drives
 6. check    what was committed against its data contracts                    1 file : 1 row a contract
+7. clips    windows of 20 s of each drive that changed                       1 drive : N rows
 
 Tasks only write files. This process alone commits, under the home's lock ``ingest``; rows are seen once the last
 transaction is in. What a kill leaves before that is invisible, and swept by the next ingest.
@@ -30,6 +31,7 @@ from platform_lib.contracts.model import Contract
 from platform_lib.errors import ConfigError, CorruptLog, HomeBusyError, UnsupportedLog
 from platform_lib.home import Home
 from platform_lib.lake.bucket import Patience
+from platform_lib.lake.clips import refresh_clips
 from platform_lib.lake.lake import Lake, LakeVersion
 from platform_lib.lake.sweeping import prepare, sweep
 from platform_lib.logs import find_logs
@@ -346,6 +348,7 @@ def _report(lake: Lake, found: Found, tally: Tally, contracts: Sequence[Contract
     records = [record for _, record in tally.records]
     refused = tally.quarantined()
     runs = check_files(lake, contracts)  # those too that a killed ingest left unchecked
+    refresh_clips(lake)  # and likewise
     ours = {item.sha256 for item in found.contents}
     visible = lake.catalog.committed()
     return IngestReport(

@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy import delete as delete_from
 from sqlalchemy.dialects import postgresql
 
+from platform_lib.catalog.committing import note_due
 from platform_lib.catalog.model import StoredFile
 from platform_lib.catalog.schema import BLURS, INGESTS, LAKE_FILES
 
@@ -124,14 +125,16 @@ class Blurs:
 
 def commit_blur(connection: Connection, done: BlurRecord) -> bool:
     """Do what `Blurs.commit` does, within a transaction that does more."""
-    ingest_id = connection.execute(
-        select(BLURS.c.ingest_id)
+    found = connection.execute(
+        select(BLURS.c.ingest_id, INGESTS.c.drive_id)
         .join(INGESTS, INGESTS.c.ingest_id == BLURS.c.ingest_id)
         .where(BLURS.c.blur_id == done.blur_id, BLURS.c.state == "started", INGESTS.c.state == "committed")
         .with_for_update()
-    ).scalar_one_or_none()
-    if ingest_id is None:
+    ).one_or_none()
+    if found is None:
         return False
+    ingest_id = found.ingest_id
+    note_due(connection, [found.drive_id])
     connection.execute(
         update(BLURS).where(BLURS.c.ingest_id == ingest_id, BLURS.c.state == "committed").values(state="superseded")
     )

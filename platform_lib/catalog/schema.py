@@ -32,12 +32,30 @@ METADATA = MetaData(
     }
 )
 
+VEHICLES = Table(
+    "vehicles",
+    METADATA,
+    Column("vehicle", Text, primary_key=True),
+    Column("first_seen_utc", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
 DRIVES = Table(
     "drives",
     METADATA,
     Column("drive_id", Text, primary_key=True),
-    Column("vehicle", Text, comment="null where no log of the drive says"),
+    Column("vehicle", Text, ForeignKey(VEHICLES.c.vehicle), comment="null where no log of the drive says"),
     Column("session", Text, nullable=False, comment="recorder session, or the folder's name"),
+    Column("drive_number", Integer, Identity(), nullable=False, comment="what clips name a drive by: 4 bytes"),
+    Column("listed_ns", BigInteger, comment="its first time, 0 without rows; null: no committed file, so not listed"),
+    Column("stop_ns", BigInteger),
+    Column("pii_state", Text, comment="the least safe of its files"),
+    UniqueConstraint("drive_number"),
+    Index("ix_drives_listed", "listed_ns", "drive_number", postgresql_where=text("listed_ns IS NOT NULL")),
+    Index("ix_drives_vehicle", "vehicle", "listed_ns", "drive_number", postgresql_where=text("listed_ns IS NOT NULL")),
+    Index(
+        "ix_drives_pii_state", "pii_state", "listed_ns", "drive_number", postgresql_where=text("listed_ns IS NOT NULL")
+    ),
+    Index(None, "session"),
 )
 
 FILES = Table(
@@ -63,6 +81,23 @@ COMMITS = Table(
     Column("lance_version", BigInteger, nullable=False),
     Column("committed_utc", DateTime(timezone=True), nullable=False, server_default=func.now()),
     comment="Versions of both stores that belong together. A reader pins the newest.",
+)
+
+TABLES = Table(
+    "tables",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("format", Text, nullable=False, comment="iceberg or lance"),
+    comment="The tables of the lake that have versions.",
+)
+
+TABLE_VERSIONS = Table(
+    "table_versions",
+    METADATA,
+    Column("name", Text, ForeignKey(TABLES.c.name), primary_key=True),
+    Column("version", BigInteger, primary_key=True, comment="an Iceberg snapshot's id, or a Lance version"),
+    Column("commit_id", BigInteger, ForeignKey(COMMITS.c.commit_id), nullable=False, index=True),
+    comment="Which commit first named a version; the store says which of them are still kept.",
 )
 
 INGESTS = Table(

@@ -1,11 +1,12 @@
 """Erase a scope from a home, and prove it. Killed at any point, the next erasure goes on where it stopped.
 
 1. find     contents and times that the scope names                             nothing changed yet
-2. begin    tombstone, contents blocked, whole logs invisible                   one PostgreSQL transaction
+2. begin    tombstone, contents blocked, whole logs and all clips invisible     one PostgreSQL transaction
 3. keep     what stays of logs erased in part, as ingests of their own          one transaction a log
 4. derived  datasets, pictures, pages, logs inside the home                     deleted
 5. stores   rows, then every older version with its files                       deleted
-6. names    catalogue rows, in the same transaction the plan itself             deleted; then the database is rewritten
+6. names    catalogue rows, in the same transaction the plan itself             deleted; clips of what stays are derived
+            anew, and the database is rewritten
 7. prove    every row of every store, every byte of every file                  done, or an error that says where
 
 It holds the locks of ingest, blur and dataset: nobody writes what is being erased, and nothing new is made of it.
@@ -43,6 +44,7 @@ from platform_lib.erasure.targets import Targets, find_targets, needles_of
 from platform_lib.erasure.windows import Window
 from platform_lib.errors import ConfigError, IntegrityError
 from platform_lib.home import Home
+from platform_lib.lake.clips import refresh_clips
 from platform_lib.lake.compaction import finish_rewrite, note_files
 from platform_lib.lake.lake import Lake
 from platform_lib.lake.sweeping import sweep
@@ -244,6 +246,7 @@ def _finish(home: Home, lake: Lake, opened: OpenErasure, *, held_already: bool =
         datasets = datasets_with(home, opened.plan["drives"], [item["file_sha256"] for item in opened.plan["items"]])
         with held(home, () if held_already else datasets):
             _remove(home, lake, opened.erasure_id, opened.plan, needles, datasets)
+    refresh_clips(lake)
     erasures.shred(own_server=not os.environ.get(DATABASE_URL_VARIABLE))
     proof = prove(home, needles)
     if proof.files:

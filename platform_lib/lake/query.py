@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -14,7 +14,8 @@ import pyarrow.dataset as ds
 
 from platform_lib.catalog.blurs import Blurs
 from platform_lib.catalog.catalog import Catalog
-from platform_lib.catalog.model import LakeView
+from platform_lib.catalog.finding import Finder
+from platform_lib.catalog.model import LakeHead, LakeView
 from platform_lib.catalog.stream_schemas import StreamSchemas
 from platform_lib.errors import ConfigError
 from platform_lib.lake.packing import KNOWN, UNKNOWN, long_sql, packed_sql
@@ -23,8 +24,9 @@ from platform_lib.lake.signal_table import signal_dataset
 from platform_lib.lake.store import Store
 from platform_lib.lake.tables import PACKED_SCHEMA, SAMPLE_SCHEMA
 
-VIEWS = ("signals", "packed_signals", "samples", "drives", "files", "streams", "schemas", "quarantine")
+VIEWS = ("signals", "packed_signals", "samples", "drives", "files", "streams", "schemas", "clips", "quarantine")
 _MEMORY_LIMIT = "2GB"
+_MOST_CLIPS = 2_000_000
 _UNKNOWN_TABLE = re.compile(r"(?P<said>Table with name (?P<name>\w+) does not exist!)(\nDid you mean \"[^\"]*\"\?)?")
 _FRAME_KEY = ["ingest_id", "stream", "timestamp_ns"]
 _SAMPLE_COLUMNS = [name for name in SAMPLE_SCHEMA.names if name != "data"]
@@ -107,6 +109,7 @@ def _makers(catalog: Catalog, store: Store, view: LakeView) -> dict[str, Callabl
         "files": lambda: _files(catalog, view),
         "streams": lambda: _streams(catalog, view),
         "schemas": lambda: _schemas(catalog),
+        "clips": lambda: _clips(catalog),
         "quarantine": lambda: _quarantine(catalog),
     }
 
@@ -128,17 +131,25 @@ def _register_signals(connection: duckdb.DuckDBPyConnection, store: Store, view:
 
 
 def _samples(catalog: Catalog, store: Store, view: LakeView) -> pa.Table:
-    """Return each sample once: a raw frame that was blurred is there as what became of it."""
     if view.head is None:
         return SAMPLE_SCHEMA.empty_table().select(_SAMPLE_COLUMNS)
-    ids = [item.ingest_id for item in view.ingests]
-    condition = f"ingest_id IN ({', '.join(map(str, ids))})" if ids else "false"
-    open_samples = store.samples(view.head).to_table(columns=_SAMPLE_COLUMNS, filter=condition)
-    raw = store.raw.rows(ids, columns=_SAMPLE_COLUMNS)
-    blurs = [item.blur_id for item in Blurs(catalog.engine).visible() if item.ingest_id in ids]
-    blurred = store.blurred.rows(blurs, columns=_SAMPLE_COLUMNS)
-    done = raw.join(blurred, _FRAME_KEY, join_type="left anti").select(_SAMPLE_COLUMNS) if len(blurred) else raw
-    return pa.concat_tables([table.cast(open_samples.schema) for table in (open_samples, done, blurred)])
+    return visible_samples(catalog, store, view.head, [item.ingest_id for item in view.ingests], _SAMPLE_COLUMNS)
+
+
+def visible_samples(
+    catalog: Catalog, store: Store, head: LakeHead, ingest_ids: Sequence[int], columns: Sequence[str]
+) -> pa.Table:
+    """Return each sample once: a raw frame that was blurred is there as what became of it."""
+    chosen = list(columns)
+    read = list(dict.fromkeys([*chosen, *_FRAME_KEY]))
+    condition = f"ingest_id IN ({', '.join(map(str, ingest_ids))})" if ingest_ids else "false"
+    open_samples = store.samples(head).to_table(columns=chosen, filter=condition)
+    raw = store.raw.rows(ingest_ids, columns=read)
+    ours = set(ingest_ids)
+    blurs = [item.blur_id for item in Blurs(catalog.engine).visible() if item.ingest_id in ours]
+    blurred = store.blurred.rows(blurs, columns=read)
+    done = raw.join(blurred, _FRAME_KEY, join_type="left anti") if len(blurred) else raw
+    return pa.concat_tables([table.select(chosen).cast(open_samples.schema) for table in (open_samples, done, blurred)])
 
 
 def _drives(catalog: Catalog) -> pa.Table:
@@ -225,6 +236,18 @@ def _schemas(catalog: Catalog) -> pa.Table:
             "changes": pa.array([list(version.changes) for version, _ in rows], pa.list_(pa.string())),
         }
     )
+
+
+def _clips(catalog: Catalog) -> pa.Table:
+    found = Finder(catalog.engine).every_clip(_MOST_CLIPS + 1)
+    if len(found["drive_id"]) > _MOST_CLIPS:
+        raise ConfigError(
+            f"there are more than {_MOST_CLIPS:,} clips, and a query holds all of them at once",
+            where="clips",
+            remedy="`drivetrain clips` finds them by drive, tag, ODD cell, place or dataset, a page at a time",
+        )
+    kinds = {"start_ns": pa.int64(), "latitude_deg": pa.float64(), "longitude_deg": pa.float64()}
+    return pa.table({name: pa.array(values, kinds.get(name, pa.string())) for name, values in found.items()})
 
 
 def _quarantine(catalog: Catalog) -> pa.Table:

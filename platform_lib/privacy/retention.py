@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from platform_lib.errors import ConfigError
 from platform_lib.home import Home
+from platform_lib.lake.clips import refresh_clips
 from platform_lib.lake.lake import Lake
 from platform_lib.privacy.frames import is_raw_frame
 from platform_lib.privacy.zone import forget_history, rewrite_without_deleted
@@ -71,3 +72,4 @@ def _settle(lake: Lake, *, before_ns: int) -> None:
     there = {f"{folder}/data/{path.name}" for path in (lake.store.raw.uri / "data").glob("*")}
     known = {path for path in lake.catalog.lake_files() if path.startswith(f"{folder}/")}
     lake.catalog.settle(counts, known - there)
+    refresh_clips(lake)
