@@ -49,7 +49,11 @@ def find_checkov(tools: Path = TOOLS) -> Checkov | None:
 
 
 def scan_plans(
-    plans: Mapping[str, Mapping[str, Any]], folder: Path, checkov: Checkov | None, *, checks: Sequence[str] = tuple(HIGH_SEVERITY)
+    plans: Mapping[str, Mapping[str, Any]],
+    folder: Path,
+    checkov: Checkov | None,
+    *,
+    checks: Sequence[str] = tuple(HIGH_SEVERITY),
 ) -> Scan:
     """Return what checkov's own checks find in plans, from the last scan where a plan is as it was.
 
@@ -66,7 +70,9 @@ def scan_plans(
         return Scan(None)
     folder.mkdir(parents=True, exist_ok=True)
     keys = {stack: _key(document, checkov, checks) for stack, document in plans.items()}
-    known = {stack: found for stack in plans if (found := _kept(folder / f"{stack}.found.json", keys[stack])) is not None}
+    known = {
+        stack: found for stack in plans if (found := _kept(folder / f"{stack}.found.json", keys[stack])) is not None
+    }
     fresh = [stack for stack in plans if stack not in known]
     if fresh:
         for stack, found in _scan({stack: plans[stack] for stack in fresh}, folder, checkov, checks).items():
@@ -101,7 +107,13 @@ def run_checkov(
         done = subprocess.run(  # noqa: S603 - the program of our own tools, no shell
             command,
             cwd=folder,
-            env={**{name: value for name, value in os.environ.items() if not name.startswith(("BC_", "CKV_", "CHECKOV_", "PYTHON"))}},
+            env={
+                **{
+                    name: value
+                    for name, value in os.environ.items()
+                    if not name.startswith(("BC_", "CKV_", "CHECKOV_", "PYTHON"))
+                }
+            },
             capture_output=True,
             text=True,
             check=False,

@@ -107,7 +107,9 @@ def fetch_release(release: Release, folder: Path, *, built_for: str | None = Non
 
 def _read(address: str) -> bytes:
     if not address.startswith(_SCHEMES):
-        raise ReleaseError("is no https address", where=address, remedy="name a mirror by https, or a folder by file://")
+        raise ReleaseError(
+            "is no https address", where=address, remedy="name a mirror by https, or a folder by file://"
+        )
     try:
         with urllib.request.urlopen(address, timeout=_TIMEOUT_S) as stream:  # noqa: S310 - the scheme is checked above
             content: bytes = stream.read(_LARGEST_BYTES + 1)

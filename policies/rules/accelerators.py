@@ -54,7 +54,10 @@ def _reserved(template: Resource | None) -> bool:
     if template is None:
         return False
     path = "capacity_reservation_specification.capacity_reservation_target"
-    return bool(template.get(f"{path}.capacity_reservation_id") or template.get(f"{path}.capacity_reservation_resource_group_arn"))
+    return bool(
+        template.get(f"{path}.capacity_reservation_id")
+        or template.get(f"{path}.capacity_reservation_resource_group_arn")
+    )
 
 
 def _bought_well(plan: PlanView) -> Iterator[Violation]:
@@ -81,7 +84,9 @@ def _one_zone(plan: PlanView) -> Iterator[Violation]:
         template = _template(plan, group)
         if template is None:
             continue
-        fabric = any(str(card.get("interface_type") or "").startswith("efa") for card in template.blocks("network_interfaces"))
+        fabric = any(
+            str(card.get("interface_type") or "").startswith("efa") for card in template.blocks("network_interfaces")
+        )
         placed = template.get("placement.group_name")
         if not fabric and not placed:
             continue

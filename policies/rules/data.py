@@ -62,10 +62,14 @@ def _raw_goes(plan: PlanView) -> Iterator[Violation]:
         rules = [rule for rule in _rules(plan, bucket) if _whole(rule)]
         days = [int(found) for rule in rules if (found := _block(rule, "expiration").get("days"))]
         old = [
-            int(found) for rule in rules if (found := _block(rule, "noncurrent_version_expiration").get("noncurrent_days"))
+            int(found)
+            for rule in rules
+            if (found := _block(rule, "noncurrent_version_expiration").get("noncurrent_days"))
         ]
         if not days or min(days) > plan.raw_days:
-            yield say(bucket, f"keeps raw drives {f'{min(days)} days' if days else 'for ever'}, not {plan.raw_days} days")
+            yield say(
+                bucket, f"keeps raw drives {f'{min(days)} days' if days else 'for ever'}, not {plan.raw_days} days"
+            )
         elif not old or min(old) > plan.raw_days:
             # In a bucket with versions, expiry puts a marker in front of the object and deletes nothing.
             yield say(bucket, "keeps old versions of raw drives: what expired is still there")

@@ -65,7 +65,9 @@ def _public_addresses(plan: PlanView) -> Iterator[Violation]:
         if item.get("map_public_ip_on_launch") is True:
             yield say(item, "gives each instance a public address")
     for item in plan.kind("aws_launch_template"):
-        if any(str(card.get("associate_public_ip_address")).lower() == "true" for card in item.blocks("network_interfaces")):
+        if any(
+            str(card.get("associate_public_ip_address")).lower() == "true" for card in item.blocks("network_interfaces")
+        ):
             yield say(item, "gives each instance a public address")
 
 

@@ -85,7 +85,9 @@ def tagged(kind: str, name: str = "it", *, tags: Mapping[str, str] | None = None
 
 def part_of_bucket(kind: str, bucket: str = "drives", name: str = "it", **after: Any) -> Document:
     """Return a resource that belongs to a bucket."""
-    return resource(kind, name, bucket=bucket, references={"bucket": ["aws_s3_bucket.it.bucket", "aws_s3_bucket.it"]}, **after)
+    return resource(
+        kind, name, bucket=bucket, references={"bucket": ["aws_s3_bucket.it.bucket", "aws_s3_bucket.it"]}, **after
+    )
 
 
 def bucket(data: str = "derived", **changed: Any) -> list[Document]:
@@ -98,10 +100,14 @@ def bucket(data: str = "derived", **changed: Any) -> list[Document]:
         "Condition": {"Bool": {"aws:SecureTransport": "false"}},
     }
     parts: dict[str, Document | None] = {
-        "bucket": tagged("aws_s3_bucket", tags={"drivetrain:data-class": data}, bucket="drives", object_lock_enabled=True),
+        "bucket": tagged(
+            "aws_s3_bucket", tags={"drivetrain:data-class": data}, bucket="drives", object_lock_enabled=True
+        ),
         "encryption": part_of_bucket(
             "aws_s3_bucket_server_side_encryption_configuration",
-            rule=[{"apply_server_side_encryption_by_default": [{"sse_algorithm": "aws:kms", "kms_master_key_id": KEY}]}],
+            rule=[
+                {"apply_server_side_encryption_by_default": [{"sse_algorithm": "aws:kms", "kms_master_key_id": KEY}]}
+            ],
         ),
         "private": part_of_bucket(
             "aws_s3_bucket_public_access_block",
@@ -122,7 +128,9 @@ def bucket(data: str = "derived", **changed: Any) -> list[Document]:
     return [item for item in parts.values() if item is not None]
 
 
-def lifecycle(days: int | None = 90, old_days: int | None = 7, *, prefix: str = "", status: str = "Enabled", **more: Any) -> Document:
+def lifecycle(
+    days: int | None = 90, old_days: int | None = 7, *, prefix: str = "", status: str = "Enabled", **more: Any
+) -> Document:
     """Return a bucket's lifecycle of one rule."""
     rule: Document = {
         "id": "expire",

@@ -55,7 +55,11 @@ def _own_key(kind: str, **after: Any) -> Document:
     return plan(tagged(kind, **after))
 
 
-_ROTATING = {"enable_key_rotation": True, "deletion_window_in_days": 30, "customer_master_key_spec": "SYMMETRIC_DEFAULT"}
+_ROTATING = {
+    "enable_key_rotation": True,
+    "deletion_window_in_days": 30,
+    "customer_master_key_spec": "SYMMETRIC_DEFAULT",
+}
 _TRAIL = {"is_multi_region_trail": True, "enable_log_file_validation": True, "kms_key_id": KEY}
 _IMAGES = {
     "image_tag_mutability": "IMMUTABLE",
@@ -103,7 +107,10 @@ EXAMPLES: dict[str, Examples] = {
                 plan(build.pool("ON_DEMAND", "dl2q.24xlarge", tags=_exception("2026-11-29"))),
             ),
             "exception of no day": (_GROUP, plan(build.pool("ON_DEMAND", tags=_exception("soon")))),
-            "exception without reason": (_GROUP, plan(build.pool("ON_DEMAND", tags=_exception("2027-06-30", "because")))),
+            "exception without reason": (
+                _GROUP,
+                plan(build.pool("ON_DEMAND", tags=_exception("2027-06-30", "because"))),
+            ),
             "no type": (_GROUP, plan(build.pool("ON_DEMAND", instance_types=None))),
             "an instance": ("aws_instance.it", plan(tagged("aws_instance", instance_type="g7e.48xlarge"))),
         },
@@ -163,7 +170,9 @@ EXAMPLES: dict[str, Examples] = {
                     build.vpc()[0],
                     *{
                         **build.vpc_parts(),
-                        "flows": tagged("aws_flow_log", traffic_type="REJECT", references={"vpc_id": ["aws_vpc.it.id"]}),
+                        "flows": tagged(
+                            "aws_flow_log", traffic_type="REJECT", references={"vpc_id": ["aws_vpc.it.id"]}
+                        ),
                     }.values(),
                 ),
             ),
@@ -262,7 +271,10 @@ EXAMPLES: dict[str, Examples] = {
                 plan(build.template(block_device_mappings=[{"ebs": [{"encrypted": "false", "kms_key_id": KEY}]}])),
             ),
             "disks of the image": (_TEMPLATE, plan(build.template(block_device_mappings=[]))),
-            "images": ("aws_ecr_repository.it", _own_key("aws_ecr_repository", **{**_IMAGES, "encryption_configuration": []})),
+            "images": (
+                "aws_ecr_repository.it",
+                _own_key("aws_ecr_repository", **{**_IMAGES, "encryption_configuration": []}),
+            ),
             "a trail": ("aws_cloudtrail.it", _own_key("aws_cloudtrail", **{**_TRAIL, "kms_key_id": None})),
             "a vault": ("aws_backup_vault.it", _own_key("aws_backup_vault", kms_key_arn=None)),
             "a log": ("aws_cloudwatch_log_group.it", _own_key("aws_cloudwatch_log_group")),
@@ -281,7 +293,10 @@ EXAMPLES: dict[str, Examples] = {
         },
     ),
     "CKV_DT_13": Examples(
-        [plan(tagged("aws_kms_key", **_ROTATING)), plan(tagged("aws_kms_key", customer_master_key_spec="ECC_NIST_P384"))],
+        [
+            plan(tagged("aws_kms_key", **_ROTATING)),
+            plan(tagged("aws_kms_key", customer_master_key_spec="ECC_NIST_P384")),
+        ],
         {
             "never": ("aws_kms_key.it", plan(tagged("aws_kms_key", **{**_ROTATING, "enable_key_rotation": False}))),
         },
@@ -300,7 +315,10 @@ EXAMPLES: dict[str, Examples] = {
         [_bucket()],
         {
             "no policy": (_S3, _bucket(policy=None)),
-            "another policy": (_S3, _bucket(policy=build.part_of_bucket("aws_s3_bucket_policy", policy='{"Statement": []}'))),
+            "another policy": (
+                _S3,
+                _bucket(policy=build.part_of_bucket("aws_s3_bucket_policy", policy='{"Statement": []}')),
+            ),
         },
     ),
     "CKV_DT_16": Examples([plan(build.database())], {"public": (_DB, plan(build.database(publicly_accessible=True)))}),
@@ -347,9 +365,7 @@ EXAMPLES: dict[str, Examples] = {
             "IMDSv1": (_TEMPLATE, plan(build.template(metadata_options=[{"http_tokens": "optional"}]))),
             "two hops": (
                 _TEMPLATE,
-                plan(
-                    build.template(metadata_options=[{"http_tokens": "required", "http_put_response_hop_limit": 2}])
-                ),
+                plan(build.template(metadata_options=[{"http_tokens": "required", "http_put_response_hop_limit": 2}])),
             ),
         },
     ),
@@ -360,9 +376,7 @@ EXAMPLES: dict[str, Examples] = {
             "an administrator": (
                 "aws_iam_role_policy_attachment.it",
                 plan(
-                    resource(
-                        "aws_iam_role_policy_attachment", policy_arn="arn:aws:iam::aws:policy/AdministratorAccess"
-                    )
+                    resource("aws_iam_role_policy_attachment", policy_arn="arn:aws:iam::aws:policy/AdministratorAccess")
                 ),
             ),
         },

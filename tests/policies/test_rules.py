@@ -100,7 +100,12 @@ def test_another_document_is_no_plan() -> None:
 
 def test_rules_need_nothing_that_checkov_has_not() -> None:
     folder = Path(policies.__file__).parent
-    for path in [folder / "model.py", folder / "plan_view.py", folder / "catalogue.py", *(folder / "rules").glob("*.py")]:
+    for path in [
+        folder / "model.py",
+        folder / "plan_view.py",
+        folder / "catalogue.py",
+        *(folder / "rules").glob("*.py"),
+    ]:
         for node in ast.walk(ast.parse(path.read_bytes())):
             names = [item.name for item in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
