@@ -75,10 +75,11 @@ class Resource:
     @property
     def tags(self) -> Mapping[str, str]:
         """All its tags, the provider's among them."""
-        whole = self.after.get("tags_all")
-        own = self.after.get("tags")
-        known = whole if isinstance(whole, Mapping) else own if isinstance(own, Mapping) else {}
-        return {**self.default_tags, **{name: value for name, value in known.items() if isinstance(value, str)}}
+        whole, own = _texts(self.after.get("tags_all")), _texts(self.after.get("tags"))
+        if isinstance(self.after.get("tags_all"), Mapping) and not self.unknown.get("tags_all"):
+            return whole
+        # A tag that only an apply tells makes all of them unknown: what is written down is known all the same.
+        return {**self.default_tags, **own, **whole}
 
     @property
     def taggable(self) -> bool:
@@ -133,6 +134,10 @@ def points(resource: Resource, path: str, target: Resource, *, by: tuple[str, ..
         return True
     value = resource.get(path)
     return value is not None and any(target.after.get(name) == value for name in by)
+
+
+def _texts(tags: Any) -> dict[str, str]:
+    return {name: value for name, value in tags.items() if isinstance(value, str)} if isinstance(tags, Mapping) else {}
 
 
 def _walk(found: Any, path: str) -> Any:
