@@ -12,8 +12,9 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
-from cdk.delivery import release
+from cdk.delivery import commands, release, terraform
 from cdk.delivery.release import TERRAFORM, Release, ReleaseError, fetch_release
 
 
@@ -90,6 +91,27 @@ def test_an_archive_without_the_program_is_refused(mirror: Path, tmp_path: Path)
 def test_a_plain_address_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ReleaseError, match="no https"):
         fetch_release(_release(b""), tmp_path, built_for="linux_amd64", source="http://mirror.example")
+
+
+def test_make_tools_fetches_only_what_is_not_there(
+    mirror: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The release of the test answers `version -json`, so that it is found once it is fetched."""
+    held = io.BytesIO()
+    with zipfile.ZipFile(held, "w") as archive:
+        archive.writestr("terraform", '#!/bin/sh\necho \'{"terraform_version": "9.9.9"}\'\n')
+    (mirror / "terraform_9.9.9_linux_amd64.zip").write_bytes(held.getvalue())
+    monkeypatch.setattr(commands, "TERRAFORM", _release(held.getvalue()))
+    monkeypatch.setattr(release, "this_machine", lambda: "linux_amd64")
+    for module in (commands, terraform):
+        monkeypatch.setattr(module, "tools_folder", lambda: tmp_path / "bin")
+    monkeypatch.setenv("PATH", str(tmp_path / "nothing"))
+    words = ["tools", "--json", "--source", mirror.as_uri()]
+    done = CliRunner().invoke(commands.app, words)
+    assert done.exit_code == 0, done.exception
+    assert '"version": "9.9.9"' in done.stdout
+    (mirror / "terraform_9.9.9_linux_amd64.zip").unlink()
+    assert CliRunner().invoke(commands.app, words).exit_code == 0
 
 
 def test_the_pinned_release_is_recent_enough_for_locks_in_s3() -> None:
