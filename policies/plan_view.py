@@ -128,6 +128,42 @@ class PlanView:
         return next((item for item in self.kind(kind) if points(resource, path, item, by=by)), None)
 
 
+def joined(document: Json, further: Json) -> Json:
+    """Return a plan with what another one has beside it: one stack that is planned in two parts is judged as one.
+
+    What both have is taken from the first.
+    """
+    known = {item["address"] for item in document.get("resource_changes", ())}
+    fresh = [item for item in further.get("resource_changes", ()) if item["address"] not in known]
+    added = {item["address"] for item in fresh}
+
+    def module(plan: Json, *path: str) -> list[Json]:
+        found: Any = plan
+        for part in path:
+            found = found.get(part) or {}
+        return list(found.get("resources", ()))
+
+    def both(*path: str) -> list[Json]:
+        return module(document, *path) + [item for item in module(further, *path) if item["address"] in added]
+
+    configuration = document.get("configuration", {})
+    root = {**configuration.get("root_module", {}), "resources": both("configuration", "root_module")}
+    values = document.get("planned_values", {})
+    providers = {
+        **further.get("configuration", {}).get("provider_config", {}),
+        **configuration.get("provider_config", {}),
+    }
+    return {
+        **document,
+        "resource_changes": [*document.get("resource_changes", ()), *fresh],
+        "configuration": {**configuration, "provider_config": providers, "root_module": root},
+        "planned_values": {
+            **values,
+            "root_module": {**values.get("root_module", {}), "resources": both("planned_values", "root_module")},
+        },
+    }
+
+
 def points(resource: Resource, path: str, target: Resource, *, by: tuple[str, ...] = ("id",)) -> bool:
     """Whether an attribute names another resource, by reference or by the value of an attribute of that one."""
     if _INDEX.sub("", target.address) in resource.references(path):

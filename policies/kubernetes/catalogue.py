@@ -54,6 +54,7 @@ def admission_policies(registries: Sequence[str]) -> tuple[AdmissionPolicy, ...]
         _priority(),
         _network(),
         _services(),
+        _node_pools(),
     )
 
 
@@ -280,6 +281,44 @@ def _services() -> AdmissionPolicy:
                 f" && '{scheme}' in object.metadata.annotations"
                 f" && object.metadata.annotations['{scheme}'] == 'internal')",
                 f"type LoadBalancer needs annotation {scheme}: internal",
+            ),
+        ),
+    )
+
+
+def _node_pools() -> AdmissionPolicy:
+    wanted = "object.spec.template.spec.requirements"
+    types = _words(("node.kubernetes.io/instance-type", "karpenter.k8s.aws/instance-family"))
+    named = f"(r.key in {types} && has(r.values) && r.values.exists(v, v.matches('^(p|g|dl|trn|inf)[0-9]')))"
+    counted = "r.key in ['karpenter.k8s.aws/instance-gpu-count', 'karpenter.k8s.aws/instance-accelerator-count']"
+    cheap = "r.key == 'karpenter.sh/capacity-type' && r.operator == 'In' && r.values.all(v, v in ['spot', 'reserved'])"
+    annotated = " && ".join(
+        f"'{key}' in object.metadata.annotations && object.metadata.annotations['{key}'] != ''"
+        for key in ("drivetrain.io/exception-expires", "drivetrain.io/exception-reason")
+    )
+    return AdmissionPolicy(
+        name="drivetrain-node-pools",
+        reason="Karpenter buys what a pool allows, at any price and without end.",
+        kinds=(Kind("karpenter.sh", ("v1",), ("nodepools",)),),
+        variables={
+            "accelerated": f"{wanted}.exists(r, {named} || {counted})",
+            "cheap": f"{wanted}.exists(r, {cheap})",
+            # CEL knows no clock: that the day has not passed is asked where the environment is read.
+            "excepted": f"has(object.metadata.annotations) && {annotated}",
+        },
+        validations=(
+            Validation(
+                "has(object.spec.limits) && ('cpu' in object.spec.limits || 'nodes' in object.spec.limits)",
+                "spec.limits needs cpu or nodes: without, nothing ends what it buys",
+            ),
+            Validation(
+                "!variables.accelerated || variables.cheap || variables.excepted",
+                "accelerators are bought as spot or reserved (karpenter.sh/capacity-type In), or by an exception:"
+                " annotations drivetrain.io/exception-expires and drivetrain.io/exception-reason",
+            ),
+            Validation(
+                "!variables.accelerated || has(object.spec.template.spec.terminationGracePeriod)",
+                "a pool of accelerators needs terminationGracePeriod: expireAfter ends nodes whatever runs on them",
             ),
         ),
     )

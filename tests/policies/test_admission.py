@@ -29,7 +29,23 @@ def _owned(kind: str, subject: Manifest) -> Manifest:
     return subject
 
 
+def _node_pool(*values: str, capacity: str = "spot", **changed: Any) -> Manifest:
+    requirements = [
+        {"key": "node.kubernetes.io/instance-type", "operator": "In", "values": list(values)},
+        {"key": "karpenter.sh/capacity-type", "operator": "In", "values": [capacity]},
+        {"key": "karpenter.k8s.aws/instance-local-nvme", "operator": "Exists"},
+    ]
+    template = {"spec": {"requirements": requirements, "terminationGracePeriod": "24h"}}
+    return {"metadata": {"name": "it"}, "spec": {"template": template, "limits": {"cpu": "960"}, **changed}}
+
+
+def _graceless(pool: Manifest) -> Manifest:
+    del pool["spec"]["template"]["spec"]["terminationGracePeriod"]
+    return pool
+
+
 DIGEST = "a" * 64
+EXCEPTED = {"drivetrain.io/exception-expires": "2027-06-30", "drivetrain.io/exception-reason": "no spot of it"}
 INTERNAL = {"service.beta.kubernetes.io/aws-load-balancer-scheme": "internal"}
 GOOD: list[tuple[str, str, Manifest]] = [
     ("drivetrain-images", "a version", pod()),
@@ -64,6 +80,13 @@ GOOD: list[tuple[str, str, Manifest]] = [
     ("drivetrain-network-policies", "named", _network({"from": [{"podSelector": {}}]})),
     ("drivetrain-services", "inside", _service(None)),
     ("drivetrain-services", "internal", _service("LoadBalancer", **INTERNAL)),
+    ("drivetrain-node-pools", "spot", _node_pool("p5.48xlarge")),
+    ("drivetrain-node-pools", "cpu on demand", _graceless(_node_pool("m7g.large", capacity="on-demand"))),
+    (
+        "drivetrain-node-pools",
+        "an exception",
+        {**_node_pool("g6e.48xlarge", capacity="on-demand"), "metadata": {"name": "it", "annotations": EXCEPTED}},
+    ),
 ]
 BAD: list[tuple[str, str, Manifest]] = [
     ("drivetrain-images", "not allowed", pod(containers=[container(image="docker.io/library/python:3.11")])),
@@ -114,6 +137,9 @@ BAD: list[tuple[str, str, Manifest]] = [
     ("drivetrain-network-policies", "everybody", _network({"from": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]})),
     ("drivetrain-services", "NodePort", _service("NodePort")),
     ("drivetrain-services", "internal", _service("LoadBalancer")),
+    ("drivetrain-node-pools", "spot or reserved", _node_pool("m7i.large", "p5.48xlarge", capacity="on-demand")),
+    ("drivetrain-node-pools", "limits", _node_pool("m7i.large", limits={})),
+    ("drivetrain-node-pools", "terminationGracePeriod", _graceless(_node_pool("dl2q.24xlarge"))),
 ]
 
 

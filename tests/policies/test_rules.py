@@ -14,7 +14,7 @@ from rule_examples import EXAMPLES
 
 import policies
 from policies.catalogue import RULES
-from policies.plan_view import NoPlanError, PlanView
+from policies.plan_view import NoPlanError, PlanView, joined
 
 TODAY = date(2026, 11, 30)
 GOOD = [(rule, number) for rule, cases in EXAMPLES.items() for number in range(len(cases.good))]
@@ -91,6 +91,20 @@ def test_tags_of_the_provider_count_while_the_plan_does_not_know_them_all() -> N
     expressions = document["configuration"]["provider_config"]["aws"]["expressions"]
     expressions["default_tags"] = [{"tags": {"constant_value": build.TAGS}}]
     assert found("CKV_DT_1", document) == set()
+
+
+def test_a_stack_planned_in_two_parts_is_judged_as_one() -> None:
+    """The second part repeats the bucket, without what belongs to it, beside what the first part has not."""
+    first = plan(*build.bucket())
+    second = plan(build.bucket()[0], tagged("aws_eks_addon", addon_name="coredns"), build.pool(), build.template())
+    assert found("CKV_DT_14", second)
+    whole = joined(first, second)
+    assert found("CKV_DT_14", whole) == set()
+    assert found("CKV_DT_29", whole) == {"aws_eks_addon.it"}
+    assert found("CKV_DT_5", joined(plan(), plan(build.pool("CAPACITY_BLOCK"), build.template()))) == {
+        "aws_eks_node_group.it"
+    }
+    assert len(whole["planned_values"]["root_module"]["resources"]) == len(whole["resource_changes"])
 
 
 def test_another_document_is_no_plan() -> None:
