@@ -18,8 +18,9 @@ _RAY_JOBS = Kind("ray.io", ("v1",), ("rayjobs",))
 _RAY_CLUSTERS = Kind("ray.io", ("v1",), ("rayclusters",))
 _JOBS = Kind("batch", ("v1",), ("jobs",))
 
-_LASTING = "(has(object.spec.initContainers) ? object.spec.initContainers : []) + object.spec.containers"
-_ALL = f"{_LASTING} + (has(object.spec.ephemeralContainers) ? object.spec.ephemeralContainers : [])"
+# `dyn`: to an API server that checks types, the three lists are of different ones and cannot be added.
+_LASTING = "(has(object.spec.initContainers) ? dyn(object.spec.initContainers) : []) + dyn(object.spec.containers)"
+_ALL = f"{_LASTING} + (has(object.spec.ephemeralContainers) ? dyn(object.spec.ephemeralContainers) : [])"
 _POD_CONTEXT = "has(object.spec.securityContext)"
 
 
@@ -291,7 +292,7 @@ def _node_pools() -> AdmissionPolicy:
     types = _words(("node.kubernetes.io/instance-type", "karpenter.k8s.aws/instance-family"))
     named = f"(r.key in {types} && has(r.values) && r.values.exists(v, v.matches('^(p|g|dl|trn|inf)[0-9]')))"
     counted = "r.key in ['karpenter.k8s.aws/instance-gpu-count', 'karpenter.k8s.aws/instance-accelerator-count']"
-    cheap = "r.key == 'karpenter.sh/capacity-type' && r.operator == 'In' && r.values.all(v, v in ['spot', 'reserved'])"
+    cheap = "r.key == 'karpenter.sh/capacity-type' && r.operator == 'In' && has(r.values) && r.values.all(v, v in ['spot', 'reserved'])"
     annotated = " && ".join(
         f"'{key}' in object.metadata.annotations && object.metadata.annotations['{key}'] != ''"
         for key in ("drivetrain.io/exception-expires", "drivetrain.io/exception-reason")
