@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import date
+from fnmatch import fnmatchcase
 from typing import Any
 
 from policies.baseline import Accepted, Baseline
@@ -106,8 +107,9 @@ def judge(
     """
     undecided: list[Finding] = []
     found: list[Finding] = []
-    for stack, document in plans.items():
-        for item, open_question in _own(stack, PlanView.of(document, today, raw_days=raw_days)):
+    views = {stack: PlanView.of(document, today, raw_days=raw_days) for stack, document in plans.items()}
+    for stack, view in views.items():
+        for item, open_question in _own(stack, view):
             (undecided if open_question else found).append(item)
     found += _foreign(scan)
     current = [item for item in baseline.accepted if today <= item.expires]
@@ -120,14 +122,22 @@ def judge(
         else:
             accepted.append((item, entry))
     used = {id(entry) for _, entry in accepted}
-    here = [item for item in current if environment in item.environments and id(item) not in used]
+    standing = [stack for stack, view in views.items() if view.resources]
     return Verdict(
         failures=tuple(sorted(failures, key=_order)),
         accepted=tuple(accepted),
         undecided=tuple(undecided),
-        unused=tuple(here) if scan.version else tuple(item for item in here if item.check.startswith("CKV_DT_")),
+        unused=tuple(
+            item for item in current if id(item) not in used and _could_be_used(item, environment, standing, scan)
+        ),
         checkov=scan.version,
     )
+
+
+def _could_be_used(item: Accepted, environment: str, standing: Sequence[str], scan: Scan) -> bool:
+    """Whether an entry is about this environment, about a stack that was judged, and about a check that was asked."""
+    asked = item.check in RULES or scan.version is not None
+    return asked and environment in item.environments and any(fnmatchcase(stack, item.stack) for stack in standing)
 
 
 def _own(stack: str, view: PlanView) -> Iterator[tuple[Finding, bool]]:

@@ -105,6 +105,27 @@ def _everybody(plan: PlanView) -> Iterator[Violation]:
                 yield say(item, f"lets everybody in by statement '{statement.get('Sid', '?')}'")
 
 
+def _trusts(plan: PlanView) -> Iterator[Violation]:
+    for item in plan.kind("aws_iam_role"):
+        for statement in _statements(item, "assume_role_policy") or ():
+            principal = statement.get("Principal")
+            named = _list(principal.get("AWS")) if isinstance(principal, Mapping) else _list(principal)
+            wide = [str(name) for name in named if name == "*" or str(name).endswith(":root") or str(name).isdigit()]
+            if statement.get("Effect") == "Allow" and wide and not _narrowed(statement):
+                yield say(item, f"may be taken by whoever {wide[0]} says, and no condition names roles there")
+
+
+def _narrowed(statement: Mapping[str, Any]) -> bool:
+    """Whether a condition names who may take a role: patterns count, `*` alone does not."""
+    for operator, asked in (statement.get("Condition") or {}).items():
+        if operator.endswith("IfExists") or operator.startswith(("ArnNot", "StringNot")):
+            continue
+        values = _list(asked.get("aws:PrincipalArn"))
+        if values and not any(str(value).strip("*") == "" for value in values):
+            return True
+    return False
+
+
 def _statements(item: Resource, path: str) -> list[Mapping[str, Any]] | None:
     """Return the statements of a policy; None where it is not known yet."""
     text = item.get(path)
@@ -184,5 +205,14 @@ RULES = (
         remedy="name principals, or give a condition",
         kinds=tuple(_RESOURCE_POLICIES),
         find=_everybody,
+    ),
+    Rule(
+        id="CKV_DT_34",
+        title="A role that another account may take names the roles there",
+        severity=Severity.HIGH,
+        reason="Trust in an account's root is trust in everybody whom that account's administrators ever let in.",
+        remedy="name roles as principals, or give a condition on aws:PrincipalArn",
+        kinds=("aws_iam_role",),
+        find=_trusts,
     ),
 )

@@ -51,6 +51,17 @@ _GROUP, _TEMPLATE, _CLUSTER = "aws_eks_node_group.it", "aws_launch_template.it",
 _S3, _VPC, _DB = "aws_s3_bucket.it", "aws_vpc.it", "aws_db_instance.it"
 
 
+def _trust(principal: Any, **condition: Any) -> Document:
+    more = {"Condition": condition} if condition else {}
+    return plan(
+        tagged("aws_iam_role", assume_role_policy=_statement(Principal=principal, Action="sts:AssumeRole", **more))
+    )
+
+
+_ROOT = {"AWS": "arn:aws:iam::555555555555:root"}
+_ROLES = {"aws:PrincipalArn": ["arn:aws:iam::555555555555:role/ml-engineer"]}
+
+
 def _own_key(kind: str, **after: Any) -> Document:
     return plan(tagged(kind, **after))
 
@@ -518,6 +529,21 @@ EXAMPLES: dict[str, Examples] = {
                 "aws_cloudtrail.it",
                 _own_key("aws_cloudtrail", **{**_TRAIL, "enable_log_file_validation": False}),
             ),
+        },
+    ),
+    "CKV_DT_34": Examples(
+        [
+            _trust(_ROOT, ArnLike=_ROLES),
+            _trust({"AWS": "arn:aws:iam::555555555555:role/ml-engineer"}),
+            _trust({"Service": "ec2.amazonaws.com"}),
+        ],
+        {
+            "the whole account": ("aws_iam_role.it", _trust(_ROOT)),
+            "by number": ("aws_iam_role.it", _trust({"AWS": ["555555555555"]})),
+            "anybody": ("aws_iam_role.it", _trust({"AWS": "*"}, StringEquals={"aws:SourceVpc": "vpc-1"})),
+            "any role": ("aws_iam_role.it", _trust(_ROOT, ArnLike={"aws:PrincipalArn": "*"})),
+            "if it is said": ("aws_iam_role.it", _trust(_ROOT, ArnLikeIfExists=_ROLES)),
+            "all but one": ("aws_iam_role.it", _trust(_ROOT, ArnNotLike=_ROLES)),
         },
     ),
 }

@@ -71,6 +71,19 @@ def test_an_acceptance_of_nothing_is_named() -> None:
     other = accepted(check="CKV_AWS_17")
     assert verdict(accepted(), other, scan=CLEAN).unused == (other,)
     assert verdict(accepted(), other, scan=Scan(None)).unused == ()
+    # Nor is an entry about a stack that was not planned, or is taken away whole.
+    elsewhere = accepted(check="CKV_DT_16", stack="network-*")
+    assert verdict(accepted(), elsewhere).unused == ()
+    assert (
+        judge(
+            {"metadata": plan()},
+            environment="local",
+            today=TODAY,
+            scan=CLEAN,
+            baseline=Baseline(accepted=(accepted(),)),
+        ).unused
+        == ()
+    )
 
 
 def test_checkovs_own_findings_fail_too() -> None:
