@@ -11,6 +11,7 @@ from cdk.config import ENVIRONMENTS, environment_names
 from cdk.delivery import emulator, reviewing
 from cdk.delivery.applying import apply_all
 from cdk.delivery.drift import Drifted, find_drift
+from cdk.delivery.not_emulated import plan_not_emulated
 from cdk.delivery.page import document_of
 from cdk.delivery.page_text import print_page
 from cdk.delivery.plan_file import Plan, read_plan, write_plan
@@ -216,7 +217,12 @@ def stop(home: HomeOption = None, *, as_json: JsonOption = False) -> None:
 
 def _plan(session: Session, *, destroy: bool = False) -> Plan:
     with progress("planning", len(session.wiring)) as task:
-        made = plan_all(session, destroy=destroy, told=lambda stack, word: task.advance(note=f"{stack}: {word}"))
+        made = plan_all(
+            session,
+            destroy=destroy,
+            beside=plan_not_emulated,
+            told=lambda stack, word: task.advance(note=f"{stack}: {word}"),
+        )
     write_plan(session.layout.plan, made)
     session.layout.approval.unlink(missing_ok=True)  # it was another plan's
     return made

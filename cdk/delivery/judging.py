@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 from cdk.delivery.approval import ApprovalError
 from cdk.delivery.danger import Danger, Waiver, find_dangers
-from cdk.delivery.plan_file import Plan
+from cdk.delivery.plan_file import Plan, StackPlan
 from cdk.delivery.planning import Session, digest
 from cdk.delivery.waivers import FOLDER, read_waivers
 from cdk.model import DataClass, Environment
 from policies.baseline import FILE as BASELINE
 from policies.baseline import read_baseline
 from policies.checkov_scan import find_checkov, scan_plans
-from policies.plan_view import RAW_DAYS
+from policies.plan_view import RAW_DAYS, joined
 from policies.verdict import Finding, Verdict, judge
 
 _SHOWN = 5
@@ -91,7 +92,7 @@ def judge_plan(
         ScanError: checkov is there and did not judge.
     """
     today = now.astimezone(UTC).date()
-    documents = {name: stack.terraform for name, stack in plan.stacks.items()}
+    documents = {name: whole(stack) for name, stack in plan.stacks.items()}
     verdict = judge(
         documents,
         environment=plan.environment,
@@ -103,6 +104,11 @@ def judge_plan(
     return weigh(
         plan, verdict, read_waivers(plan.environment, waivers), today=today, emulated=session.environment.emulated
     )
+
+
+def whole(stack: StackPlan) -> Mapping[str, Any]:
+    """Return a stack's plan with what its emulator lacks: as the real one would be, so is it judged."""
+    return stack.terraform if stack.not_emulated is None else joined(stack.terraform, stack.not_emulated)
 
 
 def weigh(plan: Plan, verdict: Verdict, waivers: Sequence[Waiver], *, today: date, emulated: bool) -> Judgement:

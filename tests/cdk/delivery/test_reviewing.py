@@ -12,7 +12,7 @@ from typing import Any
 import plan_examples as build
 import pytest
 from infra_plans import gone, local_environment, plan_of, session_of
-from plan_examples import plan
+from plan_examples import plan, tagged
 from typer.testing import CliRunner
 
 from cdk.delivery import commands, judging, reviewing
@@ -164,6 +164,16 @@ def test_the_raw_zone_is_judged_by_its_environment(session: Session) -> None:
     assert raw_days(session.environment) == 90
     document = plan(*build.bucket(data="raw", lifecycle=build.lifecycle(91)))
     assert reviewing.judge_plan(session, plan_of(session, lake=document), now=NOW).verdict.failures
+
+
+def test_what_the_emulator_lacks_is_judged_with_its_stack(session: Session) -> None:
+    made = good(session)
+    addon = plan(tagged("aws_eks_addon", addon_name="coredns"), build.cluster(vpc_config=[]))
+    stacks = {**made.stacks, "cluster": made.stacks["cluster"].model_copy(update={"not_emulated": addon})}
+    found = reviewing.judge_plan(session, made.model_copy(update={"stacks": stacks}), now=NOW).verdict.failures
+    # The cluster itself is taken from the part that is applied, where nothing is wrong with it.
+    assert [(item.check, item.stack, item.address) for item in found] == [("CKV_DT_29", "cluster", "aws_eks_addon.it")]
+    assert made.sha256 != made.model_copy(update={"stacks": stacks}).sha256
 
 
 def test_an_unused_waiver_that_ran_out_is_not_brought_up(session: Session) -> None:
