@@ -16,10 +16,10 @@ FILE = Path(__file__).resolve().parent / "baseline.yaml"
 
 
 class Accepted(BaseModel):
-    """One accepted finding.
+    """One accepted finding, of one check or of several that say the same.
 
     Attributes:
-        check: Its check, `CKV_AWS_60` or `CKV_DT_25`.
+        checks: `CKV_AWS_60`, `CKV_DT_25`.
         environments: Where; `*` for all.
         stack: Whose; a pattern as of file names.
         address: The resource; a pattern as of file names.
@@ -30,7 +30,7 @@ class Accepted(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    check: Annotated[str, StringConstraints(pattern=r"^CKV2?_[A-Z]+_\d+$")]
+    checks: Annotated[tuple[Annotated[str, StringConstraints(pattern=r"^CKV2?_[A-Z]+_\d+$")], ...], Field(min_length=1)]
     environments: Annotated[tuple[str, ...], Field(min_length=1)]
     stack: str = "*"
     address: str
@@ -38,10 +38,15 @@ class Accepted(BaseModel):
     owner: Annotated[str, StringConstraints(min_length=2)]
     expires: date
 
+    @property
+    def name(self) -> str:
+        """Its checks, as text."""
+        return ", ".join(self.checks)
+
     def covers(self, check: str, environment: str, stack: str, address: str) -> bool:
         """Whether this is about a finding, whatever the day."""
         return (
-            self.check == check
+            check in self.checks
             and any(fnmatchcase(environment, item) for item in self.environments)
             and fnmatchcase(stack, self.stack)
             and fnmatchcase(address, self.address)
@@ -72,7 +77,7 @@ def read_baseline(path: Path = FILE) -> Baseline:
         raise ConfigError(
             f"'{name}': {first['msg']}",
             where=path,
-            remedy="an entry has check, environments, address, reason, owner, expires, and stack where it is one alone",
+            remedy="an entry has checks, environments, address, reason, owner, expires, and stack where it is one alone",
         ) from error
     except OSError as error:
         raise ConfigError("cannot be read", where=path, remedy="check the installation") from error

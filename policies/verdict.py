@@ -136,7 +136,7 @@ def judge(
 
 def _could_be_used(item: Accepted, environment: str, standing: Sequence[str], scan: Scan) -> bool:
     """Whether an entry is about this environment, about a stack that was judged, and about a check that was asked."""
-    asked = item.check in RULES or scan.version is not None
+    asked = scan.version is not None or any(check in RULES for check in item.checks)
     return asked and environment in item.environments and any(fnmatchcase(stack, item.stack) for stack in standing)
 
 

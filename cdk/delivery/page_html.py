@@ -114,7 +114,7 @@ def _policy(page: Page) -> Iterator[str]:
             yield _failure(first, items)
         yield "</tbody></table></div>"
     for entry in verdict.unused:
-        yield f"<p class='warn'>The baseline accepts {entry.check} on {_code(entry.address)}, which nothing fails any more.</p>"
+        yield f"<p class='warn'>The baseline accepts {entry.name} on {_code(entry.address)}, which nothing fails any more.</p>"
     if verdict.accepted:
         yield f"<details><summary>{len(verdict.accepted)} accepted</summary><div class='wide'><table><tbody>"
         for item, entry in verdict.accepted:

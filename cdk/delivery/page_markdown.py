@@ -106,7 +106,7 @@ def _policy(page: Page) -> Iterator[str]:
         if len(items) > _SHOWN:
             yield f"  - and {len(items) - _SHOWN} more"
     for entry in verdict.unused:
-        yield f"- The baseline accepts {entry.check} on `{_code(entry.address)}`, and nothing fails it any more."
+        yield f"- The baseline accepts {entry.name} on `{_code(entry.address)}`, and nothing fails it any more."
     if verdict.failures or verdict.unused:
         yield ""
     if verdict.accepted:

@@ -71,7 +71,7 @@ def _policy(page: Page) -> None:
             _say(f"      and {len(items) - _SHOWN} more")
         _say(f"      remedy: {_plain(first.remedy)}")
     for entry in verdict.unused:
-        _say(f"  baseline: {entry.check} on {_plain(entry.address)} accepts nothing any more: take it out")
+        _say(f"  baseline: {entry.name} on {_plain(entry.address)} accepts nothing any more: take it out")
 
 
 def _short(text: str, width: int = 100) -> str:

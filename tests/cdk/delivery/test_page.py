@@ -38,7 +38,7 @@ PRICED = Cost(
 BASELINE = Baseline(
     accepted=(
         Accepted(
-            check="CKV_DT_13",
+            checks=("CKV_DT_13",),
             environments=("local",),
             address="aws_kms_key.*",
             reason="the emulator forgets the key anyway",

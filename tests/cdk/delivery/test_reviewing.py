@@ -127,7 +127,7 @@ def test_a_waiver_taken_back_after_the_approval_stops_the_apply(session: Session
 
 
 def test_a_rule_that_fails_after_the_approval_stops_the_apply(session: Session, places: Path) -> None:
-    entry = "{check: CKV_DT_16, environments: [local], address: '*', owner: ana, expires: 2026-12-31"
+    entry = "{checks: [CKV_DT_16], environments: [local], address: '*', owner: ana, expires: 2026-12-31"
     accepted = f"accepted: [{entry}, reason: 'reached for one day by the vendor'}}]\n"
     (places / "baseline.yaml").write_text(accepted)
     made = failing(session)
