@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from datetime import date
 from pathlib import Path
 
@@ -136,6 +138,18 @@ def test_a_missing_baseline_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         read_baseline(tmp_path / "none.yaml")
     assert FILE.is_file()
+
+
+@pytest.mark.skipif("CI" not in os.environ, reason="a developer may test without checkov; CI installs it")
+def test_ci_has_checkov() -> None:
+    assert find_checkov() is not None, "the tests against the real checkov would be skipped: make tools"
+
+
+def test_what_make_tools_installs_is_pinned() -> None:
+    lines = (FILE.parent / "requirements.txt").read_text().splitlines()
+    wanted = [line for line in lines if line and not line.startswith("#")]
+    assert any(line.startswith("checkov==") for line in wanted)
+    assert [line for line in wanted if not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.+!-]+", line)] == []
 
 
 def test_without_checkov_nothing_was_looked_at(tmp_path: Path) -> None:
