@@ -59,9 +59,10 @@ def test_what_the_stacks_make_keeps_to_the_rules(name: str) -> None:
     assert _found(_read(name)) == set()
 
 
-def test_a_policy_of_a_bucket_that_is_not_there_yet_is_not_called_kept() -> None:
-    view = PlanView.of(_read("network-core"), TODAY)
-    assert [item.undecided for item in RULES["CKV_DT_15"].find(view)] == [True]
+def test_on_a_fresh_account_nothing_is_left_undecided() -> None:
+    for name in ("network-core", "network-data"):
+        view = PlanView.of(_read(name), TODAY)
+        assert [item for rule in RULES.values() for item in rule.find(view) if item.undecided] == []
 
 
 @pytest.mark.parametrize(
@@ -69,6 +70,7 @@ def test_a_policy_of_a_bucket_that_is_not_there_yet_is_not_called_kept() -> None
     [
         ("network-core", _without("aws_s3_bucket_public_access_block"), ("CKV_DT_14", "aws_s3_bucket")),
         ("network-core", _without("aws_s3_bucket_policy"), ("CKV_DT_15", "aws_s3_bucket")),
+        ("network-core", _with("aws_s3_bucket_policy", policy='{"Statement": []}'), ("CKV_DT_15", "aws_s3_bucket")),
         ("network-core", _without("aws_s3_bucket_versioning"), ("CKV_DT_21", "aws_s3_bucket")),
         (
             "network-core",
