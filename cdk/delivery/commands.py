@@ -104,7 +104,7 @@ def apply(
     """Apply the approved plan, stack after stack; after a failure it goes on where it ended."""
     with open_session(open_home(home), env, folder=folder, port=port, only=only or ()) as session:
         if session.environment.emulated and not session.layout.approval.is_file():
-            reviewing.approve(session, _plan(session), by=reviewing.AUTOMATIC)
+            reviewing.approve_emulated(session, _plan(session))
         made = read_plan(session.layout.plan)
         reviewing.require(session, made)
         done = _apply(session, made)
@@ -124,7 +124,7 @@ def destroy(
     """Take everything away: at once in an emulated environment, elsewhere only what an approved `plan --destroy` says."""
     with open_session(open_home(home), env, folder=folder, only=only or ()) as session:
         if session.environment.emulated:
-            reviewing.approve(session, _plan(session, destroy=True), by=reviewing.AUTOMATIC)
+            reviewing.approve_emulated(session, _plan(session, destroy=True))
         made = read_plan(session.layout.plan)
         reviewing.require(session, made)
         done = _apply(session, made)

@@ -37,6 +37,16 @@ def approve(session: Session, plan: Plan, *, by: str) -> Approval:
     return write_approval(session.layout.approval, plan, approver=by, now=now, policy_sha256=judgement.sha256)
 
 
+def approve_emulated(session: Session, plan: Plan) -> None:
+    """Approve what an emulated environment is about to apply, with its pages written as for any other plan.
+
+    Raises:
+        ApprovalError: As above: an emulator is no reason to let a fault pass that the real environment would be refused for.
+    """
+    review(session, plan)
+    approve(session, plan, by=AUTOMATIC)
+
+
 def require(session: Session, plan: Plan) -> None:
     """Refuse to apply what is not approved, or is no longer what was approved.
 

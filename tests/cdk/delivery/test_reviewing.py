@@ -229,3 +229,4 @@ def test_approve_and_apply_refuse_what_plan_refused(session: Session, planned: d
         assert isinstance(done.exception, ApprovalError), words
         assert "1 policy fails" in done.exception.what
     assert not session.layout.approval.exists()
+    assert "may not be approved" in session.layout.page_html.read_text()
