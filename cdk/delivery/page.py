@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from cdk.delivery.cost_of_plan import Cost
-from cdk.delivery.judging import Judgement
+from cdk.delivery.judging import Judgement, whole
 from cdk.delivery.plan_file import Changes, Plan, StackPlan
 from policies.verdict import Finding
 
@@ -32,6 +32,7 @@ class StackRow:
         provisional: Whether stand-ins stood for what is not applied yet.
         kinds: Changed resources, by action and kind.
         named: Addresses of what is replaced or deleted, by action.
+        judged_only: Resources that are planned and judged, and not applied: the emulator lacks them.
     """
 
     name: str
@@ -41,6 +42,7 @@ class StackRow:
     provisional: bool
     kinds: Mapping[str, Mapping[str, int]]
     named: Mapping[str, tuple[str, ...]]
+    judged_only: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,7 @@ def _row(name: str, stack: StackPlan) -> StackRow:
         provisional=stack.provisional,
         kinds={action: dict(sorted(count.items())) for action, count in kinds.items() if count},
         named={action: tuple(found) for action, found in named.items() if found},
+        judged_only=len(whole(stack).get("resource_changes", ())) - len(stack.terraform.get("resource_changes", ())),
     )
 
 
@@ -129,6 +132,12 @@ def _changing(terraform: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, 
         word = "replace" if {"create", "delete"} <= set(actions) else actions[0]
         if word in ACTIONS:
             yield word, item
+
+
+def judged_only_line(page: Page) -> str:
+    """Return what is not applied because an emulator lacks it; empty where nothing is."""
+    count = sum(row.judged_only for row in page.stacks)
+    return f"{count} more are planned and judged, and not applied: the emulator lacks them" if count else ""
 
 
 def policy_line(page: Page) -> str:
@@ -177,6 +186,7 @@ def document_of(page: Page) -> dict[str, Any]:
             row.name: {
                 **row.changes.model_dump(),
                 "provisional": row.provisional,
+                "judged_only": row.judged_only,
                 "account": row.account,
                 "region": row.region,
                 "kinds": row.kinds,

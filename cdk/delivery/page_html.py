@@ -7,11 +7,12 @@ from html import escape
 from pathlib import Path
 
 from cdk.delivery.danger import Danger, Waiver
-from cdk.delivery.page import ACTIONS, Page, StackRow, cost_lines, grouped, kinds_line, policy_line
+from cdk.delivery.page import ACTIONS, Page, StackRow, cost_lines, grouped, judged_only_line, kinds_line, policy_line
 from platform_lib.console import plain_line
 from policies.verdict import Finding
 
 _STYLE = Path(__file__).with_name("page.css")
+_FOLDED_CHARS = 120  # of a stack's kinds: longer ones are folded
 # No script, no request: what a name from a plan might smuggle in is not run, and nobody is told that it is read.
 _SECURITY = "default-src 'none'; style-src 'unsafe-inline'"
 
@@ -22,10 +23,11 @@ def render_html(page: Page) -> str:
         f"<h1>Plan of {_text(page.environment)}</h1>",
         f"<p>{_text(page.headline)}</p>",
         _verdict(page),
-        *_stacks(page),
+        *_cost(page),
+        *_taken(page),
         *_dangers(page),
         *_policy(page),
-        *_cost(page),
+        *_stacks(page),
         f"<footer>Plan <code>{page.plan}</code>, made by {_text(page.program)}.</footer>",
     ]
     return "\n".join(
@@ -57,8 +59,13 @@ def _stacks(page: Page) -> Iterator[str]:
     for row in page.changed:
         yield from _stack(row)
     yield "</tbody></table></div>"
+    if line := judged_only_line(page):
+        yield f"<p>{line}.</p>"
     if any(row.provisional for row in page.changed):
         yield "<p>Provisional: planned with stand-ins for what other stacks give once they are applied.</p>"
+
+
+def _taken(page: Page) -> Iterator[str]:
     taken = [(action, row.name, item) for row in page.changed for action, found in row.named.items() for item in found]
     if taken:
         yield "<h2>Replaced and deleted</h2><div class='wide'><table><tbody>"
@@ -69,12 +76,16 @@ def _stacks(page: Page) -> Iterator[str]:
 
 def _stack(row: StackRow) -> Iterator[str]:
     mark = ' <span class="mark warn">provisional</span>' if row.provisional else ""
-    yield f"<tr><td>{_text(row.name)}{mark}<br><small>{_text(row.account)}, {_text(row.region)}</small></td>"
+    yield f"<tr><td class='name'>{_text(row.name)}{mark}<br><small>{_text(row.account)}, {_text(row.region)}</small></td>"
     for action in ACTIONS:
         count = getattr(row.changes, action)
         kind = " zero" if not count else " bad" if action in row.named else ""
         yield f'<td class="number{kind}">{count}</td>'
-    yield f"<td>{_text(kinds_line(row))}</td></tr>"
+    said = _text(kinds_line(row))
+    if len(said) > _FOLDED_CHARS:
+        count = sum(len(kinds) for kinds in row.kinds.values())
+        said = f"<details><summary>{count} kinds</summary>{said}</details>"
+    yield f"<td>{said}</td></tr>"
 
 
 def _dangers(page: Page) -> Iterator[str]:

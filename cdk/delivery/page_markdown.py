@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from cdk.delivery.page import ACTIONS, Page, StackRow, cost_lines, grouped, kinds_line, policy_line
+from cdk.delivery.page import ACTIONS, Page, StackRow, cost_lines, grouped, judged_only_line, kinds_line, policy_line
 from platform_lib.console import plain_line
 
 # What a comment on a pull request may hold, less room for what a bot adds.
@@ -49,6 +49,9 @@ def _stacks(page: Page) -> Iterator[str]:
     yield ""
     if any(row.provisional for row in page.changed):
         yield "_Provisional: planned with stand-ins for what other stacks give once they are applied._"
+        yield ""
+    if line := judged_only_line(page):
+        yield f"{line}."
         yield ""
     yield from _taken(page.changed)
     yield "<details><summary>Changed kinds</summary>"

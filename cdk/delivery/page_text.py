@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from rich.markup import escape
 
-from cdk.delivery.page import ACTIONS, Page, cost_lines, grouped, kinds_line, policy_line
+from cdk.delivery.page import ACTIONS, Page, cost_lines, grouped, judged_only_line, kinds_line, policy_line
 from platform_lib.console import OUT, plain_line
 from platform_lib.table import Column, print_table
 
@@ -16,6 +16,8 @@ def print_page(page: Page) -> None:
     _say(f"[bold]{escape(page.environment)}[/]: {escape(page.headline)}")
     if page.changed:
         print_table([Column("stack"), *(Column(word, right=True) for word in ACTIONS), Column("")], _rows(page))
+    if line := judged_only_line(page):
+        _say(line)
     for row in page.changed:
         for action, addresses in row.named.items():
             for address in addresses:

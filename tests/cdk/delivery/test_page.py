@@ -60,6 +60,8 @@ def page(tmp_path: Path) -> Page:
         keys=plan(tagged("aws_kms_key", enable_key_rotation=False)),
         quiet=plan(),
     )
+    lacking = plan(tagged("aws_eip"), tagged("aws_placement_group"))
+    made.stacks["network"] = made.stacks["network"].model_copy(update={"not_emulated": lacking})
     documents = {name: stack.terraform for name, stack in made.stacks.items()}
     verdict = judge(documents, environment="local", today=TODAY, scan=Scan("3.3.30"), baseline=BASELINE)
     return make_page(made, weigh(made, verdict, [WAIVER], today=TODAY, emulated=True), PRICED)
@@ -117,6 +119,7 @@ def test_every_form_says_all_of_it(page: Page, form: str, capsys: pytest.Capture
         "dl2q.24xlarge",
         "may not be approved: 1 policy fails; 1 dangerous change has no waiver",
         "2 aws_eip",
+        "1 more are planned and judged, and not applied",
     ):
         assert said in text, said
 
