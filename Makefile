@@ -10,6 +10,8 @@ export PYTHON
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# checkov's own environment: it pins an older boto3 than the platform has.
+TOOLS_STAMP := .venv-tools/.installed
 HOME_FLAG := $(if $(DRIVETRAIN_HOME),,--home .drivetrain)
 # One folder of real drive logs to ingest beside the synthetic ones; LOGS= for none.
 LOGS ?= $(wildcard ../shared/data/logs)
@@ -29,6 +31,13 @@ $(STAMP): pyproject.toml constraints.txt
 .PHONY: install
 install: $(STAMP) ## Make .venv with every extra
 
+$(TOOLS_STAMP): policies/requirements.txt
+	@.ci/tools
+
+.PHONY: tools
+tools: $(STAMP) $(TOOLS_STAMP) ## checkov in .venv-tools; terraform too where there is none, by its digest
+	@$(BIN)/drivetrain infra tools
+
 .PHONY: demo
 demo: export LOGS := $(LOGS)
 demo: $(STAMP) ## From raw drive logs to a verified, signed bundle
@@ -44,7 +53,7 @@ lint: $(STAMP) ## Style, types, import contracts, dependencies
 
 .PHONY: test
 # Three at once on two cores: much of the time is waiting for servers. The demo end to end, the longest, is to start early.
-test: lint ## Everything: lint, types, import contracts, every test
+test: lint $(TOOLS_STAMP) ## Everything: lint, types, import contracts, every test
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not soak"
 
 .PHONY: test-fast
@@ -81,5 +90,5 @@ constraints: ## Write constraints.txt from what .venv holds
 	mv constraints.new constraints.txt
 
 .PHONY: clean
-clean: ## Delete the virtual environment; the home folder stays
-	rm -rf $(VENV)
+clean: ## Delete the virtual environments; the home folder stays
+	rm -rf $(VENV) .venv-tools

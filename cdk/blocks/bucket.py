@@ -80,6 +80,7 @@ class PrivateBucket:
             tags={"Name": name, "drivetrain:data": plan.name},
             provider=plan.provider,
         )
+        self._name = name
         self.bucket = bucket.bucket
         self.arn = bucket.arn
         self.versioning = S3BucketVersioningA(
@@ -139,7 +140,8 @@ class PrivateBucket:
             stack,
             f"{self._id}-policy",
             bucket=self.bucket,
-            policy=json.dumps(document).replace("BUCKET", self.arn),
+            # By name, not by the bucket's own ARN: that one is known after the apply, and no plan would show the policy.
+            policy=json.dumps(document).replace("BUCKET", f"arn:aws:s3:::{self._name}"),
             depends_on=[block],
             provider=plan.provider,
         )

@@ -61,11 +61,14 @@ def approve(path: Path, plan: Plan, *, approver: str, now: datetime, policy_sha2
     return approval
 
 
-def require_approval(path: Path, plan: Plan, *, environment_sha256: str, code_sha256: str, now: datetime) -> Approval:
+def require_approval(
+    path: Path, plan: Plan, *, environment_sha256: str, code_sha256: str, policy_sha256: str, now: datetime
+) -> Approval:
     """Return the approval of a plan.
 
     Raises:
-        ApprovalError: There is none, it is another plan's, it has run out, or environment or code have changed since.
+        ApprovalError: There is none, it is another plan's, it has run out, or environment, code or findings have changed
+            since.
     """
     try:
         found = Approval.model_validate_json(path.read_bytes())
@@ -80,6 +83,8 @@ def require_approval(path: Path, plan: Plan, *, environment_sha256: str, code_sh
         raise ApprovalError("the environment's file was changed after the plan was approved", where=path)
     if found.code_sha256 != code_sha256:
         raise ApprovalError("the code was changed after the plan was approved", where=path)
+    if found.policy_sha256 != policy_sha256:
+        raise ApprovalError("what policy, dangers and waivers say has changed since the plan was approved", where=path)
     if now.astimezone(UTC) > found.expires_utc:
         raise ApprovalError(f"the approval ran out on {found.expires_utc:%Y-%m-%d %H:%M} UTC", where=path)
     return found

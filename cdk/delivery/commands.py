@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from cdk.config import ENVIRONMENTS, environment_names
-from cdk.delivery import emulator
+from cdk.delivery import emulator, reviewing
 from cdk.delivery.applying import apply_all
-from cdk.delivery.approval import approve as write_approval
-from cdk.delivery.approval import require_approval
 from cdk.delivery.drift import Drifted, find_drift
+from cdk.delivery.not_emulated import plan_not_emulated
+from cdk.delivery.page import document_of
+from cdk.delivery.page_text import print_page
 from cdk.delivery.plan_file import Plan, read_plan, write_plan
-from cdk.delivery.planning import Session, digest, plan_all
+from cdk.delivery.planning import Session, plan_all
+from cdk.delivery.release import TERRAFORM, fetch_release
 from cdk.delivery.sessions import open_session
-from platform_lib.code_digest import code_sha256
+from cdk.delivery.terraform import find_program, tools_folder
 from platform_lib.console import OUT, print_json, progress
+from platform_lib.errors import MissingPartError
 from platform_lib.home import open_home
 from platform_lib.options import HomeOption, JsonOption
 from platform_lib.table import Column, print_table
@@ -40,6 +42,7 @@ OnlyOption = Annotated[
     typer.Option("--only", help="A stack, with all that it takes from; repeat it for more.", show_default=False),
 ]
 _DRIFT_STATUS = 3
+_REFUSED_STATUS = 4
 
 
 @app.command()
@@ -53,10 +56,20 @@ def plan(
     destroy: Annotated[bool, typer.Option("--destroy", help="Plan to take everything away.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Plan every stack, also on a fresh account, and say what would change."""
+    """Plan every stack, also on a fresh account: what would change, what is dangerous, what policy says, what it costs.
+
+    The exit status is 4 when policy or a dangerous change without a waiver forbids an approval.
+    """
     with open_session(open_home(home), env, folder=folder, port=port, only=only or ()) as session:
-        made = _plan(session, destroy=destroy)
-    _show(made, session.layout.plan, as_json=as_json)
+        page = reviewing.review(session, _plan(session, destroy=destroy))
+    layout = session.layout
+    if as_json:
+        print_json({"plan": layout.plan, **document_of(page), "pages": [layout.page_markdown, layout.page_html]})
+    else:
+        print_page(page)
+        OUT.print(f"plan: {layout.plan}\npage: {layout.page_html}", highlight=False)
+    if page.judgement.refusals:
+        raise typer.Exit(_REFUSED_STATUS)
 
 
 @app.command()
@@ -69,10 +82,7 @@ def approve(
 ) -> None:
     """Approve the plan that `plan` made last; `apply` runs that one and no other."""
     with open_session(open_home(home), env) as session:
-        made = read_plan(session.layout.plan)
-        approval = write_approval(
-            session.layout.approval, made, approver=by, now=datetime.now(UTC), policy_sha256=digest(None)
-        )
+        approval = reviewing.approve(session, read_plan(session.layout.plan), by=by)
     if as_json:
         print_json(approval.model_dump())
     else:
@@ -94,15 +104,9 @@ def apply(
     """Apply the approved plan, stack after stack; after a failure it goes on where it ended."""
     with open_session(open_home(home), env, folder=folder, port=port, only=only or ()) as session:
         if session.environment.emulated and not session.layout.approval.is_file():
-            _approve_emulated(session, _plan(session))
+            reviewing.approve_emulated(session, _plan(session))
         made = read_plan(session.layout.plan)
-        require_approval(
-            session.layout.approval,
-            made,
-            environment_sha256=digest(session.environment.model_dump(mode="json")),
-            code_sha256=code_sha256("cdk.synthesis"),
-            now=datetime.now(UTC),
-        )
+        reviewing.require(session, made)
         done = _apply(session, made)
         session.layout.approval.unlink()
     _show_done(done, as_json=as_json)
@@ -120,15 +124,9 @@ def destroy(
     """Take everything away: at once in an emulated environment, elsewhere only what an approved `plan --destroy` says."""
     with open_session(open_home(home), env, folder=folder, only=only or ()) as session:
         if session.environment.emulated:
-            _approve_emulated(session, _plan(session, destroy=True))
+            reviewing.approve_emulated(session, _plan(session, destroy=True))
         made = read_plan(session.layout.plan)
-        require_approval(
-            session.layout.approval,
-            made,
-            environment_sha256=digest(session.environment.model_dump(mode="json")),
-            code_sha256=code_sha256("cdk.synthesis"),
-            now=datetime.now(UTC),
-        )
+        reviewing.require(session, made)
         done = _apply(session, made)
         session.layout.approval.unlink()
     _show_done(done, as_json=as_json)
@@ -186,6 +184,27 @@ def environments(*, as_json: JsonOption = False) -> None:
         OUT.print("\n".join(names), highlight=False)
 
 
+@app.command()
+def tools(
+    source: Annotated[
+        str | None,
+        typer.Option("--source", help="Where the release lies, in a closed network.", show_default=False),
+    ] = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch a pinned release of Terraform where neither it nor OpenTofu is there; its digest is checked."""
+    try:
+        program = find_program()
+    except MissingPartError:
+        fetch_release(TERRAFORM, tools_folder(), source=source)
+        program = find_program()
+    if as_json:
+        print_json({"program": program.name, "version": program.version, "path": program.path})
+    else:
+        OUT.print(f"{program.name} {program.version}: {program.path}", highlight=False)
+
+
 @emulator_app.command()
 def stop(home: HomeOption = None, *, as_json: JsonOption = False) -> None:
     """Stop the emulator; what was applied in it is gone then."""
@@ -198,46 +217,20 @@ def stop(home: HomeOption = None, *, as_json: JsonOption = False) -> None:
 
 def _plan(session: Session, *, destroy: bool = False) -> Plan:
     with progress("planning", len(session.wiring)) as task:
-        made = plan_all(session, destroy=destroy, told=lambda stack, word: task.advance(note=f"{stack}: {word}"))
+        made = plan_all(
+            session,
+            destroy=destroy,
+            beside=plan_not_emulated,
+            told=lambda stack, word: task.advance(note=f"{stack}: {word}"),
+        )
     write_plan(session.layout.plan, made)
     session.layout.approval.unlink(missing_ok=True)  # it was another plan's
     return made
 
 
-def _approve_emulated(session: Session, made: Plan) -> None:
-    write_approval(
-        session.layout.approval, made, approver="automatic", now=datetime.now(UTC), policy_sha256=digest(None)
-    )
-
-
 def _apply(session: Session, made: Plan) -> dict[str, str]:
     with progress("applying", len(session.wiring)) as task:
         return apply_all(session, made, told=lambda stack, word: task.advance(note=f"{stack}: {word}"))
-
-
-def _show(made: Plan, path: Path, *, as_json: bool) -> None:
-    if as_json:
-        stacks = {
-            name: {**stack.changes.model_dump(), "provisional": stack.provisional}
-            for name, stack in made.stacks.items()
-        }
-        print_json({"plan": path, "sha256": made.sha256, "stacks": stacks})
-        return
-    columns = [
-        Column("stack"),
-        *(Column(word, right=True) for word in ("create", "update", "replace", "delete")),
-        Column(""),
-    ]
-    rows = [
-        [
-            name,
-            *(str(count) for count in stack.changes.model_dump().values()),
-            "provisional" if stack.provisional else "",
-        ]
-        for name, stack in made.stacks.items()
-    ]
-    print_table(columns, rows)
-    OUT.print(f"plan: {path}", highlight=False)
 
 
 def _show_done(done: dict[str, str], *, as_json: bool) -> None:

@@ -36,6 +36,21 @@ class Layout:
         return self.root / "plan.json"
 
     @property
+    def page_markdown(self) -> Path:
+        """The page about the plan, for a pull request."""
+        return self.root / "page.md"
+
+    @property
+    def page_html(self) -> Path:
+        """The page about the plan, for a browser; one file."""
+        return self.root / "page.html"
+
+    @property
+    def scans(self) -> Path:
+        """What checkov found in each stack's plan."""
+        return self.root / "scans"
+
+    @property
     def approval(self) -> Path:
         """Who approved which plan."""
         return self.root / "approval.json"

@@ -27,6 +27,7 @@ class StackPlan(Strict):
         inputs: What it was planned with, by variable.
         changes: How many resources are made, changed, replaced, deleted.
         terraform: Terraform's own JSON of the plan.
+        not_emulated: The same of what an emulator lacks of the stack: judged, and never applied.
     """
 
     account: str
@@ -37,6 +38,7 @@ class StackPlan(Strict):
     inputs: dict[str, StandIn]
     changes: Changes
     terraform: dict[str, Any]
+    not_emulated: dict[str, Any] | None = None
 
 
 class Changes(Strict):
@@ -79,7 +81,9 @@ class Plan(Strict):
         """Digest of what this plan would do, whatever Terraform's JSON says of time."""
         document = self.model_dump(mode="json")
         for stack in document["stacks"].values():
-            stack["terraform"] = {name: stack["terraform"].get(name) for name in ("resource_changes", "output_changes")}
+            for part in ("terraform", "not_emulated"):
+                whole = stack[part] or {}
+                stack[part] = {name: whole.get(name) for name in ("resource_changes", "output_changes")}
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 

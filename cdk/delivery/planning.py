@@ -61,6 +61,9 @@ class Session:
         return Terraform(self.program, folder, self.variables)
 
 
+Beside = Callable[[Session, str, Mapping[str, StandIn]], dict[str, Any] | None]
+
+
 @dataclass(frozen=True, slots=True)
 class Lock:
     """Who is at work on a state, as Terraform wrote it down.
@@ -150,12 +153,19 @@ def _unreadable(error: Exception, bucket: str) -> InfrastructureError:
     return InfrastructureError(f"Terraform's state cannot be read: {text[:300]}", where=bucket)
 
 
-def plan_all(session: Session, *, destroy: bool = False, told: Progress = lambda _stack, _word: None) -> Plan:
+def plan_all(
+    session: Session,
+    *,
+    destroy: bool = False,
+    beside: Beside = lambda _session, _stack, _inputs: None,
+    told: Progress = lambda _stack, _word: None,
+) -> Plan:
     """Plan every stack, two at once; those whose content, inputs and state are as last time are taken from there.
 
     Args:
         session: The environment.
         destroy: Plan to take everything away.
+        beside: Plans what an emulator lacks of a stack.
         told: Called with a stack's name and what became of it.
 
     Raises:
@@ -171,7 +181,9 @@ def plan_all(session: Session, *, destroy: bool = False, told: Progress = lambda
             inputs, provisional = resolve(
                 session.wiring[stack], {name: outputs for name, (_, outputs) in known.items()}
             )
-            done[stack] = plan_stack(session, stack, inputs, known[stack][0], provisional=provisional, destroy=destroy)
+            made = plan_stack(session, stack, inputs, known[stack][0], provisional=provisional, destroy=destroy)
+            lacking = None if destroy else beside(session, stack, inputs)
+            done[stack] = made.model_copy(update={"not_emulated": lacking})
             told(stack, _summary(done[stack]))
         except InfrastructureError as error:
             failures.append(error)

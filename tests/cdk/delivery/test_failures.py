@@ -75,6 +75,19 @@ LOCK = """
 """
 
 
+def test_the_lock_is_told_from_the_request_that_found_it() -> None:
+    """S3 answers with ids of its own, before Terraform says whose lock it is."""
+    text = LOCK.replace(
+        "Lock Info:",
+        "https response error StatusCode: 412, RequestID: 9B7aGIhr2Pqg31Sr, HostID: QbmW,\n│ Lock Info:",
+        1,
+    )
+    assert text != LOCK
+    error = explain(text, stack="data-lake", action="apply")
+    assert isinstance(error, StateLockedError)
+    assert error.lock_id == "7fd3c6bd-97e5-4a20-9e6c-0f1f6f1a9a3c"
+
+
 def test_a_lock_names_its_holder_and_how_to_take_it_away() -> None:
     error = explain(LOCK, stack="x", action="apply")
     assert isinstance(error, StateLockedError)
