@@ -82,7 +82,9 @@ def test_a_pure_module_that_starts_programs_or_reads_the_environment_breaks_its_
 ) -> None:
     config = tmp_path / "importlinter"
     text = (ROOT / ".importlinter").read_text()
-    config.write_text(text.replace("    platform_lib.timeline\n", f"    platform_lib.timeline\n    {impure}\n", 1))
+    first = "    platform_lib.timeline\n"
+    assert first in text
+    config.write_text(text.replace(first, f"{first}    {impure}\n", 1))
     done = _lint_imports(config)
     assert done.returncode == 1
     assert f"{impure} is not allowed to import" in " ".join(done.stdout.split())
