@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from cdk.instances import accelerator_of
@@ -62,8 +63,16 @@ def tags_of(pool: Pool) -> dict[str, str]:
         "drivetrain:team": pool.team,
         "drivetrain:capacity": pool.capacity.value.replace("_", "-"),
         # Whether an accelerator was meant to be bought on demand is read off the bill, and by policy.
-        **({"drivetrain:spot-exception-until": pool.exception.expires} if pool.exception else {}),
+        **_exception_tags(pool),
     }
+
+
+def _exception_tags(pool: Pool) -> dict[str, str]:
+    if pool.exception is None:
+        return {}
+    # AWS takes letters, digits, spaces and these signs in a tag's value, 256 at most.
+    reason = re.sub(r"[^\w +\-=.:/@]", "", pool.exception.reason)[:256]
+    return {"drivetrain:exception-expires": pool.exception.expires, "drivetrain:exception-reason": reason}
 
 
 def is_spot(pool: Pool) -> bool:

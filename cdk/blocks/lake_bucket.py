@@ -16,6 +16,7 @@ from cdktn_provider_aws.s3_bucket_inventory import (
     S3BucketInventoryDestinationBucketEncryptionSseKms,
     S3BucketInventorySchedule,
 )
+from cdktn_provider_aws.provider import AwsProvider
 from cdktn_provider_aws.s3_bucket_object_lock_configuration import (
     S3BucketObjectLockConfigurationA,
     S3BucketObjectLockConfigurationRuleA,
@@ -79,7 +80,7 @@ def lake_bucket(
         key,
     )
     if bucket.lock_days is not None:
-        _lock(stack, data, made, bucket.lock_days)
+        lock_bucket(stack, data.value, made, bucket.lock_days)
     if bucket.intelligent_tiering and bucket.lifecycle is None:
         _tiers(stack, data, made, bucket)
     _inventory(stack, data, made, inventories)
@@ -111,16 +112,20 @@ def use_statements(environment: Environment, data: DataClass) -> list[Statement]
     return statements
 
 
-def _lock(stack: PlatformStack, data: DataClass, made: PrivateBucket, days: int) -> None:
+def lock_bucket(
+    stack: PlatformStack, name: str, made: PrivateBucket, days: int, *, provider: AwsProvider | None = None
+) -> None:
+    """Lock what is put into a bucket for so many days."""
     S3BucketObjectLockConfigurationA(
         stack,
-        f"bucket-{data.value}-lock",
+        f"bucket-{name}-lock",
         bucket=made.bucket,
         rule=S3BucketObjectLockConfigurationRuleA(
             # Compliance: nobody can shorten it, root included.
             default_retention=S3BucketObjectLockConfigurationRuleDefaultRetentionA(mode="COMPLIANCE", days=days)
         ),
         depends_on=[made.versioning],
+        provider=provider,
     )
 
 

@@ -7,7 +7,7 @@ from cdktn import App
 from cdk.access import BUCKET_ACTIONS, KEY_ACTIONS, LAKE_READER, Access, bucket_name, object_actions
 from cdk.blocks.bucket import BucketPlan, PrivateBucket, expire_rule
 from cdk.blocks.key import Key
-from cdk.blocks.lake_bucket import Inventories, lake_bucket
+from cdk.blocks.lake_bucket import Inventories, lake_bucket, lock_bucket
 from cdk.blocks.lifecycle_rules import lifecycle_rules
 from cdk.blocks.replication import replicate
 from cdk.blocks.role import Role, RolePlan, allow, roles_trust
@@ -85,6 +85,9 @@ class DataLake(PlatformStack):
                 provider=provider,
             )
             pairs[data] = (made[data], PrivateBucket(self, plan, key))
+            days = buckets[data].lock_days
+            if days is not None:  # a copy that could be deleted would be none
+                lock_bucket(self, f"{data.value}-copy", pairs[data][1], days, provider=provider)
         replicate(self, pairs, key=self._key, replica_key=key, replica_region=region)
 
     def _reader(self) -> None:

@@ -70,9 +70,12 @@ def test_labels_split_the_bill_and_schedule() -> None:
 
 
 def test_an_exception_is_on_the_bill() -> None:
-    excused = TRAIN.model_copy(update={"exception": PolicyException(reason="a good reason", expires="2027-01-31")})
-    assert tags_of(excused)["drivetrain:spot-exception-until"] == "2027-01-31"
-    assert "drivetrain:spot-exception-until" not in tags_of(TRAIN)
+    excused = TRAIN.model_copy(
+        update={"exception": PolicyException(reason='AWS\'s "best" offer, really', expires="2027-01-31")}
+    )
+    assert tags_of(excused)["drivetrain:exception-expires"] == "2027-01-31"
+    assert tags_of(excused)["drivetrain:exception-reason"] == "AWSs best offer really"
+    assert not any("exception" in name for name in tags_of(TRAIN))
 
 
 def _spec(text: str) -> dict[str, object]:
