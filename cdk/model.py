@@ -257,7 +257,8 @@ class Bucket(Strict):
 
     Attributes:
         expire_days: Objects are deleted after this; None keeps them.
-        archive_days: Objects go to Glacier Instant Retrieval after this; None leaves tiering to Intelligent-Tiering.
+        archive_days: Objects go to Glacier Instant Retrieval after this; with Intelligent-Tiering those that nobody read
+            for so long go to its archive tiers, after 90 and 180 days at least. None: neither.
         old_version_days: Versions that were replaced are deleted after this.
         intelligent_tiering: Whether new objects go to Intelligent-Tiering.
         replicate: Whether a second region keeps a copy.

@@ -71,6 +71,7 @@ class PrivateBucket:
         bucket: Its name, a token.
         arn: Its ARN.
         versioning: The versioning resource, for what needs versions first.
+        policy: The policy resource, for services that may not write before it stands.
     """
 
     def __init__(self, stack: PlatformStack, plan: BucketPlan, key: Key) -> None:
@@ -95,7 +96,7 @@ class PrivateBucket:
             versioning_configuration=S3BucketVersioningVersioningConfiguration(status="Enabled"),
             provider=plan.provider,
         )
-        self._closed(stack, plan, key)
+        self.policy = self._closed(stack, plan, key)
         if plan.rules:
             S3BucketLifecycleConfiguration(
                 stack,
@@ -107,7 +108,7 @@ class PrivateBucket:
                 provider=plan.provider,
             )
 
-    def _closed(self, stack: PlatformStack, plan: BucketPlan, key: Key) -> None:
+    def _closed(self, stack: PlatformStack, plan: BucketPlan, key: Key) -> S3BucketPolicy:
         S3BucketServerSideEncryptionConfigurationA(
             stack,
             f"{self._id}-encryption",
@@ -142,7 +143,7 @@ class PrivateBucket:
             provider=plan.provider,
         )
         document = {"Version": "2012-10-17", "Statement": [_tls_only(), *plan.statements]}
-        S3BucketPolicy(
+        return S3BucketPolicy(
             stack,
             f"{self._id}-policy",
             bucket=self.bucket,
