@@ -167,7 +167,9 @@ class Pool(Strict):
         maximum: Nodes at most.
         efa: Whether nodes talk over EFA; then they lie in one zone, in one placement group.
         reservation_id: The capacity reservation or block, where capacity is one.
-        ami_id: An own machine image; Cloud AI 100 nodes need one, with the vendor's driver.
+        placement_group: The placement group that the reservation was made in, where it was made in one.
+        ami_id: An own machine image, which starts by nodeadm as Amazon Linux 2023 does; Cloud AI 100 nodes need one, with
+            the vendor's driver.
         disk_gib: The root volume, GiB.
         cost_center: Who pays.
         team: Who works there.
@@ -188,6 +190,7 @@ class Pool(Strict):
     maximum: Annotated[int, Field(ge=1, le=1000)] = 1
     efa: bool = False
     reservation_id: Annotated[str, StringConstraints(pattern=r"^cr-[0-9a-f]{8,17}$")] | None = None
+    placement_group: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None
     ami_id: Annotated[str, StringConstraints(pattern=r"^ami-[0-9a-f]{8,17}$")] | None = None
     disk_gib: Annotated[int, Field(ge=20, le=16_384)] = 200
     cost_center: LabelValue

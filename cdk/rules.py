@@ -243,6 +243,12 @@ def _capacity_complete(pool: Pool, number: int) -> Iterator[Finding]:
             f"a reservation is named and capacity is {pool.capacity.value}",
             "set capacity: reserved, or capacity_block",
         )
+    if pool.placement_group is not None and pool.capacity is not Capacity.RESERVED:
+        yield Finding(
+            ("pools", number, "placement_group"),
+            f"a placement group of others is named and capacity is {pool.capacity.value}",
+            "remove it: with efa, this pool gets its own",
+        )
     if pool.capacity is Capacity.CAPACITY_BLOCK and len(pool.zones) != 1:
         yield Finding(("pools", number, "zones"), "a Capacity Block lies in one zone", "name exactly that one")
 
