@@ -125,7 +125,9 @@ def _fields_at(at: KeyPath) -> list[str]:
             place = place.get("items", {})  # type: ignore[assignment]  # JSON schema
         else:
             inner: dict[str, object] = place.get("properties", {})  # type: ignore[assignment]  # JSON schema
-            place = inner.get(str(key)) or place.get("additionalProperties") or {}  # type: ignore[assignment]  # JSON schema
+            # A mapping's values: under a pattern, where its keys have one.
+            others = [*place.get("patternProperties", {}).values(), place.get("additionalProperties"), {}]  # type: ignore[attr-defined]  # JSON schema
+            place = inner.get(str(key)) or next(item for item in others if isinstance(item, dict))  # type: ignore[assignment]  # JSON schema
     return sorted(_resolved(schema, place).get("properties", {}))  # type: ignore[call-overload, no-any-return]  # JSON schema
 
 

@@ -7,9 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_pascal
 
-StorageClass = Literal[
-    "STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"
-]
+StorageClass = Literal["STANDARD_IA", "ONEZONE_IA", "INTELLIGENT_TIERING", "GLACIER_IR", "GLACIER", "DEEP_ARCHIVE"]
 AnyDays = Annotated[int, Field(ge=0, le=36_500)]
 SomeDays = Annotated[int, Field(ge=1, le=36_500)]
 
@@ -100,6 +98,4 @@ class LifecycleDocument(_Api):
     """
 
     rules: Annotated[tuple[LifecycleRule, ...], Field(min_length=1, max_length=1000)]
-    transition_default_minimum_object_size: (
-        Literal["all_storage_classes_128K", "varies_by_storage_class"] | None
-    ) = None
+    transition_default_minimum_object_size: Literal["all_storage_classes_128K", "varies_by_storage_class"] | None = None

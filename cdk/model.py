@@ -427,7 +427,6 @@ class Environment(Strict):
         """Return the region of a pool; the main one where it names none, or one that `rules` will refuse."""
         return next((item for item in self.regions if item.name == pool.region), self.main_region)
 
-
     def pools_of(self, region: Region, manager: Manager) -> list[Pool]:
         """Return the pools of a region that one manager makes, in the file's order."""
         return [item for item in self.pools if self.region_of(item) is region and item.manager is manager]

@@ -293,7 +293,9 @@ def _pools_alike(environment: Environment, today: date) -> Iterator[Finding]:
         layouts = {item: efa_layout(item) for item in pool.instance_types}
         for place, (item, layout) in enumerate(layouts.items()):
             if layout is None:
-                yield Finding((*at, place), f"{item} has no EFA cards known here", "set efa: false, or take another type")
+                yield Finding(
+                    (*at, place), f"{item} has no EFA cards known here", "set efa: false, or take another type"
+                )
         if None not in layouts.values() and len(set(layouts.values())) > 1:
             yield Finding(at, "these types differ in their EFA cards", "make a pool for each")
 
@@ -374,7 +376,9 @@ def _backups_known(environment: Environment, today: date) -> Iterator[Finding]:
     used = list(_backup_uses(environment))
     for at, tier in used:
         if tier not in tiers:
-            yield Finding(at, f"backup tier '{tier}' is none of this environment's", f"take {', '.join(tiers) or 'one'}")
+            yield Finding(
+                at, f"backup tier '{tier}' is none of this environment's", f"take {', '.join(tiers) or 'one'}"
+            )
     for name, tier_of in tiers.items():
         if name not in {tier for _, tier in used}:
             yield Finding(

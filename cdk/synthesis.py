@@ -22,7 +22,6 @@ from cdk.stacks.catalogue import build_stacks
 from cdk.wiring import StackWiring, apply_order, write_wiring
 from platform_lib.storage import publish_bytes
 
-
 # Beside `stacks/`: what an emulated environment plans and validates only.
 NOT_EMULATED = "not_emulated"
 

@@ -82,9 +82,7 @@ class Cluster:
 
     def _cluster(self) -> EksCluster:
         stack, plan = self._stack, self._plan
-        key = Key(
-            stack, f"cluster-{stack.region}", services=[f"logs.{stack.region}.amazonaws.com"]
-        )
+        key = Key(stack, f"cluster-{stack.region}", services=[f"logs.{stack.region}.amazonaws.com"])
         logs = CloudwatchLogGroup(
             stack,
             "cluster-logs",

@@ -66,15 +66,11 @@ def _given(rule: LifecycleRule) -> Rule:
         noncurrent_version_transition=old_moves or None,
         expiration=None
         if expiration is None
-        else [
-            Expiration(days=expiration.days, expired_object_delete_marker=expiration.expired_object_delete_marker)
-        ],
+        else [Expiration(days=expiration.days, expired_object_delete_marker=expiration.expired_object_delete_marker)],
         noncurrent_version_expiration=None
         if old is None
         else [
-            OldVersions(
-                noncurrent_days=old.noncurrent_days, newer_noncurrent_versions=old.newer_noncurrent_versions
-            )
+            OldVersions(noncurrent_days=old.noncurrent_days, newer_noncurrent_versions=old.newer_noncurrent_versions)
         ],
         abort_incomplete_multipart_upload=None
         if abort is None

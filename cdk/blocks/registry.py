@@ -49,9 +49,7 @@ class Registry:
                 # What a tag named yesterday it names tomorrow: a signature and a bill of materials stay true.
                 image_tag_mutability="IMMUTABLE",
                 image_scanning_configuration=EcrRepositoryImageScanningConfiguration(scan_on_push=True),
-                encryption_configuration=[
-                    EcrRepositoryEncryptionConfiguration(encryption_type="KMS", kms_key=key.arn)
-                ],
+                encryption_configuration=[EcrRepositoryEncryptionConfiguration(encryption_type="KMS", kms_key=key.arn)],
                 force_delete=stack.environment.emulated or None,
                 tags={"drivetrain:image": role},
             )

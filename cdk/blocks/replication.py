@@ -114,9 +114,7 @@ def _statements(
             [f"{arn}/*" for arn in sources],
         ),
         allow(["s3:ReplicateObject", "s3:ReplicateDelete", "s3:ReplicateTags"], [f"{arn}/*" for arn in copies]),
-        allow(
-            ["kms:Decrypt"], [key.arn], StringLike={"kms:ViaService": f"s3.{region}.amazonaws.com"}
-        ),
+        allow(["kms:Decrypt"], [key.arn], StringLike={"kms:ViaService": f"s3.{region}.amazonaws.com"}),
         allow(
             ["kms:Encrypt", "kms:GenerateDataKey"],
             [replica_key.arn],

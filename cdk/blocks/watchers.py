@@ -25,7 +25,9 @@ _SERVICE = "config.amazonaws.com"
 def disks_encrypted(stack: PlatformStack, region: str) -> None:
     """Encrypt every new disk of a region by the account's own key."""
     provider = stack.provider_in(region)
-    key = Key(stack, f"disks-{stack.account.value}-{region}", through=[f"ec2.{region}.amazonaws.com"], provider=provider)
+    key = Key(
+        stack, f"disks-{stack.account.value}-{region}", through=[f"ec2.{region}.amazonaws.com"], provider=provider
+    )
     EbsDefaultKmsKey(stack, f"disks-key-{region}", key_arn=key.arn, provider=provider)
     EbsEncryptionByDefault(stack, f"disks-encrypted-{region}", enabled=True, provider=provider)
 

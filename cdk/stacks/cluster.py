@@ -21,9 +21,7 @@ class ClusterStack(PlatformStack):
     def __init__(
         self, app: App, environment: Environment, region: Region, network: WorkloadNetwork, governance: PlatformStack
     ) -> None:
-        super().__init__(
-            app, f"cluster-{region.name}", environment=environment, account=Account.ML, region=region.name
-        )
+        super().__init__(app, f"cluster-{region.name}", environment=environment, account=Account.ML, region=region.name)
         self.bound_by(governance)
         self.cluster_name = region.existing_cluster_name or self.name(region.name)
         if region.existing_cluster_name is None:

@@ -24,9 +24,7 @@ class Governance(PlatformStack):
 
     def __init__(self, app: App, environment: Environment, account: Account) -> None:
         region = environment.main_region.name
-        super().__init__(
-            app, f"governance-{account.value}", environment=environment, account=account, region=region
-        )
+        super().__init__(app, f"governance-{account.value}", environment=environment, account=account, region=region)
         regions = watched_regions(environment)
         self.boundary_arn = boundary(self, regions)
         self.give("boundary_arn", self.boundary_arn)

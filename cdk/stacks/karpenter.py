@@ -34,9 +34,7 @@ class Karpenter(PlatformStack):
         cluster_name = self.take(cluster, "cluster_name", cluster.cluster_name)
         queue = InterruptionQueue(self)
         nodes = self._node_role()
-        EksAccessEntry(
-            self, "entry-nodes", cluster_name=cluster_name, principal_arn=nodes.arn, type="EC2_LINUX"
-        )
+        EksAccessEntry(self, "entry-nodes", cluster_name=cluster_name, principal_arn=nodes.arn, type="EC2_LINUX")
         controller = pod_role(
             self,
             Workload.KARPENTER,
@@ -56,9 +54,7 @@ class Karpenter(PlatformStack):
             RolePlan(
                 name=f"karpenter-nodes-{self.region}",
                 description="Nodes that Karpenter makes",
-                trust=[
-                    {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
-                ],
+                trust=[{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
                 managed=NODE_POLICIES,
             ),
         )
@@ -89,13 +85,12 @@ class Karpenter(PlatformStack):
                 StringEquals=owned,
             ),
             allow(
-                ["ec2:Describe*", "pricing:GetProducts"], ["*"]  # reads, which take no resource
+                ["ec2:Describe*", "pricing:GetProducts"],
+                ["*"],  # reads, which take no resource
             ),
             allow(["ssm:GetParameter"], [f"arn:aws:ssm:{self.region}::parameter/aws/service/*"]),
             allow(["eks:DescribeCluster"], [self._cluster.cluster_arn]),
-            allow(
-                ["iam:PassRole"], [node_role_arn], StringEquals={"iam:PassedToService": "ec2.amazonaws.com"}
-            ),
+            allow(["iam:PassRole"], [node_role_arn], StringEquals={"iam:PassedToService": "ec2.amazonaws.com"}),
             allow(
                 [
                     "iam:AddRoleToInstanceProfile",

@@ -24,9 +24,7 @@ _BUSY_PERCENT = 85
 class Metadata(PlatformStack):
     """RDS PostgreSQL in the main region's VPC of data."""
 
-    def __init__(
-        self, app: App, environment: Environment, network: PlatformStack, governance: PlatformStack
-    ) -> None:
+    def __init__(self, app: App, environment: Environment, network: PlatformStack, governance: PlatformStack) -> None:
         region = environment.main_region
         super().__init__(app, "metadata", environment=environment, account=Account.DATA, region=region.name)
         self.bound_by(governance)

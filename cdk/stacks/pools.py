@@ -38,9 +38,7 @@ class Pools(PlatformStack):
         cluster: ClusterStack,
         governance: PlatformStack,
     ) -> None:
-        super().__init__(
-            app, f"pools-{region.name}", environment=environment, account=Account.ML, region=region.name
-        )
+        super().__init__(app, f"pools-{region.name}", environment=environment, account=Account.ML, region=region.name)
         self.bound_by(governance)
         pools = environment.pools_of(region, Manager.NODE_GROUP)
         role = self._node_role()
@@ -67,9 +65,7 @@ class Pools(PlatformStack):
             RolePlan(
                 name=f"nodes-{self.region}",
                 description="Nodes of managed node groups",
-                trust=[
-                    {"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}
-                ],
+                trust=[{"Effect": "Allow", "Principal": {"Service": "ec2.amazonaws.com"}, "Action": "sts:AssumeRole"}],
                 managed=NODE_POLICIES,
             ),
         )
