@@ -36,14 +36,26 @@ LACKING: dict[str, str] = {
 }
 # What the emulator keeps differently, by kind: attributes whose changes an emulated environment ignores.
 PERMANENT: dict[str, tuple[str, ...]] = {
-    "aws_db_instance": ("performance_insights_enabled",),
+    "aws_backup_plan": ("tags", "tags_all"),
+    "aws_backup_vault": ("tags", "tags_all"),
+    "aws_db_instance": (
+        "performance_insights_enabled",
+        "performance_insights_kms_key_id",
+        "performance_insights_retention_period",
+    ),
     "aws_db_parameter_group": ("parameter",),
-    "aws_eks_cluster": ("access_config",),
-    "aws_eks_node_group": ("remote_access",),
+    "aws_eks_cluster": ("access_config", "upgrade_policy"),
+    "aws_eks_node_group": ("node_repair_config", "remote_access", "update_config"),
+    "aws_flow_log": ("destination_options",),
     "aws_launch_template": ("tag_specifications",),
     "aws_s3_bucket_inventory": ("included_object_versions",),
     "aws_s3_bucket_replication_configuration": ("rule",),
+    # Of rules between groups alone.
+    "aws_vpc_security_group_egress_rule": ("description",),
+    "aws_vpc_security_group_ingress_rule": ("description",),
 }
+# EKS makes a security group for a cluster; the emulator makes none and says so with an empty text.
+CLUSTER_GROUP_ID = "sg-0e0000000000e0000"
 _REFERENCE = re.compile(r"\b((?:data\.)?[a-z][a-z0-9_]*)\.([A-Za-z0-9_-]+)")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cdktn_provider_aws.iam_role import IamRole
@@ -119,7 +119,7 @@ def roles_trust(account_id: str, role_patterns: Sequence[str]) -> Statement:
     }
 
 
-def allow(actions: Sequence[str], resources: Sequence[str], **conditions: dict[str, object]) -> Statement:
+def allow(actions: Sequence[str], resources: Sequence[str], **conditions: Mapping[str, object]) -> Statement:
     """Return one statement that allows; conditions by operator, as `StringEquals={...}`."""
     statement: Statement = {"Effect": "Allow", "Action": sorted(actions), "Resource": list(resources)}
     if conditions:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cdktn import App
+from cdktn import App, Fn, Token
 from cdktn_provider_aws.data_aws_eks_cluster import DataAwsEksCluster
 
 from cdk.access import EDGE_RELEASE, SECRET_READER, Workload, role_name
@@ -10,6 +10,7 @@ from cdk.blocks.backups import TIER_TAG
 from cdk.blocks.cluster import Cluster, ClusterPlan
 from cdk.blocks.pod_identity import pod_role
 from cdk.blocks.role import allow
+from cdk.emulator import CLUSTER_GROUP_ID
 from cdk.model import Account, Environment, Region
 from cdk.stacks.base import PlatformStack
 from cdk.stacks.network import WorkloadNetwork, stand_in_subnets
@@ -53,7 +54,10 @@ class ClusterStack(PlatformStack):
         self.give("cluster_name", cluster.name)
         self.give("cluster_endpoint", cluster.endpoint)
         self.give("cluster_certificate", cluster.certificate)
-        self.give("cluster_security_group_id", cluster.security_group_id)
+        group_id = cluster.security_group_id
+        if self.environment.emulated:
+            group_id = Token.as_string(Fn.coalesce([group_id, CLUSTER_GROUP_ID]))
+        self.give("cluster_security_group_id", group_id)
         self.give("cluster_service_range", cluster.service_range)
 
     def _existing(self, name: str) -> None:

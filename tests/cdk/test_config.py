@@ -67,7 +67,7 @@ def test_a_cost_center_that_is_no_label_is_refused(environments: Path) -> None:
 
 
 def test_an_unknown_environment_names_the_nearest() -> None:
-    with pytest.raises(ConfigError, match="there is no environment 'prd'.*did you mean prod"):
+    with pytest.raises(ConfigError, match=r"there is no environment 'prd'.*did you mean prod"):
         load_environment("prd", today=TODAY)
 
 
