@@ -66,6 +66,8 @@ IDENTITIES: dict[Workload, Identity] = {
     Workload.EXTERNAL_SECRETS: Identity("external-secrets", "external-secrets"),
     Workload.KARPENTER: Identity("kube-system", "karpenter"),
 }
+# The permissions boundary of every account, by name; terraform/account makes it.
+BOUNDARY = "drivetrain-boundary"
 # The role of the edge account that writes releases and signs them.
 EDGE_RELEASE = "edge-release"
 # The role of the data account by which the cluster reads the database's password.

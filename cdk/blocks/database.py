@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Network
 
+from cdktn import TerraformResourceLifecycle
 from cdktn_provider_aws.db_instance import DbInstance
 from cdktn_provider_aws.db_instance_automated_backups_replication import DbInstanceAutomatedBackupsReplication
 from cdktn_provider_aws.db_parameter_group import DbParameterGroup, DbParameterGroupParameter
@@ -166,6 +167,8 @@ class MetadataDatabase:
                 DbParameterGroupParameter(name=name, value=value, apply_method=method)
                 for name, value, method in _PARAMETERS
             ],
+            # A major version has a group of its own, which must be there before the database leaves the old one.
+            lifecycle=TerraformResourceLifecycle(create_before_destroy=True),
         )
 
     def _monitoring_role(self) -> Role:

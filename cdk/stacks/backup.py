@@ -27,7 +27,6 @@ class Backup(PlatformStack):
         super().__init__(
             app, f"backup-{account.value}-{region}", environment=environment, account=account, region=region
         )
-        self.bound_by(governance)
         second = environment.data.replica_region
         backups(self, tiers, second if second != region else environment.main_region.name)
         topic_arn = self.take(governance, topic_output(region), stand_in_topic(self))

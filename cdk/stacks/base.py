@@ -8,6 +8,7 @@ from cdktn import Fn, S3Backend, S3BackendAssumeRoleConfig, TerraformOutput, Ter
 from cdktn_provider_aws.provider import AwsProvider, AwsProviderAssumeRole, AwsProviderDefaultTags
 from constructs import Construct
 
+from cdk.access import BOUNDARY
 from cdk.model import Account, Environment
 from cdk.wiring import StackWiring, StandIn, Wire
 
@@ -33,8 +34,8 @@ class PlatformStack(TerraformStack):
         self.account_id = environment.accounts.of(account)
         self.region = region
         self.stack_name = name
-        # The permissions boundary of the roles that this stack makes.
-        self.boundary_arn: str | None = None
+        # Made by terraform/account, whose deploying role makes no role without it.
+        self.boundary_arn = f"arn:aws:iam::{self.account_id}:policy/{BOUNDARY}"
         self._takes: dict[str, Wire] = {}
         self._gives: list[str] = []
         self._providers: dict[tuple[str, str], AwsProvider] = {}
@@ -78,11 +79,6 @@ class PlatformStack(TerraformStack):
         """Take a list of texts that another stack gives; as many as there are stand-ins."""
         variable = self._take(stack, output, tuple(stand_ins), "list(string)")
         return [Token.as_string(Fn.element(variable.list_value, place)) for place in range(len(stand_ins))]
-
-    def bound_by(self, governance: PlatformStack) -> None:
-        """Take the account's permissions boundary for every role made here from now on."""
-        stand_in = f"arn:aws:iam::{self.account_id}:policy/not-applied-yet"
-        self.boundary_arn = self.take(governance, "boundary_arn", stand_in)
 
     def wiring(self) -> StackWiring:
         """Return what this stack takes and gives, once it is built."""

@@ -27,11 +27,11 @@ def build_stacks(app: App, environment: Environment) -> list[PlatformStack]:
     stacks: list[PlatformStack] = list({id(item): item for item in governance.values()}.values())
     networks = _networks(app, environment, stacks)
     main = environment.main_region
-    stacks.append(DataLake(app, environment, governance[Account.DATA]))
+    stacks.append(DataLake(app, environment))
     stacks.append(Metadata(app, environment, networks[main.name, Workload.DATA], governance[Account.DATA]))
-    stacks.append(Edge(app, environment, governance[Account.EDGE]))
+    stacks.append(Edge(app, environment))
     for region in environment.regions:
-        stacks.append(Shared(app, environment, region, governance[Account.SHARED]))
+        stacks.append(Shared(app, environment, region))
         stacks += _cluster(app, environment, region, networks[region.name, Workload.ML], governance[Account.ML])
     return stacks + _backups(app, environment, governance)
 
@@ -65,8 +65,8 @@ def _networks(app: App, environment: Environment, stacks: list[PlatformStack]) -
 def _cluster(
     app: App, environment: Environment, region: Region, network: WorkloadNetwork, governance: Governance
 ) -> list[PlatformStack]:
-    cluster = ClusterStack(app, environment, region, network, governance)
-    pools = Pools(app, environment, region, network=network, cluster=cluster, governance=governance)
+    cluster = ClusterStack(app, environment, region, network)
+    pools = Pools(app, environment, region, network=network, cluster=cluster)
     return [cluster, pools, Karpenter(app, environment, region, cluster, governance)]
 
 

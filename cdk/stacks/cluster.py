@@ -19,11 +19,8 @@ from cdk.stacks.network import WorkloadNetwork, stand_in_subnets
 class ClusterStack(PlatformStack):
     """The control plane; nodes are stacks of their own, so that a change of one cannot reach the other."""
 
-    def __init__(
-        self, app: App, environment: Environment, region: Region, network: WorkloadNetwork, governance: PlatformStack
-    ) -> None:
+    def __init__(self, app: App, environment: Environment, region: Region, network: WorkloadNetwork) -> None:
         super().__init__(app, f"cluster-{region.name}", environment=environment, account=Account.ML, region=region.name)
-        self.bound_by(governance)
         self.cluster_name = region.existing_cluster_name or self.name(region.name)
         if region.existing_cluster_name is None:
             self._made(region, network)

@@ -22,10 +22,9 @@ _READER_CLASSES = (DataClass.DERIVED, DataClass.SAMPLES, DataClass.CHECKPOINTS, 
 class DataLake(PlatformStack):
     """Buckets of every data class, in the main region."""
 
-    def __init__(self, app: App, environment: Environment, governance: PlatformStack) -> None:
+    def __init__(self, app: App, environment: Environment) -> None:
         region = environment.main_region.name
         super().__init__(app, "data-lake", environment=environment, account=Account.DATA, region=region)
-        self.bound_by(governance)
         accounts = [environment.accounts.ml, environment.accounts.edge]
         # The inventory service writes what it encrypts with this key, too.
         self._key = Key(self, f"lake-{region}", accounts=accounts, services=["s3.amazonaws.com"])

@@ -23,10 +23,9 @@ from cdk.stacks.base import PlatformStack
 class Edge(PlatformStack):
     """What turns a compiled model into a release."""
 
-    def __init__(self, app: App, environment: Environment, governance: PlatformStack) -> None:
+    def __init__(self, app: App, environment: Environment) -> None:
         region = environment.main_region.name
         super().__init__(app, "edge", environment=environment, account=Account.EDGE, region=region)
-        self.bound_by(governance)
         key = SigningKey(self, "release-signing", signer=role_name(environment, EDGE_RELEASE))
         releases = f"arn:aws:s3:::{bucket_name(environment, DataClass.RELEASES)}"
         accounts = environment.accounts

@@ -1,4 +1,4 @@
-"""What watches one account: boundary, alarms, budget, Config, GuardDuty; in the management account the trail too."""
+"""What watches one account: alarms, budget, Config, GuardDuty; in the management account the trail too."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from cdktn import App
 from cdktn_provider_aws.iam_account_password_policy import IamAccountPasswordPolicy
 from cdktn_provider_aws.s3_account_public_access_block import S3AccountPublicAccessBlock
 
-from cdk.blocks.boundary import boundary
 from cdk.blocks.key import Key
 from cdk.blocks.money import anomalies, cost_tags, monthly_budget
 from cdk.blocks.topic import PUBLISHERS, AlarmTopic
@@ -26,8 +25,6 @@ class Governance(PlatformStack):
         region = environment.main_region.name
         super().__init__(app, f"governance-{account.value}", environment=environment, account=account, region=region)
         regions = watched_regions(environment)
-        self.boundary_arn = boundary(self, regions)
-        self.give("boundary_arn", self.boundary_arn)
         self._account_wide()
         topics = {item: self._topic(item) for item in regions}
         for item in regions:

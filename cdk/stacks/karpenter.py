@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cdktn import App
 from cdktn_provider_aws.eks_access_entry import EksAccessEntry
+from cdktn_provider_aws.iam_instance_profile import IamInstanceProfile
 
 from cdk.access import Workload
 from cdk.blocks.interruption import InterruptionQueue
@@ -16,8 +17,10 @@ from cdk.stacks.cluster import ClusterStack
 from cdk.stacks.governance import stand_in_topic, topic_output
 from cdk.stacks.pools import NODE_POLICIES
 
-_UNREAD_SECONDS = 120
 # A spot node is gone two minutes after its warning.
+_UNREAD_SECONDS = 120
+# What Karpenter makes, and tags as its cluster's.
+_MADE = ("fleet", "instance", "launch-template", "network-interface", "spot-instances-request", "volume")
 
 
 class Karpenter(PlatformStack):
@@ -29,11 +32,15 @@ class Karpenter(PlatformStack):
         super().__init__(
             app, f"karpenter-{region.name}", environment=environment, account=Account.ML, region=region.name
         )
-        self.bound_by(governance)
         self._cluster = cluster
         cluster_name = self.take(cluster, "cluster_name", cluster.cluster_name)
         queue = InterruptionQueue(self)
         nodes = self._node_role()
+        # Node classes name the profile, not the role: Karpenter would make profiles itself, which the accounts' permissions
+        # boundary lets no role do.
+        profile = IamInstanceProfile(
+            self, "node-profile", name=self.name("karpenter-nodes", self.region), role=nodes.name
+        )
         EksAccessEntry(self, "entry-nodes", cluster_name=cluster_name, principal_arn=nodes.arn, type="EC2_LINUX")
         controller = pod_role(
             self,
@@ -45,7 +52,7 @@ class Karpenter(PlatformStack):
         topic_arn = self.take(governance, topic_output(region.name), stand_in_topic(self))
         alarm(self, _unread(queue), topic_arn)
         self.give("interruption_queue_name", queue.name)
-        self.give("node_role_name", nodes.name)
+        self.give("node_instance_profile", profile.name)
         self.give("controller_role_arn", controller.arn)
 
     def _node_role(self) -> Role:
@@ -64,7 +71,7 @@ class Karpenter(PlatformStack):
         ec2 = f"arn:aws:ec2:{self.region}:*"
         owned = {f"aws:ResourceTag/kubernetes.io/cluster/{self._cluster.cluster_name}": "owned"}
         asked = {f"aws:RequestTag/kubernetes.io/cluster/{self._cluster.cluster_name}": "owned"}
-        made = [f"{ec2}:{kind}/*" for kind in ("fleet", "instance", "volume", "network-interface", "launch-template")]
+        made = [f"{ec2}:{kind}/*" for kind in _MADE]
         used = [
             f"{ec2}:{kind}/*" for kind in ("security-group", "subnet", "capacity-reservation", "placement-group")
         ] + [f"arn:aws:ec2:{self.region}::image/*", f"arn:aws:ec2:{self.region}::snapshot/*"]
@@ -92,15 +99,7 @@ class Karpenter(PlatformStack):
             allow(["eks:DescribeCluster"], [self._cluster.cluster_arn]),
             allow(["iam:PassRole"], [node_role_arn], StringEquals={"iam:PassedToService": "ec2.amazonaws.com"}),
             allow(
-                [
-                    "iam:AddRoleToInstanceProfile",
-                    "iam:CreateInstanceProfile",
-                    "iam:DeleteInstanceProfile",
-                    "iam:GetInstanceProfile",
-                    "iam:ListInstanceProfiles",
-                    "iam:RemoveRoleFromInstanceProfile",
-                    "iam:TagInstanceProfile",
-                ],
+                ["iam:GetInstanceProfile", "iam:ListInstanceProfiles"],
                 [f"arn:aws:iam::{self.account_id}:instance-profile/*"],
             ),
             allow(

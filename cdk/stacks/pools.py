@@ -36,10 +36,8 @@ class Pools(PlatformStack):
         *,
         network: WorkloadNetwork,
         cluster: ClusterStack,
-        governance: PlatformStack,
     ) -> None:
         super().__init__(app, f"pools-{region.name}", environment=environment, account=Account.ML, region=region.name)
-        self.bound_by(governance)
         pools = environment.pools_of(region, Manager.NODE_GROUP)
         role = self._node_role()
         key = Key(self, f"node-disks-{region.name}", through=[f"ec2.{region.name}.amazonaws.com"])

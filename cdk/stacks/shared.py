@@ -33,11 +33,10 @@ _SCAN = (
 class Shared(PlatformStack):
     """Image repositories of one region."""
 
-    def __init__(self, app: App, environment: Environment, region: Region, governance: PlatformStack) -> None:
+    def __init__(self, app: App, environment: Environment, region: Region) -> None:
         super().__init__(
             app, f"shared-{region.name}", environment=environment, account=Account.SHARED, region=region.name
         )
-        self.bound_by(governance)
         accounts = environment.accounts
         key = Key(self, f"images-{region.name}", accounts=[accounts.ml, accounts.edge])
         registry = Registry(self, key, pullers=[accounts.ml, accounts.edge, accounts.shared])

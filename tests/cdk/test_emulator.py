@@ -38,6 +38,7 @@ def test_what_is_applied_holds_nothing_that_is_lacking() -> None:
     group = applied["resource"]["aws_eks_node_group"]["train"]
     assert group["depends_on"] == ["aws_iam_role.pods"]
     assert group["lifecycle"]["ignore_changes"] == [
+        "launch_template",
         "node_repair_config",
         "remote_access",
         "scaling_config[0].desired_size",
@@ -119,4 +120,5 @@ def test_together_both_parts_hold_what_a_real_environment_has(local: Synthesised
 
 def test_permanent_differences_are_ignored_in_emulated_environments_alone(local: Synthesised, dev: Synthesised) -> None:
     assert local.one("aws_db_parameter_group")["lifecycle"]["ignore_changes"] == ["parameter"]
-    assert "lifecycle" not in dev.one("aws_db_parameter_group")
+    assert "ignore_changes" not in dev.one("aws_db_parameter_group")["lifecycle"]
+    assert "lifecycle" not in dev.one("aws_eks_cluster")

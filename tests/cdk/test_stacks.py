@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from synthesised_stacks import Synthesised, synthesise_into
 
-from cdk.access import IDENTITIES
+from cdk.access import BOUNDARY, IDENTITIES
 from cdk.blocks.backups import schedule
 from cdk.blocks.interruption import EVENTS
 from cdk.blocks.registry import IMAGE_ROLES
@@ -23,6 +23,7 @@ from cdk.synthesis import synthesise
 from cdk.wiring import apply_order, read_wiring
 
 TODAY = date(2026, 11, 30)
+ROOT = Path(__file__).resolve().parents[2]
 EAST, WEST = "us-east-1", "us-west-2"
 
 
@@ -62,7 +63,7 @@ def test_production_has_every_stack(prod: Synthesised) -> None:
 def test_stacks_wait_for_those_they_take_from(prod: Synthesised) -> None:
     waves = apply_order(prod.wiring)
     place = {name: number for number, wave in enumerate(waves) for name in wave}
-    chain = [f"governance-{Account.ML.value}", f"cluster-{EAST}", f"pools-{EAST}"]
+    chain = [f"network-ml-{EAST}", f"cluster-{EAST}", f"pools-{EAST}"]
     assert all(place[first] < place[second] for first, second in pairwise(chain))
     assert place[f"network-data-{EAST}"] < place["metadata"]
     assert place[f"network-ml-{WEST}"] < place[f"network-peering-{WEST}"]
@@ -93,7 +94,7 @@ def test_synthesis_twice_writes_the_same_and_touches_nothing(prod: Synthesised) 
 
 def test_a_stack_that_is_no_more_is_removed(tmp_path: Path) -> None:
     stale = tmp_path / "stacks" / "old" / "cdk.tf.json"
-    stale.parent.mkdir()
+    stale.parent.mkdir(parents=True)
     stale.write_text("{}")
     synthesise(load_environment("local", today=TODAY), tmp_path)
     assert not stale.exists()
@@ -425,10 +426,27 @@ def test_every_role_is_under_the_boundary_of_its_account(prod: Synthesised) -> N
     roles = [(name, body) for name in prod.documents for body in prod.resources("aws_iam_role", name)]
     assert len(roles) > 20
     for name, body in roles:
-        assert "boundary" in body["permissions_boundary"], f"{name}: {body['name']}"
+        account = prod.wiring[name].account
+        assert body["permissions_boundary"] == f"arn:aws:iam::{account}:policy/{BOUNDARY}", f"{name}: {body['name']}"
     names = [(prod.wiring[name].account, body["name"]) for name, body in roles]
     assert len(set(names)) == len(names)
     assert max(len(body["name"]) for _, body in roles) <= 64
+
+
+def test_the_boundary_is_the_one_that_terraform_makes_in_every_account() -> None:
+    text = (ROOT / "terraform" / "account" / "main.tf").read_text()
+    (name,) = re.findall(r'resource "aws_iam_policy" "boundary" \{\s+name\s+= "([^"]+)"', text)
+    assert name == BOUNDARY
+
+
+def test_no_pods_role_needs_what_the_boundary_denies(prod: Synthesised) -> None:
+    # It lets nobody write to IAM; Karpenter's nodes take a profile that is there.
+    for body in prod.resources("aws_iam_role_policy"):
+        for statement in _statements(body["policy"]):
+            writes = [item for item in _list(statement["Action"]) if item.startswith("iam:")]
+            assert set(writes) <= {"iam:GetInstanceProfile", "iam:ListInstanceProfiles", "iam:PassRole"}
+    profile = prod.one("aws_iam_instance_profile", f"karpenter-{EAST}")
+    assert profile["name"] == f"drivetrain-prod-karpenter-nodes-{EAST}"
 
 
 def test_an_existing_cluster_is_used_and_none_is_made(environments: Path, tmp_path: Path) -> None:
@@ -661,12 +679,3 @@ def test_costs_are_watched_and_split(prod: Synthesised, dev: Synthesised) -> Non
     keys = {item["tag_key"] for item in prod.resources("aws_ce_cost_allocation_tag")}
     assert {"drivetrain:cost-center", "drivetrain:team", "drivetrain:pool", "drivetrain:environment"} < keys
     assert dev.resources("aws_ce_cost_allocation_tag") == []
-
-
-def test_nobody_leaves_the_boundary(prod: Synthesised) -> None:
-    policy = prod.one("aws_iam_policy", "governance-ml")
-    statements = {item["Sid"]: item for item in _statements(policy["policy"])}
-    bound = statements["NobodyLeavesTheBoundary"]["Condition"]["StringNotEquals"]["iam:PermissionsBoundary"]
-    assert bound == f"arn:aws:iam::{prod.environment.accounts.ml}:policy/{policy['name']}"
-    assert statements["OurRegionsAlone"]["Condition"]["StringNotEquals"]["aws:RequestedRegion"] == [EAST, WEST]
-    assert len(policy["policy"]) < 6144  # what IAM takes
