@@ -679,3 +679,17 @@ def test_costs_are_watched_and_split(prod: Synthesised, dev: Synthesised) -> Non
     keys = {item["tag_key"] for item in prod.resources("aws_ce_cost_allocation_tag")}
     assert {"drivetrain:cost-center", "drivetrain:team", "drivetrain:pool", "drivetrain:environment"} < keys
     assert dev.resources("aws_ce_cost_allocation_tag") == []
+
+
+# --- The documentation --------------------------------------------------------------------------------------------
+
+
+def test_the_documentation_names_every_stack(prod: Synthesised) -> None:
+    text = (ROOT / "docs" / "reference" / "infrastructure.md").read_text()
+    for name in prod.documents:
+        general = name
+        for region in (EAST, WEST):
+            general = general.replace(region, "<region>")
+        general = re.sub(r"^governance-.*", "governance-<account>", general)
+        general = re.sub(r"^backup-(data|ml)-", "backup-<account>-", general)
+        assert f"`{general}`" in text, name
