@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
+from cdktn import ITerraformDependable
 from cdktn_provider_aws.config_configuration_recorder import (
     ConfigConfigurationRecorder,
     ConfigConfigurationRecorderRecordingGroup,
@@ -13,10 +15,11 @@ from cdktn_provider_aws.config_delivery_channel import ConfigDeliveryChannel
 from cdktn_provider_aws.ebs_default_kms_key import EbsDefaultKmsKey
 from cdktn_provider_aws.ebs_encryption_by_default import EbsEncryptionByDefault
 from cdktn_provider_aws.guardduty_detector import GuarddutyDetector
+from cdktn_provider_aws.s3_bucket_policy import S3BucketPolicy
 
 from cdk.blocks.bucket import BucketPlan, PrivateBucket, Statement, expire_rule
 from cdk.blocks.key import Key
-from cdk.blocks.role import Role, RolePlan, service_trust
+from cdk.blocks.role import Role, RolePlan, allow, service_trust
 from cdk.stacks.base import PlatformStack
 
 _SERVICE = "config.amazonaws.com"
@@ -43,18 +46,37 @@ def guarded(stack: PlatformStack, region: str) -> None:
     )
 
 
-def recorded(stack: PlatformStack, regions: Sequence[str], *, keep_days: int) -> None:
-    """Let AWS Config record how resources of these regions change; the first also records what lies in none."""
-    key = Key(stack, f"config-{stack.account.value}", services=[_SERVICE])
+@dataclass(frozen=True, slots=True)
+class ConfigStore:
+    """Where AWS Config of every account writes.
+
+    Attributes:
+        bucket: The bucket's name.
+        key_arn: Its key.
+    """
+
+    bucket: str
+    key_arn: str
+
+
+def config_store(
+    stack: PlatformStack, accounts: Sequence[str], *, keep_days: int
+) -> tuple[ConfigStore, S3BucketPolicy]:
+    """Make the one bucket that AWS Config of these accounts writes to, and return it with what must stand first."""
+    key = Key(stack, "config", services=[_SERVICE], accounts=accounts)
     bucket = PrivateBucket(
         stack,
-        BucketPlan(
-            name=f"config-{stack.account.value}",
-            statements=_delivery(stack.account_id),
-            rules=[expire_rule(keep_days, old_version_days=30)],
-        ),
+        BucketPlan(name="config", statements=_delivery(accounts), rules=[expire_rule(keep_days, old_version_days=30)]),
         key,
     )
+    return ConfigStore(bucket=bucket.bucket, key_arn=key.arn), bucket.policy
+
+
+def recorded(
+    stack: PlatformStack, regions: Sequence[str], store: ConfigStore, ready: Sequence[ITerraformDependable]
+) -> None:
+    """Let AWS Config record how resources of these regions change; the first also records what lies in none."""
+    bucket_arn = f"arn:aws:s3:::{store.bucket}"
     role = Role(
         stack,
         RolePlan(
@@ -63,9 +85,9 @@ def recorded(stack: PlatformStack, regions: Sequence[str], *, keep_days: int) ->
             trust=[service_trust(_SERVICE, stack.account_id)],
             managed=["service-role/AWS_ConfigRole"],
             statements=[
-                {"Effect": "Allow", "Action": "s3:PutObject", "Resource": f"{bucket.arn}/*"},
-                {"Effect": "Allow", "Action": "s3:GetBucketAcl", "Resource": bucket.arn},
-                {"Effect": "Allow", "Action": ["kms:Decrypt", "kms:GenerateDataKey"], "Resource": key.arn},
+                allow(["s3:PutObject"], [f"{bucket_arn}/AWSLogs/{stack.account_id}/*"]),
+                allow(["s3:GetBucketAcl"], [bucket_arn]),
+                allow(["kms:Decrypt", "kms:GenerateDataKey"], [store.key_arn]),
             ],
         ),
     )
@@ -85,9 +107,9 @@ def recorded(stack: PlatformStack, regions: Sequence[str], *, keep_days: int) ->
             stack,
             f"config-{region}-channel",
             name=stack.name("config"),
-            s3_bucket_name=bucket.bucket,
-            s3_kms_key_arn=key.arn,
-            depends_on=[recorder, bucket.policy],
+            s3_bucket_name=store.bucket,
+            s3_kms_key_arn=store.key_arn,
+            depends_on=[recorder, *ready],
             provider=provider,
         )
         ConfigConfigurationRecorderStatus(
@@ -100,24 +122,36 @@ def recorded(stack: PlatformStack, regions: Sequence[str], *, keep_days: int) ->
         )
 
 
-def _delivery(account_id: str) -> list[Statement]:
-    # Source: AWS, "Permissions for the Amazon S3 bucket for the AWS Config delivery channel", read 2026-11-20.
-    account = {"AWS:SourceAccount": account_id}
+def _delivery(accounts: Sequence[str]) -> list[Statement]:
+    # Source: AWS, "Permissions for the Amazon S3 bucket for the AWS Config delivery channel", read 2026-11-20. Its roles
+    # write, of every account its own; the service itself checks and writes where there is no role.
+    chosen = sorted(set(accounts))
+    condition = {"AWS:SourceAccount": chosen}
     return [
         {
             "Sid": "ConfigChecks",
             "Effect": "Allow",
-            "Principal": {"Service": _SERVICE},
+            "Principal": {"Service": _SERVICE, "AWS": [f"arn:aws:iam::{item}:root" for item in chosen]},
             "Action": ["s3:GetBucketAcl", "s3:ListBucket"],
             "Resource": "BUCKET",
-            "Condition": {"StringEquals": account},
         },
         {
             "Sid": "ConfigWrites",
             "Effect": "Allow",
             "Principal": {"Service": _SERVICE},
             "Action": "s3:PutObject",
-            "Resource": f"BUCKET/AWSLogs/{account_id}/Config/*",
-            "Condition": {"StringEquals": {**account, "s3:x-amz-acl": "bucket-owner-full-control"}},
+            "Resource": [f"BUCKET/AWSLogs/{item}/Config/*" for item in chosen],
+            "Condition": {"StringEquals": {**condition, "s3:x-amz-acl": "bucket-owner-full-control"}},
         },
+        *(
+            {
+                "Sid": f"RolesOf{item}",
+                "Effect": "Allow",
+                "Principal": {"AWS": f"arn:aws:iam::{item}:root"},
+                "Action": "s3:PutObject",
+                "Resource": f"BUCKET/AWSLogs/{item}/Config/*",
+                "Condition": {"StringEquals": {"s3:x-amz-acl": "bucket-owner-full-control"}},
+            }
+            for item in chosen
+        ),
     ]

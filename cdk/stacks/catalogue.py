@@ -42,7 +42,9 @@ def _governance(app: App, environment: Environment) -> dict[Account, Governance]
     for account in Account:
         number = environment.accounts.of(account)
         if number not in by_id:
-            by_id[number] = Governance(app, environment, account)
+            # The management account comes first, and no other has its id: the rules see to that.
+            management = by_id.get(environment.accounts.management)
+            by_id[number] = Governance(app, environment, account, management)
     return {account: by_id[environment.accounts.of(account)] for account in Account}
 
 

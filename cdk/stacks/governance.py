@@ -10,7 +10,7 @@ from cdk.blocks.key import Key
 from cdk.blocks.money import anomalies, cost_tags, monthly_budget
 from cdk.blocks.topic import PUBLISHERS, AlarmTopic
 from cdk.blocks.trail import trail
-from cdk.blocks.watchers import disks_encrypted, guarded, recorded
+from cdk.blocks.watchers import ConfigStore, config_store, disks_encrypted, guarded, recorded
 from cdk.model import Account, Environment
 from cdk.stacks.base import PlatformStack
 
@@ -19,9 +19,16 @@ POOL_TAGS = ("drivetrain:pool", "drivetrain:team", "drivetrain:data-class")
 
 
 class Governance(PlatformStack):
-    """One account's own; accounts that are one have one."""
+    """One account's own; accounts that are one have one.
 
-    def __init__(self, app: App, environment: Environment, account: Account) -> None:
+    Args:
+        app: The app.
+        environment: Whose.
+        account: Which account.
+        management: The management account's, where what all accounts record is kept; None: this is it.
+    """
+
+    def __init__(self, app: App, environment: Environment, account: Account, management: Governance | None) -> None:
         region = environment.main_region.name
         super().__init__(app, f"governance-{account.value}", environment=environment, account=account, region=region)
         regions = watched_regions(environment)
@@ -32,7 +39,7 @@ class Governance(PlatformStack):
             if environment.governance.guardduty:
                 guarded(self, item)
         if environment.governance.config_recorder:
-            recorded(self, regions, keep_days=environment.governance.trail_retention_days)
+            self._recorded(regions, management)
         self._money(topics[region])
         if account is Account.MANAGEMENT:
             trail(
@@ -40,6 +47,23 @@ class Governance(PlatformStack):
                 organization=environment.governance.organization_trail,
                 keep_days=environment.governance.trail_retention_days,
             )
+
+    def _recorded(self, regions: list[str], management: Governance | None) -> None:
+        if management is not None:
+            bucket = self.take(management, "config_bucket", "not-applied-yet")
+            key_arn = self.take(
+                management,
+                "config_key_arn",
+                f"arn:aws:kms:{management.region}:{management.account_id}:key/not-applied-yet",
+            )
+            recorded(self, regions, ConfigStore(bucket=bucket, key_arn=key_arn), [])
+            return
+        accounts = [self.environment.accounts.of(item) for item in Account]
+        keep_days = self.environment.governance.trail_retention_days
+        store, policy = config_store(self, accounts, keep_days=keep_days)
+        recorded(self, regions, store, [policy])
+        self.give("config_bucket", store.bucket)
+        self.give("config_key_arn", store.key_arn)
 
     def _account_wide(self) -> None:
         S3AccountPublicAccessBlock(

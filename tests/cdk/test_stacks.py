@@ -671,6 +671,15 @@ def test_every_account_is_watched_in_every_region(prod: Synthesised) -> None:
         assert {item["notification_type"] for item in budget["notification"]} == {"ACTUAL", "FORECASTED"}
 
 
+def test_what_config_records_is_kept_in_the_management_account(prod: Synthesised) -> None:
+    bucket = prod.one("aws_s3_bucket", bucket="drivetrain-prod-config-110110110110")
+    assert bucket in prod.resources("aws_s3_bucket", "governance-management")
+    assert prod.resources("aws_s3_bucket", "governance-ml") == []
+    assert "governance-management" in prod.wiring["governance-ml"].depends_on
+    channels = prod.resources("aws_config_delivery_channel", "governance-ml")
+    assert {item["s3_bucket_name"] for item in channels} == {"${var.governance_management_config_bucket}"}
+
+
 def test_costs_are_watched_and_split(prod: Synthesised, dev: Synthesised) -> None:
     subscription = prod.one("aws_ce_anomaly_subscription", "governance-management")
     assert subscription["frequency"] == "IMMEDIATE"
