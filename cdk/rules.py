@@ -223,6 +223,10 @@ def _pools_sized(environment: Environment, today: date) -> Iterator[Finding]:
                 f"{pool.minimum} <= {pool.desired} <= {pool.maximum} does not hold",
                 "minimum <= desired <= maximum",
             )
+        if pool.kind is PoolKind.SYSTEM and pool.manager is Manager.KARPENTER:
+            yield Finding(
+                ("pools", number, "manager"), "Karpenter itself runs on system nodes", "set manager: node_group"
+            )
         if pool.kind is PoolKind.SYSTEM and pool.minimum < 2 and not environment.emulated:
             yield Finding(
                 ("pools", number, "minimum"), "a system pool of fewer than 2 nodes stops with one of them", "take 2"

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cdktn import ITerraformDependable
 from cdktn_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
-from cdktn_provider_aws.data_aws_eks_addon_version import DataAwsEksAddonVersion
 from cdktn_provider_aws.eks_access_entry import EksAccessEntry
 from cdktn_provider_aws.eks_access_policy_association import (
     EksAccessPolicyAssociation,
     EksAccessPolicyAssociationAccessScope,
 )
-from cdktn_provider_aws.eks_addon import EksAddon
 from cdktn_provider_aws.eks_cluster import (
     EksCluster,
     EksClusterAccessConfig,
@@ -24,16 +21,14 @@ from cdktn_provider_aws.eks_cluster import (
     EksClusterVpcConfig,
 )
 
+from cdk.blocks.addons import install
 from cdk.blocks.key import Key
 from cdk.blocks.role import Role, RolePlan
-from cdk.labels import KIND
-from cdk.model import Addon, Kubernetes, PoolKind
+from cdk.model import Addon, Kubernetes
 from cdk.stacks.base import PlatformStack
-from cdk.support import addon_version
 
 _LOGS = ("api", "audit", "authenticator", "controllerManager", "scheduler")
 _POLICY = "arn:aws:eks::aws:cluster-access-policy"
-_SYSTEM_NODES = {KIND: PoolKind.SYSTEM.value}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,34 +162,11 @@ class Cluster:
     def _addons(self) -> None:
         settings: dict[Addon, dict[str, object]] = {
             Addon.VPC_CNI: self._pod_network(),
-            Addon.COREDNS: {"nodeSelector": _SYSTEM_NODES},
             Addon.KUBE_PROXY: {},
-            Addon.EBS_CSI: {"controller": {"nodeSelector": _SYSTEM_NODES}},
             Addon.POD_IDENTITY: {},
         }
-        for addon, values in settings.items():
-            EksAddon(
-                self._stack,
-                f"addon-{addon.value}",
-                cluster_name=self.name,
-                addon_name=addon.value,
-                addon_version=self._addon_version(addon),
-                configuration_values=json.dumps(values, sort_keys=True) if values else None,
-                resolve_conflicts_on_create="OVERWRITE",
-                resolve_conflicts_on_update="PRESERVE",
-            )
-
-    def _addon_version(self, addon: Addon) -> str:
-        kubernetes = self._plan.kubernetes
-        pinned = kubernetes.addon_versions.get(addon) or addon_version(kubernetes.version, addon)
-        if pinned is not None:
-            return pinned
-        return DataAwsEksAddonVersion(
-            self._stack,
-            f"addon-{addon.value}-default",
-            addon_name=addon.value,
-            kubernetes_version=kubernetes.version,
-        ).version
+        # On every node: they need none to be healthy, and nodes need them to be.
+        install(self._stack, self._plan.kubernetes, self.name, settings)
 
     def _pod_network(self) -> dict[str, object]:
         # Prefixes: a node takes sixteen addresses at once, so that pods start faster and more fit on a node.

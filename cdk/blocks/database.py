@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network
 
 from cdktn import TerraformResourceLifecycle
+from cdktn_provider_aws.cloudwatch_log_group import CloudwatchLogGroup
 from cdktn_provider_aws.db_instance import DbInstance
 from cdktn_provider_aws.db_instance_automated_backups_replication import DbInstanceAutomatedBackupsReplication
 from cdktn_provider_aws.db_parameter_group import DbParameterGroup, DbParameterGroupParameter
@@ -25,6 +26,8 @@ from cdk.stacks.base import PlatformStack
 
 PORT = 5432
 _ROTATION_DAYS = 30
+_LOG_DAYS = 90
+_LOGS = ("postgresql", "upgrade")
 _MONITORING_SECONDS = 60
 # What is set, and why it needs a restart or not.
 _PARAMETERS = (
@@ -111,9 +114,10 @@ class MetadataDatabase:
             performance_insights_retention_period=7,
             monitoring_interval=_MONITORING_SECONDS,
             monitoring_role_arn=self._monitoring_role().arn,
-            enabled_cloudwatch_logs_exports=["postgresql", "upgrade"],
+            enabled_cloudwatch_logs_exports=list(_LOGS),
             ca_cert_identifier="rds-ca-rsa2048-g1",
             tags={"Name": stack.name("metadata"), "drivetrain:backup-tier": database.backup_tier},
+            depends_on=self._logs(key),
         )
         self.arn = self._instance.arn
         self.identifier = self._instance.identifier
@@ -121,6 +125,19 @@ class MetadataDatabase:
         self.secret_arn = self._instance.master_user_secret.get(0).secret_arn
         self._rotation()
         self._second_region()
+
+    def _logs(self, key: Key) -> list[CloudwatchLogGroup]:
+        # Made here, or RDS makes them and keeps everything for ever.
+        return [
+            CloudwatchLogGroup(
+                self._stack,
+                f"database-logs-{kind}",
+                name=f"/aws/rds/instance/{self._stack.name('metadata')}/{kind}",
+                retention_in_days=_LOG_DAYS,
+                kms_key_id=key.arn,
+            )
+            for kind in _LOGS
+        ]
 
     def _subnets(self) -> DbSubnetGroup:
         return DbSubnetGroup(

@@ -72,14 +72,17 @@ class PoolPlace:
 
 
 class NodePool:
-    """The nodes of one pool."""
+    """The nodes of one pool.
+
+    Attributes:
+        group: The node group, for what needs its nodes first.
+    """
 
     def __init__(self, stack: PlatformStack, pool: Pool, place: PoolPlace) -> None:
         self._stack = stack
         self._pool = pool
         self._place = place
-        template = self._template()
-        self._group(template)
+        self.group = self._group(self._template())
 
     def _template(self) -> LaunchTemplate:
         pool, place = self._pool, self._place
@@ -192,7 +195,7 @@ class NodePool:
             )
         )
 
-    def _group(self, template: LaunchTemplate) -> None:
+    def _group(self, template: LaunchTemplate) -> EksNodeGroup:
         pool, place = self._pool, self._place
         own = pool.ami_id is not None
         zones = pool.zones or tuple(place.subnets)
@@ -200,7 +203,7 @@ class NodePool:
         together = self._stack.node.try_find_child(f"together-{pool.name}")
         if isinstance(together, PlacementGroup):
             dependencies.append(together)
-        EksNodeGroup(
+        return EksNodeGroup(
             self._stack,
             f"pool-{pool.name}",
             cluster_name=place.cluster.name,

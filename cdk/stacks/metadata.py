@@ -27,7 +27,7 @@ class Metadata(PlatformStack):
     def __init__(self, app: App, environment: Environment, network: PlatformStack, governance: PlatformStack) -> None:
         region = environment.main_region
         super().__init__(app, "metadata", environment=environment, account=Account.DATA, region=region.name)
-        key = Key(self, "metadata")
+        key = Key(self, "metadata", services=[f"logs.{region.name}.amazonaws.com"])
         backup_region = environment.database.backup_region
         backup_key = Key(self, f"metadata-{backup_region}", provider=self.provider_in(backup_region))
         self._database = MetadataDatabase(

@@ -1,4 +1,4 @@
-"""The managed node groups of one region's cluster."""
+"""The managed node groups of one region's cluster, and the add-ons that need nodes."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from cdktn_provider_aws.security_group import SecurityGroup
 from cdktn_provider_aws.vpc_security_group_egress_rule import VpcSecurityGroupEgressRule
 from cdktn_provider_aws.vpc_security_group_ingress_rule import VpcSecurityGroupIngressRule
 
+from cdk.blocks.addons import NEEDING_NODES, install
 from cdk.blocks.key import Key
 from cdk.blocks.node_start import ClusterEntry
 from cdk.blocks.pool import NodePool, PoolPlace
 from cdk.blocks.role import Role, RolePlan
-from cdk.model import Account, Environment, Manager, Pool, Region
+from cdk.model import Account, Environment, Manager, Pool, PoolKind, Region
 from cdk.stacks.base import PlatformStack
 from cdk.stacks.cluster import ClusterStack
 from cdk.stacks.network import WorkloadNetwork, stand_in_subnets
@@ -52,8 +53,10 @@ class Pools(PlatformStack):
             disk_key_arn=key.arn,
             ready=role.ready,
         )
-        for pool in pools:
-            NodePool(self, pool, place)
+        groups = {pool.name: NodePool(self, pool, place).group for pool in pools}
+        if region.existing_cluster_name is None:
+            system = [groups[pool.name] for pool in pools if pool.kind is PoolKind.SYSTEM]
+            install(self, environment.kubernetes, place.cluster.name, NEEDING_NODES, system)
         self.give("node_role_arn", role.arn)
 
     def _node_role(self) -> Role:

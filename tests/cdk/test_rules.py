@@ -129,6 +129,13 @@ FAULTS = (
     Fault(
         "_pools_alike", "[c8g.8xlarge, m8g.8xlarge]", "[c8g.8xlarge, m8i.8xlarge]", "m8i.8xlarge", "x86 and Graviton"
     ),
+    Fault(
+        "_pools_sized",
+        "name: system-west, kind: system,",
+        "name: system-west, kind: system, manager: karpenter,",
+        "manager: karpenter",
+        "Karpenter itself runs on system nodes",
+    ),
     Fault("_pools_alike", "[p5en.48xlarge]", "[m7i.48xlarge]", "m7i.48xlarge", "no type with NVIDIA"),
     Fault("_pools_alike", "[p6-b200.48xlarge]", "[p6-b200.48xlarge, p5.48xlarge]", "p6-b200", "one instance type"),
     Fault("_pools_alike", "[p5en.48xlarge]", "[p5en.48xlarge, p5.48xlarge]", "p5en", "differ in their EFA cards"),

@@ -378,7 +378,8 @@ def test_people_and_the_deployer_have_entries(prod: Synthesised) -> None:
 
 
 def test_addons_are_pinned_and_pods_have_their_own_subnets(prod: Synthesised) -> None:
-    addons = {item["addon_name"]: item for item in prod.resources("aws_eks_addon", f"cluster-{EAST}")}
+    stacks = (f"cluster-{EAST}", f"pools-{EAST}")
+    addons = {item["addon_name"]: item for stack in stacks for item in prod.resources("aws_eks_addon", stack)}
     assert set(addons) == {item.value for item in Addon}
     assert all(re.fullmatch(r"v[\d.]+-eksbuild\.\d+", item["addon_version"]) for item in addons.values())
     cni = json.loads(addons[Addon.VPC_CNI.value]["configuration_values"])
@@ -387,13 +388,23 @@ def test_addons_are_pinned_and_pods_have_their_own_subnets(prod: Synthesised) ->
     assert cni["env"]["ENABLE_PREFIX_DELEGATION"] == "true"
 
 
+def test_addons_that_need_nodes_wait_for_the_system_nodes(prod: Synthesised) -> None:
+    waiting = {item["addon_name"]: item for item in prod.resources("aws_eks_addon", f"pools-{EAST}")}
+    assert set(waiting) == {Addon.COREDNS.value, Addon.EBS_CSI.value}
+    for item in waiting.values():
+        assert item["depends_on"] == ["aws_eks_node_group.pool-system"]
+        assert '"drivetrain.io/kind": "system"' in item["configuration_values"]
+    for item in prod.resources("aws_eks_addon", f"cluster-{EAST}"):
+        assert "depends_on" not in item
+
+
 def test_an_addon_without_a_known_version_is_resolved_by_a_data_source(environments: Path, tmp_path: Path) -> None:
     path = environments / "dev.yaml"
     path.write_text(
         path.read_text().replace('version: "1.35"', 'version: "1.36"\n  addon_versions: {coredns: v1.14.9-eksbuild.1}')
     )
     found = synthesise_into(tmp_path / "out", load_environment("dev", today=TODAY, folder=environments))
-    document = found.documents[f"cluster-{EAST}"]
+    document = found.documents[f"pools-{EAST}"]
     (source,) = document["data"]["aws_eks_addon_version"].values()
     assert (source["addon_name"], source["kubernetes_version"]) == (Addon.EBS_CSI.value, "1.36")
     csi = found.one("aws_eks_addon", addon_name=Addon.EBS_CSI.value)
