@@ -126,8 +126,8 @@ def _delivery(accounts: Sequence[str]) -> list[Statement]:
     # Source: AWS, "Permissions for the Amazon S3 bucket for the AWS Config delivery channel", read 2026-11-20. Its roles
     # write, of every account its own; the service itself checks and writes where there is no role.
     chosen = sorted(set(accounts))
-    condition = {"AWS:SourceAccount": chosen}
-    return [
+    owned = {"s3:x-amz-acl": "bucket-owner-full-control"}
+    statements: list[Statement] = [
         {
             "Sid": "ConfigChecks",
             "Effect": "Allow",
@@ -141,17 +141,18 @@ def _delivery(accounts: Sequence[str]) -> list[Statement]:
             "Principal": {"Service": _SERVICE},
             "Action": "s3:PutObject",
             "Resource": [f"BUCKET/AWSLogs/{item}/Config/*" for item in chosen],
-            "Condition": {"StringEquals": {**condition, "s3:x-amz-acl": "bucket-owner-full-control"}},
+            "Condition": {"StringEquals": {"AWS:SourceAccount": chosen, **owned}},
         },
-        *(
-            {
-                "Sid": f"RolesOf{item}",
-                "Effect": "Allow",
-                "Principal": {"AWS": f"arn:aws:iam::{item}:root"},
-                "Action": "s3:PutObject",
-                "Resource": f"BUCKET/AWSLogs/{item}/Config/*",
-                "Condition": {"StringEquals": {"s3:x-amz-acl": "bucket-owner-full-control"}},
-            }
-            for item in chosen
-        ),
     ]
+    statements += [
+        {
+            "Sid": f"RolesOf{item}",
+            "Effect": "Allow",
+            "Principal": {"AWS": f"arn:aws:iam::{item}:root"},
+            "Action": "s3:PutObject",
+            "Resource": f"BUCKET/AWSLogs/{item}/Config/*",
+            "Condition": {"StringEquals": owned},
+        }
+        for item in chosen
+    ]
+    return statements
