@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from cdk.lifecycle import LifecycleDocument
 from cdk.model import Environment
 from cdk.rules import findings
 from cdk.yaml_lines import Document, KeyPath, read_yaml
@@ -54,7 +55,35 @@ def load_environment(name: str, *, today: date, folder: Path = ENVIRONMENTS) -> 
     found = findings(environment, today)
     if found:
         raise _refusal(path, [(document.where(item.at), item.what, item.remedy) for item in found])
-    return environment
+    return _with_lifecycles(environment, document)
+
+
+def _with_lifecycles(environment: Environment, document: Document) -> Environment:
+    """Return the environment with the rules that its lifecycle files hold."""
+    buckets = dict(environment.data.buckets)
+    for name, bucket in buckets.items():
+        if bucket.lifecycle_file is None:
+            continue
+        path = document.path.parent / bucket.lifecycle_file
+        where = document.where(("data", "buckets", name.value, "lifecycle_file"))
+        try:
+            rules = LifecycleDocument.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise ConfigError(
+                f"lifecycle file {bucket.lifecycle_file} cannot be read: {error.strerror}",
+                where=where,
+                remedy="write it: drivetrain cost tiering",
+            ) from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            at = ".".join(map(str, first["loc"])) or "the file"
+            raise ConfigError(
+                f"lifecycle file {bucket.lifecycle_file}: {at}: {first['msg']}",
+                where=where,
+                remedy="write it anew: drivetrain cost tiering",
+            ) from error
+        buckets[name] = bucket.model_copy(update={"lifecycle": rules})
+    return environment.model_copy(update={"data": environment.data.model_copy(update={"buckets": buckets})})
 
 
 def _refusal(path: Path, found: list[tuple[str, str, str]]) -> ConfigError:
@@ -96,7 +125,9 @@ def _fields_at(at: KeyPath) -> list[str]:
             place = place.get("items", {})  # type: ignore[assignment]  # JSON schema
         else:
             inner: dict[str, object] = place.get("properties", {})  # type: ignore[assignment]  # JSON schema
-            place = inner.get(str(key)) or place.get("additionalProperties") or {}  # type: ignore[assignment]  # JSON schema
+            # A mapping's values: under a pattern, where its keys have one.
+            others = [*place.get("patternProperties", {}).values(), place.get("additionalProperties"), {}]  # type: ignore[attr-defined]  # JSON schema
+            place = inner.get(str(key)) or next(item for item in others if isinstance(item, dict))  # type: ignore[assignment]  # JSON schema
     return sorted(_resolved(schema, place).get("properties", {}))  # type: ignore[call-overload, no-any-return]  # JSON schema
 
 

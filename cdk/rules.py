@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from datetime import date
 from ipaddress import IPv4Network
 
-from cdk.model import Account, Capacity, DataClass, Environment, Manager, Nat, Pool, PoolKind
+from cdk.instances import accelerator_of, efa_layout, is_arm
+from cdk.model import Account, Capacity, DataClass, Environment, Manager, Nat, Pool, PoolKind, Vpc
 from cdk.support import EKS_VERSIONS, Support, support_of
 from cdk.yaml_lines import KeyPath
 
@@ -16,6 +17,7 @@ from cdk.yaml_lines import KeyPath
 _VPC_PREFIXES = range(16, 23)
 _POD_PREFIXES = range(16, 23)
 _EMULATOR_VERSION = "5.100.0"
+MAX_CONTINUOUS_DAYS = 35
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,12 +119,31 @@ def _existing_subnets(environment: Environment, today: date) -> Iterator[Finding
                     f"names {subnets} existing subnets for {len(region.zones)} zones",
                     "list existing_private_subnet_ids, one for each zone, in their order",
                 )
-            if vpc.existing_vpc_id is None and subnets:
-                yield Finding(
-                    ("regions", number, workload, "existing_private_subnet_ids"),
-                    "names existing subnets and no existing VPC",
-                    "name existing_vpc_id too",
-                )
+            yield from _existing_vpc(vpc, len(region.zones), ("regions", number, workload))
+
+
+def _existing_vpc(vpc: Vpc, zones: int, at: KeyPath) -> Iterator[Finding]:
+    named = {
+        "existing_private_subnet_ids": len(vpc.existing_private_subnet_ids),
+        "existing_pod_subnet_ids": len(vpc.existing_pod_subnet_ids),
+        "existing_private_route_table_ids": len(vpc.existing_private_route_table_ids),
+    }
+    if vpc.existing_vpc_id is None:
+        for key in [item for item, count in named.items() if count]:
+            yield Finding((*at, key), f"names {key} and no existing VPC", "name existing_vpc_id too")
+        return
+    if not named["existing_private_route_table_ids"]:
+        yield Finding(
+            (*at, "existing_vpc_id"),
+            "names no route tables: the VPCs could not reach each other",
+            "list existing_private_route_table_ids, each once",
+        )
+    if named["existing_pod_subnet_ids"] not in {0, zones}:
+        yield Finding(
+            (*at, "existing_pod_subnet_ids"),
+            f"names {named['existing_pod_subnet_ids']} subnets for pods and {zones} zones",
+            "list one for each zone, in their order, or none",
+        )
 
 
 def _kubernetes_supported(environment: Environment, today: date) -> Iterator[Finding]:
@@ -202,6 +223,10 @@ def _pools_sized(environment: Environment, today: date) -> Iterator[Finding]:
                 f"{pool.minimum} <= {pool.desired} <= {pool.maximum} does not hold",
                 "minimum <= desired <= maximum",
             )
+        if pool.kind is PoolKind.SYSTEM and pool.manager is Manager.KARPENTER:
+            yield Finding(
+                ("pools", number, "manager"), "Karpenter itself runs on system nodes", "set manager: node_group"
+            )
         if pool.kind is PoolKind.SYSTEM and pool.minimum < 2 and not environment.emulated:
             yield Finding(
                 ("pools", number, "minimum"), "a system pool of fewer than 2 nodes stops with one of them", "take 2"
@@ -221,6 +246,12 @@ def _capacity_complete(pool: Pool, number: int) -> Iterator[Finding]:
             ("pools", number, "reservation_id"),
             f"a reservation is named and capacity is {pool.capacity.value}",
             "set capacity: reserved, or capacity_block",
+        )
+    if pool.placement_group is not None and pool.capacity is not Capacity.RESERVED:
+        yield Finding(
+            ("pools", number, "placement_group"),
+            f"a placement group of others is named and capacity is {pool.capacity.value}",
+            "remove it: with efa, this pool gets its own",
         )
     if pool.capacity is Capacity.CAPACITY_BLOCK and len(pool.zones) != 1:
         yield Finding(("pools", number, "zones"), "a Capacity Block lies in one zone", "name exactly that one")
@@ -245,6 +276,32 @@ def _qualcomm_complete(pool: Pool, number: int) -> Iterator[Finding]:
         yield Finding(
             ("pools", number, "instance_types"), "only dl2q instances carry Cloud AI 100", "take dl2q.24xlarge"
         )
+
+
+def _pools_alike(environment: Environment, today: date) -> Iterator[Finding]:
+    """One launch template serves all types of a pool: they must boot the same image and have the same cards."""
+    for number, pool in enumerate(environment.pools):
+        at: KeyPath = ("pools", number, "instance_types")
+        if len({is_arm(item) for item in pool.instance_types}) > 1:
+            yield Finding(at, "mixes x86 and Graviton: no image runs on both", "make two pools")
+        if pool.kind is PoolKind.NVIDIA:
+            for place, item in enumerate(pool.instance_types):
+                if not (accelerator_of(item) or "").startswith("nvidia-"):
+                    yield Finding(
+                        (*at, place), f"{item} is no type with NVIDIA accelerators known here", "take p5, p6, g6e or so"
+                    )
+        if pool.capacity is Capacity.CAPACITY_BLOCK and len(pool.instance_types) > 1:
+            yield Finding(at, "a Capacity Block is of one instance type", "name exactly that one")
+        if not pool.efa:
+            continue
+        layouts = {item: efa_layout(item) for item in pool.instance_types}
+        for place, (item, layout) in enumerate(layouts.items()):
+            if layout is None:
+                yield Finding(
+                    (*at, place), f"{item} has no EFA cards known here", "set efa: false, or take another type"
+                )
+        if None not in layouts.values() and len(set(layouts.values())) > 1:
+            yield Finding(at, "these types differ in their EFA cards", "make a pool for each")
 
 
 def _pools_complete(environment: Environment, today: date) -> Iterator[Finding]:
@@ -291,6 +348,53 @@ def _data_complete(environment: Environment, today: date) -> Iterator[Finding]:
             "released bundles are not locked",
             "set lock_days: nobody may change a release",
         )
+
+
+def _lifecycle_once(environment: Environment, today: date) -> Iterator[Finding]:
+    for name, bucket in environment.data.buckets.items():
+        at: KeyPath = ("data", "buckets", name.value)
+        if bucket.lifecycle_file is not None and (bucket.expire_days or bucket.archive_days):
+            key = "expire_days" if bucket.expire_days else "archive_days"
+            yield Finding(
+                (*at, key), "stands beside lifecycle_file, which decides it", f"remove {key}, or lifecycle_file"
+            )
+        if bucket.existing_bucket is not None and (bucket.replicate or bucket.lock_days or bucket.lifecycle_file):
+            yield Finding(
+                (*at, "existing_bucket"),
+                "others made this bucket: its lock, its rules and its copy are theirs",
+                "remove replicate, lock_days and lifecycle_file",
+            )
+
+
+def _backup_uses(environment: Environment) -> Iterator[tuple[KeyPath, str]]:
+    yield ("database", "backup_tier"), environment.database.backup_tier
+    if environment.kubernetes.backup_tier is not None:
+        yield ("kubernetes", "backup_tier"), environment.kubernetes.backup_tier
+    for name, bucket in environment.data.buckets.items():
+        if bucket.backup_tier is not None:
+            yield ("data", "buckets", name.value, "backup_tier"), bucket.backup_tier
+
+
+def _backups_known(environment: Environment, today: date) -> Iterator[Finding]:
+    tiers = environment.backups
+    used = list(_backup_uses(environment))
+    for at, tier in used:
+        if tier not in tiers:
+            yield Finding(
+                at, f"backup tier '{tier}' is none of this environment's", f"take {', '.join(tiers) or 'one'}"
+            )
+    for name, tier_of in tiers.items():
+        if name not in {tier for _, tier in used}:
+            yield Finding(
+                ("backups", name), f"nothing is backed up by tier '{name}'", "name it as a backup_tier, or remove it"
+            )
+        # Source: AWS Backup, "Continuous backups and point-in-time recovery": 35 days at most.
+        if tier_of.rpo_hours == 1 and tier_of.keep_days > MAX_CONTINUOUS_DAYS:
+            yield Finding(
+                ("backups", name, "keep_days"),
+                f"an hour's loss at most needs continuous backups, which are kept {MAX_CONTINUOUS_DAYS} days at most",
+                f"take keep_days: {MAX_CONTINUOUS_DAYS}, or rpo_hours: 2",
+            )
 
 
 def _database_complete(environment: Environment, today: date) -> Iterator[Finding]:
@@ -362,8 +466,11 @@ RULES: tuple[Rule, ...] = (
     _pools_once,
     _pools_placed,
     _pools_sized,
+    _pools_alike,
     _pools_complete,
     _data_complete,
+    _lifecycle_once,
+    _backups_known,
     _database_complete,
     _budgets_once,
     _closed_network,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from cdktn_provider_aws.provider import AwsProvider
 from cdktn_provider_aws.s3_bucket import S3Bucket
@@ -49,14 +49,18 @@ class BucketPlan:
         name: What it holds; part of the bucket's name.
         statements: Further statements of its policy; `BUCKET` in a resource stands for its ARN.
         rules: Lifecycle rules.
+        smallest: Which objects may move to another class: S3's own word for it; None: from 128 KiB on.
         object_lock: Whether objects can be locked; cannot be switched off later.
+        tags: Further tags.
         provider: Another region's provider.
     """
 
     name: str
     statements: Sequence[Statement] = ()
     rules: Sequence[S3BucketLifecycleConfigurationRule] = ()
+    smallest: str | None = None
     object_lock: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
     provider: AwsProvider | None = None
 
 
@@ -67,6 +71,7 @@ class PrivateBucket:
         bucket: Its name, a token.
         arn: Its ARN.
         versioning: The versioning resource, for what needs versions first.
+        policy: The policy resource, for services that may not write before it stands.
     """
 
     def __init__(self, stack: PlatformStack, plan: BucketPlan, key: Key) -> None:
@@ -77,7 +82,9 @@ class PrivateBucket:
             self._id,
             bucket=name,
             object_lock_enabled=plan.object_lock or None,
-            tags={"Name": name, "drivetrain:data": plan.name},
+            # An emulated environment is made and destroyed within minutes; a real bucket with objects stays.
+            force_destroy=stack.environment.emulated or None,
+            tags={"Name": name, "drivetrain:data": plan.name, **plan.tags},
             provider=plan.provider,
         )
         self.bucket = bucket.bucket
@@ -89,18 +96,19 @@ class PrivateBucket:
             versioning_configuration=S3BucketVersioningVersioningConfiguration(status="Enabled"),
             provider=plan.provider,
         )
-        self._closed(stack, plan, key)
+        self.policy = self._closed(stack, plan, key)
         if plan.rules:
             S3BucketLifecycleConfiguration(
                 stack,
                 f"{self._id}-lifecycle",
                 bucket=self.bucket,
                 rule=list(plan.rules),
+                transition_default_minimum_object_size=plan.smallest,
                 depends_on=[self.versioning],
                 provider=plan.provider,
             )
 
-    def _closed(self, stack: PlatformStack, plan: BucketPlan, key: Key) -> None:
+    def _closed(self, stack: PlatformStack, plan: BucketPlan, key: Key) -> S3BucketPolicy:
         S3BucketServerSideEncryptionConfigurationA(
             stack,
             f"{self._id}-encryption",
@@ -135,7 +143,7 @@ class PrivateBucket:
             provider=plan.provider,
         )
         document = {"Version": "2012-10-17", "Statement": [_tls_only(), *plan.statements]}
-        S3BucketPolicy(
+        return S3BucketPolicy(
             stack,
             f"{self._id}-policy",
             bucket=self.bucket,

@@ -23,6 +23,8 @@ class Key:
         name: What it encrypts.
         services: AWS services that may use it, as `logs.us-east-1.amazonaws.com`.
         accounts: Other accounts whose roles may use it, as far as their own policies say so.
+        through: Services through which everyone of the account who may use them uses the key too, as
+            `ec2.us-east-1.amazonaws.com`: the roles that AWS itself made can be given nothing by IAM.
         provider: Another region's provider.
 
     Attributes:
@@ -36,6 +38,7 @@ class Key:
         *,
         services: Sequence[str] = (),
         accounts: Sequence[str] = (),
+        through: Sequence[str] = (),
         provider: AwsProvider | None = None,
     ) -> None:
         key = KmsKey(
@@ -44,7 +47,7 @@ class Key:
             description=f"{stack.name(name)}",
             deletion_window_in_days=_DELETION_DAYS,
             enable_key_rotation=True,
-            policy=json.dumps(_policy(stack.account_id, services, accounts)),
+            policy=json.dumps(_policy(stack.account_id, services, accounts, through)),
             provider=provider,
         )
         KmsAlias(
@@ -53,7 +56,9 @@ class Key:
         self.arn = key.arn
 
 
-def _policy(account_id: str, services: Sequence[str], accounts: Sequence[str]) -> dict[str, object]:
+def _policy(
+    account_id: str, services: Sequence[str], accounts: Sequence[str], through: Sequence[str]
+) -> dict[str, object]:
     statements: list[dict[str, object]] = [
         {
             "Sid": "AccountDecidesByIam",
@@ -82,6 +87,19 @@ def _policy(account_id: str, services: Sequence[str], accounts: Sequence[str]) -
                 "Principal": {"AWS": [f"arn:aws:iam::{item}:root" for item in others]},
                 "Action": list(_USE),
                 "Resource": "*",
+            }
+        )
+    if through:
+        # Source: AWS, the policy of the key aws/ebs itself.
+        condition = {"StringEquals": {"kms:CallerAccount": account_id, "kms:ViaService": sorted(through)}}
+        statements.append(
+            {
+                "Sid": "AccountUsesThroughServices",
+                "Effect": "Allow",
+                "Principal": {"AWS": "*"},
+                "Action": [*_USE, "kms:CreateGrant"],
+                "Resource": "*",
+                "Condition": condition,
             }
         )
     return {"Version": "2012-10-17", "Statement": statements}

@@ -8,6 +8,7 @@ from cdktn import Fn, S3Backend, S3BackendAssumeRoleConfig, TerraformOutput, Ter
 from cdktn_provider_aws.provider import AwsProvider, AwsProviderAssumeRole, AwsProviderDefaultTags
 from constructs import Construct
 
+from cdk.access import BOUNDARY
 from cdk.model import Account, Environment
 from cdk.wiring import StackWiring, StandIn, Wire
 
@@ -33,6 +34,8 @@ class PlatformStack(TerraformStack):
         self.account_id = environment.accounts.of(account)
         self.region = region
         self.stack_name = name
+        # Made by terraform/account, whose deploying role makes no role without it.
+        self.boundary_arn = f"arn:aws:iam::{self.account_id}:policy/{BOUNDARY}"
         self._takes: dict[str, Wire] = {}
         self._gives: list[str] = []
         self._providers: dict[tuple[str, str], AwsProvider] = {}

@@ -7,7 +7,7 @@ from cdktn import App
 from cdk.blocks.bucket import BucketPlan, PrivateBucket, expire_rule
 from cdk.blocks.key import Key
 from cdk.blocks.network import Network, NetworkPlan
-from cdk.model import Account, Environment, Nat, Region, Workload
+from cdk.model import Account, Environment, Nat, Region, Vpc, Workload
 from cdk.rules import CLOSED_ENDPOINTS
 from cdk.stacks.base import PlatformStack
 
@@ -48,8 +48,10 @@ class WorkloadNetwork(PlatformStack):
         vpc = region.ml if workload is Workload.ML else region.data
         flow_bucket_arn = self.take(core, "flow_bucket_arn", "arn:aws:s3:::not-applied-yet")
         self.zones = region.zones
+        self.vpc = vpc
+        self.has_pods = bool(vpc.existing_pod_subnet_ids if vpc.existing_vpc_id else vpc.pod_cidr)
         if vpc.existing_vpc_id is not None:
-            self._existing(vpc.existing_vpc_id, vpc.existing_private_subnet_ids)
+            self._existing(vpc.existing_vpc_id, vpc)
             return
         network = Network(
             self,
@@ -69,11 +71,16 @@ class WorkloadNetwork(PlatformStack):
         self.give("pod_subnet_ids", network.pod_subnet_ids)
         self.give("private_route_table_ids", network.private_route_table_ids)
 
-    def _existing(self, vpc_id: str, subnet_ids: tuple[str, ...]) -> None:
+    @property
+    def route_tables(self) -> int:
+        """How many private route tables it has."""
+        return len(self.vpc.existing_private_route_table_ids) if self.vpc.existing_vpc_id else len(self.zones)
+
+    def _existing(self, vpc_id: str, vpc: Vpc) -> None:
         self.give("vpc_id", vpc_id)
-        self.give("private_subnet_ids", list(subnet_ids))
-        self.give("pod_subnet_ids", [])
-        self.give("private_route_table_ids", [])
+        self.give("private_subnet_ids", list(vpc.existing_private_subnet_ids))
+        self.give("pod_subnet_ids", list(vpc.existing_pod_subnet_ids))
+        self.give("private_route_table_ids", list(vpc.existing_private_route_table_ids))
 
 
 def stand_in_subnets(zones: tuple[str, ...]) -> list[str]:
