@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from cdk.cluster.alerts import alerts
-from cdk.cluster.applications import applications
+from cdk.cluster.applications import WAVE, applications
 from cdk.cluster.devices import device_plugins
 from cdk.cluster.history import history
+from cdk.cluster.kinds.addons import ARGO_NAMESPACE
 from cdk.cluster.kinds.base import Manifest
 from cdk.cluster.namespaces import namespaces, people
 from cdk.cluster.nodes import nodes
@@ -42,6 +43,9 @@ _RANKS = {
     "NodePool": 16,
 }
 _LAST = 20
+# Groups with a dot that are Kubernetes' own.
+_OWN_GROUPS = {"networking.k8s.io", "rbac.authorization.k8s.io", "scheduling.k8s.io", "storage.k8s.io"}
+_LATER = {WAVE: "1", "argocd.argoproj.io/sync-options": "SkipDryRunOnMissingResource=true"}
 
 
 def objects_of(place: Place, order: SpotOrder | None = None) -> tuple[Manifest, ...]:
@@ -68,7 +72,21 @@ def objects_of(place: Place, order: SpotOrder | None = None) -> tuple[Manifest, 
         *history(place),
         *alerts(),
     ]
-    return tuple(sorted(found, key=rank))
+    return tuple(sorted(map(_for_argo, found), key=rank))
+
+
+def is_custom(item: Manifest) -> bool:
+    """Whether an object's kind is there only after an operator was installed."""
+    group = item.api_version.rpartition("/")[0]
+    return "." in group and group not in _OWN_GROUPS
+
+
+def _for_argo(item: Manifest) -> Manifest:
+    """Tell Argo CD that a kind may come later, with an application of an earlier wave."""
+    if not is_custom(item) or item.metadata.namespace == ARGO_NAMESPACE:
+        return item
+    annotations = {**(item.metadata.annotations or {}), **_LATER}
+    return item.model_copy(update={"metadata": item.metadata.model_copy(update={"annotations": annotations})})
 
 
 def rank(item: Manifest) -> tuple[int, str, str, str]:
