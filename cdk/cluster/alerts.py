@@ -10,8 +10,9 @@ from cdk.cluster.place import labels_for
 _GUIDE = "docs/reference/cluster.md#alarms"
 # A GPU that works less than this did not train; loading data keeps it under it for minutes, not for an hour.
 _IDLE_PERCENT = 5
-# Ray's own metric of what a worker does: a job whose tasks have not moved for so long hangs, or computes one step of hours.
+# No task ended for so long, which training does too, and hardly any CPU is used, which training does not: it hangs.
 _HUNG_MINUTES = 60
+_HUNG_CPU_PERCENT = 5
 _INTERRUPTIONS_AN_HOUR = 3
 
 
@@ -37,7 +38,7 @@ def _alert(name: str, expression: str, lasting: str, severity: str, summary: str
         expr=expression,
         lasting=lasting,
         labels={"severity": severity},
-        annotations={"summary": summary, "action": action, "runbook": f"{_GUIDE}-{name.lower()}"},
+        annotations={"summary": summary, "action": action, "runbook": _GUIDE},
     )
 
 
@@ -80,10 +81,10 @@ def _head_down() -> AlertRule:
 def _job_hung() -> AlertRule:
     running = 'drivetrain_rayjob_status{status="RUNNING"} == 1'
     moved = f'sum by (ray_io_cluster) (changes(ray_tasks{{State="FINISHED"}}[{_HUNG_MINUTES}m]))'
-    idle = "sum by (ray_io_cluster) (rate(ray_node_cpu_utilization[10m]))"
+    busy = "avg by (ray_io_cluster) (avg_over_time(ray_node_cpu_utilization[30m]))"
     return _alert(
         "RayJobHung",
-        f"({moved} == 0) and on (ray_io_cluster) ({idle} == 0) and on () (count({running}) > 0)",
+        f"({moved} == 0) and on (ray_io_cluster) ({busy} < {_HUNG_CPU_PERCENT}) and on () (count({running}) > 0)",
         "30m",
         "warning",
         f"Ray cluster {{{{ $labels.ray_io_cluster }}}} runs a job, and no task has ended for {_HUNG_MINUTES} minutes",

@@ -128,7 +128,8 @@ def _told_of_loss(api: client.ApiClient, context: str | None) -> Iterator[None]:
 def apply(cluster: DynamicClient, objects: Sequence[Manifest], plan: ApplyPlan) -> list[Applied]:
     """Bring a cluster to what the objects say.
 
-    Objects whose kind is not served yet wait until whoever brings it, an application among them, has brought it.
+    Objects whose kind is not served yet wait until whoever brings it, an application among them, has brought it; all others
+    do not wait for them.
 
     Args:
         cluster: The cluster.
@@ -140,30 +141,52 @@ def apply(cluster: DynamicClient, objects: Sequence[Manifest], plan: ApplyPlan) 
             applied before stays; the same command goes on.
     """
     until = plan.clock() + plan.wait_s
-    done = []
-    for item in objects:
-        resource = _resource(cluster, item, plan, until)
-        applied = Applied(name_of(item), _apply_one(cluster, resource, item, plan, until))
-        plan.told(applied)
-        done.append(applied)
+    done: list[Applied] = []
+    waiting = list(objects)
+    while waiting:
+        waiting = _apply_served(cluster, waiting, plan, until, done)
+        if not waiting:
+            break
+        if plan.clock() >= until:
+            kinds = sorted({f"{item.api_version} {item.kind}" for item in waiting})
+            raise InfrastructureError(
+                f"{len(waiting)} of {len(objects)} objects are of kinds still not served after {plan.wait_s:.0f} s: "
+                f"{', '.join(kinds)}",
+                where=cluster.configuration.host,
+                remedy="see the applications in Argo CD: `kubectl -n argocd get applications`; then the same command",
+            )
+        plan.sleep(_POLL_S)
+        cluster.resources.invalidate_cache()
     if plan.prune:
         done += _prune(cluster, objects, plan)
     return done
 
 
-def _resource(cluster: DynamicClient, item: Manifest, plan: ApplyPlan, until: float) -> Any:
-    while True:
-        try:
-            return cluster.resources.get(api_version=item.api_version, kind=item.kind)
-        except (ResourceNotFoundError, ResourceNotUniqueError) as error:
-            if plan.clock() >= until:
-                raise InfrastructureError(
-                    f"{item.api_version} {item.kind} is still not served after {plan.wait_s:.0f} s",
-                    where=name_of(item),
-                    remedy="see the applications in Argo CD: `kubectl -n argocd get applications`; then the same command",
-                ) from error
-        plan.sleep(_POLL_S)
-        cluster.resources.invalidate_cache()
+def _apply_served(
+    cluster: DynamicClient, objects: Sequence[Manifest], plan: ApplyPlan, until: float, done: list[Applied]
+) -> list[Manifest]:
+    """Apply the objects whose kinds are served; return the others."""
+    left: list[Manifest] = []
+    # Asked for once a pass: the client looks through all groups for a kind that is not there.
+    resources: dict[tuple[str, str], Any] = {}
+    for item in objects:
+        key = (item.api_version, item.kind)
+        if key not in resources:
+            resources[key] = _resource(cluster, item)
+        if resources[key] is None:
+            left.append(item)
+            continue
+        applied = Applied(name_of(item), _apply_one(cluster, resources[key], item, plan, until))
+        plan.told(applied)
+        done.append(applied)
+    return left
+
+
+def _resource(cluster: DynamicClient, item: Manifest) -> Any:
+    try:
+        return cluster.resources.get(api_version=item.api_version, kind=item.kind)
+    except (ResourceNotFoundError, ResourceNotUniqueError):
+        return None
 
 
 def _apply_one(cluster: DynamicClient, resource: Any, item: Manifest, plan: ApplyPlan, until: float) -> Outcome:

@@ -156,8 +156,13 @@ def test_kinds_that_do_not_come_are_named(tmp_path: Path) -> None:
     kinds = {key: value for key, value in _kinds().items() if not key[0].startswith("kueue")}
     with FakeApiServer(kinds).running() as server:
         ticks = iter(range(100))
-        with pytest.raises(InfrastructureError, match=r"kueue\.x-k8s\.io/v1beta2 Topology is still not served after 5 s"):
+        with pytest.raises(
+            InfrastructureError, match=r"not served after 5 s: kueue\.x-k8s\.io/v1beta2 ClusterQueue, .*Topology"
+        ):
             _apply(server, tmp_path, wait_s=5, sleep=lambda seconds: None, clock=lambda: float(next(ticks)))
+        # What does not need them is there.
+        queued = [item for item in OBJECTS if item.api_version.startswith("kueue")]
+        assert len(server.objects) == len(OBJECTS) - len(queued)
 
 
 def test_a_webhook_that_is_not_there_yet_is_waited_for(server: FakeApiServer, tmp_path: Path) -> None:
