@@ -74,7 +74,7 @@ def _node_class(place: Place, pool: Pool) -> EC2NodeClass:
         spec=NodeClassSpec(
             ami_family="AL2023" if own else None,
             ami_selector_terms=(AmiTerm(id=pool.ami_id) if own else AmiTerm(alias=AMI_ALIAS),),
-            role=place.node_role_name,
+            instance_profile=place.node_profile,
             subnet_selector_terms=_subnets(place),
             # EKS gives its own group of nodes and control plane this tag, and puts it back where it is removed.
             security_group_selector_terms=(TagTerm(tags={"aws:eks:cluster-name": place.name}),),

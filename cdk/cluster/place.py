@@ -112,9 +112,9 @@ class Place:
         return f"arn:aws:iam::{self.environment.accounts.data}:role/{role_name(self.environment, SECRET_READER)}"
 
     @property
-    def node_role_name(self) -> str:
-        """The role of nodes that Karpenter makes."""
-        return role_name(self.environment, f"karpenter-nodes-{self.region.name}")
+    def node_profile(self) -> str:
+        """The instance profile of nodes that Karpenter makes, which the stack `karpenter` has made."""
+        return self.named("karpenter-nodes", self.region.name)
 
     @property
     def disk_key_alias(self) -> str:

@@ -59,7 +59,7 @@ class NodeClassSpec(Part):
 
     ami_family: str | None = None
     ami_selector_terms: tuple[AmiTerm, ...]
-    role: str
+    instance_profile: str
     subnet_selector_terms: tuple[TagTerm, ...]
     security_group_selector_terms: tuple[TagTerm, ...]
     capacity_reservation_selector_terms: tuple[ReservationTerm, ...] | None = None

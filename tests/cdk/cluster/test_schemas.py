@@ -147,7 +147,7 @@ def test_a_misspelt_field_is_found_wherever_it_stands_in_a_custom_kind(kind: str
     ("kind", "spoil", "message"),
     [
         ("EC2NodeClass", lambda spec: spec["amiSelectorTerms"][0].update(alias="al2023"), "alias"),
-        ("EC2NodeClass", lambda spec: spec.update(instanceProfile="p"), "role"),
+        ("EC2NodeClass", lambda spec: spec.update(role="r"), "role"),
         ("EC2NodeClass", lambda spec: spec["tags"].update({"karpenter.sh/nodepool": "x"}), "karpenter.sh/nodepool"),
         ("NodePool", lambda spec: spec["template"]["metadata"]["labels"].update({"kubernetes.io/hostname": "x"}), "hostname"),
         ("ResourceFlavor", lambda spec: spec.update(nodeLabels={}, topologyName="t"), "nodeLabel"),
