@@ -12,7 +12,7 @@ from cdk.cluster.kinds.core import (
     Peer,
     PolicyPort,
 )
-from cdk.cluster.namespaces import EDGE, MLFLOW, RAY
+from cdk.cluster.namespaces import DEVICES, EDGE, MLFLOW, RAY
 from cdk.cluster.place import NAME, Place, labels_for
 
 _NAMESPACE = "kubernetes.io/metadata.name"
@@ -118,6 +118,8 @@ def policies(place: Place) -> list[Manifest]:
     for namespace in (RAY, MLFLOW, EDGE):
         found.append(policy("deny-by-default", namespace, everything))
         found.append(policy("names-and-aws", namespace, everything, egress=(dns(), pod_identity(), https())))
+    # Plugins speak to the kubelet by sockets alone.
+    found.append(policy("deny-by-default", DEVICES, everything))
     found += _ray(place) + _mlflow(place)
     found.append(policy("database", EDGE, everything, egress=(database(place), _to_mlflow())))
     return found

@@ -239,7 +239,7 @@ def test_a_pool_of_unknown_size_is_refused() -> None:
 
 
 def test_namespaces_of_ours_deny_by_default() -> None:
-    for namespace in ("ray", "mlflow", "edge"):
+    for namespace in ("ray", "mlflow", "edge", "device-plugins"):
         policies = [
             item for item in OBJECTS if isinstance(item, NetworkPolicy) and item.metadata.namespace == namespace
         ]
