@@ -87,10 +87,10 @@ def _pods(place: Place, account: str) -> PodTemplate:
                 Container(
                     name="history",
                     image=HISTORY_SERVER_IMAGE,
-                    args=("--session-cache-max-memory=1Gi",),
                     env=history_variables(place),
                     ports=(ContainerPort(name="http", container_port=HISTORY_PORT),),
-                    resources=Resources(requests={"cpu": "200m", "memory": "1Gi"}, limits={"memory": "2Gi"}),
+                    # Sessions that people opened stay in memory: past the limit it starts anew, with an empty cache.
+                    resources=Resources(requests={"cpu": "200m", "memory": "1Gi"}, limits={"memory": "4Gi"}),
                     security_context=RESTRICTED,
                     readiness_probe=Probe(tcp_socket=TcpSocket(port="http"), period_seconds=10),
                     liveness_probe=Probe(tcp_socket=TcpSocket(port="http"), period_seconds=30, failure_threshold=5),
