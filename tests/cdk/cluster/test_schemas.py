@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import re
+from collections.abc import Iterator
 from typing import Any
 
 import kubernetes_validate
+import kubernetes_validate.utils
 import pytest
 from clusters import all_places, forms, place_of
 from crd_schemas import FOLDER, WHY_SKIPPED, broken_rules, definition, problems
@@ -22,6 +25,16 @@ VERSIONS = ("1.33", "1.34", "1.35", "1.36", "1.37")
 # External Secrets' definitions are not among those we hold; its two kinds are held by their types alone.
 WITHOUT_DEFINITION = {"ClusterSecretStore", "ExternalSecret"}
 upstream = pytest.mark.skipif(not FOLDER.is_dir(), reason=WHY_SKIPPED)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _read_schemas_once() -> Iterator[None]:
+    """The library reads a version's schemas from disk for every object, which takes ten times as long as validating."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(
+            kubernetes_validate.utils, "schema_contents", functools.cache(kubernetes_validate.utils.schema_contents)
+        )
+        yield
 
 
 def _all() -> list[tuple[Place, Manifest]]:
