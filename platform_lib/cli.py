@@ -78,6 +78,13 @@ COMMANDS: dict[str, Entry] = {
         "ray_jobs.commands.lake", "app", "Look after the lake's files: check, compact, expire.", _DATA, "data"
     ),
     "drives": Entry("platform_lib.catalog.commands", "drives", "List the drives in the catalogue.", _DATA, "data"),
+    "clips": Entry(
+        "platform_lib.catalog.clip_commands",
+        "clips",
+        "List clips of 20 s: by drive, tag, place, dataset.",
+        _DATA,
+        "data",
+    ),
     "timeline": Entry(
         "platform_lib.datasets.commands",
         "timeline",

@@ -35,18 +35,46 @@ def _compiled(function: Function, **options: bool) -> Function:
         return cast("Function", numba.njit(nogil=True, **options)(function))
 
 
+TURNED_ROWS, TURNED_BYTES = 16, 32
+"""How many bytes of how many rows `turn` turns."""
+
+
 @intrinsic  # type: ignore[untyped-decorator] # numba has no types
-def soon_written(_typing: Any, data: Any, at: Any) -> Any:
-    """Tell the processor, in compiled code, that ``data[at]`` is written soon, so that the write need not wait."""
+def turn(_typing: Any, data: Any, at: Any, step: Any, out: Any, to: Any, width: Any) -> Any:
+    """Turn rows into columns: ``out[to + width * i + j] = data[at + step * j + i]`` for every byte i of every row j.
+
+    A compiled loop does that byte by byte. Here it is 64 shuffles of whole rows, which every processor has: each of
+    four rounds interleaves the bytes of the rows j and j + 8, those of both halves of a row on their own.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        start = context.make_array(signature.args[0])(context, builder, arguments[0]).data
-        place = builder.bitcast(builder.gep(start, [arguments[1]]), cgutils.voidptr_t)
-        number = cgutils.int32_t
-        # Source: LLVM language reference, llvm.prefetch: to write it, keep it in every cache, data.
-        form = cgutils.ir.FunctionType(cgutils.ir.VoidType(), [cgutils.voidptr_t, number, number, number])
-        prefetch = cgutils.get_or_insert_function(builder.module, form, "llvm.prefetch.p0")
-        builder.call(prefetch, [place, number(1), number(3), number(1)])
+        ir, half = cgutils.ir, TURNED_ROWS // 2
+
+        def places(array: int, first: Any, gap: Any, count: int, size: int) -> list[Any]:
+            start = context.make_array(signature.args[array])(context, builder, arguments[array]).data
+            kind, found, place = ir.VectorType(ir.IntType(8), size).as_pointer(), [], first
+            for _ in range(count):
+                found.append(builder.bitcast(builder.gep(start, [place]), kind))
+                place = builder.add(place, gap)
+            return found
+
+        def lanes(numbers: list[int]) -> Any:
+            return ir.Constant(ir.VectorType(ir.IntType(32), len(numbers)), numbers)
+
+        orders = [
+            lanes([side + lane for top in (0, 16) for lane in range(top + part, top + part + 8) for side in (0, 32)])
+            for part in (0, 8)
+        ]
+        rows = [
+            builder.load(place, align=1) for place in places(0, arguments[1], arguments[2], TURNED_ROWS, TURNED_BYTES)
+        ]
+        for _ in range(4):
+            pairs = [(rows[row], rows[row + half]) for row in range(half)]
+            rows = [builder.shuffle_vector(a, b, order) for a, b in pairs for order in orders]
+        halves = [lanes(list(range(top, top + 16))) for top in (0, 16)]
+        planes = [builder.shuffle_vector(row, row, side) for side in halves for row in rows]
+        for plane, place in zip(planes, places(3, arguments[4], arguments[5], TURNED_BYTES, TURNED_ROWS), strict=True):
+            builder.store(plane, place, align=1)
         return context.get_dummy_value()
 
-    return types.void(data, at), generate
+    return types.void(data, at, step, out, to, width), generate

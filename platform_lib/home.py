@@ -20,7 +20,7 @@ from platform_lib.storage import publish_bytes
 logger = logging.getLogger(__name__)
 
 HOME_NAME = ".drivetrain"
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 _MARKER = "home.json"
 _WRITABLE = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]+")  # without control characters and undecodable bytes
 _WAIT_FOR_OTHER_S = 3600.0

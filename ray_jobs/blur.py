@@ -5,8 +5,9 @@
 3. blur     Ray tasks write Lance fragments                                      1 : 1
 4. commit   Lance, then one PostgreSQL transaction                               1 : 1
 
-As in ingest, tasks only write files, and this process alone commits, under the home's lock ``blur``. A blur by another
-configuration takes the place of the older one in the step that commits it.
+As in ingest, tasks only write files, and this process alone commits, under the home's lock ``blur``; a task of a command
+that was killed writes nothing once the next one has swept. A blur by another configuration takes the place of the older
+one in the step that commits it.
 """
 
 from __future__ import annotations
@@ -22,14 +23,19 @@ from typing import Any
 import pyarrow as pa
 import ray
 
+from platform_lib.catalog.blurs import BlurRecord
+from platform_lib.catalog.model import StoredFile
 from platform_lib.errors import PlatformError
 from platform_lib.home import Home
+from platform_lib.lake.clips import refresh_clips
 from platform_lib.lake.lake import Lake
-from platform_lib.lake.writer import write_rows
+from platform_lib.lake.writer import describe, files_of, write_rows
+from platform_lib.lake.writers import Permit
 from platform_lib.privacy.blurring import blur_frame
 from platform_lib.privacy.config import BlurConfig
 from platform_lib.privacy.detectors import Detector, make_detectors, provenance
 from platform_lib.privacy.frames import AdmittedPii
+from platform_lib.privacy.leftovers import sweep_blurs
 from platform_lib.privacy.zone import BLURRED_SCHEMA, FrameStore
 from ray_jobs.session import answer_of, local_ray
 
@@ -56,6 +62,7 @@ class _Blurred:
     """What a worker wrote; `unreadable` frames could not be decoded, and stay raw."""
 
     fragments: tuple[str, ...]
+    files: tuple[StoredFile, ...]
     frames: int
     regions: int
     unreadable: int
@@ -69,6 +76,7 @@ class BlurReport:
         config_sha256: Detectors and parameters, by content.
         ingests: Log files whose frames were blurred by this run.
         skipped: Log files whose frames this configuration had blurred before.
+        kept: Log files that stay as another configuration blurred them: some of their raw frames have expired.
         frames: Frames blurred by this run; those without a find keep their bytes.
         regions: Rectangles blurred.
         unreadable: Frames that could not be decoded; they stay raw.
@@ -78,6 +86,7 @@ class BlurReport:
     config_sha256: str
     ingests: int = 0
     skipped: int = 0
+    kept: int = 0
     frames: int = 0
     regions: int = 0
     unreadable: int = 0
@@ -108,13 +117,17 @@ def blur(
     how = provenance(config)
     make_detectors(config)  # what is wrong with one is said before anything is begun
     with home.turn("blur"), Lake.open(home) as lake:
-        _sweep(lake)
+        lake.store.mend_blurred()
+        sweep_blurs(lake)
         lake.store.blurred.create()
-        known = {item.ingest_id: item.config_sha256 for item in lake.blurs.visible()}
+        known = {item.ingest_id: item for item in lake.blurs.visible()}
         drives = {item.ingest_id: item.drive_id for item in lake.catalog.view().ingests}
-        raw = sorted(lake.store.raw.held() & drives.keys())
-        todo = [ingest_id for ingest_id in raw if known.get(ingest_id) != how.sha256]
-        report = BlurReport(how.sha256, skipped=len(raw) - len(todo))
+        raw = {ingest_id: rows for ingest_id, rows in lake.store.raw.counts().items() if ingest_id in drives}
+        other = sorted(key for key in raw if key not in known or known[key].config_sha256 != how.sha256)
+        # With another configuration frames whose raw ones have expired would be lost.
+        kept = [key for key in other if key in known and known[key].frames + known[key].unreadable > raw[key]]
+        todo = [key for key in other if key not in kept]
+        report = BlurReport(how.sha256, skipped=len(raw) - len(other), kept=len(kept))
         on_progress(0, len(todo))
         if todo:
             ids = lake.blurs.begin(todo, how.sha256, how.document)
@@ -122,15 +135,9 @@ def blur(
             jobs = [_Job(blur_id, ingest_id, *uris) for blur_id, ingest_id in zip(ids, todo, strict=True)]
             _blur_all(lake, home, jobs, config, cpus, report, on_progress)
             report.drives = tuple(sorted({drives[ingest_id] for ingest_id in todo}))
-            _sweep(lake)
+            sweep_blurs(lake)
+            refresh_clips(lake)
     return report
-
-
-def _sweep(lake: Lake) -> None:
-    """Delete rows that nobody may see: of killed and superseded blurs, and of ingests that are gone."""
-    leftovers = lake.blurs.leftovers()
-    lake.store.blurred.drop(leftovers)
-    lake.blurs.forget(leftovers)
 
 
 def _blur_all(
@@ -142,16 +149,16 @@ def _blur_all(
     report: BlurReport,
     on_progress: Callable[[int, int], None],
 ) -> None:
+    permit = lake.store.blur_writers.begin()
     with local_ray(home, cpus):
-        running = {_BLUR_ONE.remote(job, config): job for job in jobs}
+        running = {_BLUR_ONE.remote(job, config, permit): job for job in jobs}
         while running:
             ready, _ = ray.wait(list(running), num_returns=1)
             for reference in ready:
                 job = running.pop(reference)
                 done: _Blurred = answer_of(reference, died=_worker_died)
                 lake.store.blurred.append(done.fragments)
-                counted = {"frames": done.frames, "regions": done.regions, "unreadable": done.unreadable}
-                if lake.blurs.commit(job.blur_id, **counted):
+                if lake.blurs.commit(BlurRecord(job.blur_id, done.frames, done.regions, done.unreadable, done.files)):
                     report.ingests += 1
                     report.frames += done.frames
                     report.regions += done.regions
@@ -171,15 +178,19 @@ def _detectors(config: BlurConfig) -> list[Detector]:
     return make_detectors(config)
 
 
-def _blur_one(job: _Job, config: BlurConfig) -> _Blurred:
-    raw = FrameStore(Path(job.raw_uri), pa.schema([]), "ingest_id")
+def _blur_one(job: _Job, config: BlurConfig, permit: Permit) -> _Blurred:
+    raw, uri = FrameStore(Path(job.raw_uri), pa.schema([]), "ingest_id"), Path(job.blurred_uri)
     counts = {"frames": 0, "regions": 0, "unreadable": 0}
-    batches = (
-        blurred
-        for batch in raw.batches([job.ingest_id], rows=_ROWS)
-        if (blurred := _blur_batch(job, batch, _detectors(config), config, counts)).num_rows
-    )
-    return _Blurred(fragments=write_rows(Path(job.blurred_uri), batches, BLURRED_SCHEMA), **counts)
+    detectors = _detectors(config)
+    with permit.used():
+        batches = (
+            blurred
+            for batch in raw.batches([job.ingest_id], rows=_ROWS)
+            if (blurred := _blur_batch(job, batch, detectors, config, counts)).num_rows
+        )
+        fragments = write_rows(uri, batches, BLURRED_SCHEMA)
+        files = describe([path for text in fragments for path in files_of(text, uri)], uri.parent)
+    return _Blurred(fragments, files, **counts)
 
 
 _BLUR_ONE: Any = ray.remote(max_retries=0)(_blur_one)

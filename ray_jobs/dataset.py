@@ -23,6 +23,7 @@ from platform_lib.contracts.evidence import METRIC
 from platform_lib.contracts.model import Contract
 from platform_lib.contracts.tables import check_dataset
 from platform_lib.datasets.assembly import assemble, metrics_of, plan_splits
+from platform_lib.datasets.mixed_units import MixedSignal, mixed_units, refuse_mixed
 from platform_lib.datasets.model import SampleRules, SkippedDrive
 from platform_lib.datasets.reader import KIND, MANIFEST_FILE, SAMPLES, SPLIT_FILE, STATS_FILE
 from platform_lib.datasets.shards import Shard, write_shard
@@ -30,6 +31,7 @@ from platform_lib.datasets.splits import FRACTIONS, SPLITS
 from platform_lib.errors import ConfigError, ContractError, MissingPartError, PlatformError
 from platform_lib.evidence import BlurRecall, read_evidence
 from platform_lib.home import Home
+from platform_lib.lake.clips import refresh_clips
 from platform_lib.lake.lake import Lake
 from platform_lib.manifest import Input, Manifest, Step, input_of
 from platform_lib.privacy.frames import AdmittedPii
@@ -73,13 +75,17 @@ def build_dataset(
     rules: SampleRules | None = None,
     force: bool = False,
     blur_recall: Path | None = None,
+    mix_units: bool = False,
 ) -> DatasetOutcome:
     """Build ``HOME/datasets/<name>`` from everything the lake holds.
+
+    With `mix_units` drives are joined whose signals changed their unit in between.
 
     Raises:
         ConfigError: The name cannot be a folder, or the seed is negative.
         MissingPartError: The lake holds no drive.
-        ContractError: Too few drives gave samples to be split three ways, or a table breaks its data contract.
+        ContractError: Too few drives gave samples to be split three ways, or a table breaks its data contract, or a signal
+            changed its unit between drives.
         DatasetBuildError: A worker died.
         HomeBusyError: Another command builds a dataset in this home, or trains or scores on this very one.
     """
@@ -95,6 +101,8 @@ def build_dataset(
             )
         contracts = read_contracts(home.root)
         step = _step(home, version.sha256, seed=seed, rules=chosen, contracts=contracts)
+        if mix_units:
+            step.config["mix_units"] = True
         if blur_recall is not None:
             read_evidence(BlurRecall, blur_recall)
             step.inputs["blur_recall"] = input_of(blur_recall)
@@ -103,11 +111,13 @@ def build_dataset(
         if found is None:
             with home.lock(f"dataset-{name}"):  # what is trained or scored on it holds the same lock, shared
                 admission = admit(lake, contracts, drives)
-                found, rows = _build(home, step, admission, contracts, folder, seed=seed, rules=chosen)
+                mixed = mixed_units(lake, {item.drive_id for item in admission.drives})
+                refuse_mixed(() if mix_units else mixed, where=f"dataset {name}")
+                found, rows = _build(home, step, admission, contracts, folder, seed=seed, rules=chosen, mixed=mixed)
             lake.catalog.record_contract_runs(rows)
-            _record(lake, found, folder, lake_sha256=version.sha256)
+            _record(lake, found, folder)
             return DatasetOutcome(folder, found, skipped=False)
-        _record(lake, found, folder, lake_sha256=version.sha256)
+        _record(lake, found, folder)
     return DatasetOutcome(folder, found, skipped=True)
 
 
@@ -147,6 +157,7 @@ def _build(
     *,
     seed: int,
     rules: SampleRules,
+    mixed: Sequence[MixedSignal],
 ) -> tuple[Manifest, list[ContractRun]]:
     """Build and publish a dataset; return its manifest and what contracts found of its rows."""
     work = _work_folder(home)
@@ -164,6 +175,7 @@ def _build(
             outputs = {name: temporary / name for name in (SAMPLES, SPLIT_FILE, STATS_FILE)}
             evidence = admission.evidence([item.drive_id for item in plan.shards], rows).model_dump(mode="json")
             metrics = {**metrics_of(plan, skipped), METRIC: evidence, **_blur_metrics(home, step, shards)}
+            metrics["mixed_units"] = [item.sentence for item in mixed]
             return step.finish(temporary / MANIFEST_FILE, outputs, metrics), rows
     finally:
         shutil.rmtree(work, ignore_errors=True)
@@ -263,13 +275,7 @@ def build_block(
     return results
 
 
-def _record(lake: Lake, manifest: Manifest, folder: Path, *, lake_sha256: str) -> None:
-    """Tell the catalogue what the dataset was made from: the lake's version, and each split's log files."""
-    inputs = {"lake": lake_sha256}
-    proof = manifest.metrics["split_proof"]
-    if isinstance(proof, dict) and isinstance(files := proof["files"], dict):
-        for split, drives in files.items():
-            for drive_id, digests in drives.items() if isinstance(drives, dict) else ():
-                for number, digest in enumerate(digests if isinstance(digests, list) else ()):
-                    inputs[f"{split}/{drive_id}/{number}"] = str(digest)
-    lake.catalog.record_artefact(KIND, manifest.step_sha256, str(folder), inputs)
+def _record(lake: Lake, manifest: Manifest, folder: Path) -> None:
+    """Tell the catalogue what the dataset was made from: the lake's version, each split's log files, and the clips."""
+    lake.catalog.record(manifest, folder)
+    refresh_clips(lake)

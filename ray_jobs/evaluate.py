@@ -156,9 +156,8 @@ def evaluate_onnx(
 
 def _record(home: Home, manifest: Manifest, folder: Path) -> None:
     """Tell the catalogue what was judged, and on what."""
-    inputs = {name: item.sha256 for name, item in manifest.inputs.items()}
     with embedded_postgres(home) as uri, Catalog(uri) as catalog:
-        catalog.record_artefact("evaluation", manifest.outputs[_OUTPUT].sha256, str(folder / _OUTPUT), inputs)
+        catalog.record(manifest, folder)
 
 
 def _whole_run(home: Home, name: str) -> Manifest:

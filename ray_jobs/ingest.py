@@ -6,6 +6,7 @@
 4. read     Ray tasks write Parquet files and Lance fragments                1 batch  : many logs
 5. commit   Iceberg, then Lance, then one PostgreSQL transaction             1 : 1 with batches, or with drives
 6. check    what was committed against its data contracts                    1 file : 1 row a contract
+7. clips    windows of 20 s of each drive that changed                       1 drive : N rows
 
 Tasks only write files. This process alone commits, under the home's lock ``ingest``; rows are seen once the last
 transaction is in. What a kill leaves before that is invisible, and swept by the next ingest.
@@ -16,22 +17,25 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
 from platform_lib.catalog.coherence import doubt
-from platform_lib.catalog.erasures import Erasures, refusal_of
+from platform_lib.catalog.erasures import Erasures, Tombstone, refusal_of
 from platform_lib.catalog.model import ContractRun, FileKey, Quarantined, Refusal, UsedOptions
 from platform_lib.contracts.document import read_contracts
 from platform_lib.contracts.files import check_files
 from platform_lib.contracts.model import Contract
-from platform_lib.errors import ConfigError, CorruptLog, UnsupportedLog
+from platform_lib.errors import ConfigError, CorruptLog, HomeBusyError, UnsupportedLog
 from platform_lib.home import Home
 from platform_lib.lake.bucket import Patience
-from platform_lib.lake.compaction import finish_rewrite, note_files
+from platform_lib.lake.clips import refresh_clips
 from platform_lib.lake.lake import Lake, LakeVersion
+from platform_lib.lake.sweeping import prepare, sweep
 from platform_lib.logs import find_logs
+from platform_lib.privacy.leftovers import sweep_blurs
 from ray_jobs.arrivals import Arrived, Content, Found, Round, content_at, digest, fetch_rounds, fetched_before, find
 from ray_jobs.ingest_report import IngestReport, Progress, Tally, kept_streams
 from ray_jobs.read_options import Chosen, choose, completed
@@ -99,7 +103,8 @@ def take_arrived(
     contracts = read_contracts(home.root)
     contents, unreadable = digest(arrived.paths, cpus)
     known = fetched_before(lake.catalog, arrived.bucket_logs)
-    to_read, _ = _plan(lake, list(known.values()), chosen)
+    erased = Erasures(lake.catalog.engine).erased_files()  # nobody erases while this one holds the lock
+    to_read, _ = _plan(lake, list(known.values()), chosen, erased)
     again = {item.content.shown for item in to_read}
     to_fetch = [log for log in arrived.bucket_logs if log.uri not in known or log.uri in again]
     fetched = {log.uri for log in to_fetch}
@@ -116,7 +121,7 @@ def take_arrived(
         for item in chain([Round(0, 0, list(contents))], rounds):
             tally.coming -= item.logs
             tally.coming_bytes -= item.bytes
-            _take_round(lake, home, item.contents, chosen, tally, cpus, on_progress)
+            _take_round(lake, home, item.contents, chosen, erased, tally, cpus, on_progress)
     return _report(lake, found, tally, contracts, started)
 
 
@@ -125,14 +130,14 @@ def _take_round(
     home: Home,
     contents: Sequence[Content],
     chosen: Chosen,
+    erased: Mapping[str, Tombstone],
     tally: Tally,
     cpus: int | None,
     on_progress: Callable[[Progress], None],
 ) -> None:
     tally.names |= {item.sha256: item.shown for item in contents}
-    erased = Erasures(lake.catalog.engine).erased_files()
     lake.catalog.note_files([item.found for item in contents if item.sha256 not in erased])
-    asks, refused_before = _plan(lake, contents, chosen)
+    asks, refused_before = _plan(lake, contents, chosen, erased)
     tally.refused += refused_before
     tally.done += len(refused_before)
     tally.total += len(refused_before)
@@ -174,7 +179,8 @@ def reprocess(
     with home.turn("ingest"), Lake.open(home) as lake:
         prepare(lake)
         contents, unreadable = digest(paths, cpus)
-        plan = plan_drives(lake.catalog, contents, drives=drives, chosen=chosen if chosen.any else None)
+        erased = Erasures(lake.catalog.engine).erased_files()
+        plan = plan_drives(lake.catalog, contents, drives=drives, chosen=chosen if chosen.any else None, erased=erased)
         tally = new_tally([item.content for item in plan.asks])
         tally.left |= plan.left
         take(lake, home, plan.asks, tally, cpus, on_progress)
@@ -188,6 +194,7 @@ def retry(
     *,
     dbc: Sequence[str] = (),
     recover: bool = False,
+    accept_schema: bool = False,
     timezone: str | None = None,
     cpus: int | None = None,
     on_progress: Callable[[Progress], None] = lambda _: None,
@@ -199,6 +206,7 @@ def retry(
         held: Which ones; one whose log is gone stays there, and the report says so.
         dbc: CAN databases to read with; by default those that each was tried with.
         recover: Take what is whole of damaged logs.
+        accept_schema: Take them in though their streams are not what they were: from then on that is a known version.
         timezone: For headers that carry local time only.
         cpus: CPUs for reading; what this process may run on by default.
         on_progress: As for `ingest`.
@@ -208,18 +216,8 @@ def retry(
     contracts = read_contracts(home.root)
     with home.turn("ingest"), Lake.open(home) as lake:
         prepare(lake)
-        known = lake.catalog.options()
-        asks: list[Ask] = []
-        left: dict[str, str] = {}
-        for item in held:
-            key = item.refusal.key
-            content = content_at(item.paths, key.file_sha256)
-            name = item.paths[0] if item.paths else key.file_sha256
-            options = completed(chosen, known, key.options_sha256)
-            if content is None or isinstance(options, str):
-                left[name] = options if isinstance(options, str) else "it is no longer there"
-            else:
-                asks.append(Ask(content, options.recovering(recover=recover)))
+        asks, left = _retried(lake, held, chosen, recover=recover)
+        asks = [replace(item, accept_schema=accept_schema) for item in asks]
         tally = new_tally([item.content for item in asks])
         tally.left |= left
         take(lake, home, asks, tally, cpus, on_progress)
@@ -227,41 +225,41 @@ def retry(
         return _report(lake, Found(len(found), found, []), tally, contracts, started)
 
 
-def prepare(lake: Lake) -> None:
-    """Make the stores if they are not there, and clear what killed commands left in them; under the lock."""
-    lake.store.mend(lake.catalog.view().head)
-    lake.store.create()
-    finish_rewrite(lake)
-    sweep(lake)
-
-
-def sweep(lake: Lake) -> None:
-    """Delete rows that nobody may see: of killed, refused and superseded ingests."""
-    leftovers = lake.catalog.leftovers()
-    if not leftovers and not lake.store.writers.unfinished:
-        return
-    with lake.store.writers.barred():
-        if leftovers:
-            logger.info("ingests=%d left rows or files behind; sweeping", len(leftovers))
-            drop(lake, leftovers)
+def _retried(
+    lake: Lake, held: Sequence[Quarantined], chosen: Chosen, *, recover: bool
+) -> tuple[list[Ask], dict[str, str]]:
+    """Return what is to be read again of what is in quarantine, and why the rest is not."""
+    known, erased = lake.catalog.options(), Erasures(lake.catalog.engine).erased_files()
+    asks: list[Ask] = []
+    left: dict[str, str] = {}
+    for item in held:
+        key = item.refusal.key
+        name = item.paths[0] if item.paths else key.file_sha256
+        if key.file_sha256 in erased:
+            left[name] = refusal_of(erased[key.file_sha256], key).reason
+            continue
+        content = content_at(item.paths, key.file_sha256)
+        options = completed(chosen, known, key.options_sha256)
+        if content is None or isinstance(options, str):
+            left[name] = options if isinstance(options, str) else "it is no longer there"
         else:
-            lake.store.collect_garbage()
-        lake.store.writers.end()
+            asks.append(Ask(content, options.recovering(recover=recover)))
+    return asks, left
 
 
-def drop(lake: Lake, ingest_ids: Sequence[int]) -> None:
-    """Delete all rows of these ingests, none of which readers see."""
-    owners = lake.catalog.file_owners()
-    lake.catalog.forget(ingest_ids, lake.store.drop(ingest_ids, owners))
-    if None in owners.values():
-        note_files(lake)
+def _sweep_blurs(lake: Lake, home: Home) -> None:
+    """Delete blurred frames of ingests that were replaced; a blur that is at work does so itself when it ends."""
+    if lake.blurs.leftovers():
+        with suppress(HomeBusyError), home.lock("blur"):
+            sweep_blurs(lake)
 
 
-def _plan(lake: Lake, contents: Sequence[Content], chosen: Chosen) -> tuple[list[Ask], list[tuple[str, Refusal]]]:
+def _plan(
+    lake: Lake, contents: Sequence[Content], chosen: Chosen, erased: Mapping[str, Tombstone]
+) -> tuple[list[Ask], list[tuple[str, Refusal]]]:
     """Return what has to be read, and what was refused before and would be again."""
     committed = lake.catalog.committed()
     refused = {item.refusal.key.file_sha256: item.refusal for item in lake.catalog.quarantined()}
-    erased = Erasures(lake.catalog.engine).erased_files()
     used = lake.catalog.options()
     asks: list[Ask] = []
     known: list[tuple[str, Refusal]] = []
@@ -332,6 +330,7 @@ def take(
             lake.catalog.note_options(chosen.sha256, chosen.used)
     read_all(lake, home, asks, tally, cpus=cpus, on_progress=on_progress)
     sweep(lake)
+    _sweep_blurs(lake, home)
     _record_lineage(lake, home, before, tally)
 
 
@@ -349,6 +348,7 @@ def _report(lake: Lake, found: Found, tally: Tally, contracts: Sequence[Contract
     records = [record for _, record in tally.records]
     refused = tally.quarantined()
     runs = check_files(lake, contracts)  # those too that a killed ingest left unchecked
+    refresh_clips(lake)  # and likewise
     ours = {item.sha256 for item in found.contents}
     visible = lake.catalog.committed()
     return IngestReport(
@@ -366,6 +366,7 @@ def _report(lake: Lake, found: Found, tally: Tally, contracts: Sequence[Contract
         sample_rows=sum(record.sample_rows for record in records),
         raw_can_frames=sum(record.unexplained_frames for record in records),
         problems=tally.problems(),
+        schema_changes=tally.schema_changes(),
         contract_errors=_contract_findings(lake, runs, "error"),
         contract_warnings=_contract_findings(lake, runs, "warning"),
         drive_problems=_drive_problems(lake, ours),

@@ -39,6 +39,8 @@ class IngestReport:
         sample_rows: Samples added.
         raw_can_frames: Raw CAN frames that no database explains: they stay in their logs, `problems` names them.
         problems: What is missing of logs that were taken in, or was assumed: path -> sentences.
+        schema_changes: What is other in streams of logs that were taken in than it was in the logs before, as new
+            versions of their schemas: path -> sentences.
         contract_errors: Files that were checked now and break a data contract, so that their drives stay out of
             datasets: path -> sentences.
         contract_warnings: The same of warnings, which keep nothing out.
@@ -61,6 +63,7 @@ class IngestReport:
     sample_rows: int
     raw_can_frames: int
     problems: dict[str, tuple[str, ...]]
+    schema_changes: dict[str, tuple[str, ...]]
     contract_errors: dict[str, tuple[str, ...]]
     contract_warnings: dict[str, tuple[str, ...]]
     drive_problems: dict[str, str]
@@ -123,6 +126,19 @@ class Tally:
             told = (*record.problems, *of_streams)
             if told:
                 found[self.names[job.key.file_sha256]] = told
+        return dict(sorted(found.items()))
+
+    def schema_changes(self) -> dict[str, tuple[str, ...]]:
+        """Return what is other in streams that were taken in as new versions of their schemas."""
+        found: dict[str, tuple[str, ...]] = {}
+        for job, record in self.records:
+            told = [
+                f"{item.schema.stream}: version {item.version} of {item.scope} ({item.cause}): {'; '.join(item.changes)}"
+                for item in record.versions
+                if item.changes
+            ]
+            if told:
+                found[self.names[job.key.file_sha256]] = tuple(told)
         return dict(sorted(found.items()))
 
 

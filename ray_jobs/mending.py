@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
+from platform_lib.catalog.erasures import Erasures, refusal_of
 from platform_lib.home import Home
 from platform_lib.lake.check import CheckReport, check_lake
 from platform_lib.lake.compaction import SMALL_BYTES, TARGET_BYTES, CompactReport, finish_rewrite
 from platform_lib.lake.compaction import compact as compact_lake
 from platform_lib.lake.lake import Lake
+from platform_lib.lake.sweeping import drop, prepare, sweep
+from platform_lib.privacy.leftovers import blur_again, sweep_blurs
 from ray_jobs.arrivals import content_at
-from ray_jobs.ingest import drop, new_tally, prepare, sweep, take
+from ray_jobs.ingest import new_tally, take
 from ray_jobs.read_options import find_again
 from ray_jobs.reading import Ask
 
@@ -26,12 +30,14 @@ class MendReport:
         after: As it is now; None where nothing was to be mended.
         read_again: How many logs were read again.
         left: What could not be mended: log -> why.
+        blur_again: How many logs' blurred frames were dropped: `drivetrain blur frames` makes them again.
     """
 
     found: CheckReport
     after: CheckReport | None
     read_again: int
     left: dict[str, str]
+    blur_again: int = 0
 
     @property
     def clean(self) -> bool:
@@ -43,9 +49,9 @@ def check(home: Home, *, digests: bool = False) -> MendReport:
     """Check the lake of `home` while nobody writes to it; see `platform_lib.lake.check`.
 
     Raises:
-        HomeBusyError: An ingest on this home did not end within an hour.
+        HomeBusyError: An ingest or a blur on this home did not end within an hour.
     """
-    with home.turn("ingest"), Lake.open(home) as lake:
+    with home.turn("ingest", "blur"), Lake.open(home) as lake:
         return MendReport(check_lake(lake, digests=digests), None, 0, {})
 
 
@@ -53,21 +59,30 @@ def mend(home: Home, *, digests: bool = False, cpus: int | None = None) -> MendR
     """Check the lake, mend what is safe to mend, and check it again.
 
     Raises:
-        HomeBusyError: An ingest on this home did not end within an hour.
+        HomeBusyError: An ingest or a blur on this home did not end within an hour.
     """
-    with home.turn("ingest"), Lake.open(home) as lake:
+    with home.turn("ingest", "blur"), Lake.open(home) as lake:
         found = check_lake(lake, digests=digests)
         if not found.findings:
             return MendReport(found, None, 0, {})
+        if found.findings[0].kind != "torn":
+            lake.store.raw.drop_unreadable()
         prepare(lake)
+        lake.store.mend_blurred()
         again = found if "torn" not in {item.kind for item in found.findings} else check_lake(lake, digests=digests)
         read_again, left = _read_again(home, lake, {item.ingest_id for item in again.findings} - {None}, cpus)
-        unknown = [int(item.where.split()[1]) for item in again.findings if item.kind == "unknown rows"]
+        unknown = [
+            int(item.where.split()[1]) for item in again.findings if item.kind == "unknown rows" and not item.blur_id
+        ]
         if unknown:
             drop(lake, unknown)
         lake.store.collect_garbage()
         _name_newest(lake)
-        return MendReport(found, check_lake(lake, digests=digests), read_again, left)
+        wrong = {item.blur_id for item in again.findings if item.blur_id is not None}
+        broken = {Path(item.where) for item in again.findings if item.kind in ("lost file", "damaged file")}
+        dropped, kept = blur_again(lake, wrong, broken)
+        left |= dict.fromkeys(kept, "raw frames that it was made from have expired; what is left of it stays")
+        return MendReport(found, check_lake(lake, digests=digests), read_again, left, dropped)
 
 
 def compact(home: Home, *, small_bytes: int = SMALL_BYTES, target_bytes: int = TARGET_BYTES) -> CompactReport:
@@ -75,7 +90,7 @@ def compact(home: Home, *, small_bytes: int = SMALL_BYTES, target_bytes: int = T
 
     Raises:
         HomeError: The lake has to be mended first.
-        HomeBusyError: An ingest on this home did not end within an hour.
+        HomeBusyError: An ingest or a blur on this home did not end within an hour.
     """
     with home.turn("ingest"), Lake.open(home) as lake:
         if not lake.store.exists:
@@ -98,14 +113,15 @@ def expire(home: Home, older_than: timedelta) -> ExpireReport:
 
     Raises:
         HomeError: The lake has to be mended first.
-        HomeBusyError: An ingest on this home did not end within an hour.
+        HomeBusyError: An ingest or a blur on this home did not end within an hour.
     """
-    with home.turn("ingest"), Lake.open(home) as lake:
+    with home.turn("ingest", "blur"), Lake.open(home) as lake:
         head = lake.catalog.view().head
         if head is None:
             return ExpireReport(0, 0, 0)
         finish_rewrite(lake)
         sweep(lake)
+        sweep_blurs(lake)
         before = _used_bytes(home)
         signals, samples = lake.store.expire(lake.catalog.view().head or head, older_than)
         return ExpireReport(signals, samples, before - _used_bytes(home))
@@ -121,11 +137,16 @@ def _read_again(
     """Read the logs of damaged ingests again; the new rows replace the old in one step."""
     broken = [item for item in lake.catalog.view().ingests if item.ingest_id in ingest_ids]
     paths = lake.catalog.paths([item.key.file_sha256 for item in broken])
-    known = lake.catalog.options()
+    known, erased = lake.catalog.options(), Erasures(lake.catalog.engine).erased_files()
     asks: list[Ask] = []
     left: dict[str, str] = {}
     for item in broken:
         names = paths.get(item.key.file_sha256, ())
+        if item.key.file_sha256 in erased:
+            left[names[0] if names else item.key.file_sha256] = refusal_of(
+                erased[item.key.file_sha256], item.key
+            ).reason
+            continue
         content = content_at(names, item.key.file_sha256)
         options = find_again(known, item.key.options_sha256)
         if content is None:

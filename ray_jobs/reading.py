@@ -18,6 +18,8 @@ from typing import Any
 import ray
 
 from platform_lib.catalog.model import Refusal
+from platform_lib.contracts.document import read_contracts
+from platform_lib.contracts.schema_gate import Read, SchemaGate
 from platform_lib.errors import HomeError, PlatformError
 from platform_lib.home import Home
 from platform_lib.lake.intake import LogJob, Place, ReadOptions, Taken, take_in
@@ -51,11 +53,13 @@ class Ask:
 
     Attributes:
         group: Contents of one group are committed together or not at all; None for one that stands alone.
+        accept_schema: Take it in though its streams are not what they were.
     """
 
     content: Content
     options: Chosen
     group: str | None = None
+    accept_schema: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +74,21 @@ class _Group:
 
     missing: int
     results: list[tuple[LogJob, Taken | Refusal]] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class _Sink:
+    """Where results go.
+
+    Attributes:
+        accepted: Ingests whose schemas may be new ones.
+    """
+
+    lake: Lake
+    gate: SchemaGate
+    groups: dict[int, tuple[str, _Group]]
+    accepted: frozenset[int]
+    recovering: frozenset[int]
 
 
 @contextmanager
@@ -115,7 +134,13 @@ def _read_all(
     place = Place(lake.store.signals_data, lake.store.samples_uri)
     cap = MemoryCap.among(workers, home)
     jobs = _begin(lake, asks)
-    groups = _groups(asks, jobs)
+    sink = _Sink(
+        lake,
+        SchemaGate(lake.catalog, read_contracts(home.root)),
+        _groups(asks, jobs),
+        frozenset(job.ingest_id for ask, job in zip(asks, jobs, strict=True) if ask.accept_schema),
+        frozenset(job.ingest_id for ask, job in zip(asks, jobs, strict=True) if ask.options.read.recover),
+    )
     waiting = list(reversed(_planned(asks, jobs, workers)))
     permit = lake.store.writers.begin()
     with ray_beside_output(home, workers):
@@ -128,7 +153,7 @@ def _read_all(
             for reference in ready:
                 batch = running.pop(reference)
                 outcomes = _outcomes(reference, batch, waiting, cap, tally)
-                _settle(lake, list(zip(batch.jobs, outcomes, strict=False)), groups, tally)
+                _settle(sink, list(zip(batch.jobs, outcomes, strict=False)), tally)
                 on_progress(tally.progress)
     if not tally.lost_readers:
         lake.store.writers.end()
@@ -230,12 +255,7 @@ def _outcomes(
         return [Refusal(key, batch.options.recover, "WorkerCrashedError", reason, remedy)]
 
 
-def _settle(
-    lake: Lake,
-    results: Sequence[tuple[LogJob, Outcome]],
-    groups: dict[int, tuple[str, _Group]],
-    tally: Tally,
-) -> None:
+def _settle(sink: _Sink, results: Sequence[tuple[LogJob, Outcome]], tally: Tally) -> None:
     """Commit what stands alone and the groups that are whole now."""
     ready: list[tuple[LogJob, Taken]] = []
     refused: list[tuple[LogJob, Refusal]] = []
@@ -244,15 +264,15 @@ def _settle(
             raise outcome
         tally.done += 1
         tally.done_bytes += job.stamp.bytes
-        if job.ingest_id not in groups:
+        if job.ingest_id not in sink.groups:
             _sort(job, outcome, ready, refused)
             continue
-        name, group = groups[job.ingest_id]
+        name, group = sink.groups[job.ingest_id]
         group.results.append((job, outcome))
         group.missing -= 1
         if not group.missing:
             _close(name, group, ready, refused, tally)
-    _commit(lake, ready, refused, tally)
+    _commit(sink, ready, refused, tally)
 
 
 def _sort(
@@ -288,14 +308,21 @@ def _close(
 
 
 def _commit(
-    lake: Lake, ready: Sequence[tuple[LogJob, Taken]], refused: Sequence[tuple[LogJob, Refusal]], tally: Tally
+    sink: _Sink, read: Sequence[tuple[LogJob, Taken]], refused: list[tuple[LogJob, Refusal]], tally: Tally
 ) -> None:
+    ready: list[tuple[LogJob, Taken]] = []
+    for (job, item), judged in zip(read, sink.gate.judge([_read(sink, *pair) for pair in read]), strict=True):
+        _sort(job, judged if isinstance(judged, Refusal) else replace(item, record=judged), ready, refused)
     if ready:
-        head = lake.store.append([item.written for _, item in ready])
-        lake.catalog.commit(head, [item.record for _, item in ready])
-    lake.catalog.refuse([refusal for _, refusal in refused])
+        head = sink.lake.store.append([item.written for _, item in ready])
+        sink.lake.catalog.commit(head, [item.record for _, item in ready])
+    sink.lake.catalog.refuse([refusal for _, refusal in refused])
     tally.records += [(job, item.record) for job, item in ready]
     for job, refusal in refused:
         name = tally.names[job.key.file_sha256]
         logger.info("file=%s quarantined: %s", name, refusal.reason)
         tally.refused.append((name, refusal))
+
+
+def _read(sink: _Sink, job: LogJob, item: Taken) -> Read:
+    return Read(item.record, job.key, job.ingest_id in sink.recovering, accepted=job.ingest_id in sink.accepted)

@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from platform_lib.catalog.catalog import Catalog
+from platform_lib.catalog.erasures import Tombstone
 from platform_lib.catalog.model import FileKey, UsedOptions, VisibleIngest
 from platform_lib.errors import ConfigError
 from platform_lib.lake.tables import SCHEMA_VERSION
@@ -38,7 +39,12 @@ def _age(reader_version: str, schema_version: int) -> tuple[list[int], int]:
 
 
 def plan_drives(
-    catalog: Catalog, contents: Sequence[Content], *, drives: Collection[str], chosen: Chosen | None
+    catalog: Catalog,
+    contents: Sequence[Content],
+    *,
+    drives: Collection[str],
+    chosen: Chosen | None,
+    erased: Mapping[str, Tombstone],
 ) -> DrivePlan:
     """Choose the drives to read again.
 
@@ -48,6 +54,7 @@ def plan_drives(
         drives: Only these; all by default.
         chosen: What to read with; by default what each log was read with. Logs that were read with others are read
             again though no reader changed.
+        erased: Contents that are never read again; a drive that has one, erased in part, stays as it is.
 
     Raises:
         ConfigError: There is no such drive.
@@ -68,7 +75,7 @@ def plan_drives(
     known = catalog.options()
     paths = catalog.paths([item.key.file_sha256 for items in wanted.values() for item in items])
     for drive_id, items in sorted(wanted.items()):
-        asks = _asks(drive_id, items, named, paths, known, chosen)
+        asks = _asks(drive_id, items, named, paths, known, chosen, erased)
         if isinstance(asks, str):
             plan.left[drive_id] = asks
         else:
@@ -88,10 +95,13 @@ def _asks(
     paths: Mapping[str, tuple[str, ...]],
     known: Mapping[str, UsedOptions],
     chosen: Chosen | None,
+    erased: Mapping[str, Tombstone],
 ) -> list[Ask] | str:
     asks = []
     for item in items:
         sha256 = item.key.file_sha256
+        if sha256 in erased:
+            return f"a part of it was erased (erasure {erased[sha256].erasure_id}), so its logs are not read again"
         places = paths.get(sha256, ())
         content = named.get(sha256) or content_at(places, sha256)
         if content is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -97,7 +97,11 @@ STRETCH = 1.1
 
 
 def calibration_frames(
-    inputs: PlannerInput, plan_m: Float, slices: Sequence[frozenset[str]], count: int
+    ego_history: Float,
+    plan_m: Float,
+    slices: Sequence[frozenset[str]],
+    count: int,
+    take: Callable[[NDArray[np.int64]], PlannerInput],
 ) -> PlannerInput:
     """Choose the frames that show a quantizer what it has to represent.
 
@@ -106,18 +110,19 @@ def calibration_frames(
     and of each waypoint come first, and once more with their motion stretched by `STRETCH`; the rest covers the slices.
 
     Args:
-        inputs: N frames.
+        ego_history: (N, 10, 3), of N frames.
         plan_m: (N, 6, 2) what the network plans for them.
         slices: N sets of slice names.
         count: How many recorded frames; all N where there are fewer.
+        take: Returns the chosen frames.
 
     Returns:
         The recorded frames in order, then the stretched ones.
     """
-    extremes = extreme_rows(inputs.ego_history, plan_m)[:count]
+    extremes = extreme_rows(ego_history, plan_m)[:count]
     spread = [row for row in spread_rows(slices, count) if row not in extremes]
     rows = np.sort(np.concatenate([extremes, np.array(spread[: count - len(extremes)], dtype=np.int64)]))
-    kept, far = inputs.take(rows), inputs.take(extremes)
+    kept, far = take(rows), take(extremes)
     return PlannerInput(
         image=np.concatenate([kept.image, far.image]),
         ego_history=np.concatenate([kept.ego_history, far.ego_history * np.float32(STRETCH)]),

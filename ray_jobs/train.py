@@ -271,11 +271,7 @@ def _finish(folder: Path, step: Step, tracked: TrackedRun) -> Manifest:
 def _record(uri: str, manifest: Manifest, folder: Path) -> None:
     """Tell the catalogue what was made from what: run from dataset, each file of the run from the run."""
     with Catalog(uri) as catalog:
-        inputs = {name: item.sha256 for name, item in manifest.inputs.items()}
-        catalog.record_artefact("run", manifest.step_sha256, str(folder), inputs)
-        for name in ("weights.pt", "model.onnx"):
-            place = str(folder / name)
-            catalog.record_artefact("model", manifest.outputs[name].sha256, place, {"run": manifest.step_sha256})
+        catalog.record(manifest, folder)
 
 
 def _tags(step: Step, job: FitJob) -> dict[str, str]:

@@ -14,8 +14,9 @@ from platform_lib.home import Home
 from platform_lib.lake.bucket import Patience
 from platform_lib.lake.intake import FileStamp
 from platform_lib.lake.lake import Lake
+from platform_lib.lake.sweeping import prepare
 from ray_jobs.arrivals import Arrived, find
-from ray_jobs.ingest import prepare, take_arrived
+from ray_jobs.ingest import take_arrived
 from ray_jobs.ingest_report import IngestReport, Progress
 from ray_jobs.read_options import Chosen
 from ray_jobs.reading import ray_beside_output

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import JsonValue
-from sqlalchemy import Engine, insert, select, update
+from sqlalchemy import Connection, Engine, insert, select, update
 from sqlalchemy import delete as delete_from
+from sqlalchemy.dialects import postgresql
 
-from platform_lib.catalog.schema import BLURS, INGESTS
+from platform_lib.catalog.committing import note_due
+from platform_lib.catalog.model import StoredFile
+from platform_lib.catalog.schema import BLURS, INGESTS, LAKE_FILES
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,17 @@ class VisibleBlur:
     frames: int
     regions: int
     unreadable: int
+
+
+@dataclass(frozen=True, slots=True)
+class BlurRecord:
+    """What one blur gave: counts, and the data files that were written."""
+
+    blur_id: int
+    frames: int
+    regions: int
+    unreadable: int
+    files: tuple[StoredFile, ...]
 
 
 class Blurs:
@@ -82,28 +96,16 @@ class Blurs:
             ).scalar_one()
         return old.blur_id, new
 
-    def commit(self, blur_id: int, *, frames: int, regions: int, unreadable: int) -> bool:
+    def commit(self, done: BlurRecord) -> bool:
         """Let a blur count in the place of the one before; False if its ingest is no longer visible."""
         with self._engine.begin() as connection:
-            ingest_id = connection.execute(
-                select(BLURS.c.ingest_id)
-                .join(INGESTS, INGESTS.c.ingest_id == BLURS.c.ingest_id)
-                .where(BLURS.c.blur_id == blur_id, BLURS.c.state == "started", INGESTS.c.state == "committed")
-                .with_for_update()
-            ).scalar_one_or_none()
-            if ingest_id is None:
-                return False
-            connection.execute(
-                update(BLURS)
-                .where(BLURS.c.ingest_id == ingest_id, BLURS.c.state == "committed")
-                .values(state="superseded")
-            )
-            connection.execute(
-                update(BLURS)
-                .where(BLURS.c.blur_id == blur_id)
-                .values(state="committed", frames=frames, regions=regions, unreadable=unreadable)
-            )
-        return True
+            return commit_blur(connection, done)
+
+    def note_files(self, *, gone: Collection[str], added: Sequence[StoredFile]) -> None:
+        """Note that data files of blurred frames are no more, and that others came in their place."""
+        with self._engine.begin() as connection:
+            connection.execute(delete_from(LAKE_FILES).where(LAKE_FILES.c.path.in_(sorted(gone))))
+            _insert_files(connection, added, None)
 
     def leftovers(self) -> list[int]:
         """Return the blurs whose rows nobody may see: begun and never committed, superseded, or of a gone ingest."""
@@ -119,3 +121,33 @@ class Blurs:
         """Note that no row of these blurs is left."""
         with self._engine.begin() as connection:
             connection.execute(delete_from(BLURS).where(BLURS.c.blur_id.in_(blur_ids)))
+
+
+def commit_blur(connection: Connection, done: BlurRecord) -> bool:
+    """Do what `Blurs.commit` does, within a transaction that does more."""
+    found = connection.execute(
+        select(BLURS.c.ingest_id, INGESTS.c.drive_id)
+        .join(INGESTS, INGESTS.c.ingest_id == BLURS.c.ingest_id)
+        .where(BLURS.c.blur_id == done.blur_id, BLURS.c.state == "started", INGESTS.c.state == "committed")
+        .with_for_update()
+    ).one_or_none()
+    if found is None:
+        return False
+    ingest_id = found.ingest_id
+    note_due(connection, [found.drive_id])
+    connection.execute(
+        update(BLURS).where(BLURS.c.ingest_id == ingest_id, BLURS.c.state == "committed").values(state="superseded")
+    )
+    connection.execute(
+        update(BLURS)
+        .where(BLURS.c.blur_id == done.blur_id)
+        .values(state="committed", frames=done.frames, regions=done.regions, unreadable=done.unreadable)
+    )
+    _insert_files(connection, done.files, ingest_id)
+    return True
+
+
+def _insert_files(connection: Connection, files: Sequence[StoredFile], ingest_id: int | None) -> None:
+    rows = [{"path": item.path, "bytes": item.bytes, "sha256": item.sha256, "ingest_id": ingest_id} for item in files]
+    if rows:
+        connection.execute(postgresql.insert(LAKE_FILES).on_conflict_do_nothing(), rows)

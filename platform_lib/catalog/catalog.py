@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,7 +14,6 @@ from sqlalchemy import (
     Engine,
     Row,
     Text,
-    any_,
     create_engine,
     delete,
     func,
@@ -25,15 +25,15 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.types import TypeEngine
 
+from platform_lib.catalog.any_of import any_of
+from platform_lib.catalog.committing import commit_one, key_columns, note_commit, note_due, refuse_one
 from platform_lib.catalog.contract_runs import read_runs, write_runs
+from platform_lib.catalog.drive_rows import read_drives, read_paths
 from platform_lib.catalog.migrate import migrate
 from platform_lib.catalog.model import (
-    PII_STATES,
     ContractRun,
     Drive,
-    DriveFile,
     FileKey,
     FoundFile,
     IngestRecord,
@@ -49,11 +49,11 @@ from platform_lib.catalog.model import (
     UsedOptions,
     VisibleIngest,
 )
+from platform_lib.catalog.records import write_artefact, write_manifest
 from platform_lib.catalog.schema import (
     ARTEFACTS,
     BUCKET_LOGS,
     COMMITS,
-    DRIVES,
     EDGES,
     ERASED_FILES,
     FILE_PATHS,
@@ -66,9 +66,9 @@ from platform_lib.catalog.schema import (
     STREAMS,
 )
 from platform_lib.errors import ContractError, HomeError
+from platform_lib.manifest import Manifest
 
 _COMMIT_LOCK = 0x6472_6976_6574_7262  # any constant of ours
-_IDENTITY_LABELS = frozenset({"vehicle", "session", "pii_state"})
 
 
 class Catalog:
@@ -129,27 +129,10 @@ class Catalog:
             ingests=tuple(VisibleIngest(row.ingest_id, row.drive_id, _key(row), row.recovered) for row in ingests),
         )
 
-    def drives(self) -> list[Drive]:
-        """Return the drives that have a committed file, in order of their ids."""
+    def drives(self, drive_ids: Sequence[str] | None = None) -> list[Drive]:
+        """Return the drives that have a committed file, in order of their ids: all, or those named."""
         with self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
-            rows = connection.execute(
-                select(INGESTS, DRIVES.c.vehicle, DRIVES.c.session, FILES.c.bytes)
-                .join(DRIVES, DRIVES.c.drive_id == INGESTS.c.drive_id)
-                .join(FILES, FILES.c.file_sha256 == INGESTS.c.file_sha256)
-                .where(INGESTS.c.state == "committed")
-                .order_by(INGESTS.c.drive_id, INGESTS.c.file_sha256)
-            ).all()
-            streams = connection.execute(
-                select(STREAMS.c.ingest_id, func.count())
-                .where(STREAMS.c.kept_as != "nothing")
-                .group_by(STREAMS.c.ingest_id)
-            ).all()
-            paths = _paths(connection)
-        counts = {ingest_id: count for ingest_id, count in streams}
-        grouped: dict[str, list[Row[Any]]] = defaultdict(list)
-        for row in rows:
-            grouped[row.drive_id].append(row)
-        return [_drive(group, paths, counts) for group in grouped.values()]
+            return read_drives(connection, drive_ids)
 
     def streams(self, ingest_ids: Iterable[int]) -> dict[int, list[StreamRecord]]:
         """Return what became of each stream, by ingest."""
@@ -177,7 +160,7 @@ class Catalog:
                 )
                 .order_by(QUARANTINE.c.file_sha256)
             ).all()
-            paths = _paths(connection, [row.file_sha256 for row in rows])
+            paths = read_paths(connection, [row.file_sha256 for row in rows])
         return [
             Quarantined(
                 Refusal(_key(row), row.recover, row.kind, row.reason, row.remedy),
@@ -188,6 +171,11 @@ class Catalog:
             )
             for row in rows
         ]
+
+    def count_quarantined(self) -> int:
+        """Return how many contents could not be read."""
+        with self._engine.connect() as connection:
+            return int(connection.execute(select(func.count()).select_from(QUARANTINE)).scalar_one())
 
     # Ingest: the one writer, under the home's lock --------------------------------------------------------------
 
@@ -223,29 +211,34 @@ class Catalog:
                 )
         statement = insert(INGESTS).returning(INGESTS.c.ingest_id, sort_by_parameter_order=True)
         with self._engine.begin() as connection:
-            rows = [{"state": "started", **_key_columns(key)} for key in keys]
+            rows = [{"state": "started", **key_columns(key)} for key in keys]
             return list(connection.execute(statement, rows).scalars())
 
-    def commit(self, head: LakeHead, records: Sequence[IngestRecord]) -> None:
+    def commit(
+        self, head: LakeHead, records: Sequence[IngestRecord], *, also: Callable[[Connection], object] | None = None
+    ) -> None:
         """Make `records` visible at `head`: one transaction, all or nothing.
 
         A file's older ingest is superseded in the same transaction, so its rows are never seen twice.
+
+        Args:
+            head: The versions that hold them.
+            records: What.
+            also: What is to become true in the same transaction, after that.
         """
         with self._engine.begin() as connection:
             _lock_commits(connection)
-            commit_id = connection.execute(
-                insert(COMMITS)
-                .values(iceberg_snapshot_id=head.iceberg_snapshot_id, lance_version=head.lance_version)
-                .returning(COMMITS.c.commit_id)
-            ).scalar_one()
+            commit_id = note_commit(connection, head)
             for record in records:
-                _commit_one(connection, record, commit_id)
+                commit_one(connection, record, commit_id)
+            if also is not None:
+                also(connection)
 
     def refuse(self, refusals: Sequence[Refusal]) -> None:
         """Note files that could not be read; the newest reason for each content is kept."""
         with self._engine.begin() as connection:
             for refusal in refusals:
-                _refuse_one(connection, refusal)
+                refuse_one(connection, refusal)
 
     def release(self, file_sha256: str, note: str) -> bool:
         """Let a content out of quarantine, noting why; False if it is not there."""
@@ -287,7 +280,7 @@ class Catalog:
     def paths(self, digests: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """Return where contents were seen, by their digests."""
         with self._engine.connect() as connection:
-            return dict(_paths(connection, digests))
+            return dict(read_paths(connection, digests))
 
     # Logs in buckets --------------------------------------------------------------------------------------------
 
@@ -357,7 +350,7 @@ class Catalog:
 
     def pii_states(self, ingest_ids: Collection[int]) -> dict[int, str]:
         """Return what each ingest's log says of personal data in its frames."""
-        named = INGESTS.c.ingest_id == _any_of(list(ingest_ids), BigInteger())
+        named = INGESTS.c.ingest_id == any_of(list(ingest_ids), BigInteger())
         with self._engine.connect() as connection:
             return {row.ingest_id: row.pii_state for row in connection.execute(select(INGESTS).where(named))}
 
@@ -366,30 +359,27 @@ class Catalog:
         with self._engine.begin() as connection:
             for ingest_id, count in sample_rows.items():
                 connection.execute(update(INGESTS).where(INGESTS.c.ingest_id == ingest_id).values(sample_rows=count))
-            connection.execute(delete(LAKE_FILES).where(LAKE_FILES.c.path == _any_of(sorted(gone), Text())))
+            named = INGESTS.c.ingest_id == any_of(list(sample_rows), BigInteger())
+            changed = connection.execute(select(INGESTS.c.drive_id).where(named)).scalars().all()
+            note_due(connection, changed)  # frames are gone, and with them what their clips say of personal data
+            connection.execute(delete(LAKE_FILES).where(LAKE_FILES.c.path == any_of(sorted(gone), Text())))
 
     def rewrite(self, head: LakeHead, *, gone: Collection[str], added: Sequence[StoredFile]) -> None:
         """Let readers take these versions, which hold the same rows in other files: those of several ingests."""
         with self._engine.begin() as connection:
             _lock_commits(connection)
-            connection.execute(
-                insert(COMMITS).values(iceberg_snapshot_id=head.iceberg_snapshot_id, lance_version=head.lance_version)
-            )
-            connection.execute(delete(LAKE_FILES).where(LAKE_FILES.c.path == _any_of(sorted(gone), Text())))
+            note_commit(connection, head)
+            connection.execute(delete(LAKE_FILES).where(LAKE_FILES.c.path == any_of(sorted(gone), Text())))
             rows = [{"path": item.path, "bytes": item.bytes, "sha256": item.sha256} for item in added]
             if rows:
                 connection.execute(insert(LAKE_FILES), rows)
 
     def forget(self, ingest_ids: Sequence[int], head: LakeHead | None) -> None:
         """Note that no row of these ingests is left in the stores, whose versions now are `head`."""
-        among = _any_of(ingest_ids, BigInteger())
+        among = any_of(ingest_ids, BigInteger())
         with self._engine.begin() as connection:
             if head is not None:
-                connection.execute(
-                    insert(COMMITS).values(
-                        iceberg_snapshot_id=head.iceberg_snapshot_id, lance_version=head.lance_version
-                    )
-                )
+                note_commit(connection, head)
             connection.execute(delete(LAKE_FILES).where(LAKE_FILES.c.ingest_id == among))
             connection.execute(update(INGESTS).where(INGESTS.c.ingest_id == among).values(state="deleted"))
 
@@ -418,33 +408,34 @@ class Catalog:
             inputs: Role -> digest of an artefact or a file.
         """
         with self._engine.begin() as connection:
-            statement = postgresql.insert(ARTEFACTS).values(sha256=sha256, kind=kind, uri=uri)
-            connection.execute(statement.on_conflict_do_update(index_elements=["sha256"], set_={"uri": uri}))
-            edges = [
-                {"sha256": sha256, "input_sha256": digest, "role": role}
-                for role, digest in inputs.items()
-                if digest != sha256
-            ]
-            if edges:
-                connection.execute(postgresql.insert(EDGES).on_conflict_do_nothing(), edges)
+            write_artefact(connection, kind, sha256, uri, inputs)
 
-    def ancestors(self, sha256: str) -> dict[str, str]:
-        """Return everything an artefact was made from, however far back: digest -> kind (``file`` for a log)."""
+    def record(self, manifest: Manifest, folder: Path) -> None:
+        """Write the rows of what a step has published in `folder`: artefact, edges, and the row of its kind."""
+        with self._engine.begin() as connection:
+            write_manifest(connection, manifest, folder, folder)
+
+    def ancestors(self, sha256: str, *, beyond: str | None = None) -> dict[str, str]:
+        """Return everything an artefact was made from, however far back: digest -> kind (``file`` for a log).
+
+        Args:
+            sha256: The artefact.
+            beyond: A kind that is not looked beyond: a lake was made from every log there is.
+        """
         with self._engine.connect() as connection:
             base = select(EDGES.c.input_sha256.label("sha256")).where(EDGES.c.sha256 == literal(sha256))
             walk = base.cte("walk", recursive=True)
-            walk = walk.union(select(EDGES.c.input_sha256).join(walk, EDGES.c.sha256 == walk.c.sha256))
+            further = select(EDGES.c.input_sha256).join(walk, EDGES.c.sha256 == walk.c.sha256)
+            if beyond is not None:
+                own = select(ARTEFACTS.c.sha256).where(ARTEFACTS.c.sha256 == walk.c.sha256, ARTEFACTS.c.kind == beyond)
+                further = further.where(~own.exists())
+            walk = walk.union(further)
             rows = connection.execute(
                 select(walk.c.sha256, func.coalesce(ARTEFACTS.c.kind, text("'file'")))
                 .outerjoin(ARTEFACTS, ARTEFACTS.c.sha256 == walk.c.sha256)
                 .order_by(walk.c.sha256)
             ).all()
         return {digest: kind for digest, kind in rows}
-
-
-def _any_of(values: Sequence[Any], kind: TypeEngine[Any]) -> Any:
-    """Give a column something to equal: any of these, as one parameter (a statement takes 65,535)."""
-    return any_(literal(list(values), postgresql.ARRAY(kind)))
 
 
 def _lock_commits(connection: Connection) -> None:
@@ -454,120 +445,3 @@ def _lock_commits(connection: Connection) -> None:
 
 def _key(row: Row[Any]) -> FileKey:
     return FileKey(row.file_sha256, row.reader_version, row.schema_version, row.options_sha256)
-
-
-def _key_columns(key: FileKey) -> dict[str, str | int]:
-    return {
-        "file_sha256": key.file_sha256,
-        "reader_version": key.reader_version,
-        "schema_version": key.schema_version,
-        "options_sha256": key.options_sha256,
-    }
-
-
-def _paths(connection: Connection, digests: Sequence[str] | None = None) -> dict[str, tuple[str, ...]]:
-    found: dict[str, tuple[str, ...]] = defaultdict(tuple)
-    wanted = select(FILE_PATHS).order_by(FILE_PATHS.c.path)
-    if digests is not None:
-        wanted = wanted.where(FILE_PATHS.c.file_sha256 == _any_of(digests, Text()))
-    for digest, path in connection.execute(wanted):
-        found[digest] += (path,)
-    return found
-
-
-def _drive(rows: Sequence[Row[Any]], paths: Mapping[str, tuple[str, ...]], streams: Mapping[int, int]) -> Drive:
-    labels: dict[str, set[str]] = defaultdict(set)
-    for row in rows:
-        for name, value in row.metadata.items():
-            if name not in _IDENTITY_LABELS:
-                labels[name].add(value)
-    starts = [row.start_ns for row in rows if row.start_ns is not None]
-    stops = [row.stop_ns for row in rows if row.stop_ns is not None]
-    return Drive(
-        drive_id=rows[0].drive_id,
-        vehicle=rows[0].vehicle,
-        session=rows[0].session,
-        start_ns=min(starts, default=None),
-        stop_ns=max(stops, default=None),
-        labels={name: "|".join(sorted(values)) for name, values in sorted(labels.items())},
-        files=tuple(_drive_file(row, paths) for row in rows),
-        pii_state=min((row.pii_state for row in rows), key=PII_STATES.index),
-        streams=sum(streams.get(row.ingest_id, 0) for row in rows),
-        signal_rows=sum(row.signal_rows for row in rows),
-        sample_rows=sum(row.sample_rows for row in rows),
-    )
-
-
-def _drive_file(row: Row[Any], paths: Mapping[str, tuple[str, ...]]) -> DriveFile:
-    return DriveFile(row.file_sha256, paths[row.file_sha256], row.bytes, row.recovered, row.start_ns, row.stop_ns)
-
-
-def _commit_one(connection: Connection, record: IngestRecord, commit_id: int) -> None:
-    drive = postgresql.insert(DRIVES).values(
-        drive_id=record.drive.drive_id, vehicle=record.drive.vehicle, session=record.drive.session
-    )
-    # A log that knows its vehicle completes a drive that was known by its folder's name alone.
-    connection.execute(
-        drive.on_conflict_do_update(
-            index_elements=["drive_id"],
-            set_={"vehicle": drive.excluded.vehicle, "session": drive.excluded.session},
-            where=DRIVES.c.vehicle.is_(None) & drive.excluded.vehicle.is_not(None),
-        )
-    )
-    file_sha256 = select(INGESTS.c.file_sha256).where(INGESTS.c.ingest_id == record.ingest_id).scalar_subquery()
-    connection.execute(
-        update(INGESTS)
-        .where(INGESTS.c.file_sha256 == file_sha256, INGESTS.c.state == "committed")
-        .values(state="superseded")
-    )
-    connection.execute(delete(QUARANTINE).where(QUARANTINE.c.file_sha256 == file_sha256))
-    committed = connection.execute(
-        update(INGESTS)
-        .where(INGESTS.c.ingest_id == record.ingest_id, INGESTS.c.state == "started")
-        .values(
-            state="committed",
-            commit_id=commit_id,
-            drive_id=record.drive.drive_id,
-            recovered=record.recovered,
-            bytes_lost=record.bytes_lost,
-            signal_rows=record.signal_rows,
-            sample_rows=record.sample_rows,
-            start_ns=record.start_ns,
-            stop_ns=record.stop_ns,
-            pii_state=record.pii_state,
-            metadata=dict(record.metadata),
-            problems=list(record.problems),
-        )
-    )
-    if committed.rowcount != 1:
-        raise HomeError(
-            f"ingest {record.ingest_id} was taken back by another command while this one read its log",
-            remedy="run the command again; nothing of it was made visible",
-        )
-    files = [
-        {"path": item.path, "bytes": item.bytes, "sha256": item.sha256, "ingest_id": record.ingest_id}
-        for item in record.files
-    ]
-    if files:
-        connection.execute(insert(LAKE_FILES), files)
-    rows = [{"ingest_id": record.ingest_id, **_stream_columns(item)} for item in record.streams]
-    if rows:
-        connection.execute(insert(STREAMS), rows)
-
-
-def _stream_columns(item: StreamRecord) -> dict[str, str | int | None]:
-    return {name: getattr(item, name) for name in StreamRecord.__slots__}
-
-
-def _refuse_one(connection: Connection, refusal: Refusal) -> None:
-    values = {
-        **_key_columns(refusal.key),
-        "recover": refusal.recover,
-        "kind": refusal.kind,
-        "reason": refusal.reason,
-        "remedy": refusal.remedy,
-    }
-    statement = postgresql.insert(QUARANTINE).values(**values)
-    connection.execute(
-        statement.on_conflict_do_update(index_elements=["file_sha256"], set_={**values, "quarantined_utc": func.now()})
-    )

@@ -9,9 +9,23 @@ from typing import Annotated
 import typer
 
 from platform_lib.catalog.catalog import Catalog
+from platform_lib.catalog.cells import parse_near
+from platform_lib.catalog.filters import DriveFilter
+from platform_lib.catalog.finding import Finder
 from platform_lib.catalog.model import Drive
+from platform_lib.catalog.paging import (
+    AfterOption,
+    LimitOption,
+    SinceOption,
+    StateOption,
+    UntilOption,
+    key_text,
+    known_state,
+    parse_key,
+    parse_moment,
+)
 from platform_lib.catalog.postgres import embedded_postgres
-from platform_lib.console import OUT, print_json
+from platform_lib.console import ERR, OUT, print_json
 from platform_lib.home import open_home
 from platform_lib.options import HomeOption, JsonOption
 from platform_lib.table import Column, print_table
@@ -35,11 +49,26 @@ def drives(
         str | None,
         typer.Argument(metavar="DRIVE", help="One drive, or its session: streams and route.", show_default=False),
     ] = None,
+    vehicle: Annotated[str | None, typer.Option("--vehicle", help="Of one vehicle.", show_default=False)] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
+    near: Annotated[
+        str | None,
+        typer.Option(
+            "--near",
+            metavar="PLACE",
+            help="That were near LAT,LON,METRES: in a cell of about a kilometre that this circle touches.",
+            show_default=False,
+        ),
+    ] = None,
+    state: StateOption = None,
+    limit: LimitOption = 100,
+    after: AfterOption = None,
     home: HomeOption = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """List the drives in the lake: vehicle, session, start, length, files, streams, rows, labels.
+    """List the drives in the lake, newest first: vehicle, session, start, length, files, streams, rows, labels.
 
     Of one drive: its files, its streams with their times and rates, and a small map of where it went.
     """
@@ -48,14 +77,27 @@ def drives(
 
         show_drive(open_home(home, make=False), drive, as_json=as_json)
         return
+    which = DriveFilter(
+        vehicle,
+        parse_moment(since, where="--since"),
+        parse_moment(until, where="--until"),
+        None if near is None else parse_near(near),
+        known_state(state),
+    )
+    key = parse_key(after)
     with embedded_postgres(open_home(home, make=False)) as uri, Catalog(uri) as catalog:
-        found = catalog.drives()
-        quarantined = len(catalog.quarantined())
+        page = Finder(catalog.engine).drives(which, limit=limit, after=key)
+        quarantined = catalog.count_quarantined()
+    found = page.drives
+    following = key_text(page.after)
     if as_json:
-        print_json({"drives": [{**asdict(item), "duration_s": duration_s(item)} for item in found]})
+        listed = [{**asdict(item), "duration_s": duration_s(item)} for item in found]
+        print_json({"drives": listed, "next": following})
         return
     OUT.print("1 drive" if len(found) == 1 else f"{len(found)} drives", highlight=False)
     print_table(_COLUMNS, [_cells(item) for item in found])
+    if following is not None:
+        ERR.print(f"there are more: --after {following}", markup=False, highlight=False)
     if quarantined:
         files = "1 file is" if quarantined == 1 else f"{quarantined} files are"
         OUT.print(f"{files} in quarantine; the table 'quarantine' of `drivetrain query` says why", highlight=False)

@@ -12,13 +12,14 @@ from datetime import datetime
 from typing import Any
 
 from pydantic import JsonValue
-from sqlalchemy import Engine, Row, Text, cast, delete, func, insert, select, text, update
+from sqlalchemy import Connection, Engine, Row, Text, cast, delete, func, insert, select, text, update
 from sqlalchemy.dialects import postgresql
 
+from platform_lib.catalog.clips import forget_datasets, forget_unused, hide_clips
+from platform_lib.catalog.committing import note_commit
 from platform_lib.catalog.model import DriveIdentity, FileKey, IngestRecord, LakeHead, Refusal
 from platform_lib.catalog.schema import (
     BLURS,
-    COMMITS,
     DRIVES,
     EDGES,
     ERASED_FILES,
@@ -26,7 +27,9 @@ from platform_lib.catalog.schema import (
     ERASURES,
     INGESTS,
     METADATA,
+    STREAM_SCHEMAS,
 )
+from platform_lib.catalog.schema_model import VEHICLE_SCOPE
 
 ERASED = "ErasedContent"
 """Kind of the refusal of a content that was erased."""
@@ -141,6 +144,9 @@ class Erasures:
                 .where(INGESTS.c.ingest_id.in_(hidden), INGESTS.c.state == "committed")
                 .values(state="superseded")
             )
+            named = INGESTS.c.file_sha256.in_([row["file_sha256"] for row in rows])
+            touched = connection.execute(select(INGESTS.c.drive_id).where(named, INGESTS.c.drive_id.is_not(None)))
+            hide_clips(connection, touched.scalars().all())
         return erasure_id
 
     def mark(self, erasure_id: int, marks: Iterable[tuple[str, str, bool]]) -> None:
@@ -152,6 +158,7 @@ class Erasures:
         if rows:
             with self._engine.begin() as connection:
                 connection.execute(postgresql.insert(ERASURE_MARKS).on_conflict_do_nothing(), rows)
+                forget_datasets(connection, [str(row["sha256"]) for row in rows if row["removed"]])
 
     def begin_rest(self, key: FileKey) -> int:
         """Open an ingest for what stays of a content, which nobody else may take in again."""
@@ -208,9 +215,7 @@ class Erasures:
     def advance(self, head: LakeHead) -> None:
         """Let readers take these versions of the stores from now on."""
         with self._engine.begin() as connection:
-            connection.execute(
-                insert(COMMITS).values(iceberg_snapshot_id=head.iceberg_snapshot_id, lance_version=head.lance_version)
-            )
+            note_commit(connection, head)
 
     def remove(self, erasure_id: int, ingest_ids: Sequence[int], whole: Sequence[str], partly: Sequence[str]) -> None:
         """Delete every catalogue row of these ingests and of the contents `whole`, and drives that have nothing left.
@@ -229,10 +234,17 @@ class Erasures:
                     connection.execute(delete(table).where(table.c.file_sha256.in_(whole)))
             connection.execute(_nameless_roles(erasure_id, [*whole, *partly]))
             left = select(INGESTS.c.drive_id).where(INGESTS.c.drive_id.is_not(None))
-            gone = connection.execute(select(DRIVES.c.drive_id).where(DRIVES.c.drive_id.not_in(left))).scalars().all()
+            rows = connection.execute(
+                select(DRIVES.c.drive_id, DRIVES.c.drive_number).where(DRIVES.c.drive_id.not_in(left))
+            ).all()
+            gone, numbers = [row.drive_id for row in rows], [row.drive_number for row in rows]
             for table in reversed(METADATA.sorted_tables):
-                if "drive_id" in table.c and table.name not in _OWN and table is not INGESTS:
+                if "drive_number" in table.c:
+                    connection.execute(delete(table).where(table.c.drive_number.in_(numbers)))
+                elif "drive_id" in table.c and table.name not in _OWN and table is not INGESTS:
                     connection.execute(delete(table).where(table.c.drive_id.in_(gone)))
+            _forget_vehicles(connection)
+            forget_unused(connection)
             connection.execute(
                 update(ERASURES).where(ERASURES.c.erasure_id == erasure_id).values(plan=None, state="removed")
             )
@@ -290,6 +302,13 @@ def refusal_of(tombstone: Tombstone, key: FileKey) -> Refusal:
         reason=f"this content, or a part of it, was erased on {when} (erasure {tombstone.erasure_id}), for good",
         remedy="leave it out; what may be kept of it needs a log of its own, recorded or exported without the rest",
     )
+
+
+def _forget_vehicles(connection: Connection) -> None:
+    """Forget the schemas of vehicles of which no drive is left: their scopes name them."""
+    left = select(func.concat(VEHICLE_SCOPE, DRIVES.c.vehicle)).where(DRIVES.c.vehicle.is_not(None))
+    of_vehicles = STREAM_SCHEMAS.c.scope.startswith(VEHICLE_SCOPE, autoescape=True)
+    connection.execute(delete(STREAM_SCHEMAS).where(of_vehicles, STREAM_SCHEMAS.c.scope.not_in(left)))
 
 
 def _nameless_roles(erasure_id: int, files: Sequence[str]) -> Any:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sqlalchemy import Engine, func, or_, select
-from sqlalchemy.dialects import postgresql
 
+from platform_lib.catalog.records import write_manifest
 from platform_lib.catalog.schema import ARTEFACTS, EDGES, ERASURE_MARKS, FILES, INGESTS
 from platform_lib.errors import IntegrityError
 from platform_lib.home import Home
@@ -47,29 +47,18 @@ class Lineage:
         self._engine = engine
 
     def note_folders(self, home: Home) -> int:
-        """Record what steps without a catalogue left: compiles and bundles, from their manifests; return how many."""
+        """Write the rows of all that steps left in a home, from their manifests; return how many there are.
+
+        Steps write their own rows when they have published. What a kill kept from that, and what steps without a
+        catalogue left, is made up for here.
+        """
         noted = 0
         for path, manifest in _manifests(home):
             place = path.parent if path.name == _MANIFEST else path.with_name(path.name.removesuffix(f".{_MANIFEST}"))
-            inputs = {name: item.sha256 for name, item in manifest.inputs.items()}
-            self._note(manifest.step_sha256, manifest.kind, place, inputs)
-            for name, output in manifest.outputs.items():
-                made = path.parent / output.path
-                self._note(output.sha256, f"{manifest.kind} file", made, {name: manifest.step_sha256})
+            with self._engine.begin() as connection:
+                write_manifest(connection, manifest, place, path.parent)
             noted += 1
         return noted
-
-    def _note(self, sha256: str, kind: str, path: Path, inputs: dict[str, str]) -> None:
-        edges = [
-            {"sha256": sha256, "input_sha256": digest, "role": role}
-            for role, digest in inputs.items()
-            if digest != sha256
-        ]
-        with self._engine.begin() as connection:
-            values = {"sha256": sha256, "kind": kind, "uri": str(path)}
-            connection.execute(postgresql.insert(ARTEFACTS).values(**values).on_conflict_do_nothing())
-            if edges:
-                connection.execute(postgresql.insert(EDGES).on_conflict_do_nothing(), edges)
 
     def files_of(self, drive_id: str) -> list[str]:
         """Return the visible contents of a drive."""
@@ -140,9 +129,18 @@ class Lineage:
 
 
 def _manifests(home: Home) -> Iterator[tuple[Path, Manifest]]:
-    """Yield the manifests of compiles and bundles, each with its place."""
-    for folder in (home.compiled, home.bundles):
-        for path in sorted(folder.rglob(f"*{_MANIFEST}")) if folder.is_dir() else ():
+    """Yield the manifests of what was made in a home, each with its place, inputs before what was made from them."""
+    # Datasets and runs hold thousands of other files: only where their manifests, and those of evaluations, can lie.
+    near = (f"*/{_MANIFEST}", f"*/*/{_MANIFEST}")
+    patterns = (
+        (home.datasets, near[:1]),
+        (home.runs, near),
+        *((it, (f"**/*{_MANIFEST}",)) for it in (home.compiled, home.bundles)),
+    )
+    for folder, globs in patterns:
+        for path in sorted(path for pattern in globs for path in folder.glob(pattern)) if folder.is_dir() else ():
+            if any(part.startswith(".tmp-") for part in path.relative_to(folder).parts):
+                continue
             try:
                 manifest = read_manifest(path)
             except (IntegrityError, OSError):

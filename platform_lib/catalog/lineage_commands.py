@@ -10,7 +10,9 @@ from typing import Annotated
 import typer
 
 from platform_lib.catalog.catalog import Catalog
-from platform_lib.catalog.lineage import Artefact, Lineage
+from platform_lib.catalog.clips import Clips
+from platform_lib.catalog.finding import Clip, Finder, SawClip
+from platform_lib.catalog.lineage import LAKE, Artefact, Lineage
 from platform_lib.catalog.openlineage import run_events
 from platform_lib.catalog.postgres import embedded_postgres
 from platform_lib.console import OUT, print_json
@@ -27,7 +29,10 @@ _MOST_ROLES = 2
 
 def lineage(
     clip: Annotated[
-        str | None, typer.Option("--clip", help="A sample, DRIVE/TIME_NS as datasets name them.", show_default=False)
+        str | None,
+        typer.Option(
+            "--clip", help="A clip, or a sample of a dataset: DRIVE/TIME_NS, any time within it.", show_default=False
+        ),
     ] = None,
     drive: Annotated[str | None, typer.Option("--drive", help="A drive.", show_default=False)] = None,
     file: Annotated[
@@ -48,6 +53,9 @@ def lineage(
     ] = None,
     home: HomeOption = None,
     *,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Write every row anew from the manifests and the lake.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List each dataset, run, model and bundle that saw a clip, or what one of them was made from and into.
@@ -56,15 +64,18 @@ def lineage(
     """
     given = {"clip": clip, "drive": drive, "file": file, "dataset": dataset, "run": run, "bundle": bundle}
     asked = {name: value for name, value in given.items() if value is not None}
-    if len(asked) + (openlineage is not None) != 1:
+    if len(asked) + (openlineage is not None) + rebuild != 1:
         raise ConfigError(
             "one thing is asked about at a time",
             where="drivetrain lineage",
-            remedy="name one of --clip, --drive, --file, --dataset, --run, --bundle, --openlineage",
+            remedy="name one of --clip, --drive, --file, --dataset, --run, --bundle, --openlineage, --rebuild",
         )
     where = open_home(home, make=False)
     if openlineage is not None:
         _write_events(where, openlineage, as_json=as_json)
+        return
+    if rebuild:
+        _rebuild(where, as_json=as_json)
         return
     ((what, name),) = asked.items()
     with embedded_postgres(where) as uri, Catalog(uri) as catalog:
@@ -72,8 +83,9 @@ def lineage(
         found.note_folders(where)
         digests = _subject(found, what, name)
         below = found.descendants(digests)
-        above = {key: kind for digest in digests for key, kind in catalog.ancestors(digest).items()}
+        above = {key: kind for digest in digests for key, kind in catalog.ancestors(digest, beyond=LAKE).items()}
         places = found.kind_of(above)
+        window, saw_window = (None, []) if clip is None else _window(Finder(catalog.engine), clip)
     holds = _holds(where, below, clip) if clip is not None else {}
     if as_json:
         saw = [
@@ -82,9 +94,49 @@ def lineage(
         made_from = [
             {"sha256": key, "kind": kind, "uri": places.get(key, ("", None))[1]} for key, kind in above.items()
         ]
-        print_json({"asked": {what: name}, "sha256": digests, "made_from": made_from, "saw_it": saw})
+        told = {
+            "clip": window and {"clip_id": window.clip_id, **asdict(window)},
+            "took_samples": [asdict(item) for item in saw_window],
+        }
+        print_json(
+            {
+                "asked": {what: name},
+                "sha256": digests,
+                "made_from": made_from,
+                "saw_it": saw,
+                **(told if clip is not None else {}),
+            }
+        )
         return
+    if window is not None:
+        OUT.print(f"clip {window.clip_id}: {window.odd_cell}; {', '.join(window.tags) or 'no tag'}", markup=False)
+        for item in saw_window:
+            took = f"took {item.samples} samples of it, for {item.split}"
+            OUT.print(f"  dataset {item.name} ({item.sha256[:_SHORT]}) {took}", markup=False, highlight=False)
     _show(what, name, above, below, holds)
+
+
+def _window(finder: Finder, clip: str) -> tuple[Clip | None, list[SawClip]]:
+    """Return the clip that holds a sample's time, and the datasets that took samples from it."""
+    drive, _, time_ns = clip.rpartition("/")
+    return finder.clip_at(drive, int(time_ns)), finder.saw_clip(drive, int(time_ns))
+
+
+def _rebuild(home: Home, *, as_json: bool) -> None:
+    """Write what was made and every clip anew; what is recorded and lies nowhere any more stays recorded."""
+    from platform_lib.lake.clips import refresh_clips  # only this opens the lake
+    from platform_lib.lake.lake import Lake
+
+    with home.turn("ingest"), Lake.open(home) as lake:
+        noted = Lineage(lake.catalog.engine).note_folders(home)
+        clips = Clips(lake.catalog.engine)
+        clips.note_no_dataset()
+        clips.note_all_due()
+        drives = refresh_clips(lake)
+    if as_json:
+        print_json({"artefacts": noted, "drives": drives})
+    else:
+        OUT.print(f"written anew: {noted} artefacts, the clips of {drives} drives", highlight=False)
 
 
 def _write_events(home: Home, out: Path, *, as_json: bool) -> None:

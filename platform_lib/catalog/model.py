@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, get_args
 
+from platform_lib.catalog.schema_model import SchemaVersion, StreamSchema
+
 PiiState = Literal["unknown", "present", "blurred", "none_present"]
 KeptAs = Literal["signals", "samples", "nothing"]
 
@@ -47,6 +49,8 @@ class StreamRecord:
         messages: Rows the log holds (messages, records, frames).
         rows: Rows kept: in the signal table (messages x signals), or samples.
         problem: Why it was left out, wholly or in part.
+        schema_scope: Where its schema is known; None where it was not compared with that of other logs.
+        schema_version: Its version there.
     """
 
     stream: str
@@ -59,6 +63,8 @@ class StreamRecord:
     message_type: str | None = None
     schema_text: str | None = None
     problem: str | None = None
+    schema_scope: str | None = None
+    schema_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +124,8 @@ class IngestRecord:
     Attributes:
         unexplained_frames: Raw CAN frames that no database explains; they stay in the log.
         files: What was written.
+        schemas: What its streams are, by the log's own word.
+        versions: Schemas that become known with it.
     """
 
     ingest_id: int
@@ -134,6 +142,8 @@ class IngestRecord:
     bytes_lost: int | None = None
     unexplained_frames: int = 0
     files: tuple[StoredFile, ...] = ()
+    schemas: tuple[StreamSchema, ...] = ()
+    versions: tuple[SchemaVersion, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,12 +32,30 @@ METADATA = MetaData(
     }
 )
 
+VEHICLES = Table(
+    "vehicles",
+    METADATA,
+    Column("vehicle", Text, primary_key=True),
+    Column("first_seen_utc", DateTime(timezone=True), nullable=False, server_default=func.now()),
+)
+
 DRIVES = Table(
     "drives",
     METADATA,
     Column("drive_id", Text, primary_key=True),
-    Column("vehicle", Text, comment="null where no log of the drive says"),
+    Column("vehicle", Text, ForeignKey(VEHICLES.c.vehicle), comment="null where no log of the drive says"),
     Column("session", Text, nullable=False, comment="recorder session, or the folder's name"),
+    Column("drive_number", Integer, Identity(), nullable=False, comment="what clips name a drive by: 4 bytes"),
+    Column("listed_ns", BigInteger, comment="its first time, 0 without rows; null: no committed file, so not listed"),
+    Column("stop_ns", BigInteger),
+    Column("pii_state", Text, comment="the least safe of its files"),
+    UniqueConstraint("drive_number"),
+    Index("ix_drives_listed", "listed_ns", "drive_number", postgresql_where=text("listed_ns IS NOT NULL")),
+    Index("ix_drives_vehicle", "vehicle", "listed_ns", "drive_number", postgresql_where=text("listed_ns IS NOT NULL")),
+    Index(
+        "ix_drives_pii_state", "pii_state", "listed_ns", "drive_number", postgresql_where=text("listed_ns IS NOT NULL")
+    ),
+    Index(None, "session"),
 )
 
 FILES = Table(
@@ -63,6 +81,23 @@ COMMITS = Table(
     Column("lance_version", BigInteger, nullable=False),
     Column("committed_utc", DateTime(timezone=True), nullable=False, server_default=func.now()),
     comment="Versions of both stores that belong together. A reader pins the newest.",
+)
+
+TABLES = Table(
+    "tables",
+    METADATA,
+    Column("name", Text, primary_key=True),
+    Column("format", Text, nullable=False, comment="iceberg or lance"),
+    comment="The tables of the lake that have versions.",
+)
+
+TABLE_VERSIONS = Table(
+    "table_versions",
+    METADATA,
+    Column("name", Text, ForeignKey(TABLES.c.name), primary_key=True),
+    Column("version", BigInteger, primary_key=True, comment="an Iceberg snapshot's id, or a Lance version"),
+    Column("commit_id", BigInteger, ForeignKey(COMMITS.c.commit_id), nullable=False, index=True),
+    comment="Which commit first named a version; the store says which of them are still kept.",
 )
 
 INGESTS = Table(
@@ -111,7 +146,29 @@ STREAMS = Table(
     Column("message_type", Text),
     Column("schema_text", Text),
     Column("problem", Text, comment="why it was left out, wholly or in part"),
+    Column("schema_scope", Text, comment="null: what the stream is was not compared"),
+    Column("schema_version", Integer),
     CheckConstraint("kept_as IN ('signals', 'samples', 'nothing')", name="kept_as"),
+)
+
+STREAM_SCHEMAS = Table(
+    "stream_schemas",
+    METADATA,
+    Column("scope", Text, primary_key=True, comment="contract:ID or vehicle:NAME: streams that have to agree"),
+    Column("name", Text, primary_key=True, comment="of the stream, from log to log"),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("sha256", Text, nullable=False, comment="digest of kept_as, message_type, definition, fields"),
+    Column("kept_as", Text, nullable=False),
+    Column("message_type", Text),
+    Column("definition_sha256", Text, comment="of a definition that no reader decodes"),
+    Column("fields", JSONB, nullable=False, comment="[name, type, unit or null], ..."),
+    Column("reader", Text, nullable=False, comment="which reader told the types"),
+    Column("cause", Text, nullable=False),
+    Column("changes", JSONB, nullable=False, comment="what is other than in the version before"),
+    Column("recorded_utc", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    CheckConstraint("cause IN ('first', 'compatible', 'contract', 'reader', 'accepted')", name="cause"),
+    UniqueConstraint("scope", "name", "sha256"),
+    comment="Every schema that rows of a stream were taken in with. Nothing in it is of one drive.",
 )
 
 QUARANTINE = Table(

@@ -18,7 +18,7 @@ from platform_lib.contracts.model import Contract, Limit, Rule, custom
 from platform_lib.contracts.rules import physical_name, rules_of
 
 Breaks = Literal["consumers", "producers", "nobody"]
-_WIDENED = {
+WIDENED = {
     ("float", "double"),
     ("int8", "int16"),
     ("int8", "int32"),
@@ -158,8 +158,8 @@ def _column(at: str, old: SchemaProperty, new: SchemaProperty) -> Iterator[Chang
     for name in ("physicalType", "logicalType"):
         before, after = getattr(old, name), getattr(new, name)
         if before != after:
-            wider = (before, after) in _WIDENED
-            how = "widened" if wider else "narrowed" if (after, before) in _WIDENED else "changed"
+            wider = (before, after) in WIDENED
+            how = "widened" if wider else "narrowed" if (after, before) in WIDENED else "changed"
             yield Change(at, f"{name} {how}: {before} -> {after}", "nobody" if wider else "consumers")
     said, says = (custom(item.customProperties) for item in (old, new))
     for name in ("unit", "definedUnit"):

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from platform_lib.errors import IntegrityError
+from platform_lib.models.interface import IMAGE_HEIGHT, IMAGE_WIDTH
 
-IMAGE_HEIGHT, IMAGE_WIDTH = 64, 192
 VIEW_TOP, VIEW_BOTTOM = 5 / 24, 7 / 8
 """Rows of a frame that are kept, as shares of its height: from above the road's far end to some 5 m ahead."""
 

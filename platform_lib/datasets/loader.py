@@ -5,23 +5,36 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import lance
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 from lance.file import LanceFileReader
+from pydantic import JsonValue
 
+from platform_lib.datasets.position import Position
 from platform_lib.datasets.reader import SAMPLES, DrivingDataset
-from platform_lib.datasets.shuffle import EpochOrder, Part, Rows, ShuffleRules, Window, merged, runs_of
+from platform_lib.datasets.shuffle import (
+    EpochOrder,
+    Part,
+    Rows,
+    ShuffleRules,
+    Window,
+    merged,
+    places_of,
+    rows_at,
+    runs_of,
+)
 from platform_lib.datasets.splits import Split
-from platform_lib.errors import ConfigError
+from platform_lib.errors import ConfigError, IntegrityError
+from platform_lib.privacy.frames import ADMITTED
 
 TRAINING_COLUMNS = ("sample_id", "image", "ego_history", "command", "future")
+PII_STATE = "pii_state"
 
 
-class SampleLoader:
+class SampleLoader(Position):
     """Iterates over the rest of the current epoch, then over the next one, and so on: one epoch an iteration.
 
     Each epoch holds every sample of the split once, over all parts together. All parts make the same number of steps.
@@ -40,6 +53,7 @@ class SampleLoader:
     Raises:
         ConfigError: `batch` or `seed` cannot be used.
         MissingPartError: There is no such dataset.
+        IntegrityError: A sample of the split shows, or may show, people.
     """
 
     def __init__(
@@ -59,10 +73,10 @@ class SampleLoader:
         self._batch, self._seed = batch, seed
         digest = DrivingDataset.digest(folder)
         self._store = _Store(folder / SAMPLES, columns)
-        self._runs = runs_of(self._store.split == split)
+        self._runs = runs_of(self._store.admitted(split))
         if not len(self._runs):
             raise ConfigError(f"the {split} split has no samples", where=folder)
-        self._identity = {
+        identity: dict[str, JsonValue] = {
             "dataset": digest,
             "split": split,
             "seed": seed,
@@ -70,52 +84,36 @@ class SampleLoader:
             "part": [self._part.index, self._part.count],
             "rules": [self._rules.block_rows, self._rules.window_blocks],
         }
-        self._epoch = self._step = 0
-        self._order = self._order_of(0)
-
-    def __len__(self) -> int:
-        """Return the steps of a whole epoch."""
-        return self._order.steps
+        super().__init__(steps=self.order(0).steps, identity=identity)
 
     @property
-    def epoch(self) -> int:
-        """The epoch that the next iteration reads, or goes on with."""
-        return self._epoch
+    def samples(self) -> int:
+        """How many samples the split has, over all parts."""
+        return int((self._runs[:, 1] - self._runs[:, 0]).sum())
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return where the loader is, as JSON values: give it to `load_state_dict` of a new one."""
-        return {"epoch": self._epoch, "step": self._step, "of": self._identity}
+    def order(self, epoch: int) -> EpochOrder:
+        """Return the order of this part of an epoch."""
+        return EpochOrder(
+            self._runs, batch=self._batch, seed=self._seed, epoch=epoch, part=self._part, rules=self._rules
+        )
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on after the last batch that was taken before `state_dict`.
+    def in_order(self, rows: int) -> Iterator[pa.Table]:
+        """Yield the whole split as the dataset has it, at most so many rows at a time; the loader stays where it is."""
+        for start, stop in self._runs.tolist():
+            for low in range(start, stop, rows):
+                yield from self._store.read(low, min(low + rows, stop))
 
-        Raises:
-            ConfigError: The state is of another dataset, split, seed, batch, part or rules: the order would differ.
-        """
-        of = state.get("of")
-        if of != self._identity:
-            kept = of if isinstance(of, dict) else {}
-            differ = [name for name, value in self._identity.items() if kept.get(name) != value]
-            raise ConfigError(
-                f"the state is of another {', '.join(differ) or 'loader'}",
-                where="SampleLoader",
-                remedy="resume with what it was begun with, or begin an epoch anew",
-            )
-        self.seek(epoch=int(state["epoch"]), step=int(state["step"]))
+    def take(self, places: Rows) -> pa.Table:
+        """Return samples (N,) by their place in the split."""
+        return self._store.take(rows_at(self._runs, places))
 
-    def seek(self, *, epoch: int, step: int) -> None:
-        """Go to a step of an epoch.
-
-        Raises:
-            ConfigError: There is no such step.
-        """
-        if epoch < 0 or not 0 <= step <= self._order.steps:
-            raise ConfigError(f"no step {step} of epoch {epoch}", where="SampleLoader")
-        self._epoch, self._step, self._order = epoch, step, self._order_of(epoch)
+    def places(self, rows: Rows) -> Rows:
+        """Return the places in the split of rows of the table."""
+        return places_of(self._runs, rows)
 
     def __iter__(self) -> Iterator[pa.Table]:
         """Yield the rest of the epoch, pictures as ``binary_view``; when it ends the loader stands at the start of the next."""
-        order = self._order
+        order = self.order(self._epoch)
         starts = order.starts()
         with ThreadPoolExecutor(max_workers=1) as ahead:
             number, now = -1, None
@@ -138,11 +136,6 @@ class SampleLoader:
                     yield parts[0] if len(parts) == 1 else pa.concat_tables(parts)
         self.seek(epoch=self._epoch + 1, step=0)
 
-    def _order_of(self, epoch: int) -> EpochOrder:
-        return EpochOrder(
-            self._runs, batch=self._batch, seed=self._seed, epoch=epoch, part=self._part, rules=self._rules
-        )
-
     def _read(self, window: Window) -> pa.Table:
         """Read a window's ranges, each in one piece."""
         pieces = [table for one in merged(window.ranges) for table in self._store.read(*one)]
@@ -154,8 +147,6 @@ class _Store:
 
     def __init__(self, folder: Path, columns: Sequence[str]) -> None:
         self._table, self._columns = lance.dataset(str(folder)), list(columns)
-        names = self._table.to_table(columns=["split"])["split"]
-        self.split = names.to_numpy(zero_copy_only=False)
         self._readers: list[tuple[int, int, LanceFileReader | None]] = []
         start = 0
         for fragment in self._table.get_fragments():
@@ -166,6 +157,24 @@ class _Store:
             reader = LanceFileReader(path, columns=self._columns) if whole else None
             self._readers.append((start, start + rows, reader))
             start += rows
+
+    def admitted(self, split: Split) -> npt.NDArray[np.bool_]:
+        """Say of each row whether it is of a split; a table with a row of it that must not be trained on is refused."""
+        if PII_STATE not in self._table.schema.names:
+            raise IntegrityError("it does not say what its samples show of people", where=self._table.uri)
+        found = self._table.to_table(columns=["split", PII_STATE])
+        member = np.asarray(found["split"].to_numpy(zero_copy_only=False) == split, dtype=np.bool_)
+        states = set(found[PII_STATE].filter(pa.array(member)).unique().to_pylist())
+        if not states <= ADMITTED:
+            raise IntegrityError(
+                f"the {split} split has samples whose state of personal data is {sorted(map(str, states - ADMITTED))[0]!r}",
+                where=self._table.uri,
+                remedy="build the dataset again: `drivetrain dataset NAME --force`",
+            )
+        return member
+
+    def take(self, rows: Rows) -> pa.Table:
+        return self._table.take(rows, columns=self._columns)
 
     def read(self, start: int, stop: int) -> Iterator[pa.Table]:
         for low, high, reader in self._readers:

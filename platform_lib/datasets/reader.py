@@ -124,10 +124,6 @@ class DrivingDataset:
         )
         yield from scanner.to_batches()
 
-    def split(self, split: Split) -> SplitArrays:
-        """Read and decode one split; the same as `load_split`."""
-        return self.load_split(split)
-
     def load_split(self, split: Split) -> SplitArrays:
         """Read and decode one split in full: about 55 kB of memory a sample.
 

@@ -107,6 +107,14 @@ class EpochOrder:
         source = np.random.SeedSequence([self._seed, self._epoch, self._part.count, self._part.index, number])
         return Window(ranges, np.random.default_rng(source).permutation(rows).astype(np.int64))
 
+    def rows(self) -> Rows:
+        """Return the part's rows in their order, all at once."""
+        found = [np.zeros(0, dtype=np.int64)]
+        for number in range(self.windows):
+            window = self.window(number)
+            found.append(np.concatenate([np.arange(start, stop) for start, stop in window.ranges])[window.order])
+        return np.concatenate(found)
+
     def starts(self) -> Rows:
         """Return the place (windows + 1,) within the part at which each window starts, and where the last one ends."""
         rows = np.concatenate([[0], np.cumsum(self._pieces[:, 1] - self._pieces[:, 0])])
@@ -140,6 +148,21 @@ def runs_of(member: npt.NDArray[np.bool_]) -> Rows:
     """Return the half-open ranges (K, 2) in which `member` (N,) holds."""
     edge = np.flatnonzero(np.diff(np.concatenate([[False], member, [False]]).astype(np.int8)))
     return edge.reshape(-1, 2).astype(np.int64)
+
+
+def rows_at(runs: Rows, places: Rows) -> Rows:
+    """Return the rows (N,) at places (N,) counted over the ranges, one after the other."""
+    size = runs[:, 1] - runs[:, 0]
+    stop = np.cumsum(size)
+    run = np.searchsorted(stop, places, side="right")
+    return np.asarray(places - (stop - size)[run] + runs[run, 0], dtype=np.int64)
+
+
+def places_of(runs: Rows, rows: Rows) -> Rows:
+    """Undo `rows_at`: return the places of rows that all lie in the ranges."""
+    run = np.searchsorted(runs[:, 1], rows, side="right")
+    before = np.cumsum(runs[:, 1] - runs[:, 0]) - (runs[:, 1] - runs[:, 0])
+    return np.asarray(rows - runs[run, 0] + before[run], dtype=np.int64)
 
 
 def merged(ranges: Rows) -> Sequence[tuple[int, int]]:

@@ -74,6 +74,14 @@ BUS_ACCEL = BusRole(
     {"m/s2": 1.0, "m/s^2": 1.0, "m/s²": 1.0},
 )
 
+USED_SIGNALS: frozenset[str] = frozenset(
+    {
+        *(name for role in (BUS_SPEED, BUS_YAW_RATE, BUS_ACCEL) for chosen in role.signals for name in chosen),
+        *(*_POSITION, *_ORIENTATION, _SPEED, _COMMAND, *_LAT_LON),
+    }
+)
+"""Every signal that samples are made from."""
+
 
 @dataclass(frozen=True, slots=True)
 class LoadedDrive:

@@ -14,12 +14,18 @@ from torch.utils.data import DataLoader, IterableDataset, get_worker_info
 from platform_lib.datasets.images import decode_images
 from platform_lib.datasets.loader import TRAINING_COLUMNS, SampleLoader
 from platform_lib.datasets.model import FUTURE_STEPS, HISTORY_STEPS
-from platform_lib.datasets.shuffle import Part, ShuffleRules
+from platform_lib.datasets.position import Position
+from platform_lib.datasets.shuffle import Part, Rows, ShuffleRules
 from platform_lib.datasets.splits import Split
 from platform_lib.datasets.table import fixed_array
 from platform_lib.errors import ConfigError
+from platform_lib.models.interface import IMAGE_HEIGHT, IMAGE_WIDTH
 
 TorchBatch = dict[str, Any]
+
+SAMPLE_BYTES = 3 * IMAGE_HEIGHT * IMAGE_WIDTH + 4 * (HISTORY_STEPS * 3 + FUTURE_STEPS * 2) + 256
+"""Memory of a decoded sample, its name included."""
+_KEPT_ROWS = 512
 
 
 def torch_batch(table: pa.Table) -> TorchBatch:
@@ -61,8 +67,10 @@ class _Rest(IterableDataset[TorchBatch]):
             yield torch_batch(batch)
 
 
-class TorchLoader:
+class TorchLoader(Position):
     """Like `SampleLoader`, with tensors, and decoding in processes of its own.
+
+    A split that is small enough is read and decoded once and then kept in memory. The order is the same either way.
 
     Args:
         folder: A dataset.
@@ -73,6 +81,7 @@ class TorchLoader:
         workers: Processes that read and decode; 0 does it here. The order depends on their number.
         rules: How rows are mixed, in each process.
         columns: What is read.
+        keep_bytes: A decoded split of at most so many bytes is kept; only without `workers`, which it would not need.
     """
 
     def __init__(
@@ -86,7 +95,12 @@ class TorchLoader:
         workers: int = 0,
         rules: ShuffleRules | None = None,
         columns: Sequence[str] = TRAINING_COLUMNS,
+        keep_bytes: int = 0,
     ) -> None:
+        if workers and keep_bytes:
+            raise ConfigError(
+                f"{workers} workers, and {keep_bytes} bytes to keep", where="TorchLoader", remedy="take one of both"
+            )
         self._source: dict[str, Any] = {
             "folder": folder,
             "split": split,
@@ -97,44 +111,76 @@ class TorchLoader:
         }
         self._part, self._workers = part or Part(), workers
         one = Part(self._part.index * max(1, workers), self._part.count * max(1, workers))
-        first = SampleLoader(**self._source, part=one)
-        self._steps = len(first) * max(1, workers)
-        self._identity = {**first.state_dict()["of"], "workers": workers}
-        self._epoch = self._taken = 0
-
-    def __len__(self) -> int:
-        """Return the steps of a whole epoch; the same on every rank."""
-        return self._steps
+        self._first = SampleLoader(**self._source, part=one)
+        super().__init__(
+            steps=len(self._first) * max(1, workers),
+            identity={**self._first.state_dict()["of"], "workers": workers},
+        )
+        self._keeps = self.samples * SAMPLE_BYTES <= keep_bytes
+        self._kept: TorchBatch | None = None
 
     @property
-    def epoch(self) -> int:
-        """The epoch that the next iteration reads, or goes on with."""
-        return self._epoch
+    def samples(self) -> int:
+        """How many samples the split has, over all parts."""
+        return self._first.samples
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return where the loader is: after the last batch that was handed out, however many were read ahead."""
-        return {"epoch": self._epoch, "step": self._taken, "of": self._identity}
+    def in_order(self, rows: int = 256) -> Iterator[TorchBatch]:
+        """Yield the whole split as the dataset has it, at most so many rows at a time; the loader stays where it is."""
+        if not self._keeps:
+            yield from map(torch_batch, self._first.in_order(rows))
+            return
+        for start in range(0, self.samples, rows):
+            yield _taken(self._in_memory(), torch.arange(start, min(start + rows, self.samples)))
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state.
-
-        Raises:
-            ConfigError: It is of another loader.
-        """
-        if state.get("of") != self._identity:
-            raise ConfigError(
-                "the state is of another dataset, split, seed, batch, rank, rules or number of workers",
-                where="TorchLoader",
-                remedy="resume with what it was begun with, or begin an epoch anew",
-            )
-        self._epoch, self._taken = int(state["epoch"]), int(state["step"])
+    def take(self, places: Rows) -> TorchBatch:
+        """Return samples (N,) by their place in the split."""
+        if self._keeps:
+            return _taken(self._in_memory(), torch.from_numpy(places))
+        return torch_batch(self._first.take(places))
 
     def __iter__(self) -> Iterator[TorchBatch]:
         """Yield the rest of the epoch; when it ends the loader stands at the start of the next."""
-        rest = _Rest(self._source, self._part, epoch=self._epoch, taken=self._taken, workers=self._workers)
+        for batch in self._from_memory() if self._keeps else self._from_disk():
+            self._step += 1
+            yield batch
+        self.seek(epoch=self._epoch + 1, step=0)
+
+    def _from_disk(self) -> Iterator[TorchBatch]:
+        rest = _Rest(self._source, self._part, epoch=self._epoch, taken=self._step, workers=self._workers)
         # Lance keeps threads of its own, which a forked process would lack.
         context = "spawn" if self._workers else None
-        for batch in DataLoader(rest, batch_size=None, num_workers=self._workers, multiprocessing_context=context):
-            self._taken += 1
-            yield batch
-        self._epoch, self._taken = self._epoch + 1, 0
+        # A generator of its own: it would draw from torch's, which dropout draws from, once an iteration.
+        own = torch.Generator()
+        yield from DataLoader(
+            rest, batch_size=None, num_workers=self._workers, multiprocessing_context=context, generator=own
+        )
+
+    def _from_memory(self) -> Iterator[TorchBatch]:
+        kept, order = self._in_memory(), self._first.order(self._epoch)
+        places = torch.from_numpy(self._first.places(order.rows()))
+        for step in range(self._step, len(self)):
+            low, high = order.step(step)
+            if low < high:
+                yield _taken(kept, places[low:high])
+
+    def _in_memory(self) -> TorchBatch:
+        if self._kept is None:
+            # Filled in place: put together at the end they would be there twice.
+            kept: TorchBatch = {"sample_id": []}
+            done = 0
+            for table in self._first.in_order(_KEPT_ROWS):
+                batch = torch_batch(table)
+                names = batch.pop("sample_id")
+                for name, values in batch.items():
+                    if name not in kept:
+                        kept[name] = torch.empty((self.samples, *values.shape[1:]), dtype=values.dtype)
+                    kept[name][done : done + len(names)] = values
+                kept["sample_id"] += names
+                done += len(names)
+            self._kept = kept
+        return self._kept
+
+
+def _taken(batch: TorchBatch, places: torch.Tensor) -> TorchBatch:
+    taken = {name: values[places] for name, values in batch.items() if name != "sample_id"}
+    return {"sample_id": [batch["sample_id"][place] for place in places.tolist()], **taken}

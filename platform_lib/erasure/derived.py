@@ -18,6 +18,8 @@ from platform_lib.home import Home
 from platform_lib.manifest import Manifest, read_manifest
 from platform_lib.storage import sweep_unfinished, walk_files
 
+_SCRATCH = ("dataset-", "import-", "fetched-")
+
 
 @dataclass(frozen=True, slots=True)
 class DerivedDataset:
@@ -85,7 +87,8 @@ def remove_datasets(home: Home, datasets: Sequence[DerivedDataset]) -> None:
             shutil.rmtree(aside, ignore_errors=True)
             item.folder.rename(aside)
     sweep_unfinished(home.datasets)
-    for left in home.scratch.glob("dataset-*"):
+    # Shards of killed builds and imports, and logs that a killed ingest fetched, which may be packed: their locks are ours.
+    for left in (path for begin in _SCRATCH for path in home.scratch.glob(f"{begin}*")):
         shutil.rmtree(left, ignore_errors=True)
 
 

@@ -1,11 +1,12 @@
 """Erase a scope from a home, and prove it. Killed at any point, the next erasure goes on where it stopped.
 
 1. find     contents and times that the scope names                             nothing changed yet
-2. begin    tombstone, contents blocked, whole logs invisible                   one PostgreSQL transaction
+2. begin    tombstone, contents blocked, whole logs and all clips invisible     one PostgreSQL transaction
 3. keep     what stays of logs erased in part, as ingests of their own          one transaction a log
 4. derived  datasets, pictures, pages, logs inside the home                     deleted
 5. stores   rows, then every older version with its files                       deleted
-6. names    catalogue rows, in the same transaction the plan itself             deleted; then the database is rewritten
+6. names    catalogue rows, in the same transaction the plan itself             deleted; clips of what stays are derived
+            anew, and the database is rewritten
 7. prove    every row of every store, every byte of every file                  done, or an error that says where
 
 It holds the locks of ingest, blur and dataset: nobody writes what is being erased, and nothing new is made of it.
@@ -25,6 +26,7 @@ from pydantic import JsonValue
 from platform_lib.catalog.account import DATABASE_URL_VARIABLE
 from platform_lib.catalog.erasures import Erasures, OpenErasure, Tombstone
 from platform_lib.catalog.lineage import Lineage
+from platform_lib.erasure.decoded import remove_decoded
 from platform_lib.erasure.derived import (
     DerivedDataset,
     datasets_with,
@@ -42,8 +44,11 @@ from platform_lib.erasure.targets import Targets, find_targets, needles_of
 from platform_lib.erasure.windows import Window
 from platform_lib.errors import ConfigError, IntegrityError
 from platform_lib.home import Home
+from platform_lib.lake.clips import refresh_clips
 from platform_lib.lake.compaction import finish_rewrite, note_files
 from platform_lib.lake.lake import Lake
+from platform_lib.lake.sweeping import sweep
+from platform_lib.privacy.leftovers import note_blurred_files, sweep_blurs
 
 logger = logging.getLogger(__name__)
 
@@ -118,24 +123,15 @@ def erase(home: Home, scope: Scope | None, *, reason: str, requested_by: str, dr
         erasures = Erasures(lake.catalog.engine)
         finished: tuple[int, ...] = ()
         if not dry_run:
-            lake.store.mend(lake.catalog.view().head)
-            lake.store.create()
-            finish_rewrite(lake)
+            _prepare(lake)
             finished = tuple(_finish(home, lake, item)[0].erasure_id for item in erasures.open())
+            sweep(lake)  # rows of logs that a killed ingest had not committed, whose drives nobody knows
         if scope is None:
             return ErasureReport(dry_run, (), (), 0, 0, (), (), (), (), (), None, None, finished)
-        targets = find_targets(lake, scope)
-        if not targets.items:
-            without = f"; {len(targets.unplaced)} drives carry no position" if targets.unplaced else ""
-            raise ConfigError(
-                f"nothing in the lake lies in what is named{without}",
-                where="drivetrain erase",
-                remedy="`drivetrain drives` shows what there is, and when it was driven",
-            )
+        targets = _targets(lake, scope)
         _refuse_telling(reason, requested_by, targets)
         files = [item.file_sha256 for item in targets.items]
-        datasets = datasets_with(home, targets.drives, files)
-        marks = _marks(home, lake, files)
+        datasets, marks = datasets_with(home, targets.drives, files), _marks(home, lake, files)
         needles, sharing = needles_of(lake, targets)
         with held(home, datasets):
             tombstone = proof = None
@@ -151,7 +147,7 @@ def erase(home: Home, scope: Scope | None, *, reason: str, requested_by: str, dr
         files=sum(item.whole for item in targets.items),
         files_in_part=sum(not item.whole for item in targets.items),
         datasets=tuple(item.folder.name for item in datasets),
-        marked=tuple((digest, kind) for digest, kind in marks),
+        marked=tuple(marks),
         sharing=sharing,
         unplaced=targets.unplaced,
         logs_outside=tuple(sorted(outside)),
@@ -159,6 +155,32 @@ def erase(home: Home, scope: Scope | None, *, reason: str, requested_by: str, dr
         proof=proof,
         finished=finished,
     )
+
+
+def _targets(lake: Lake, scope: Scope) -> Targets:
+    targets = find_targets(lake, scope)
+    if not targets.items:
+        without = f"; {len(targets.unplaced)} drives carry no position" if targets.unplaced else ""
+        raise ConfigError(
+            f"nothing in the lake lies in what is named{without}",
+            where="drivetrain erase",
+            remedy="`drivetrain drives` shows what there is, and when it was driven",
+        )
+    return targets
+
+
+def _prepare(lake: Lake) -> None:
+    """Clear what killed commands left. Their workers outlive them: none may write any more once this is done."""
+    lake.store.mend(lake.catalog.view().head)
+    lake.store.mend_blurred()
+    lake.store.create()
+    finish_rewrite(lake)
+    for writers in (lake.store.writers, lake.store.blur_writers):
+        with writers.barred():
+            lake.store.collect_garbage()
+            lake.store.blurred.drop(())
+            writers.end()
+    sweep_blurs(lake)
 
 
 def _refuse_telling(reason: str, requested_by: str, targets: Targets) -> None:
@@ -224,6 +246,7 @@ def _finish(home: Home, lake: Lake, opened: OpenErasure, *, held_already: bool =
         datasets = datasets_with(home, opened.plan["drives"], [item["file_sha256"] for item in opened.plan["items"]])
         with held(home, () if held_already else datasets):
             _remove(home, lake, opened.erasure_id, opened.plan, needles, datasets)
+    refresh_clips(lake)
     erasures.shred(own_server=not os.environ.get(DATABASE_URL_VARIABLE))
     proof = prove(home, needles)
     if proof.files:
@@ -252,12 +275,14 @@ def _remove(
     erasures.mark(erasure_id, [(digest, kind, removed) for digest, kind, removed in plan["marks"]])
     logs, _ = remove_logs(home, [path for item in plan["items"] for path in item["paths"]])
     files = logs + remove_named(home, plan["gone"]) + remove_pieces(home, needles)[0]
+    files += remove_decoded(home, plan["drives"], {digest for digest, _, _ in plan["marks"]})
     going = erasures.ingests_of([*whole, *partly])
     rows = _count_rows(lake, going)
     owners = lake.catalog.file_owners()
     erasures.advance(drop_rows(lake.store, going, erasures.blurs_of(going), owners))
     forget_older(lake.store)
     note_files(lake)
+    note_blurred_files(lake)
     if plan["items"]:
         counts: dict[str, JsonValue] = {
             "drives": len(plan["drives"]),

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from platform_lib.catalog.blurs import BlurRecord, commit_blur
 from platform_lib.catalog.erasures import Erasures
 from platform_lib.catalog.model import IngestRecord, LakeHead
 from platform_lib.erasure.windows import Window, among
-from platform_lib.lake.durable import fsync_files, make_folder
+from platform_lib.lake.durable import fsync_files
 from platform_lib.lake.lake import Lake
+from platform_lib.lake.partitions import Partition
 from platform_lib.lake.tables import PACKED_SCHEMA, SAMPLE_SCHEMA, TIMES, VALUE_LISTS
-from platform_lib.lake.writer import WrittenFiles, stored_files, write_rows
+from platform_lib.lake.writer import WrittenFiles, describe, files_of, new_file, stored_files, write_rows
 from platform_lib.privacy.zone import BLURRED_SCHEMA, FrameStore
 
 ERASED_IN_PART = "a time window of it was erased"
@@ -58,22 +60,31 @@ def keep_rest(lake: Lake, ingest_id: int, windows: Sequence[Window]) -> int:
     files = stored_files(written, lake.store.samples_uri)
     record = replace(_record(erasures.record(ingest_id), lake, ingest_id, new_id, tally), files=files)
     appended = lake.store.append([written])
-    copied = lake.blurs.copy(ingest_id, new_id)
-    if copied is not None:
-        fragments = _frames(lake.store.blurred, copied[0], copied[1], windows, None)
-        lake.store.blurred.append(fragments)
-    lake.catalog.commit(appended, [record])
-    if copied is not None:
-        rows = lake.store.blurred.rows([copied[1]], columns=["regions"])
-        regions = sum(rows["regions"].to_pylist())
-        lake.blurs.commit(copied[1], frames=len(rows), regions=regions, unreadable=0)
+    blurred = _keep_blurred(lake, ingest_id, new_id, windows)
+    # One step: a kill between the two would leave the rest without its blurred frames, whose raw ones may have expired.
+    lake.catalog.commit(
+        appended, [record], also=None if blurred is None else lambda connection: commit_blur(connection, blurred)
+    )
     return new_id
+
+
+def _keep_blurred(lake: Lake, ingest_id: int, new_id: int, windows: Sequence[Window]) -> BlurRecord | None:
+    """Write what of an ingest's blurred frames lies outside the windows; it counts once it is committed."""
+    copied = lake.blurs.copy(ingest_id, new_id)
+    if copied is None:
+        return None
+    store, (old_blur, new_blur) = lake.store.blurred, copied
+    fragments = _frames(store, old_blur, new_blur, windows, None)
+    store.append(fragments)
+    regions = store.rows([new_blur], columns=["regions"])["regions"].to_pylist()
+    files = describe([path for text in fragments for path in files_of(text, store.uri)], store.uri.parent)
+    return BlurRecord(new_blur, frames=len(regions), regions=sum(regions), unreadable=0, files=files)
 
 
 def _signals(
     lake: Lake, head: LakeHead, ingest_id: int, new_id: int, windows: Sequence[Window], tally: _Tally
 ) -> tuple[str, ...]:
-    """Write the kept values, one Parquet file a day."""
+    """Write the kept values, one Parquet file a partition."""
     files = lake.store.signal_files(head, [ingest_id])
     if not files:
         return ()
@@ -85,18 +96,18 @@ def _signals(
         for number, row in enumerate(packed.select(["chunk", "signal"]).to_pylist())
         if row["signal"] is None
     }
-    rows: dict[object, list[dict[str, object]]] = {}
+    rows: dict[tuple[date, str | None, str], list[dict[str, object]]] = {}
     for batch in packed.to_batches(max_chunksize=_BATCH_ROWS):
         for row in batch.to_pylist():
             kept = places[row["chunk"]]
             if len(kept):
-                rows.setdefault(row["day"], []).append(_cut(row, kept, new_id))
-                _count_signal(rows[row["day"]][-1], tally)
+                place = (row["day"], row["vehicle"], row["sensor_class"])
+                rows.setdefault(place, []).append(_cut(row, kept, new_id))
+                _count_signal(rows[place][-1], tally)
     paths = []
-    for day, found in rows.items():
-        name = day.isoformat() if hasattr(day, "isoformat") else "unknown"
-        path = lake.store.signals_data / f"day={name}" / f"{new_id}-{uuid.uuid4().hex[:12]}.parquet"
-        make_folder(path.parent)
+    for (day, vehicle, sensor), found in rows.items():
+        part = Partition((day - date(1970, 1, 1)).days, vehicle, sensor)
+        path = new_file(lake.store.signals_data, part, new_id)
         pq.write_table(
             pa.Table.from_pylist(_with_edges(found), PACKED_SCHEMA), path, compression="lz4", store_schema=False
         )

@@ -99,8 +99,10 @@ def parse_area(text: str) -> Area:
     if len(groups) == 1 and len(groups[0]) == _CIRCLE and 0 < groups[0][2] <= _WIDEST_M:
         return Circle(*groups[0])
     if len(groups) >= _FEWEST_CORNERS and all(len(group) == _PAIR for group in groups):
-        return Polygon(tuple((group[0], group[1]) for group in groups))
-    raise ConfigError(f"{text!r} is no area", where="--area", remedy=remedy)
+        polygon = Polygon(tuple((group[0], group[1]) for group in groups))
+        if polygon.reach_m <= _WIDEST_M:
+            return polygon
+    raise ConfigError(f"{text!r} is no area, or reaches further than 100 km", where="--area", remedy=remedy)
 
 
 def this_user() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,10 @@ import numpy.typing as npt
 EARTH_RADIUS_M = 6_371_008.8
 EVER = (-(2**63), 2**63 - 1)
 """The window that holds every time."""
+LONG_GAP_NS = 2_000_000_000
+FASTEST_MPS = 70.0
+"""No road vehicle that records drives is faster: 252 km/h."""
+_PLANE_ERROR = 1e-3
 
 Window = tuple[int, int]
 Array = npt.NDArray[np.float64]
@@ -33,12 +36,12 @@ class Circle:
 
     def touched(self, x_m: Array, y_m: Array) -> npt.NDArray[np.bool_]:
         """Say of each way between following points (N - 1 of N) whether any of it lies inside."""
-        a = np.stack([x_m[:-1], y_m[:-1]], axis=1)
-        way = np.stack([np.diff(x_m), np.diff(y_m)], axis=1)
-        length = np.maximum((way**2).sum(axis=1), 1e-12)
-        share = np.clip(-(a * way).sum(axis=1) / length, 0.0, 1.0)
-        nearest = a + share[:, None] * way
-        return np.asarray(np.hypot(nearest[:, 0], nearest[:, 1]) <= self.radius_m)
+        return np.asarray(_passed_at(x_m, y_m) <= self.reach_m)
+
+    @property
+    def reach_m(self) -> float:
+        """How far from the centre it reaches at most."""
+        return self.radius_m * (1 + _PLANE_ERROR)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,9 +52,16 @@ class Polygon:
 
     @property
     def centre_deg(self) -> tuple[float, float]:
-        """Where the local plane touches."""
-        latitude, longitude = np.mean(np.array(self.corners_deg), axis=0)
-        return float(latitude), float(longitude)
+        """Where the local plane touches: the mean corner, on whichever side of the date line they lie."""
+        corners = np.array(self.corners_deg)
+        east = (corners[:, 1] - corners[0, 1] + 180.0) % 360.0 - 180.0
+        longitude = (corners[0, 1] + east.mean() + 180.0) % 360.0 - 180.0
+        return float(corners[:, 0].mean()), float(longitude)
+
+    @property
+    def reach_m(self) -> float:
+        """How far from the centre it reaches at most."""
+        return float(max(np.hypot(*to_plane(self.centre_deg, *corner)) for corner in self.corners_deg))
 
     def touched(self, x_m: Array, y_m: Array) -> npt.NDArray[np.bool_]:
         """Say of each way between following points (N - 1 of N) whether any of it lies inside."""
@@ -69,9 +79,13 @@ Area = Circle | Polygon
 def to_plane(
     centre_deg: tuple[float, float], latitude_deg: float | Array, longitude_deg: float | Array
 ) -> tuple[float | Array, float | Array]:
-    """Return metres east and north of a centre on the plane that touches there; good to 1 % within 200 km off the poles."""
+    """Return metres east and north of a centre, by the parallel halfway between: distances are good to 0.1 % within 100 km.
+
+    Up to 80 degrees of latitude, that is.
+    """
     east = (np.asarray(longitude_deg) - centre_deg[1] + 180.0) % 360.0 - 180.0
-    x = np.radians(east) * math.cos(math.radians(centre_deg[0])) * EARTH_RADIUS_M
+    halfway = np.radians((np.asarray(latitude_deg) + centre_deg[0]) / 2)
+    x = np.radians(east) * np.cos(halfway) * EARTH_RADIUS_M
     y = np.radians(np.asarray(latitude_deg) - centre_deg[0]) * EARTH_RADIUS_M
     return x, y
 
@@ -81,7 +95,8 @@ def windows_inside(
 ) -> tuple[Window, ...]:
     """Return the times at which a vehicle may have been inside, from its fixes (N,) in order of time.
 
-    What lies between two fixes counts as driven straight. A window reaches to the nearest fixes that are surely outside,
+    What lies between two fixes counts as driven straight, unless they are more than `LONG_GAP_NS` apart: then it counts
+    as everywhere that could have been reached and left again meanwhile. A window reaches to the nearest fixes that are surely outside,
     and where the first or last fix is inside, to the beginning or end of time: it is rather too long than too short.
     """
     sound = np.isfinite(latitude_deg) & np.isfinite(longitude_deg)
@@ -90,7 +105,7 @@ def windows_inside(
         return ()
     plane = to_plane(area.centre_deg, latitude_deg, longitude_deg)
     x_m, y_m = np.asarray(plane[0], dtype=np.float64), np.asarray(plane[1], dtype=np.float64)
-    ways = area.touched(x_m, y_m)
+    ways = area.touched(x_m, y_m) | _detours(area, x_m, y_m, np.diff(time_ns))
     first, last = area.touched(x_m[[0, 0]], y_m[[0, 0]])[0], area.touched(x_m[[-1, -1]], y_m[[-1, -1]])[0]
     found = [(int(time_ns[i]), int(time_ns[i + 1]) + 1) for i in np.flatnonzero(ways)]
     if first:
@@ -98,6 +113,26 @@ def windows_inside(
     if last:
         found.append((int(time_ns[-1]), EVER[1]))
     return merged(found)
+
+
+def _passed_at(x_m: Array, y_m: Array) -> Array:
+    """Return how near each way between following points (N - 1 of N) comes to the centre."""
+    a = np.stack([x_m[:-1], y_m[:-1]], axis=1)
+    way = np.stack([np.diff(x_m), np.diff(y_m)], axis=1)
+    length = np.maximum((way**2).sum(axis=1), 1e-12)
+    share = np.clip(-(a * way).sum(axis=1) / length, 0.0, 1.0)
+    nearest = a + share[:, None] * way
+    return np.asarray(np.hypot(nearest[:, 0], nearest[:, 1]), dtype=np.float64)
+
+
+def _detours(area: Area, x_m: Array, y_m: Array, gap_ns: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Say of each way whether it took so long that the vehicle may have been inside beside it.
+
+    With both ends given and a longest length, it was within an ellipse; half its smaller axis is added to the way.
+    """
+    longest_m = FASTEST_MPS * gap_ns * 1e-9
+    beside_m = np.sqrt(np.maximum(longest_m**2 - np.diff(x_m) ** 2 - np.diff(y_m) ** 2, 0.0)) / 2
+    return np.asarray((gap_ns > LONG_GAP_NS) & (_passed_at(x_m, y_m) <= area.reach_m + beside_m))
 
 
 def merged(windows: Iterable[Window]) -> tuple[Window, ...]:

@@ -10,41 +10,27 @@
 | lost file | a file that readers need is not there, or has another length | its log is read again |
 | damaged file | its bytes are not those that were written (with digests) | its log is read again |
 | wrong count | an ingest has more or fewer rows than were committed | its log is read again |
+
+The same is said of blurred frames, by blur instead of ingest; they are dropped to be blurred again.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from platform_lib.catalog.model import LakeHead
+from platform_lib.lake.check_blurred import check_blurred
+from platform_lib.lake.findings import Finding, Findings, as_dict
 from platform_lib.lake.inventory import Inventory
 from platform_lib.lake.lake import Lake
-from platform_lib.storage import sha256_file
-
-Kind = Literal["unfinished", "torn", "unnamed", "orphan", "unknown rows", "lost file", "damaged file", "wrong count"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is not as it should be.
-
-    Attributes:
-        where: A path, or an ingest.
-        ingest_id: Whose log has to be read again to mend it.
-    """
-
-    kind: Kind
-    where: str
-    what: str
-    ingest_id: int | None = None
+from platform_lib.lake.tables import BLURRED_NAME
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +54,13 @@ class CheckReport:
 
 
 @dataclass(slots=True)
-class _Check:
-    lake: Lake
-    head: LakeHead | None
-    findings: list[Finding] = field(default_factory=list)
-    digests: int = 0
-    without_digest: int = 0
-
-    def add(self, kind: Kind, where: object, what: str, ingest_id: int | None = None) -> None:
-        self.findings.append(Finding(kind, str(where), what, ingest_id))
+class _Check(Findings):
+    lake: Lake = field(kw_only=True)
+    head: LakeHead | None = field(kw_only=True)
 
 
 def check_lake(lake: Lake, *, digests: bool = False, head: LakeHead | None = None) -> CheckReport:
-    """Compare catalogue and stores. The caller holds the home's lock ``ingest``, so nothing is on its way.
+    """Compare catalogue and stores. The caller holds the home's locks ``ingest`` and ``blur``: nothing is on its way.
 
     Args:
         lake: Which.
@@ -90,13 +70,13 @@ def check_lake(lake: Lake, *, digests: bool = False, head: LakeHead | None = Non
     if not lake.store.exists:
         return CheckReport((), 0, 0, 0, 0, 0)
     view = lake.catalog.view()
-    check = _Check(lake, head or view.head)
+    check = _Check(lake=lake, head=head or view.head)
     try:
         newest = lake.store.newest()
         inventory = Inventory({}, {}, {}) if check.head is None else lake.store.inventory(check.head)
     except (OSError, ValueError, RuntimeError) as error:
         check.add("torn", lake.store.samples_uri, f"its newest version cannot be read: {str(error).splitlines()[0]}")
-        return CheckReport(tuple(check.findings), len(view.ingests), 0, 0, 0, 0)
+        return CheckReport(tuple(check.items), len(view.ingests), 0, 0, 0, 0)
     hidden = lake.catalog.leftovers()
     for ingest_id in hidden:
         check.add("unfinished", f"ingest {ingest_id}", "it was begun and never committed, or its rows were replaced")
@@ -106,34 +86,28 @@ def check_lake(lake: Lake, *, digests: bool = False, head: LakeHead | None = Non
         check.add("orphan", path, "no version of the stores names it")
     sound = _check_files(check, inventory, digests=digests)
     _check_counts(check, inventory, sound, hidden)
-    total = sum(path.stat().st_size for path in sound)
-    return CheckReport(
-        tuple(check.findings), len(view.ingests), len(inventory.files), total, check.digests, check.without_digest
-    )
+    blurred = check_blurred(lake, check, digests=digests)
+    total = sum(path.stat().st_size for path in sound) + sum(blurred.values())
+    files = len(inventory.files) + len(blurred)
+    return CheckReport(tuple(check.items), len(view.ingests), files, total, check.digests, check.without_digest)
 
 
 def _check_files(check: _Check, inventory: Inventory, *, digests: bool) -> set[Path]:
     """Look at every file that readers see; return those that can be read."""
     root = check.lake.store.signals_folder.parent
-    known = {root / path: stored for path, stored in check.lake.catalog.lake_files().items()}
+    known = {
+        root / path: stored
+        for path, stored in check.lake.catalog.lake_files().items()
+        if not path.startswith(BLURRED_NAME)
+    }
     sound: set[Path] = set()
     for path, named_bytes in inventory.files.items():
         stored, owner = known.get(path, (None, None))
-        expected = named_bytes if stored is None else stored.bytes
-        if not path.is_file():
-            check.add("lost file", path, "readers need it, and it is not there", owner or _owner(path))
-        elif expected is not None and path.stat().st_size != expected:
-            what = f"it has {path.stat().st_size} bytes of {expected}"
-            check.add("lost file", path, what, owner or _owner(path))
-        elif digests and stored is not None and sha256_file(path) != stored.sha256:
-            check.add("damaged file", path, "its bytes are not those that were written", owner or _owner(path))
-        else:
+        if check.look(path, named_bytes, stored, digests=digests, ingest_id=owner or _owner(path)):
             sound.add(path)
-        check.digests += digests and stored is not None
-        check.without_digest += digests and stored is None
     for path in sorted(known.keys() - inventory.files.keys()):
-        owner = known[path][1]
-        check.add("lost file", path, "the catalogue names it, the version that readers see does not", owner)
+        what = "the catalogue names it, the version that readers see does not"
+        check.add("lost file", path, what, ingest_id=known[path][1])
     return sound
 
 
@@ -147,12 +121,12 @@ def _check_counts(check: _Check, inventory: Inventory, sound: set[Path], hidden:
     """Count rows by ingest, and compare with what was committed."""
     promised = check.lake.catalog.row_counts()
     found = (_count_signals(check, inventory, sound), _count_samples(check, inventory, sound))
-    lost = {item.ingest_id for item in check.findings if item.ingest_id is not None}
+    lost = {item.ingest_id for item in check.items if item.ingest_id is not None}
     for ingest_id, counts in sorted(promised.items()):
         for name, expected, counted in zip(("signal rows", "samples"), counts, found, strict=True):
             if counted[ingest_id] != expected and ingest_id not in lost:
                 what = f"it has {counted[ingest_id]:,} {name}, committed were {expected:,}"
-                check.add("wrong count", f"ingest {ingest_id}", what, ingest_id)
+                check.add("wrong count", f"ingest {ingest_id}", what, ingest_id=ingest_id)
     shown = promised.keys() | set(hidden)
     for ingest_id in sorted((found[0].keys() | found[1].keys()) - shown):
         check.add("unknown rows", f"ingest {ingest_id}", "the stores hold rows of it, the catalogue does not show it")
@@ -164,10 +138,10 @@ def _count_signals(check: _Check, inventory: Inventory, sound: set[Path]) -> Cou
         try:
             table = pq.read_table(path, columns=["ingest_id", "signal", "rows"])
         except (OSError, pa.ArrowException) as error:
-            check.add("damaged file", path, f"it cannot be read: {str(error).splitlines()[0]}", _owner(path))
+            check.add("damaged file", path, f"it cannot be read: {str(error).splitlines()[0]}", ingest_id=_owner(path))
             continue
         table = table.filter(pc.is_valid(table["signal"]))
-        counts.update(_as_dict(table.group_by("ingest_id").aggregate([("rows", "sum")]), "rows_sum"))
+        counts.update(as_dict(table.group_by("ingest_id").aggregate([("rows", "sum")]), "ingest_id", "rows_sum"))
     return counts
 
 
@@ -188,9 +162,5 @@ def _count_samples(check: _Check, inventory: Inventory, sound: set[Path]) -> Cou
             for path in files:
                 check.add("damaged file", path, f"it cannot be read: {str(error).splitlines()[0]}")
             continue  # whose rows they were shows by their counts
-        counts.update(_as_dict(table.group_by("ingest_id").aggregate([([], "count_all")]), "count_all"))
+        counts.update(as_dict(table.group_by("ingest_id").aggregate([([], "count_all")]), "ingest_id", "count_all"))
     return counts
-
-
-def _as_dict(table: pa.Table, name: str) -> Mapping[int, int]:
-    return dict(zip(table["ingest_id"].to_pylist(), table[name].to_pylist(), strict=True))

@@ -35,7 +35,7 @@ def query(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Run SQL over the lake: signals, samples (without their bytes), drives, files, streams, quarantine.
+    """Run SQL over the lake: signals, samples (without their bytes), drives, files, streams, schemas, quarantine.
 
     Only committed rows are there, nothing can be changed, and no other file can be read.
     `DESCRIBE signals` names a table's columns; packed_signals is what the table on disk holds.

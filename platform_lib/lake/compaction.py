@@ -1,7 +1,7 @@
 """Puts small files of the lake together; what readers see stays the same, row for row.
 
 1. mark      a file says that a rewrite is under way                               nothing changed yet
-2. signals   small Parquet files of one day become few large ones                  one Iceberg snapshot
+2. signals   small Parquet files of one partition become few large ones            one Iceberg snapshot
 3. samples   small Lance fragments likewise                                        one Lance version
 4. name      the catalogue names both versions and the new files                   one PostgreSQL transaction
 
@@ -17,10 +17,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from platform_lib.catalog.model import LakeHead, StoredFile
+from platform_lib.catalog.model import LakeHead
 from platform_lib.lake.lake import Lake
 from platform_lib.lake.rewriting import merge
-from platform_lib.storage import sha256_file
+from platform_lib.lake.tables import BLURRED_NAME
+from platform_lib.lake.writer import describe
 
 logger = logging.getLogger(__name__)
 
@@ -80,10 +81,8 @@ def note_files(lake: Lake) -> LakeHead:
     """
     newest, root = lake.store.newest(), lake.store.signals_folder.parent
     there = {str(path.relative_to(root)): path for path in lake.store.inventory(newest).files}
-    known = lake.catalog.lake_files()
-    added = [
-        StoredFile(name, path.stat().st_size, sha256_file(path)) for name, path in there.items() if name not in known
-    ]
+    known = {name: item for name, item in lake.catalog.lake_files().items() if not name.startswith(BLURRED_NAME)}
+    added = describe([path for name, path in there.items() if name not in known], root)
     logger.info("files=%d came in the place of %d", len(added), len(known.keys() - there.keys()))
     lake.catalog.rewrite(newest, gone=known.keys() - there.keys(), added=added)
     return newest
@@ -100,7 +99,7 @@ def _compact_signals(lake: Lake, files: Mapping[Path, int], small_bytes: int, ta
 
 
 def _groups(files: Mapping[Path, int], small_bytes: int, target_bytes: int) -> Iterator[list[Path]]:
-    """Yield files to put together: of one folder, which is a day, in the order in which they were taken in."""
+    """Yield files to put together: of one folder, which is a partition, in the order in which they were taken in."""
     by_folder: dict[Path, list[Path]] = {}
     for path, size in files.items():
         if size < small_bytes:

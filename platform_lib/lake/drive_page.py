@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from platform_lib.braille import braille_map
+from platform_lib.catalog.finding import Finder
 from platform_lib.catalog.model import Drive, StreamRecord
 from platform_lib.console import OUT, can_show, print_json
-from platform_lib.errors import ConfigError
 from platform_lib.home import Home
 from platform_lib.lake.lake import Lake
 from platform_lib.lake.route import Route, route_of
@@ -34,14 +34,12 @@ def show_drive(home: Home, name: str, *, as_json: bool) -> None:
         ConfigError: No drive is called so, or several are.
     """
     with Lake.open(home) as lake:
-        drive = _named(lake.drives(), name)
-        files = {item.file_sha256 for item in drive.files}
-        ids = {item.ingest_id: item.key.file_sha256 for item in lake.catalog.view().ingests}
-        streams = [
-            (ids[ingest_id], item)
-            for ingest_id, items in lake.catalog.streams([key for key, sha in ids.items() if sha in files]).items()
-            for item in items
-        ]
+        finder = Finder(lake.catalog.engine)
+        drive = finder.drive(name)
+        found = [finder.content(item.file_sha256) for item in drive.files]
+        ids = {item.ingest_id: item.file_sha256 for item in found if item is not None and item.ingest_id is not None}
+        listed = lake.catalog.streams(ids)
+        streams = [(ids[ingest_id], item) for ingest_id, items in listed.items() for item in items]
         route = route_of(lake, drive.drive_id)
     if as_json:
         print_json(_document(drive, streams, route))
@@ -55,16 +53,6 @@ def show_drive(home: Home, name: str, *, as_json: bool) -> None:
         OUT.print(f"  from {start:%Y-%m-%d %H:%M:%S} UTC, the times below count from there", highlight=False)
     print_table(_STREAMS, [_row(item, drive.start_ns) for _, item in sorted(streams, key=lambda pair: pair[1].stream)])
     _show_route(route)
-
-
-def _named(drives: list[Drive], name: str) -> Drive:
-    found = [item for item in drives if name == item.drive_id] or [item for item in drives if name == item.session]
-    if len(found) != 1:
-        what = f"no drive '{name}'" if not found else f"{len(found)} drives of the session '{name}'"
-        raise ConfigError(
-            what, where="drivetrain drives", remedy="name a drive as `drivetrain drives --json` does: its drive_id"
-        )
-    return found[0]
 
 
 def _row(item: StreamRecord, start_ns: int | None) -> list[str]:

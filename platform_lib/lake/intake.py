@@ -14,7 +14,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -33,11 +33,15 @@ from platform_lib.catalog.model import (
     Refusal,
     StreamRecord,
 )
+from platform_lib.catalog.schema_model import StreamSchema
 from platform_lib.errors import CorruptLog, UnsupportedLog
 from platform_lib.lake.flatten import is_signal_schema, unkept
+from platform_lib.lake.log_schemas import known_names, schema_of
+from platform_lib.lake.partitions import vehicle_key
+from platform_lib.lake.sensor_classes import SensorClass, sensor_class
 from platform_lib.lake.tables import RAW_NAME
 from platform_lib.lake.writer import SignalWriter, Tag, WrittenFiles, sample_rows, write_samples
-from platform_lib.logs import Log, Stream, open_log
+from platform_lib.logs import READER_VERSION, Log, Stream, open_log
 from platform_lib.logs.model import DATA, PUBLISH, TIMESTAMP, unique
 from platform_lib.privacy.frames import is_raw_frame
 
@@ -175,7 +179,7 @@ def _take_in(log: Log, job: LogJob, place: Place) -> Taken:
         problems.append(f"pii_state '{state}' is none of {', '.join(PII_STATES)}; taken as unknown")
         state = "unknown"
     drive = identify(metadata, job.path)
-    tag = Tag(job.ingest_id, drive.drive_id, job.key.file_sha256, state)
+    tag = Tag(job.ingest_id, drive.drive_id, job.key.file_sha256, state, vehicle_key(drive.vehicle))
     records: list[StreamRecord] = []
     streams = list(zip(log.streams, unique([storable(stream.name) for stream in log.streams]), strict=True))
     with SignalWriter(place.signals_data, tag) as writer:
@@ -191,6 +195,7 @@ def _take_in(log: Log, job: LogJob, place: Place) -> Taken:
     stops = [item.stop_ns for item in records if item.stop_ns is not None]
     known = {stream.name for stream in log.streams}
     problems += [storable(f"{name}: {why}") for name, why in log.report.unsupported.items() if name not in known]
+    kept = {item.stream for item in records if item.kept_as != "nothing" and item.messages}
     record = IngestRecord(
         ingest_id=job.ingest_id,
         drive=drive,
@@ -207,8 +212,17 @@ def _take_in(log: Log, job: LogJob, place: Place) -> Taken:
         problems=tuple(dict.fromkeys(problems)),
         recovered=log.report.recovered,
         bytes_lost=log.report.bytes_lost if log.report.recovered else None,
+        schemas=tuple(_schemas(log, streams, kept)),
     )
     return Taken(record, WrittenFiles(signals, fragments, raw_fragments))
+
+
+def _schemas(log: Log, streams: Sequence[tuple[Stream, str]], kept: Container[str]) -> Iterator[StreamSchema]:
+    names = known_names(streams)
+    for stream, name in streams:
+        if name in kept and name in names:
+            reader = f"{READER_VERSION} {log.report.readers.get(stream.name, 'fast')}"
+            yield schema_of(stream, name, names[name], _kept_as(stream), reader, decoded=not _is_raw(stream))
 
 
 def _kept_as(stream: Stream) -> KeptAs:
@@ -234,10 +248,14 @@ def _take_signals(log: Log, streams: Sequence[tuple[Stream, str]], writer: Signa
         stream, name = named[read]
         skip = (TIMESTAMP, PUBLISH) if stream.kind == "message" else (TIMESTAMP,)
         messages[read] += batch.num_rows
-        rows[read] += writer.add(name, batch, skip=skip)
+        rows[read] += writer.add(name, batch, sensor=_sensor(stream), skip=skip)
     for stream, name in streams:
         _account(log, stream, messages[stream.name])
         yield _signals_record(stream, name, messages[stream.name], rows[stream.name])
+
+
+def _sensor(stream: Stream) -> SensorClass:
+    return sensor_class(stream.kind, stream.message_type)
 
 
 def _signals_record(stream: Stream, name: str, messages: int, rows: int) -> StreamRecord:
@@ -271,6 +289,7 @@ def _samples(
                 tag,
                 name,
                 {TIMESTAMP: batch.column(TIMESTAMP), PUBLISH: batch.column(PUBLISH), "encoding": encoding, DATA: data},
+                sensor=_sensor(stream),
             )
         _account(log, stream, messages)
         done(_record(stream, name, "samples", messages, None))

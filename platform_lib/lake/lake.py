@@ -104,7 +104,7 @@ class Lake:
             condition &= ds.field("stream") == stream
         if signals is not None:
             condition &= ds.field("signal").is_null() | ds.field("signal").isin(list(signals))
-        files = self.store.signal_files(view.head, ids)
+        files = self.store.signal_files(view.head, ids, stream=stream)
         source = ds.dataset(files, schema=PACKED_SCHEMA, format="parquet")
         return unpack(source.to_table(filter=condition))
 
@@ -168,7 +168,7 @@ class Lake:
         return raw - len(self.store.blurred.rows(blurs, columns=["blur_id"], condition=condition))
 
     def query(self, sql: str, *, limit: int | None = None) -> QueryResult:
-        """Run one SELECT over the views signals, samples (without data), drives, files, streams and quarantine.
+        """Run one SELECT over the views signals, samples (without data), drives, files, streams, schemas and quarantine.
 
         Args:
             sql: DuckDB's dialect.

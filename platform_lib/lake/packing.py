@@ -17,20 +17,44 @@ from platform_lib.lake.tables import PACKED_SCHEMA, SIGNALS_RESULT, TIMES, VALUE
 
 _NUMBER_LISTS = tuple(name for name in VALUE_LISTS.values() if name != "texts")
 _ORDER = [("stream", "ascending"), ("signal", "ascending"), ("timestamp_ns", "ascending")]
-LONG_SQL = f"""
+KNOWN, UNKNOWN = "packed_known", "packed_unknown"
+"""The packed rows of vehicles that are known, and of those that are not, as DuckDB has them."""
+
+
+def _packed_sql(table: str) -> str:
+    vehicle = "vehicle" if table == KNOWN else "NULL::VARCHAR AS vehicle"
+    names = [vehicle if name == "vehicle" else name for name in PACKED_SCHEMA.names]
+    return f"SELECT {', '.join(names)} FROM {table}"  # noqa: S608 - names of ours
+
+
+def _long_sql(table: str) -> str:
+    vehicle, same = ("vehicle", ", vehicle") if table == KNOWN else ("NULL::VARCHAR AS vehicle", "")
+    return f"""
     SELECT ingest_id, drive_id, file_sha256, stream, v.signal, v.unit,
         unnest(t.times) AS timestamp_ns,
         unnest(coalesce(v.doubles, v.floats::DOUBLE[], v.longs::DOUBLE[], v.ints::DOUBLE[])) AS value,
         unnest(CASE WHEN v.inexact THEN
                 list_transform(v.longs, lambda n: CASE WHEN n NOT BETWEEN {-EXACT} AND {EXACT} THEN n::VARCHAR END)
             ELSE v.texts END) AS text,
-        day
-    FROM (SELECT * FROM packed_signals WHERE signal IS NOT NULL) v
-    JOIN (SELECT * FROM packed_signals WHERE signal IS NULL) t
-    USING (ingest_id, drive_id, file_sha256, stream, chunk, day)
-"""  # noqa: S608 - two numbers of ours
-"""DuckDB's SQL from `PACKED_SCHEMA`, as ``packed_signals``, to `SIGNAL_SCHEMA`. Conditions on the columns that both sides
-are joined by, and on the signal, reach the scans."""
+        day, {vehicle}, sensor_class
+    FROM (SELECT * FROM {table} WHERE signal IS NOT NULL) v
+    JOIN (SELECT * FROM {table} WHERE signal IS NULL) t
+    USING (ingest_id, drive_id, file_sha256, stream, chunk, day, sensor_class{same})
+    """  # noqa: S608 - names and two numbers of ours
+
+
+def packed_sql(tables: Sequence[str]) -> str:
+    """Return DuckDB's SQL from `KNOWN` and `UNKNOWN`, those of them that there are, to `PACKED_SCHEMA`."""
+    return " UNION ALL ".join(map(_packed_sql, tables))
+
+
+def long_sql(tables: Sequence[str]) -> str:
+    """Return DuckDB's SQL from the same tables to `SIGNAL_SCHEMA`.
+
+    Conditions on the columns that both sides are joined by, and on the signal, reach the scans. Unknown vehicles are a
+    branch of their own because a null joins nothing: so ``vehicle = 'x'`` reaches both sides of one branch, and ends the other.
+    """
+    return " UNION ALL ".join(map(_long_sql, tables))
 
 
 @dataclass(frozen=True, slots=True)

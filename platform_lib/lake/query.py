@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -14,14 +14,19 @@ import pyarrow.dataset as ds
 
 from platform_lib.catalog.blurs import Blurs
 from platform_lib.catalog.catalog import Catalog
-from platform_lib.catalog.model import LakeView
+from platform_lib.catalog.finding import Finder
+from platform_lib.catalog.model import LakeHead, LakeView
+from platform_lib.catalog.stream_schemas import StreamSchemas
 from platform_lib.errors import ConfigError
-from platform_lib.lake.packing import LONG_SQL
+from platform_lib.lake.packing import KNOWN, UNKNOWN, long_sql, packed_sql
+from platform_lib.lake.sensor_classes import sensor_class
+from platform_lib.lake.signal_table import signal_dataset
 from platform_lib.lake.store import Store
 from platform_lib.lake.tables import PACKED_SCHEMA, SAMPLE_SCHEMA
 
-VIEWS = ("signals", "packed_signals", "samples", "drives", "files", "streams", "quarantine")
+VIEWS = ("signals", "packed_signals", "samples", "drives", "files", "streams", "schemas", "clips", "quarantine")
 _MEMORY_LIMIT = "2GB"
+_MOST_CLIPS = 2_000_000
 _UNKNOWN_TABLE = re.compile(r"(?P<said>Table with name (?P<name>\w+) does not exist!)(\nDid you mean \"[^\"]*\"\?)?")
 _FRAME_KEY = ["ingest_id", "stream", "timestamp_ns"]
 _SAMPLE_COLUMNS = [name for name in SAMPLE_SCHEMA.names if name != "data"]
@@ -51,8 +56,8 @@ def run_query(catalog: Catalog, store: Store, sql: str, *, limit: int | None) ->
         for name in makers:
             if name in wanted:
                 connection.register(name, makers[name]())
-        if "signals" in wanted:
-            connection.execute(f"CREATE VIEW signals AS {LONG_SQL}")
+        if "packed_signals" in wanted:
+            _register_signals(connection, store, view)
         try:
             relation = connection.sql(statement)
             if limit is None:
@@ -99,35 +104,52 @@ def _views_in(connection: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
 
 def _makers(catalog: Catalog, store: Store, view: LakeView) -> dict[str, Callable[[], object]]:
     return {
-        "packed_signals": lambda: _packed_signals(store, view),
         "samples": lambda: _samples(catalog, store, view),
         "drives": lambda: _drives(catalog),
         "files": lambda: _files(catalog, view),
         "streams": lambda: _streams(catalog, view),
+        "schemas": lambda: _schemas(catalog),
+        "clips": lambda: _clips(catalog),
         "quarantine": lambda: _quarantine(catalog),
     }
 
 
-def _packed_signals(store: Store, view: LakeView) -> object:
-    if view.head is None:
-        return PACKED_SCHEMA.empty_table()
-    ids = [item.ingest_id for item in view.ingests]
-    source = ds.dataset(store.signal_files(view.head), schema=PACKED_SCHEMA, format="parquet")
-    return source.filter(ds.field("ingest_id").isin(ids))
+def _register_signals(connection: duckdb.DuckDBPyConnection, store: Store, view: LakeView) -> None:
+    """Make the views of the signal table. Files whose partition or drive a condition rules out are not opened."""
+    drives = {item.ingest_id: item.drive_id for item in view.ingests}
+    files = [] if view.head is None else store.partitioned_files(view.head)
+    own = {
+        KNOWN: [item for item in files if item.part.vehicle is not None],
+        UNKNOWN: [item for item in files if item.part.vehicle is None],
+    }
+    tables = [name for name, found in own.items() if found] or [KNOWN]
+    for name in tables:
+        source = signal_dataset(own[name], drives) if own[name] else ds.dataset(PACKED_SCHEMA.empty_table())
+        connection.register(name, source.filter(ds.field("ingest_id").isin(list(drives))))
+    connection.execute(f"CREATE VIEW packed_signals AS {packed_sql(tables)}")
+    connection.execute(f"CREATE VIEW signals AS {long_sql(tables)}")
 
 
 def _samples(catalog: Catalog, store: Store, view: LakeView) -> pa.Table:
-    """Return each sample once: a raw frame that was blurred is there as what became of it."""
     if view.head is None:
         return SAMPLE_SCHEMA.empty_table().select(_SAMPLE_COLUMNS)
-    ids = [item.ingest_id for item in view.ingests]
-    condition = f"ingest_id IN ({', '.join(map(str, ids))})" if ids else "false"
-    open_samples = store.samples(view.head).to_table(columns=_SAMPLE_COLUMNS, filter=condition)
-    raw = store.raw.rows(ids, columns=_SAMPLE_COLUMNS)
-    blurs = [item.blur_id for item in Blurs(catalog.engine).visible() if item.ingest_id in ids]
-    blurred = store.blurred.rows(blurs, columns=_SAMPLE_COLUMNS)
-    done = raw.join(blurred, _FRAME_KEY, join_type="left anti").select(_SAMPLE_COLUMNS) if len(blurred) else raw
-    return pa.concat_tables([table.cast(open_samples.schema) for table in (open_samples, done, blurred)])
+    return visible_samples(catalog, store, view.head, [item.ingest_id for item in view.ingests], _SAMPLE_COLUMNS)
+
+
+def visible_samples(
+    catalog: Catalog, store: Store, head: LakeHead, ingest_ids: Sequence[int], columns: Sequence[str]
+) -> pa.Table:
+    """Return each sample once: a raw frame that was blurred is there as what became of it."""
+    chosen = list(columns)
+    read = list(dict.fromkeys([*chosen, *_FRAME_KEY]))
+    condition = f"ingest_id IN ({', '.join(map(str, ingest_ids))})" if ingest_ids else "false"
+    open_samples = store.samples(head).to_table(columns=chosen, filter=condition)
+    raw = store.raw.rows(ingest_ids, columns=read)
+    ours = set(ingest_ids)
+    blurs = [item.blur_id for item in Blurs(catalog.engine).visible() if item.ingest_id in ours]
+    blurred = store.blurred.rows(blurs, columns=read)
+    done = raw.join(blurred, _FRAME_KEY, join_type="left anti") if len(blurred) else raw
+    return pa.concat_tables([table.select(chosen).cast(open_samples.schema) for table in (open_samples, done, blurred)])
 
 
 def _drives(catalog: Catalog) -> pa.Table:
@@ -186,8 +208,46 @@ def _streams(catalog: Catalog, view: LakeView) -> pa.Table:
             "rows": pa.array([item.rows for _, item in rows], pa.int64()),
             "message_type": pa.array([item.message_type for _, item in rows], pa.string()),
             "problem": pa.array([item.problem for _, item in rows], pa.string()),
+            "sensor_class": pa.array([sensor_class(item.kind, item.message_type) for _, item in rows], pa.string()),
+            "schema_scope": pa.array([item.schema_scope for _, item in rows], pa.string()),
+            "schema_version": pa.array([item.schema_version for _, item in rows], pa.int32()),
         }
     )
+
+
+def _schemas(catalog: Catalog) -> pa.Table:
+    """Return a row for each field of each known version; a version without fields has one of nulls."""
+    rows = [
+        (version, field)
+        for version in StreamSchemas(catalog.engine).all()
+        for field in version.schema.fields or (None,)
+    ]
+    return pa.table(
+        {
+            "schema_scope": pa.array([version.scope for version, _ in rows], pa.string()),
+            "stream": pa.array([version.schema.name for version, _ in rows], pa.string()),
+            "schema_version": pa.array([version.version for version, _ in rows], pa.int32()),
+            "message_type": pa.array([version.schema.message_type for version, _ in rows], pa.string()),
+            "kept_as": pa.array([version.schema.kept_as for version, _ in rows], pa.string()),
+            "field": pa.array([field and field.name for _, field in rows], pa.string()),
+            "type": pa.array([field and field.type for _, field in rows], pa.string()),
+            "unit": pa.array([field and field.unit for _, field in rows], pa.string()),
+            "cause": pa.array([version.cause for version, _ in rows], pa.string()),
+            "changes": pa.array([list(version.changes) for version, _ in rows], pa.list_(pa.string())),
+        }
+    )
+
+
+def _clips(catalog: Catalog) -> pa.Table:
+    found = Finder(catalog.engine).every_clip(_MOST_CLIPS + 1)
+    if len(found["drive_id"]) > _MOST_CLIPS:
+        raise ConfigError(
+            f"there are more than {_MOST_CLIPS:,} clips, and a query holds all of them at once",
+            where="clips",
+            remedy="`drivetrain clips` finds them by drive, tag, ODD cell, place or dataset, a page at a time",
+        )
+    kinds = {"start_ns": pa.int64(), "latitude_deg": pa.float64(), "longitude_deg": pa.float64()}
+    return pa.table({name: pa.array(values, kinds.get(name, pa.string())) for name, values in found.items()})
 
 
 def _quarantine(catalog: Catalog) -> pa.Table:

@@ -17,26 +17,10 @@ from typing import Any
 import lance
 import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
-from pyiceberg.conversions import from_bytes
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.io.pyarrow import parquet_files_to_data_files
 from pyiceberg.manifest import DataFile
-from pyiceberg.partitioning import PartitionField, PartitionSpec
-from pyiceberg.schema import Schema
 from pyiceberg.table import Table
-from pyiceberg.transforms import IdentityTransform
-from pyiceberg.types import (
-    BooleanType,
-    DateType,
-    DoubleType,
-    FloatType,
-    IntegerType,
-    ListType,
-    LongType,
-    NestedField,
-    PrimitiveType,
-    StringType,
-)
 
 from platform_lib.catalog.model import LakeHead
 from platform_lib.errors import HomeError
@@ -44,6 +28,7 @@ from platform_lib.home import Home
 from platform_lib.lake.durable import DurableFileIO, files_below, fsync_files, make_folder
 from platform_lib.lake.inventory import Inventory, fragment_files, lance_orphans, signal_orphans, take_inventory
 from platform_lib.lake.rewriting import merge
+from platform_lib.lake.signal_table import SIGNAL_PARTITIONS, SIGNALS, SignalFile, among, only_ingest, partitioned_files
 from platform_lib.lake.tables import BLURRED_NAME, RAW_NAME, SAMPLE_SCHEMA, TIMES, VALUE_LISTS
 from platform_lib.lake.writer import WrittenFiles
 from platform_lib.lake.writers import Writers
@@ -55,49 +40,8 @@ logger = logging.getLogger(__name__)
 _NAMESPACE = "lake"
 _TABLE = f"{_NAMESPACE}.signals"
 _FILE_IO = f"{DurableFileIO.__module__}.{DurableFileIO.__name__}"
-_INGEST_ID = 1  # the field of that id, below
 _COMPACTED_ROWS = 64  # that are held at once: pictures
 _LAST_VERSION = 2**64 - 1  # Lance names version v's manifest by this number less v, so that the newest sorts first
-
-
-def _list_of(element_id: int, element: PrimitiveType) -> ListType:
-    return ListType(element_id, element, element_required=False)
-
-
-SIGNALS = Schema(
-    NestedField(1, "ingest_id", LongType(), required=False, doc="rows of committed ingests alone are visible"),
-    NestedField(2, "drive_id", StringType(), required=False),
-    NestedField(3, "file_sha256", StringType(), required=False),
-    NestedField(4, "stream", StringType(), required=False),
-    NestedField(
-        5,
-        "signal",
-        StringType(),
-        required=False,
-        doc="channel or field; members are dotted, elements a[i]; null for the times that a chunk's signals share",
-    ),
-    NestedField(6, "unit", StringType(), required=False, doc="null where the log names none"),
-    NestedField(7, "type", StringType(), required=False, doc="the Arrow type in the log"),
-    NestedField(8, "chunk", IntegerType(), required=False, doc="joins a signal to its times, within an ingest_id"),
-    NestedField(9, "rows", IntegerType(), required=False, doc="length of the lists"),
-    NestedField(10, "start_ns", LongType(), required=False, doc="earliest time"),
-    NestedField(11, "last_ns", LongType(), required=False, doc="latest time"),
-    NestedField(12, "inexact", BooleanType(), required=False, doc="some of longs lie beyond 2^53, where doubles round"),
-    NestedField(13, "times", _list_of(19, LongType()), required=False, doc="UTC, nanoseconds since 1970"),
-    NestedField(14, "doubles", _list_of(20, DoubleType()), required=False),
-    NestedField(15, "floats", _list_of(21, FloatType()), required=False),
-    NestedField(16, "longs", _list_of(22, LongType()), required=False),
-    NestedField(17, "ints", _list_of(23, IntegerType()), required=False, doc="booleans are 0 and 1"),
-    NestedField(
-        18,
-        "texts",
-        _list_of(24, StringType()),
-        required=False,
-        doc="texts, long arrays as JSON; beside doubles the exact integers beyond 2^53",
-    ),
-    NestedField(25, "day", DateType(), required=False, doc="UTC day of the times"),
-)
-SIGNAL_PARTITIONS = PartitionSpec(PartitionField(25, 1000, IdentityTransform(), "day"))
 
 
 class Store:
@@ -124,7 +68,7 @@ class Store:
         self.blurred = FrameStore(home.lake / BLURRED_NAME, BLURRED_SCHEMA, "blur_id")
         self._home = home
         self.database_uri = uri
-        self.writers = Writers(home)
+        self.writers, self.blur_writers = Writers(home), Writers(home, "blur")
         self.rewriting = home.lake / "rewriting"
         self._iceberg = SqlCatalog("drivetrain", uri=uri, warehouse=str(home.lake), **{"py-io-impl": _FILE_IO})
 
@@ -139,23 +83,19 @@ class Store:
 
     # Reading ----------------------------------------------------------------------------------------------------
 
-    def signal_files(self, head: LakeHead, ingest_ids: Sequence[int] | None = None) -> list[str]:
-        """Return the Parquet files of a version that may hold rows of these ingests (all by default)."""
+    def signal_files(
+        self, head: LakeHead, ingest_ids: Sequence[int] | None = None, *, stream: str | None = None
+    ) -> list[str]:
+        """Return the Parquet files of a version that may hold rows of these ingests and this stream (all by default)."""
+        return [item.path for item in self.partitioned_files(head, ingest_ids, stream=stream)]
+
+    def partitioned_files(
+        self, head: LakeHead, ingest_ids: Sequence[int] | None = None, *, stream: str | None = None
+    ) -> list[SignalFile]:
+        """Return the same files, each with what all of its rows have."""
         if head.iceberg_snapshot_id is None:
             return []
-        scan = self._table().scan(snapshot_id=head.iceberg_snapshot_id)
-        if ingest_ids is not None:
-            scan = scan.filter(_among(ingest_ids))
-        files: list[str] = []
-        for task in scan.plan_files():
-            if task.delete_files:
-                raise HomeError(
-                    "the signal table has row-level deletes, written by another program",
-                    where=self.signals_folder,
-                    remedy="rewrite the table copy-on-write with that program",
-                )
-            files.append(task.file.file_path)
-        return sorted(files)
+        return partitioned_files(self._table(), head.iceberg_snapshot_id, ingest_ids, stream=stream)
 
     def samples(self, head: LakeHead) -> Any:
         """Open a version of the sample store (a `lance.LanceDataset`)."""
@@ -202,6 +142,10 @@ class Store:
         _take_back_torn(self.samples_uri, seen=0 if head is None else head.lance_version)
         _take_back_torn(self.raw.uri, seen=0)
 
+    def mend_blurred(self) -> None:
+        """Do the same for blurred frames; under the home's lock ``blur``."""
+        _take_back_torn(self.blurred.uri, seen=0)
+
     def append(self, written: Sequence[WrittenFiles]) -> LakeHead:
         """Add written files to both stores: Iceberg first, then Lance. Visible only once the catalogue says so."""
         table = self._table()
@@ -226,9 +170,9 @@ class Store:
                 owner is kept or dropped unread, so that one that is lost or damaged does not stand in the way.
         """
         table = self._table()
-        named = _among(ingest_ids)
+        named = among(ingest_ids)
         files = [task.file for task in table.scan(row_filter=named).plan_files()] if ingest_ids else []
-        if any(_ingests_in(table, file) > 1 for file in files):
+        if any(only_ingest(table, file) is None for file in files):
             self._drop_from_shared(files, ingest_ids)
         elif files:
             table.delete(named)
@@ -279,7 +223,7 @@ class Store:
 
     def _drop_samples(self, ingest_ids: Collection[int], owners: Mapping[Path, int | None]) -> Any:
         store = lance.dataset(str(self.samples_uri))
-        named = _among(list(ingest_ids))
+        named = among(list(ingest_ids))
         whole: list[int] = []
         changed: list[lance.fragment.FragmentMetadata] = []
         for fragment in store.get_fragments() if ingest_ids else ():
@@ -335,6 +279,7 @@ class Store:
                 older_than=older_than, delete_unverified=True, error_if_tagged_old_versions=False
             )
         self.raw.expire(older_than)
+        self.blurred.expire(older_than)
         self.collect_garbage()
         return len(gone), int(cleaned.old_versions)
 
@@ -406,10 +351,6 @@ class Store:
         return table
 
 
-def _among(ingest_ids: Sequence[int]) -> str:
-    return f"ingest_id IN ({', '.join(map(str, ingest_ids))})"
-
-
 def _take_back_torn(uri: Path, *, seen: int) -> None:
     for manifest in sorted((uri / "_versions").glob("*.manifest")):  # the newest first
         try:
@@ -426,14 +367,6 @@ def _take_back_torn(uri: Path, *, seen: int) -> None:
             manifest.unlink()
         else:
             return
-
-
-def _ingests_in(table: Table, file: DataFile) -> int:
-    """Return 1 for a file of one ingest, by its statistics, and else 2."""
-    kind = table.schema().find_type("ingest_id")
-    ends = [bounds.get(_INGEST_ID) for bounds in (file.lower_bounds or {}, file.upper_bounds or {})]
-    known = [from_bytes(kind, end) for end in ends if end is not None] if isinstance(kind, PrimitiveType) else []
-    return 1 if len(known) == 2 and known[0] == known[1] else 2
 
 
 def _is_lance(uri: Path) -> bool:

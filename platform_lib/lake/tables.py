@@ -7,7 +7,7 @@ import pyarrow as pa
 RAW_NAME, BLURRED_NAME = "raw.lance", "blurred.lance"
 """Stores beside that of the samples: raw frames, and frames that were blurred."""
 
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 """Changes whenever the same log rows would become other lake rows; part of what the lake knows a file by."""
 
 _NAMES: list[tuple[str, pa.DataType]] = [
@@ -25,6 +25,8 @@ SIGNAL_SCHEMA: pa.Schema = pa.schema(
         ("value", pa.float64()),
         ("text", pa.string()),
         ("day", pa.date32()),
+        ("vehicle", pa.string()),
+        ("sensor_class", pa.string()),
     ]
 )
 """What readers of signals see: one row a value."""
@@ -56,6 +58,8 @@ PACKED_SCHEMA: pa.Schema = pa.schema(
         (TIMES, _list_of(pa.int64())),
         *((name, _list_of(kind)) for kind, name in VALUE_LISTS.items()),
         ("day", pa.date32()),
+        ("vehicle", pa.string()),
+        ("sensor_class", pa.string()),
     ]
 )
 """What the signal table holds: one row a signal and chunk of its stream, and one row of times, without a signal, that
@@ -71,6 +75,8 @@ SAMPLE_SCHEMA = pa.schema(
         pa.field("publish_ns", pa.int64()),
         pa.field("encoding", pa.string()),
         pa.field("pii_state", pa.string()),
+        pa.field("vehicle", pa.string()),
+        pa.field("sensor_class", pa.string()),
         pa.field("data", pa.large_binary()),
     ]
 )

@@ -1,7 +1,7 @@
 """Writes the rows of one log as files of both stores; nothing of it is visible until the files are committed.
 
-One log gives one Parquet file a UTC day, two where it is long, and one Lance fragment, so that a drive is read by opening
-its own files, and taking a log back drops files instead of rewriting them.
+One log gives one Parquet file a partition (UTC day, vehicle, class of sensor), two where it is long, and one Lance fragment,
+so that a drive is read by opening its own files, and taking a log back drops files instead of rewriting them.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ import json
 import os
 import uuid
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -29,6 +28,8 @@ from platform_lib.errors import CorruptLog
 from platform_lib.lake.durable import fsync_files, make_folder
 from platform_lib.lake.flatten import leaves
 from platform_lib.lake.packing import Piece, pack, pieces
+from platform_lib.lake.partitions import Partition
+from platform_lib.lake.sensor_classes import OTHER, SensorClass
 from platform_lib.lake.tables import PACKED_SCHEMA, RAW_NAME, SAMPLE_SCHEMA, TIMES
 from platform_lib.storage import sha256_file
 
@@ -53,12 +54,13 @@ _SCALARS = [item.name for item in PACKED_SCHEMA if not pa.types.is_list(item.typ
 
 @dataclass(frozen=True, slots=True)
 class Tag:
-    """What every row of one log carries."""
+    """What every row of one log carries; `vehicle` is None where the log names none."""
 
     ingest_id: int
     drive_id: str
     file_sha256: str
     pii_state: str
+    vehicle: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,21 +111,23 @@ def data_files(written: WrittenFiles, samples_uri: Path) -> list[Path]:
     both = ((samples_uri, written.fragments), (samples_uri.with_name(RAW_NAME), written.raw_fragments))
     return [
         *map(Path, written.signals),
-        *(path for uri, texts in both for text in texts for path in _files_of(text, uri)),
+        *(path for uri, texts in both for text in texts for path in files_of(text, uri)),
     ]
 
 
 def stored_files(written: WrittenFiles, samples_uri: Path) -> tuple[StoredFile, ...]:
     """Describe every data file that was written, with its digest."""
-    root = samples_uri.parent
-    return tuple(
-        StoredFile(str(path.relative_to(root)), path.stat().st_size, sha256_file(path))
-        for path in data_files(written, samples_uri)
-    )
+    return describe(data_files(written, samples_uri), samples_uri.parent)
 
 
-def _files_of(fragment: str, samples_uri: Path) -> list[Path]:
-    return [samples_uri / "data" / item["path"] for item in json.loads(fragment)["files"]]
+def describe(paths: Iterable[Path], root: Path) -> tuple[StoredFile, ...]:
+    """Describe files below the lake's folder, each with its digest."""
+    return tuple(StoredFile(str(path.relative_to(root)), path.stat().st_size, sha256_file(path)) for path in paths)
+
+
+def files_of(fragment: str, uri: Path) -> list[Path]:
+    """Return the data files of a fragment of the Lance table at `uri`, from its metadata as JSON."""
+    return [uri / "data" / item["path"] for item in json.loads(fragment)["files"]]
 
 
 @dataclass(slots=True)
@@ -133,10 +137,12 @@ class _Held:
     Attributes:
         skip: Columns that are no signals.
         signals: How many values a row gives.
+        sensor: Its class.
     """
 
     skip: tuple[str, ...]
     signals: int
+    sensor: SensorClass
     batches: list[pa.RecordBatch] = field(default_factory=list)
     rows: int = 0
     bytes: int = 0
@@ -162,11 +168,11 @@ class SignalWriter:
         self._days: set[int] = set()
         self._unsorted: list[Piece] = []
         self._unsorted_bytes = 0
-        self._ready: dict[int, list[Piece]] = {}
+        self._ready: dict[Partition, list[Piece]] = {}
         self._ready_bytes = 0
-        self._files: dict[tuple[str, int], _File] = {}
+        self._files: dict[tuple[str, Partition], _File] = {}
         self._encoder = ThreadPoolExecutor(1, thread_name_prefix="encode")
-        self._waiting: deque[tuple[Future[None], int, list[Piece]]] = deque()
+        self._waiting: deque[tuple[Future[None], Partition, list[Piece]]] = deque()
 
     def __enter__(self) -> Self:
         return self
@@ -181,11 +187,18 @@ class SignalWriter:
                 with suppress(OSError):  # a full disk; the file is gone already
                     file.parquet.close()
 
-    def add(self, stream: str, batch: pa.RecordBatch, *, skip: tuple[str, ...] = ("timestamp_ns",)) -> int:
-        """Take every signal of a batch; return how many values that gave. `skip` stays the same for a stream."""
+    def add(
+        self,
+        stream: str,
+        batch: pa.RecordBatch,
+        *,
+        sensor: SensorClass = OTHER,
+        skip: tuple[str, ...] = ("timestamp_ns",),
+    ) -> int:
+        """Take every signal of a batch; return how many values that gave. `sensor` and `skip` stay the same for a stream."""
         held = self._held.get(stream)
         if held is None:
-            held = self._held[stream] = _Held(skip, sum(1 for _ in leaves(batch.slice(0, 0), skip=skip)))
+            held = self._held[stream] = _Held(skip, sum(1 for _ in leaves(batch.slice(0, 0), skip=skip)), sensor)
         if held.rows + batch.num_rows > _CHUNK_ROWS:
             self._end_chunk(stream, held)
         if held.signals:
@@ -205,9 +218,9 @@ class SignalWriter:
         self._end_sorting()
         self._end_row_groups()
         while self._waiting:
-            future, day, rows = self._waiting.pop()
-            if ("reader", day) in self._files and future.cancel():  # the other thread has not begun it
-                self._encode("reader", day, rows)
+            future, part, rows = self._waiting.pop()
+            if ("reader", part) in self._files and future.cancel():  # the other thread has not begun it
+                self._encode("reader", part, rows)
             else:
                 future.result()
         for file in self._files.values():
@@ -231,6 +244,8 @@ class SignalWriter:
                 "drive_id": self._tag.drive_id,
                 "file_sha256": self._tag.file_sha256,
                 "stream": stream,
+                "vehicle": self._tag.vehicle,
+                "sensor_class": held.sensor,
             }
             times = batch.column("timestamp_ns")
             self._days.add(day)
@@ -246,10 +261,9 @@ class SignalWriter:
             self._end_sorting()
 
     def _end_sorting(self) -> None:
-        for piece in sorted(
-            self._unsorted, key=lambda item: (str(item.scalars["stream"]), item.signal or "", item.chunk)
-        ):
-            self._ready.setdefault(piece.day, []).append(piece)
+        for piece in sorted(self._unsorted, key=_place_in_file):
+            part = Partition(piece.day, self._tag.vehicle, str(piece.scalars["sensor_class"]))
+            self._ready.setdefault(part, []).append(piece)
             self._ready_bytes += piece.nbytes
             if self._ready_bytes >= ROW_GROUP_BYTES:
                 self._end_row_groups()
@@ -257,26 +271,36 @@ class SignalWriter:
         self._unsorted_bytes = 0
 
     def _end_row_groups(self) -> None:
-        for day, rows in self._ready.items():
+        for part, rows in self._ready.items():
             while self._waiting and self._waiting[0][0].done():
                 self._waiting.popleft()[0].result()
             if len(self._waiting) < _MOST_WAITING:
-                self._waiting.append((self._encoder.submit(self._encode, "encoder", day, rows), day, rows))
+                self._waiting.append((self._encoder.submit(self._encode, "encoder", part, rows), part, rows))
             else:
-                self._encode("reader", day, rows)
+                self._encode("reader", part, rows)
         self._ready = {}
         self._ready_bytes = 0
 
-    def _encode(self, thread: str, day: int, rows: list[Piece]) -> None:
-        self._file(thread, day).write(pack(rows))
+    def _encode(self, thread: str, part: Partition, rows: list[Piece]) -> None:
+        self._file(thread, part).write(pack(rows))
 
-    def _file(self, thread: str, day: int) -> _File:
-        if (thread, day) not in self._files:
-            name = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(days=day)).date().isoformat()
-            path = self._folder / f"day={name}" / f"{self._tag.ingest_id}-{uuid.uuid4().hex[:12]}.parquet"
-            make_folder(path.parent)
-            self._files[thread, day] = _File(path, open_parquet(path))
-        return self._files[thread, day]
+    def _file(self, thread: str, part: Partition) -> _File:
+        if (thread, part) not in self._files:
+            path = new_file(self._folder, part, self._tag.ingest_id)
+            self._files[thread, part] = _File(path, open_parquet(path))
+        return self._files[thread, part]
+
+
+def _place_in_file(piece: Piece) -> tuple[str, str, str, int]:
+    scalars = piece.scalars
+    return str(scalars["sensor_class"]), str(scalars["stream"]), piece.signal or "", piece.chunk
+
+
+def new_file(folder: Path, part: Partition, ingest_id: int) -> Path:
+    """Return a path for a new file of one ingest and partition below the table's data; its folder is there."""
+    path = folder / part.folder / f"{ingest_id}-{uuid.uuid4().hex[:12]}.parquet"
+    make_folder(path.parent)
+    return path
 
 
 def _by_day(batch: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
@@ -319,7 +343,7 @@ def write_rows(uri: Path, batches: Iterator[pa.RecordBatch], schema: pa.Schema) 
     return tuple(_fragment_json(fragment) for fragment in fragments)
 
 
-def sample_rows(tag: Tag, stream: str, columns: dict[str, pa.Array]) -> pa.RecordBatch:
+def sample_rows(tag: Tag, stream: str, columns: dict[str, pa.Array], *, sensor: SensorClass = OTHER) -> pa.RecordBatch:
     """Complete a batch of samples: `columns` holds timestamp_ns, publish_ns, encoding and data."""
     count = len(columns["timestamp_ns"])
     constants = {
@@ -328,6 +352,8 @@ def sample_rows(tag: Tag, stream: str, columns: dict[str, pa.Array]) -> pa.Recor
         "file_sha256": pa.repeat(tag.file_sha256, count),
         "stream": pa.repeat(stream, count),
         "pii_state": pa.repeat(tag.pii_state, count),
+        "vehicle": pa.repeat(pa.scalar(tag.vehicle, pa.string()), count),
+        "sensor_class": pa.repeat(sensor, count),
     }
     both = {**constants, **columns}
     return pa.record_batch(

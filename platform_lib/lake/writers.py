@@ -1,8 +1,10 @@
-"""Who may write into the lake's folders: the readers of one run, and none of a run that was killed.
+"""Who may write into the lake's folders: the workers of one run, and none of a run that was killed.
 
-A reader outlives its killed command by some moments. What it wrote after the next command had swept would stay as files
-that no version names. So a run leaves a mark while its readers write; the next one waits for readers that are at it,
-sweeps, and takes the mark away, after which a reader of the former run writes nothing.
+A worker outlives its killed command by some moments. What it wrote after the next command had swept would stay as files
+that no version names. So a run leaves a mark while its workers write; the next one waits for workers that are at it,
+sweeps, and takes the mark away, after which a worker of the former run writes nothing.
+
+Readers of logs and workers that blur have a mark each, since their commands run beside each other.
 """
 
 from __future__ import annotations
@@ -12,25 +14,29 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from platform_lib.errors import HomeError
 from platform_lib.home import Home
 
-_LOCK = "lake-writers"
+Work = Literal["lake", "blur"]
+_MARKS: dict[Work, str] = {"lake": "unfinished", "blur": "unfinished-blur"}
 _WAIT_FOR_READERS_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """Leave to write for the readers of one run.
+    """Leave to write for the workers of one run.
 
     Attributes:
         home: Whose lake.
         token: What the run's mark says.
+        work: What they do.
     """
 
     home: Home
     token: str
+    work: Work = "lake"
 
     @contextmanager
     def used(self) -> Iterator[None]:
@@ -39,8 +45,8 @@ class Permit:
         Raises:
             HomeError: The run that gave this leave has ended.
         """
-        with self.home.lock(_LOCK, wait_s=_WAIT_FOR_READERS_S, shared=True):
-            if _read(self.home) != self.token:
+        with self.home.lock(_lock(self.work), wait_s=_WAIT_FOR_READERS_S, shared=True):
+            if _read(self.home, self.work) != self.token:
                 raise HomeError(
                     "the command that asked for this log has ended", where=self.home.lake, remedy="run it again"
                 )
@@ -48,25 +54,30 @@ class Permit:
 
 
 class Writers:
-    """The mark of the run that writes, of one home; for the holder of the lock ``ingest``."""
+    """The mark of the run that writes, of one home; for the holder of the lock ``ingest``, or of ``blur``.
 
-    def __init__(self, home: Home) -> None:
-        self._home = home
+    Args:
+        home: Whose.
+        work: Readers of logs (``lake``), or workers that blur (``blur``).
+    """
+
+    def __init__(self, home: Home, work: Work = "lake") -> None:
+        self._home, self._work = home, work
 
     @property
     def unfinished(self) -> bool:
-        """Whether files may lie there that no version names: a run was killed, or one of its readers."""
-        return _mark(self._home).exists()
+        """Whether files may lie there that no version names: a run was killed, or one of its workers."""
+        return _mark(self._home, self._work).exists()
 
     def begin(self) -> Permit:
         """Let the readers of a run write."""
-        permit = Permit(self._home, uuid.uuid4().hex)
-        _mark(self._home).write_text(permit.token)
+        permit = Permit(self._home, uuid.uuid4().hex, self._work)
+        _mark(self._home, self._work).write_text(permit.token)
         return permit
 
     def end(self) -> None:
         """Take the mark away: the readers are done, and what they wrote is named or deleted."""
-        _mark(self._home).unlink(missing_ok=True)
+        _mark(self._home, self._work).unlink(missing_ok=True)
 
     @contextmanager
     def barred(self) -> Iterator[None]:
@@ -75,16 +86,20 @@ class Writers:
         Raises:
             HomeBusyError: A reader of a former run still writes after two minutes.
         """
-        with self._home.lock(_LOCK, wait_s=_WAIT_FOR_READERS_S):
+        with self._home.lock(_lock(self._work), wait_s=_WAIT_FOR_READERS_S):
             yield
 
 
-def _mark(home: Home) -> Path:
-    return home.lake / "unfinished"
+def _lock(work: Work) -> str:
+    return f"{work}-writers"
 
 
-def _read(home: Home) -> str | None:
+def _mark(home: Home, work: Work) -> Path:
+    return home.lake / _MARKS[work]
+
+
+def _read(home: Home, work: Work) -> str | None:
     try:
-        return _mark(home).read_text()
+        return _mark(home, work).read_text()
     except OSError:
         return None

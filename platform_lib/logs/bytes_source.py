@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, overload
 
@@ -75,11 +76,17 @@ class LocalSource:
         self.size_bytes = os.fstat(self._file.fileno()).st_size
         self.bytes_fetched = 0
         self.requests = 0
+        self._lock = threading.Lock()
+        self._reads, self._closing = 0, False
 
     def read_at(self, offset: int, length: int) -> bytes:
         """Return exactly `length` bytes from `offset`."""
         _inside(self, offset, length)
-        data = os.pread(self._descriptor(), length, offset)
+        descriptor = self._begin()
+        try:
+            data = os.pread(descriptor, length, offset)
+        finally:
+            self._end()
         self._count(len(data))
         if len(data) < length:  # a signal, a network file system, or more than 2 GiB: the rest piece by piece
             whole = bytearray(length)
@@ -93,7 +100,11 @@ class LocalSource:
         _inside(self, offset, len(target))
         done = 0
         while done < len(target):
-            count = os.preadv(self._descriptor(), [target[done:]], offset + done)
+            descriptor = self._begin()
+            try:
+                count = os.preadv(descriptor, [target[done:]], offset + done)
+            finally:
+                self._end()
             if count == 0:
                 raise CorruptLog("the file became shorter while it was read", where=self.name, remedy=REMEDY)
             self._count(count)
@@ -103,14 +114,26 @@ class LocalSource:
         self.bytes_fetched += count
         self.requests += 1
 
-    def _descriptor(self) -> int:
-        if self._file.closed:
-            raise ConfigError("the log is closed", where=self.name, remedy="read inside `with open_log(...)`")
-        return self._file.fileno()
+    def _begin(self) -> int:
+        """Return the descriptor, which stays this file's until `_end`: closed, its number may be another file's at once."""
+        with self._lock:
+            if self._closing:
+                raise ConfigError("the log is closed", where=self.name, remedy="read inside `with open_log(...)`")
+            self._reads += 1
+            return self._file.fileno()
+
+    def _end(self) -> None:
+        with self._lock:
+            self._reads -= 1
+            if self._closing and not self._reads:
+                self._file.close()
 
     def close(self) -> None:
-        """Release the file."""
-        self._file.close()
+        """Release the file, once no thread reads it any more."""
+        with self._lock:
+            self._closing = True
+            if not self._reads:
+                self._file.close()
 
 
 def _inside(source: ByteSource, offset: int, length: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from platform_lib.errors import ConfigError, CorruptLog, UnsupportedLog
 from platform_lib.logs.bytes_source import BAG_METADATA, located, open_file
@@ -16,7 +16,9 @@ from platform_lib.logs.stream_names import hint, quoted
 if TYPE_CHECKING:
     import pyarrow as pa
 
-READER_VERSION = "3"
+Item = TypeVar("Item")
+
+READER_VERSION = "4"
 """Changes whenever the same bytes would give other rows; part of what the lake knows a file by."""
 
 LOG_SUFFIXES = (".mf4", ".mdf", ".dat", ".mcap", ".db3", ".bag")
@@ -99,11 +101,23 @@ class Log:
             ConfigError: No such stream or column.
         """
         if self._closed:
-            raise ConfigError("the log is closed", where=self.path, remedy="read inside `with open_log(...)`")
+            raise self._is_closed()
         stream = self.stream(name)
         wanted = None if columns is None else self._wanted(stream, columns, decode=decode)
         batches = self._source.read(stream, Window(start_ns, stop_ns), decode=decode, columns=wanted)
-        return batches if wanted is None else (batch.select(wanted) for batch in batches)
+        return self._while_open(batches if wanted is None else (batch.select(wanted) for batch in batches))
+
+    def _is_closed(self) -> ConfigError:
+        return ConfigError("the log is closed", where=self.path, remedy="read inside `with open_log(...)`")
+
+    def _while_open(self, items: Iterator[Item]) -> Iterator[Item]:
+        """Pass on what is read; what goes wrong because another thread closed the log is no damage."""
+        try:
+            yield from items
+        except Exception as error:
+            if self._closed:
+                raise self._is_closed() from error
+            raise
 
     def read_all(
         self,
@@ -136,7 +150,7 @@ class Log:
             ConfigError: As in `read`; or `columns` names a stream that is not read.
         """
         if self._closed:
-            raise ConfigError("the log is closed", where=self.path, remedy="read inside `with open_log(...)`")
+            raise self._is_closed()
         streams = list(self.streams) if names is None else [self.stream(name) for name in dict.fromkeys(names)]
         wanted: dict[str, list[str]] = {}
         for stream, chosen in [(self.stream(name), chosen) for name, chosen in (columns or {}).items()]:
@@ -144,7 +158,7 @@ class Log:
                 what = f"columns of stream {quoted(stream.name)} are asked for, which is not read"
                 raise ConfigError(what, where=self.path, remedy="name it among the streams, or leave its columns out")
             wanted[stream.name] = self._wanted(stream, chosen, decode=decode)
-        return self._pass(streams, Window(start_ns, stop_ns), wanted, decode=decode)
+        return self._while_open(self._pass(streams, Window(start_ns, stop_ns), wanted, decode=decode))
 
     def _pass(
         self, streams: list[Stream], window: Window, wanted: Mapping[str, list[str]], *, decode: bool

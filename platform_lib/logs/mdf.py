@@ -21,7 +21,7 @@ from platform_lib.logs.mdf4.file import Mdf4File, Opened, frame_kinds
 from platform_lib.logs.mdf4.frames import FrameChunk, FrameGroup, FrameKind
 from platform_lib.logs.mdf4.reader import GroupReader
 from platform_lib.logs.mdf4.unfinished import KNOWN
-from platform_lib.logs.model import Attachment, Event, Report, Source, Stream, Window
+from platform_lib.logs.model import Attachment, Event, Report, Source, Stream, Window, add_metadata
 
 if TYPE_CHECKING:
     from platform_lib.logs.bus.database import Databases
@@ -50,6 +50,9 @@ class Mdf4Source:
         self._reference: MdfSource | None = None
         self._bus = bus
         streams = [self._stream(item) for item in file.groups]
+        self._in_order = tuple(self._readers.values())
+        self._order = {name: number for number, name in enumerate(self._readers)}
+        self._last_read = -2  # reading the first one alone does not say that the second will be read
         self.streams: tuple[Stream, ...] = (*filter(None, streams), *self._bus_streams())
 
     def _stream(self, item: Opened) -> Stream | None:
@@ -101,9 +104,17 @@ class Mdf4Source:
             with translated(self._path, f"decoding '{stream.name}'"):
                 yield from self._bus.read(stream.name, window, columns)
         elif stream.name in self._readers:
+            self._read_ahead(stream.name)
             yield from self._readers[stream.name].read(window, columns)
         elif self._reference is not None:
             yield from self._reference.read(stream, window, decode=decode, columns=columns)
+
+    def _read_ahead(self, name: str) -> None:
+        """Where streams are read one after the other, in order, fetch what comes first in the next one."""
+        position = self._order[name]
+        if position == self._last_read + 1 and position + 1 < len(self._order):
+            self._in_order[position + 1].follow()
+        self._last_read = position
 
     def close(self) -> None:
         """Release the file, its threads, and asammdf's temporary files."""
@@ -234,7 +245,7 @@ def header_metadata(path: str, comment: str, report: Report) -> Mapping[str, str
     result: dict[str, str] = {}
     for element in root.iter():
         if element.tag.rpartition("}")[2] == "e" and element.get("name") and element.text:
-            result[str(element.get("name"))] = element.text
+            add_metadata(result, {str(element.get("name")): element.text})
         elif element.tag.rpartition("}")[2] == "TX" and element.text:
             result["comment"] = element.text
     return result

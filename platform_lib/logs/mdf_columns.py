@@ -1,6 +1,6 @@
 """One MDF channel: its Arrow type, and raw samples -> Arrow values.
 
-Conversions are evaluated by asammdf. A conversion to text makes the whole column text: each raw value is converted
+Conversions are evaluated by asammdf, formulas by this package's own grammar. A conversion to text makes the whole column text: each raw value is converted
 by itself and cached, a value that the table leaves numeric is written as its shortest decimal form. So the type of a
 column never depends on which values a batch happens to hold.
 """
@@ -8,6 +8,7 @@ column never depends on which values a batch happens to hold.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from platform_lib.errors import CorruptLog
+from platform_lib.logs.mdf4.formula import Formula
 
 Values = npt.NDArray[Any]
 # Conversion types that can give text. Source: ASAM MDF 4.2 cc_type 7, 8, 10; MDF 3.3 conversion formats 11, 12.
@@ -73,8 +75,17 @@ def physical(raw: Values, conversion: Any) -> Values:
     """Apply a conversion; without one, or without rows, raw values are the physical ones."""
     if conversion is None:
         return raw
+    formula = str(getattr(conversion, "formula", "") or "")
+    if formula and raw.dtype.kind in "uifb":  # asammdf would take ^ as "exclusive or"; in MDF it is a power
+        with np.errstate(all="ignore"):
+            return _formula(formula)(raw)
     with np.errstate(all="ignore"):  # a rational conversion may divide by zero: that is its value there
         return np.asarray(conversion.convert(raw, as_object=True) if raw.size else conversion.convert(raw))
+
+
+@cache
+def _formula(text: str) -> Formula:
+    return Formula(text)
 
 
 def _word(value: Any, encoding: str) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import io
 import logging
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -120,6 +121,7 @@ class MdfSource:
         self._groups: dict[str, Group] = {}
         self._bus = BusStreams(databases, report)
         self._cut: set[int] = set()
+        self._lock = threading.Lock()  # asammdf moves one position in one file: any thread may read, one at a time
         self.streams: tuple[Stream, ...] = ()
 
     def prepare(self, limits: list[int | None]) -> None:
@@ -197,7 +199,7 @@ class MdfSource:
         return group
 
     def _times(self, index: int, rows: int, name: str) -> Index:
-        with translated(self._path, f"reading the time channel of group '{name}'"):
+        with translated(self._path, f"reading the time channel of group '{name}'"), self._lock:
             master = np.asarray(self._mdf.get_master(index, record_count=rows)) if rows else np.empty(0)
         if master.size != rows:
             if not self.report.recovered:
@@ -257,7 +259,7 @@ class MdfSource:
 
     def _raw(self, index: int, channels: list[int], offset: int, count: int) -> list[Any]:
         """Read raw samples of a group's channels; array channels come converted, since asammdf does both at once."""
-        with warnings.catch_warnings():
+        with self._lock, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             if index in self._cut:  # `select` reads past `count`, into the damage; `get` does not
                 return [

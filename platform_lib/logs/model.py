@@ -202,6 +202,17 @@ class OnePassSource(Source, Protocol):
         """Yield the rows of all `streams`, each stream's as `read` does; `columns` by the stream's name, where not all."""
 
 
+def add_metadata(told: dict[str, str], more: Mapping[str, str]) -> None:
+    """Add what a further record of a log says. The later one stands, but contradictions on personal data stay as such.
+
+    Of two states that differ neither is believed: together they are none, which is taken as unknown.
+    """
+    states = [source["pii_state"] for source in (told, more) if "pii_state" in source]
+    told.update(more)
+    if len(set(states)) > 1:
+        told["pii_state"] = " and ".join(states)
+
+
 def unique(names: list[str], taken: tuple[str, ...] = ()) -> list[str]:
     """Make names unique: the second ``x`` becomes ``x#2``, the third ``x#3``, and so on, in order.
 

@@ -125,13 +125,19 @@ def _content(stream: dict[str, Any]) -> str:
         return "raw bus frames"
     if stream["kind"] == "message":
         return stream["message_type"] or "no type named"
-    units = stream["units"]
-    shown = [f"{name} [{units[name]}]" if name in units else name for name in stream["columns"]]
-    text = ", ".join(shown)
+    units, columns = stream["units"], stream["columns"]
+    # No more than these can have room, of what may be a hundred thousand.
+    shown = [f"{name} [{units[name]}]" if name in units else name for name in columns[:_CONTENT_CELLS]]
+    text = _listed(shown, columns)
     while len(text) > _CONTENT_CELLS and len(shown) > 1:
         shown.pop()
-        text = ", ".join(shown) + f" +{len(stream['columns']) - len(shown)}"
+        text = _listed(shown, columns)
     return _cut(text, _CONTENT_CELLS)
+
+
+def _listed(shown: list[str], columns: list[str]) -> str:
+    hidden = len(columns) - len(shown)
+    return ", ".join(shown) + (f" +{hidden}" if hidden else "")
 
 
 def _column_cells(item: dict[str, Any], *, plain: bool) -> list[str]:

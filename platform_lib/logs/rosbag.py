@@ -21,7 +21,7 @@ from platform_lib.logs.faults import REMEDY, translated
 from platform_lib.logs.mcap.source import load_mcap
 from platform_lib.logs.merging import merged
 from platform_lib.logs.messages import Loaded, RowStore, Topic, TopicSource
-from platform_lib.logs.model import BATCH_BYTES, Report, Window
+from platform_lib.logs.model import BATCH_BYTES, Report, Window, add_metadata
 from platform_lib.logs.payloads import Payloads, Rows
 from platform_lib.logs.rosbag_sqlite import load_sqlite, plain_message
 from platform_lib.logs.scratch import decompressed
@@ -234,7 +234,7 @@ def _join(parts: list[Loaded], custom: dict[str, str]) -> Loaded:
     metadata: dict[str, str] = dict(custom)
     groups: dict[tuple[str, str | None, str, str | None], list[tuple[int, int]]] = {}
     for number, part in enumerate(parts):
-        metadata.update(part.metadata)
+        add_metadata(metadata, part.metadata)
         for place, topic in enumerate(part.topics):
             key = (topic.name, topic.message_type, topic.message_encoding, topic.schema_text)
             groups.setdefault(key, []).append((number, place))

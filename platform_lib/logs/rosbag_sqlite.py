@@ -7,10 +7,11 @@ payload stays unnoticed. SQLite reads local files only, so an object of a store 
 from __future__ import annotations
 
 import sqlite3
+import threading
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
+from typing import Any, Protocol
 from urllib.parse import quote
 
 import numpy as np
@@ -18,20 +19,19 @@ import zstandard
 from rosbags.typesys import Stores, TypesysError, get_typestore
 
 from platform_lib.errors import ConfigError, CorruptLog, UnsupportedLog
-from platform_lib.logs.bytes_source import ByteSource
+from platform_lib.logs.bytes_source import ByteSource, open_source
 from platform_lib.logs.extents import Index, IndexedRows, TopicIndex
 from platform_lib.logs.faults import REMEDY, translated
 from platform_lib.logs.messages import Loaded, Topic, TopicSource
 from platform_lib.logs.model import Report
 from platform_lib.logs.payloads import Payloads
+from platform_lib.logs.rosbag_salvage import SalvagedTables
 from platform_lib.logs.schemas.cdr import decode_payloads
 from platform_lib.logs.schemas.rosmsg import normal_name
 from platform_lib.logs.scratch import copied
 
 _LOOKUP_ROWS = 500
 _MOST_MESSAGE_BYTES = 1 << 30
-_MOST_MISSING_BYTES = 4 << 30
-_SMALLEST_PAGE_BYTES = 512
 _WAL_VERSION = 2  # of the bytes 18 and 19. Source: SQLite file format, section 1.3.3
 
 
@@ -83,12 +83,49 @@ def plain_message(data: bytes) -> bytes:
     return zstandard.ZstdDecompressor().decompress(data, max_output_size=_MOST_MESSAGE_BYTES)
 
 
-class _SqliteStore:
-    """Fetches payloads by row id."""
+class Tables(Protocol):
+    """The tables of a bag file, and its payloads by place."""
+
+    names: set[str]
+
+    def select(self, table: str, columns: tuple[str, ...]) -> list[tuple[Any, ...]]:
+        """Return some columns of a small table."""
+
+    def messages(self) -> Iterator[tuple[Any, ...]]:
+        """Yield topic, time, place and payload length of every message, by time."""
+
+    def payload(self, place: int) -> object:
+        """Return the payload at a place."""
+
+    def fetch(self, places: Index, size_bytes: Index) -> Payloads:
+        """Return the payloads at `places`."""
+
+    def close(self) -> None:
+        """Release the file."""
+
+
+class _SqlTables:
+    """The tables of a sound file, by SQL; a message's place is its id."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self._path = path
         self._connection = connection
+        self._lock = threading.Lock()  # any thread may read, one at a time
+        found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        self.names = {str(row[0]) for row in found}
+
+    def select(self, table: str, columns: tuple[str, ...]) -> list[tuple[Any, ...]]:
+        """Return some columns of a table."""
+        return list(self._connection.execute(f"SELECT {', '.join(columns)} FROM {table}"))  # noqa: S608 - names of ours
+
+    def messages(self) -> Iterator[tuple[Any, ...]]:
+        """Yield topic, time, id and payload length of every message, by time."""
+        columns = "topic_id, timestamp, id, length(data)"
+        yield from self._connection.execute(f"SELECT {columns} FROM messages ORDER BY timestamp, id")  # noqa: S608 - constant
+
+    def payload(self, place: int) -> object:
+        """Return one payload."""
+        return self._connection.execute("SELECT data FROM messages WHERE id = ?", (place,)).fetchone()[0]
 
     def fetch(self, places: Index, size_bytes: Index) -> Payloads:
         """Return the payloads of the rows `places`."""
@@ -98,7 +135,9 @@ class _SqliteStore:
         for first in range(0, len(ids), _LOOKUP_ROWS):
             some = ids[first : first + _LOOKUP_ROWS]
             marks = ",".join("?" * len(some))
-            found.update(self._connection.execute(f"SELECT id, data FROM messages WHERE id IN ({marks})", some))  # noqa: S608 - only question marks
+            with self._lock:
+                rows = self._connection.execute(f"SELECT id, data FROM messages WHERE id IN ({marks})", some).fetchall()  # noqa: S608 - only question marks
+            found.update(rows)
         payloads = [found.get(item) for item in ids]
         if any(not isinstance(item, bytes) for item in payloads):
             raise CorruptLog("a message's row vanished or is no blob", where=self._path, remedy=REMEDY)
@@ -106,27 +145,64 @@ class _SqliteStore:
 
     def close(self) -> None:
         """Release the file."""
-        self._connection.close()
+        with self._lock:
+            self._connection.close()
 
 
 def _load(path: Path, report: Report, *, recover: bool, compressed: bool) -> Loaded:
     with translated(path, "opening the sqlite3 bag"):
-        connection = _connect_cut(path) if recover and _missing_bytes(path) else _connect(path)
+        tables = _tables(path, report, recover=recover)
         try:
-            _check_sqlite(path, connection, report, recover=recover)
-            topics, indexes = _sqlite_topics(path, connection, report, compressed=compressed)
+            topics, indexes = _sqlite_topics(path, tables, report, compressed=compressed)
         except BaseException:
-            connection.close()
+            tables.close()
             raise
         report.unverified.append(f"{path.name}: message payloads have no checksum")
-        return Loaded(topics, IndexedRows(indexes, _SqliteStore(path, connection)), {})
+        return Loaded(topics, IndexedRows(indexes, tables), {})
+
+
+def _tables(path: Path, report: Report, *, recover: bool) -> Tables:
+    """Return the tables of a sound file; with `recover`, of a damaged one what is whole."""
+    connection = _connect(path)
+    try:
+        missing = _missing_bytes(path)
+        damage = f"the file was cut, {missing} bytes are missing" if missing else _damage(connection)
+        if damage is None:
+            return _SqlTables(path, connection)
+    except BaseException:
+        connection.close()
+        raise
+    connection.close()
+    if not recover:
+        raise CorruptLog(damage, where=path, remedy=REMEDY)
+    report.lose(missing, damage)
+    if _log_beside(path):
+        report.problems.append("rows that only the write-ahead log beside the file holds are not recovered")
+    source = open_source(path)
+    try:
+        return SalvagedTables(source, report)
+    except BaseException:
+        source.close()
+        raise
+
+
+def _log_beside(path: Path) -> bool:
+    """Whether a write-ahead log beside the file holds rows that the file lacks."""
+    wal = path.with_name(path.name + "-wal")
+    return wal.exists() and wal.stat().st_size > 0
+
+
+def _damage(connection: sqlite3.Connection) -> str | None:
+    try:
+        verdict = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
+    except sqlite3.DatabaseError as error:
+        verdict = str(error)
+    return None if verdict == "ok" else f"sqlite finds the file damaged: {verdict[:120]}"
 
 
 def _connect(path: Path) -> sqlite3.Connection:
-    # A write-ahead log beside the file holds rows that the file lacks; only without one the file is all there is.
-    wal = path.with_name(path.name + "-wal")
-    mode = "mode=ro" if wal.exists() and wal.stat().st_size else "mode=ro&immutable=1"
-    return sqlite3.connect(f"file:{quote(str(path.resolve()))}?{mode}", uri=True)
+    mode = "mode=ro" if _log_beside(path) else "mode=ro&immutable=1"  # only without such a log the file is all there is
+    return sqlite3.connect(f"file:{quote(str(path.resolve()))}?{mode}", uri=True, check_same_thread=False)
 
 
 def _missing_bytes(path: Path) -> int:
@@ -138,84 +214,21 @@ def _missing_bytes(path: Path) -> int:
     return max(0, pages * (65_536 if page_bytes == 1 else page_bytes) - path.stat().st_size)
 
 
-def _connect_cut(path: Path, fill: bytes = b"\0") -> sqlite3.Connection:
-    """Open a file that was cut: sqlite refuses it unless the missing pages are there, so `fill` stands for them."""
-    missing = _missing_bytes(path)
-    if missing > _MOST_MISSING_BYTES:
-        raise CorruptLog(f"the header claims {missing} bytes more than there are", where=path, remedy=REMEDY)
-    data = path.read_bytes()
-    torn = len(data) % _SMALLEST_PAGE_BYTES
-    connection = sqlite3.connect(":memory:")
-    connection.deserialize(data[: len(data) - torn] + fill * (missing + torn))
-    return connection
-
-
-def _check_sqlite(path: Path, connection: sqlite3.Connection, report: Report, *, recover: bool) -> None:
-    missing = _missing_bytes(path)
-    try:
-        verdict = str(connection.execute("PRAGMA integrity_check(1)").fetchone()[0])
-    except sqlite3.DatabaseError as error:
-        verdict = str(error)
-    if verdict == "ok" and not missing:
-        return
-    problem = (
-        f"the file was cut, {missing} bytes are missing"
-        if missing
-        else f"sqlite finds the file damaged: {verdict[:120]}"
-    )
-    if not recover:
-        raise CorruptLog(problem, where=path, remedy=REMEDY)
-    report.lose(missing, problem)
-
-
-def _index_rows(path: Path, connection: sqlite3.Connection, report: Report) -> Iterator[tuple[object, ...]]:
-    """Yield topic, time, row id and payload length of every message; of a damaged file, of those that can be read."""
-    columns = "topic_id, timestamp, id, length(data)"
-    if not report.recovered:
-        yield from connection.execute(f"SELECT {columns} FROM messages ORDER BY timestamp, id")  # noqa: S608 - constant
-        return
-    found = _readable_rows(connection)
-    if _missing_bytes(path):
-        # A payload may reach into the missing part and come back as filler: keep what does not depend on it.
-        other = _connect_cut(path, b"\xff")
-        try:
-            twice = _readable_rows(other)
-        finally:
-            other.close()
-        found = {row_id: row for row_id, row in found.items() if twice.get(row_id) == row}
-    report.problems.append(f"{path.name}: {len(found)} messages could be read")
-    rows = [(row[0], row[1], row_id, len(row[2])) for row_id, row in found.items()]
-    yield from sorted(rows, key=lambda row: (row[1], row[2]))
-
-
-def _readable_rows(connection: sqlite3.Connection) -> dict[int, tuple[int, int, bytes]]:
-    """Return topic, time and payload by row id: from the front until the damage, and from the back until it."""
-    found: dict[int, tuple[int, int, bytes]] = {}
-    for order in ("ASC", "DESC"):
-        query = f"SELECT id, topic_id, timestamp, data FROM messages ORDER BY id {order}"  # noqa: S608 - constant
-        with suppress(sqlite3.DatabaseError):
-            for row_id, topic, time_ns, data in connection.execute(query):
-                if isinstance(topic, int) and isinstance(time_ns, int) and isinstance(data, bytes):
-                    found[row_id] = (topic, time_ns, data)
-    return found
-
-
 def _sqlite_topics(
-    path: Path, connection: sqlite3.Connection, report: Report, *, compressed: bool
+    path: Path, tables: Tables, report: Report, *, compressed: bool
 ) -> tuple[list[Topic], list[TopicIndex]]:
-    names = {row[0] for row in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if not {"topics", "messages"} <= names:
+    if not {"topics", "messages"} <= tables.names:
         raise UnsupportedLog("a sqlite3 file that is no ROS 2 bag (no tables 'topics' and 'messages')", where=path)
-    definitions = _Definitions(connection, names)
+    definitions = _Definitions(tables)
     rows: dict[int, list[tuple[int, int, int]]] = defaultdict(list)
-    for topic_id, timestamp, row_id, size in _index_rows(path, connection, report):
+    for topic_id, timestamp, row_id, size in tables.messages():
         if not (isinstance(topic_id, int) and isinstance(timestamp, int) and isinstance(size, int)):
             raise CorruptLog(f"message row {row_id} holds values of the wrong kind", where=path, remedy=REMEDY)
         rows[topic_id].append((timestamp, int(str(row_id)), size))
     topics, indexes = [], []
-    for topic_id, name, kind, encoding in connection.execute("SELECT id, name, type, serialization_format FROM topics"):
+    for topic_id, name, kind, encoding in tables.select("topics", ("id", "name", "type", "serialization_format")):
         table = np.array(rows.pop(topic_id, []), np.int64).reshape(-1, 3)
-        sample = _first_payload(connection, table)
+        sample = _first_payload(tables, table)
         if sample is not None and compressed:
             sample = plain_message(sample)
         schema_encoding, text = definitions.choose(str(kind), sample if encoding == "cdr" else None, report)
@@ -235,15 +248,17 @@ def _sqlite_topics(
             )
         )
     if rows:
-        count = sum(map(len, rows.values()))
-        raise CorruptLog(f"{count} messages belong to no topic", where=path, remedy=REMEDY)
+        what = f"{sum(map(len, rows.values()))} messages belong to no topic"
+        if not report.recovered:
+            raise CorruptLog(what, where=path, remedy=REMEDY)
+        report.problems.append(what)
     return topics, indexes
 
 
-def _first_payload(connection: sqlite3.Connection, table: Index) -> bytes | None:
+def _first_payload(tables: Tables, table: Index) -> bytes | None:
     if not table.size:
         return None
-    payload = connection.execute("SELECT data FROM messages WHERE id = ?", (int(table[0, 1]),)).fetchone()[0]
+    payload = tables.payload(int(table[0, 1]))
     return payload if isinstance(payload, bytes) else None
 
 
@@ -254,15 +269,14 @@ class _Definitions:
     used only if it parses and its topic's first message fits it; the distribution's must pass the same test.
     """
 
-    def __init__(self, connection: sqlite3.Connection, tables: set[str]) -> None:
+    def __init__(self, tables: Tables) -> None:
         self._own: dict[str, tuple[str, str]] = {}
         distro = None
-        if "message_definitions" in tables:
-            query = "SELECT topic_type, encoding, encoded_message_definition FROM message_definitions"
-            self._own = {str(kind): (str(encoding), str(text)) for kind, encoding, text in connection.execute(query)}
-        if "schema" in tables:
-            row = connection.execute("SELECT ros_distro FROM schema").fetchone()
-            distro = str(row[0]) if row else None
+        if "message_definitions" in tables.names:
+            found = tables.select("message_definitions", ("topic_type", "encoding", "encoded_message_definition"))
+            self._own = {str(kind): (str(encoding), str(text)) for kind, encoding, text in found}
+        if "schema" in tables.names:
+            distro = next((str(row[0]) for row in tables.select("schema", ("ros_distro",))), None)
         stores = {store.name.lower(): store for store in Stores}
         self._store = get_typestore(stores.get(f"ros2_{distro}", Stores.LATEST))
 

@@ -35,7 +35,7 @@ def torch_bytes(value: object) -> bytes:
     return buffer.getvalue()
 
 
-def save(folder: Path, *, epochs: int, identity: str, state: dict[str, Any]) -> Path:
+def save(folder: Path, *, epochs: int, identity: str, state: dict[str, Any], steps: int = 0) -> Path:
     """Publish the state after `epochs` epochs as ``folder/epoch-0003/`` and delete all but the newest two.
 
     Args:
@@ -43,8 +43,9 @@ def save(folder: Path, *, epochs: int, identity: str, state: dict[str, Any]) -> 
         epochs: Epochs behind this state.
         identity: Digest of the step; a checkpoint of another step is never resumed.
         state: Tensors and plain values.
+        steps: Steps of the next epoch that lie behind it too; ``folder/epoch-0003-step-00000120/`` then.
     """
-    target = folder / f"epoch-{epochs:04d}"
+    target = folder / (f"epoch-{epochs:04d}" + (f"-step-{steps:08d}" if steps else ""))
     data = torch_bytes(state)
     with publish_folder(target) as temporary:
         (temporary / _STATE).write_bytes(data)
@@ -80,7 +81,7 @@ def _newest_whole(folder: Path, identity: str) -> Path | None:
 
 
 def _epochs(path: Path) -> int:
-    return int(path.name.partition("-")[2])
+    return int(path.name.split("-")[1])
 
 
 def _newest_first(folder: Path) -> list[Path]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from platform_lib.privacy.config import BlurConfig
 from platform_lib.privacy.detectors import Detector, Picture
+from platform_lib.privacy.plain_images import JPEG_MAGIC, plain_jpeg, plain_png
 from platform_lib.privacy.recall import Box
 
 
@@ -18,7 +19,7 @@ class BlurredFrame:
     """A frame without what the detectors found.
 
     Attributes:
-        data: An image file; the very bytes that came in where nothing was found.
+        data: An image file; where nothing was found the picture as it came in, without what the file held beside it.
         encoding: ``jpeg`` or ``png``.
         regions: What was blurred, margins included, inside the frame.
     """
@@ -29,24 +30,26 @@ class BlurredFrame:
 
 
 def blur_frame(data: bytes, encoding: str, detectors: Sequence[Detector], config: BlurConfig) -> BlurredFrame | None:
-    """Blur what the detectors find; None if the frame cannot be decoded, so that nobody takes it for blurred."""
+    """Blur what the detectors find; None if the frame cannot be decoded whole, so that nobody takes it for blurred."""
     encoded = np.frombuffer(data, dtype=np.uint8)
     # As stored: an orientation in the metadata turns the picture for viewers, and boxes are of what was stored.
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
     decoded = cv2.imdecode(encoded, flags) if len(encoded) else None
-    if decoded is None:
+    is_jpeg = data.startswith(JPEG_MAGIC)
+    plain = plain_jpeg(data) if is_jpeg else plain_png(data)
+    if decoded is None or (is_jpeg and plain is None):  # of a JPEG file that is cut short the rest would be grey
         return None
     picture: Picture = np.asarray(decoded, dtype=np.uint8)
     found = [box for detector in detectors for box in detector.find(picture)]
-    regions = [region for box in found if (region := _region(box, picture, config.margin)) is not None]
-    if not regions:
-        return BlurredFrame(data, encoding, ())
+    regions = tuple(region for box in found if (region := _region(box, picture, config.margin)) is not None)
+    if not regions and plain is not None:
+        return BlurredFrame(plain, "jpeg" if is_jpeg else "png", ())
     for region in regions:
         _blur(picture, region, config.blocks)
     if encoding == "png":
-        return BlurredFrame(cv2.imencode(".png", picture)[1].tobytes(), "png", tuple(regions))
+        return BlurredFrame(cv2.imencode(".png", picture)[1].tobytes(), "png", regions)
     written = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, config.jpeg_quality])[1].tobytes()
-    return BlurredFrame(written, "jpeg", tuple(regions))
+    return BlurredFrame(written, "jpeg", regions)
 
 
 def _region(box: Box, picture: Picture, margin: float) -> Box | None:

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from platform_lib.errors import ConfigError, MissingPartError
 from platform_lib.refusals import first_problem
 
-BLUR_VERSION = 1
+BLUR_VERSION = 2
 """Changes whenever the same detectors with the same parameters would give other pixels."""
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -89,7 +89,7 @@ class BlurConfig(_Strict):
         detectors: Each is run on every frame.
         margin: A region grows by this share of its size on each side.
         blocks: A region is averaged down to so many blocks across its shorter side, then smoothed.
-        jpeg_quality: Of a frame that was changed; one without a find keeps its bytes.
+        jpeg_quality: Of a frame that was changed; one without a find keeps its picture bit for bit.
     """
 
     schema_version: Literal[1] = 1

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from platform_lib.errors import ConfigError
 from platform_lib.home import Home
+from platform_lib.lake.clips import refresh_clips
 from platform_lib.lake.lake import Lake
 from platform_lib.privacy.frames import is_raw_frame
 from platform_lib.privacy.zone import forget_history, rewrite_without_deleted
 
 RAW_RETENTION_DAYS = 90
 _DAY_NS = 86_400_000_000_000
-_WAIT_FOR_OTHER_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,7 @@ def expire_raw(home: Home, *, now_ns: int, days: int = RAW_RETENTION_DAYS, dry_r
     """
     if days < 0:
         raise ConfigError(f"{days} days cannot be kept", where="--days", remedy="take 0 or more")
-    with (
-        home.lock("ingest", wait_s=_WAIT_FOR_OTHER_S),
-        home.lock("blur", wait_s=_WAIT_FOR_OTHER_S),
-        Lake.open(home) as lake,
-    ):
+    with home.turn("ingest", "blur"), Lake.open(home) as lake:
         raw, key = lake.store.raw, ["ingest_id", "stream", "timestamp_ns"]
         ids = [item.ingest_id for item in lake.catalog.view().ingests]
         older = f"timestamp_ns < {now_ns - days * _DAY_NS}"
@@ -76,3 +72,4 @@ def _settle(lake: Lake, *, before_ns: int) -> None:
     there = {f"{folder}/data/{path.name}" for path in (lake.store.raw.uri / "data").glob("*")}
     known = {path for path in lake.catalog.lake_files() if path.startswith(f"{folder}/")}
     lake.catalog.settle(counts, known - there)
+    refresh_clips(lake)

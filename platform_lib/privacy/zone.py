@@ -8,7 +8,7 @@ ever added or dropped with their key, so a reader needs no version: the newest o
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -18,7 +18,7 @@ import lance
 import pyarrow as pa
 
 from platform_lib.lake.durable import files_below, fsync_files, make_folder
-from platform_lib.lake.inventory import lance_orphans
+from platform_lib.lake.inventory import fragment_files, lance_orphans
 from platform_lib.lake.tables import SAMPLE_SCHEMA
 from platform_lib.storage import fsync_path
 
@@ -105,6 +105,34 @@ class FrameStore:
     def fragments(self) -> list[Any]:
         """Return its fragments (`lance.LanceFragment`)."""
         return list(self._table().get_fragments()) if self.exists else []
+
+    def files(self) -> list[tuple[Any, dict[Path, int | None]]]:
+        """Return each fragment with its data files -> bytes, or None where the store notes none."""
+        return [(item, fragment_files(self.uri, item.metadata)) for item in self.fragments()]
+
+    def drop_unreadable(self) -> set[Path]:
+        """Delete the fragments whose keys cannot be read any more, which would keep rows from being dropped; return their files."""
+        whole, gone = [], set[Path]()
+        for fragment, files in self.files():
+            try:
+                fragment.to_table(columns=[self._key])
+            except (OSError, ValueError, RuntimeError):
+                whole.append(fragment.fragment_id)
+                gone |= files.keys()
+        if whole:
+            store = self._table()
+            with self._on_disk():
+                operation = lance.LanceOperation.Delete([], whole, "true")
+                lance.LanceDataset.commit(store, operation, read_version=store.version)
+        return gone
+
+    def keys_in(self, paths: Collection[Path]) -> set[int]:
+        """Return the keys of rows in these data files."""
+        found: set[int] = set()
+        for fragment, files in self.files():
+            if not files.keys().isdisjoint(paths):
+                found |= set(fragment.to_table(columns=[self._key])[self._key].to_pylist())
+        return found
 
     def counts(self) -> Mapping[int, int]:
         """Return how many rows each key has, visible or not."""

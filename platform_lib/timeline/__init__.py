@@ -1,10 +1,11 @@
 """Clocks, alignment and resampling: pure functions over timestamps in int64 nanoseconds (UTC epoch)."""
 
-from platform_lib.timeline.alignment import AlignmentOptions, ClockEstimate, SharedSignal, estimate_clock
+from platform_lib.timeline.alignment import ClockEstimate, SharedSignal, estimate_clock
 from platform_lib.timeline.as_of_join import as_of
 from platform_lib.timeline.clock import ClockModel
 from platform_lib.timeline.coverage import Coverage, Interpolated, Selection, count_coverage
 from platform_lib.timeline.events import estimate_clock_from_events, pair_events
+from platform_lib.timeline.options import AlignmentOptions
 from platform_lib.timeline.resampling import Series, interpolate, mean_rate, nearest
 
 __all__ = [

@@ -10,9 +10,10 @@ from __future__ import annotations
 import numpy as np
 
 from platform_lib.errors import ContractError
-from platform_lib.timeline.alignment import AlignmentOptions, ClockEstimate
+from platform_lib.timeline.alignment import ClockEstimate
 from platform_lib.timeline.clock import ClockModel
 from platform_lib.timeline.coverage import BoolArray, FloatArray, Int64Array
+from platform_lib.timeline.options import AlignmentOptions
 
 _FEWEST_PAIRS = 8
 # A line has to be agreed on by clearly more pairs than not: with half of them anything else would do as well.

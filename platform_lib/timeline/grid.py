@@ -87,6 +87,18 @@ class GridSignal:
             usable[:-reach] &= self.valid[reach:]
         return columns[left] * (1.0 - weight) + columns[left + 1] * weight, inside & usable[left] & usable[left + 1]
 
+    def values_at(self, times_s: FloatArray) -> tuple[FloatArray, BoolArray]:
+        """Interpolate values alone, into (N,), and say where known."""
+        if len(self.values) < 2:
+            return np.zeros(len(times_s)), np.zeros(len(times_s), dtype=np.bool_)
+        position = times_s / self.step_s - self.first
+        left = position.astype(np.int64)
+        inside = (position >= 0.0) & (left < len(self.values) - 1)
+        left = np.clip(left, 0, len(self.values) - 2)
+        weight = position - left
+        known = inside & self.valid[left] & self.valid[left + 1]
+        return self.values[left] * (1.0 - weight) + self.values[left + 1] * weight, known
+
 
 @dataclass(frozen=True, slots=True)
 class GridPair:

@@ -64,6 +64,11 @@ def _show(report: BlurReport) -> None:
         f"{report.skipped} files were blurred before (configuration {report.config_sha256[:12]})",
         highlight=False,
     )
+    if report.kept:
+        ERR.print(
+            f"{report.kept} files stay as another configuration blurred them: some of their raw frames have expired",
+            highlight=False,
+        )
     if report.unreadable:
         ERR.print(f"{report.unreadable} frames cannot be decoded and stay raw", highlight=False)
 

@@ -59,6 +59,12 @@ def dataset(
         Path | None,
         typer.Option("--blur-recall", help="Evidence of `blur recall`, for the gate.", show_default=False),
     ] = None,
+    mixed_units: Annotated[
+        bool,
+        typer.Option(
+            "--mixed-units", help="Join drives though a signal changed its unit between them; the manifest says so."
+        ),
+    ] = False,
     force: ForceOption = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -70,7 +76,13 @@ def dataset(
     test. What is left out is counted, with the reason, in the manifest.
     """
     outcome = build_dataset(
-        open_home(home), name, seed=seed, rules=SampleRules(every=every), force=force, blur_recall=blur_recall
+        open_home(home),
+        name,
+        seed=seed,
+        rules=SampleRules(every=every),
+        force=force,
+        blur_recall=blur_recall,
+        mix_units=mixed_units,
     )
     _tell(outcome, as_json=as_json)
 

@@ -217,6 +217,8 @@ def print_report(report: IngestReport) -> None:
         _say(
             f"note {report.outdated} logs were read by an older reader: `drivetrain ingest --reprocess` reads them anew"
         )
+    for path, told in report.schema_changes.items():
+        _say(f"new schema {path}: {'; '.join(told[:_TOLD])}{_more(told)}")
     for path, told in report.contract_errors.items():
         _say(f"contract broken {path}: {'; '.join(told[:_TOLD])}{_more(told)}; its drive stays out of datasets")
     if report.contract_warnings:

@@ -46,7 +46,7 @@ def check(
 ) -> None:
     """Compare the catalogue with the files of both stores: orphans, lost files, wrong numbers of rows.
 
-    Exit with 0 if all is as it should be (with --repair: is so now), else with 1. Waits for an ingest to end.
+    Exit with 0 if all is as it should be (with --repair: is so now), else with 1. Waits for an ingest and a blur to end.
     """
     at = open_home(home, make=False)
     report = run_mend(at, digests=digests) if repair else run_check(at, digests=digests)
@@ -119,6 +119,8 @@ def _print(report: MendReport) -> None:
     if report.after is not None:
         for log, why in report.left.items():
             _say(f"left {log}: {why}")
+        if report.blur_again:
+            _say(f"{report.blur_again} logs lost their blurred frames: `drivetrain blur frames` makes them again")
         _say(f"repaired: {report.read_again} logs read again, {len(report.after.findings)} findings left")
     elif found.findings:
         _say("`drivetrain lake check --repair` mends what is safe to mend")

@@ -116,6 +116,13 @@ def retry(
     *,
     every: Annotated[bool, typer.Option("--all", help="Everything that is in quarantine.")] = False,
     recover: Annotated[bool, typer.Option("--recover", help="Take what is whole of damaged logs.")] = False,
+    accept_schema: Annotated[
+        bool,
+        typer.Option(
+            "--accept-schema",
+            help="Take in streams that are not what they were, as a version that is known from then on.",
+        ),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Read logs again that are in quarantine; exit with 1 if any stays there."""
@@ -128,7 +135,15 @@ def retry(
         held = catalog.quarantined()
     items = held if every else [_find(held, text) for text in which or ()]
     with shown(as_json=as_json) as advance:
-        report = run_retry(at, items, dbc=dbc or (), timezone=timezone, recover=recover, on_progress=advance)
+        report = run_retry(
+            at,
+            items,
+            dbc=dbc or (),
+            timezone=timezone,
+            recover=recover,
+            accept_schema=accept_schema,
+            on_progress=advance,
+        )
     if as_json:
         print_json(asdict(report))
     else:

@@ -7,20 +7,25 @@ that is slower than asked says so, and is no error.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from platform_lib.errors import PlatformError
+from tests.bench.catalog_latency import ASKED, Measured, latency_table, measure_fleet
 from tests.bench.files import Cache
+from tests.bench.fleet import Fleet
+from tests.bench.fleet_rows import FULL_DRIVES
 from tests.bench.measure import BenchError, measure
 from tests.bench.side import Task
 from tests.bench.table import document, table
 from tests.bench.verdict import Line
-from tests.bench.works import STORE_KEY, WORKS, Work
+from tests.bench.works import CATALOG_KEY, STORE_KEY, WORKS, Work
 
 ROUNDS = 5
 
@@ -33,18 +38,26 @@ def main(arguments: list[str] | None = None, works: Sequence[Work] = WORKS) -> i
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
     options = parser.parse_args(arguments)
     words = [word for word in options.only.split(",") if word]
-    by_key: dict[str, Work | None] = {**{work.key: work for work in works}, STORE_KEY: None}
+    by_key: dict[str, Work | None] = {**{work.key: work for work in works}, STORE_KEY: None, CATALOG_KEY: None}
     chosen = {key: work for key, work in by_key.items() if not words or any(word in key for word in words)}
     if not chosen or options.rounds < 1:
         parser.error(f"at least one round, and works of these: {', '.join(by_key)}")
     try:
-        lines, conditions = bench(chosen, Cache.of(dict(os.environ)), options.rounds)
+        cache = Cache.of(dict(os.environ))
+        with_catalogue = CATALOG_KEY in chosen
+        chosen.pop(CATALOG_KEY, None)
+        lines, conditions = bench(chosen, cache, options.rounds)
+        catalogue = _ask_catalogue(cache) if with_catalogue else None
     except (PlatformError, BenchError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    sys.stdout.write(report(lines))
+    if lines:
+        sys.stdout.write(report(lines))
+    if catalogue is not None:
+        sys.stdout.write("\n" + latency_table(catalogue) + "\n")
     if options.json is not None:
-        options.json.write_text(json.dumps(document(lines, conditions), indent=2) + "\n")
+        told = document(lines, conditions) | {"catalogue": catalogue and dataclasses.asdict(catalogue)}
+        options.json.write_text(json.dumps(told, indent=2) + "\n")
     return 1 if any(line.broken for line in lines) else 0
 
 
@@ -62,6 +75,20 @@ def bench(works: dict[str, Work | None], cache: Cache, rounds: int) -> tuple[lis
             lines += measure(work, _task(work, cache), rounds)
         sys.stderr.write(f"{key}: {time.perf_counter() - begin:.0f} s, load {os.getloadavg()[0]:.1f}\n")
     return lines, conditions | {"load_at_end": os.getloadavg()}
+
+
+def _ask_catalogue(cache: Cache) -> Measured:
+    """Ask the ten questions of a catalogue a tenth of the full size; it is made for this and deleted."""
+    asked = ASKED if cache.scale >= 1 else 30
+    fleet = Fleet(max(1000, int(FULL_DRIVES / 10 * cache.scale)))
+    cache.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="catalogue-", dir=cache.folder, ignore_cleanup_errors=True) as root:
+        Path(root).chmod(0o755)  # as root, the server runs as another account
+        return measure_fleet(Path(root), fleet, lambda text: _tell(f"{CATALOG_KEY}: {text}"), asked=asked)
+
+
+def _tell(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
 
 
 def _task(work: Work, cache: Cache) -> Task:

@@ -50,6 +50,7 @@ def _batches(rows: int) -> Iterator[pa.RecordBatch]:
             {
                 "sample_id": [f"drive-{(start + row) // 100:05d}/{start + row}" for row in range(count)],
                 "split": ["train"] * count,
+                "pii_state": ["none_present"] * count,
                 "image": pa.array([rng.bytes(int(size)) for size in sizes], pa.large_binary()),
                 "ego_history": _fixed(rng, count, 30),
                 "command": pa.array(rng.integers(0, 3, count), pa.int8()),

@@ -12,6 +12,8 @@ _SAMPLES = "tests.bench.sample_sides"
 
 STORE_KEY = "s3-one-of-twenty"
 """The line that counts bytes; see `object_store`."""
+CATALOG_KEY = "catalogue"
+"""The ten questions asked of a big catalogue: latencies, and no peer; see `catalog_latency`."""
 
 
 @dataclass(frozen=True, slots=True)

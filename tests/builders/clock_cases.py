@@ -79,18 +79,34 @@ def case(profile: str, seed: int) -> Case:
     quiet = profile in ("constant", "standing")
     bus_hz, odom_hz = float(rng.choice([100.0, 50.0, 25.0])), float(rng.choice([50.0, 30.0]))
     speed_noise, odom_noise = (0.0, 0.0) if quiet else (0.012, float(rng.choice([0.0, 0.01, 0.03])))
+    shared = recordings(rng, seen, clock, bus_hz=bus_hz, odom_hz=odom_hz, noise=speed_noise, odom_noise=odom_noise)
+    return Case(profile, clock, shared, float(seen.time_s[-1]))
+
+
+def recordings(
+    rng: np.random.Generator,
+    seen: Motion,
+    clock: Clock,
+    *,
+    bus_hz: float,
+    odom_hz: float,
+    noise: float = 0.012,
+    odom_noise: float = 0.01,
+) -> tuple[SharedSignal, ...]:
+    """Record one motion twice: on a bus that keeps `clock`, and by an odometry whose clock is right; noise in m/s."""
     exact = Clock(0.0, 0.0, 1e-5)
-    speed = SharedSignal(
-        "speed",
-        _recorded(rng, seen.time_s, seen.speed_mps, bus_hz, clock, speed_noise, resolution=0.01 / 3.6),
-        _recorded(rng, seen.time_s, seen.speed_mps, odom_hz, exact, odom_noise),
+    return (
+        SharedSignal(
+            "speed",
+            _recorded(rng, seen.time_s, seen.speed_mps, bus_hz, clock, noise, resolution=0.01 / 3.6),
+            _recorded(rng, seen.time_s, seen.speed_mps, odom_hz, exact, odom_noise),
+        ),
+        SharedSignal(
+            "yaw_rate",
+            _recorded(rng, seen.time_s, seen.yaw_rate_rps, bus_hz, clock, noise / 8.0, resolution=2e-4),
+            _recorded(rng, seen.time_s, seen.yaw_rate_rps, odom_hz, exact, odom_noise / 8.0),
+        ),
     )
-    yaw_rate = SharedSignal(
-        "yaw_rate",
-        _recorded(rng, seen.time_s, seen.yaw_rate_rps, bus_hz, clock, speed_noise / 8.0, resolution=2e-4),
-        _recorded(rng, seen.time_s, seen.yaw_rate_rps, odom_hz, exact, odom_noise / 8.0),
-    )
-    return Case(profile, clock, (speed, yaw_rate), float(seen.time_s[-1]))
 
 
 def _simulated(rng: np.random.Generator) -> Motion:

@@ -5,27 +5,38 @@ from __future__ import annotations
 import json
 import os
 import signal
-import struct
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import lance
 import numpy as np
+import pyarrow as pa
 import pytest
+from camera_logs import write_camera_log
 from drawn_people import background, face, jpeg, paste
-from mcap.writer import CompressionType, Writer
 
+from platform_lib.catalog.blurs import BlurRecord
+from platform_lib.catalog.model import Refusal
+from platform_lib.catalog.postgres import embedded_postgres
 from platform_lib.datasets.sources import CAMERA_TOPIC, OBJECTS_TOPIC, load_drive
 from platform_lib.erasure.erasing import erase
 from platform_lib.erasure.scope import make_scope
+from platform_lib.errors import HomeError
 from platform_lib.home import Home, open_home
 from platform_lib.lake.lake import Lake
+from platform_lib.lake.writer import write_rows
 from platform_lib.privacy.config import DEFAULT
-from ray_jobs.blur import blur
-from ray_jobs.ingest import ingest
+from platform_lib.privacy.leftovers import sweep_blurs
+from platform_lib.privacy.retention import expire_raw
+from platform_lib.privacy.zone import BLURRED_SCHEMA
+from platform_lib.storage import walk_files
+from ray_jobs.blur import _blur_one, _Job, blur
+from ray_jobs.ingest import ingest, reprocess, retry
+from ray_jobs.mending import check, mend
 from ray_jobs.session import local_ray
 
 pytestmark = [
@@ -35,28 +46,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 FRAMES = 6
-_CDR = b"\x00\x01\x00\x00"
-_DEFINITION = (
-    "std_msgs/Header header\nstring format\nuint8[] data\n"
-    + "=" * 80
-    + "\nMSG: std_msgs/Header\nbuiltin_interfaces/Time stamp\nstring frame_id\n"
-    + "=" * 80
-    + "\nMSG: builtin_interfaces/Time\nint32 sec\nuint32 nanosec"
-)
-
-
-def _write(path: Path, session: str, state: str, pictures: list[bytes]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as stream:
-        writer = Writer(stream, compression=CompressionType.NONE)
-        writer.start(profile="ros2")
-        writer.add_metadata("drive", {"vehicle": "v", "session": session, "pii_state": state})
-        schema = writer.register_schema("sensor_msgs/msg/CompressedImage", "ros2msg", _DEFINITION.encode())
-        camera = writer.register_channel(CAMERA_TOPIC, "cdr", schema)
-        for number, data in enumerate(pictures):
-            head = struct.pack("<iI", 1, 2) + struct.pack("<I", 4) + b"cam\0" + struct.pack("<I", 5) + b"jpeg\0\0\0\0"
-            writer.add_message(camera, 1000 + number, _CDR + head + struct.pack("<I", len(data)) + data, 1000 + number)
-        writer.finish()
 
 
 @pytest.fixture(scope="module")
@@ -69,12 +58,21 @@ def pictures() -> list[bytes]:
     return [*found, b"\xff\xd8\xff no picture \xff\xd9"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def running_ray() -> Iterator[None]:
+    """One Ray for all tests of the module: starting it takes longer than most."""
+    with tempfile.TemporaryDirectory(prefix="drivetrain-test-", ignore_cleanup_errors=True) as made:
+        Path(made).chmod(0o755)
+        with local_ray(open_home(Path(made) / "ray"), cpus=2):
+            yield
+
+
 @pytest.fixture
 def home(reachable_tmp: Path, pictures: list[bytes]) -> Iterator[Home]:
     for session, state in (("seen", "present"), ("unsaid", "unknown"), ("empty", "none_present")):
-        _write(reachable_tmp / "logs" / f"{session}.mcap", session, state, [*pictures, session.encode() * 50])
+        write_camera_log(reachable_tmp / "logs" / f"{session}.mcap", session, state, [*pictures, session.encode() * 50])
     made = open_home(reachable_tmp / "home")
-    with local_ray(made, cpus=2):
+    with embedded_postgres(made):
         ingest(made, [reachable_tmp / "logs"])
         yield made
 
@@ -146,6 +144,125 @@ def test_killed_in_the_middle_each_frame_is_there_once(home: Home) -> None:
             lance.dataset(str(lake.store.blurred.uri)).count_rows(filter=f"blur_id NOT IN ({visible[0]}, {visible[1]})")
             == 0
         )
+
+
+def test_a_worker_of_a_killed_blur_writes_nothing_once_the_next_has_swept(home: Home) -> None:
+    with Lake.open(home) as lake:
+        (ingest_id, *_) = sorted(lake.store.raw.held())
+        lake.store.blurred.create()
+        (blur_id,) = lake.blurs.begin([ingest_id], "c0ffee", {})
+        job = _Job(blur_id, ingest_id, str(lake.store.raw.uri), str(lake.store.blurred.uri))
+        permit = lake.store.blur_writers.begin()
+        assert _blur_one(job, DEFAULT, permit).frames == FRAMES - 1  # the command is killed before it commits that
+        assert [item.kind for item in check(home).found.findings] == ["unfinished", "orphan"]
+        assert blur(home, DEFAULT).ingests == 2
+        before = set(walk_files(home.lake))
+        with pytest.raises(HomeError, match="has ended"):
+            _blur_one(job, DEFAULT, permit)
+        assert set(walk_files(home.lake)) == before
+        assert check(home, digests=True).clean
+
+
+def test_a_check_sees_what_is_wrong_with_blurred_frames_and_they_are_blurred_again(home: Home) -> None:
+    blur(home, DEFAULT)
+    whole = check(home, digests=True)
+    assert whole.clean
+    with Lake.open(home) as lake:
+        one, other = lake.blurs.visible()
+        files = {lake.store.blurred.keys_in([path]).pop(): path for _, of in lake.store.blurred.files() for path in of}
+    assert whole.found.files == whole.found.digests == 1 + 2 + 2  # samples, raw and blurred frames
+    orphan = home.lake / "blurred.lance" / "data" / "left.lance"
+    orphan.write_bytes(b"left by a kill")
+    assert [(item.kind, item.where) for item in check(home).found.findings] == [("orphan", str(orphan))]
+    assert mend(home).clean
+
+    content = bytearray(files[one.blur_id].read_bytes())
+    content[200] ^= 1
+    files[one.blur_id].write_bytes(content)
+    files[other.blur_id].write_bytes(b"cut short")
+    assert {item.kind for item in check(home).found.findings} == {"lost file", "wrong count"}
+    assert {item.kind for item in check(home, digests=True).found.findings} == {
+        "lost file",
+        "wrong count",
+        "damaged file",
+    }
+    mended = mend(home, digests=True)
+    assert (mended.clean, mended.blur_again, mended.read_again, mended.left) == (True, 2, 0, {})
+    assert blur(home, DEFAULT).ingests == 2
+    with Lake.open(home) as lake:
+        assert _states(lake)["v_seen", "blurred"] == _states(lake)["v_unsaid", "blurred"] == 5
+
+        lake.store.blurred.delete(f"blur_id = {lake.blurs.visible()[0].blur_id} AND timestamp_ns = 1002")
+        assert [item.kind for item in check(home).found.findings] == ["wrong count"]
+        lake.blurs.forget([lake.blurs.visible()[1].blur_id])
+        assert {item.kind for item in check(home).found.findings} == {"wrong count", "unknown rows"}
+    assert mend(home).clean
+    assert blur(home, DEFAULT).ingests == 2
+    assert check(home, digests=True).clean
+
+    # Frames of the same number, which name other raw ones than those beside them.
+    with Lake.open(home) as lake:
+        store, item = lake.store.blurred, lake.blurs.visible()[0]
+        (blur_id,) = lake.blurs.begin([item.ingest_id], "c0ffee", {})
+        rows = store.rows([item.blur_id], columns=BLURRED_SCHEMA.names).to_pylist()
+        rows = [{**row, "blur_id": blur_id, "raw_sha256": rows[0]["raw_sha256"]} for row in rows]
+        store.append(write_rows(store.uri, iter([pa.RecordBatch.from_pylist(rows, BLURRED_SCHEMA)]), BLURRED_SCHEMA))
+        lake.blurs.commit(BlurRecord(blur_id, len(rows), 0, 1, ()))
+        sweep_blurs(lake)
+    assert check(home).clean
+    (finding,) = check(home, digests=True).found.findings
+    assert (finding.kind, finding.where, finding.what[:2]) == ("damaged file", f"blur {blur_id}", "4 ")
+    assert mend(home, digests=True).clean
+
+    with Lake.open(home) as lake:  # a raw frames' file that is lost does not stand in the way of reading its log again
+        lost = next(path for _, of in lake.store.raw.files() for path in of)
+    lost.unlink()
+    mended = mend(home)
+    assert (mended.clean, mended.read_again) == (True, 1)
+    assert blur(home, DEFAULT).ingests == 2
+
+
+def test_frames_whose_raw_ones_have_expired_stay_as_they_were_blurred_until_the_log_is_read_again(
+    home: Home, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blur(home, DEFAULT)
+    assert expire_raw(home, now_ns=1003, days=0).frames == 6
+    report = blur(home, DEFAULT.model_copy(update={"margin": 0.5}))
+    assert (report.ingests, report.kept) == (0, 2)
+    with Lake.open(home) as lake:
+        assert _states(lake)["v_seen", "blurred"] == 5
+    assert check(home, digests=True).clean
+    monkeypatch.setattr("ray_jobs.reprocessing.READER_VERSION", "99.0")
+    assert reprocess(home).ingested == 3
+    assert check(home).clean
+    with Lake.open(home) as lake:
+        assert lake.store.blurred.held() == set()
+        assert lake.samples("v_seen", CAMERA_TOPIC).num_rows == 0
+
+
+def test_what_was_erased_in_part_is_left_alone_by_everything_that_reads_logs_again(
+    home: Home, reachable_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = reachable_tmp / "logs" / "seen.mcap"
+    erase(home, make_scope("v_seen", "1001", "1003", None), reason="request 4711", requested_by="x")
+    monkeypatch.setattr("ray_jobs.reprocessing.READER_VERSION", "99.0")
+    again = reprocess(home)
+    assert again.ingested == 2
+    assert "erased" in again.left["v_seen"]
+    with Lake.open(home) as lake:
+        key = next(item.key for item in lake.catalog.view().ingests if item.drive_id == "v_seen")
+        lake.catalog.refuse([Refusal(key, recover=False, kind="CorruptLog", reason="planted", remedy=None)])
+        held = lake.catalog.quarantined()
+        owned = next(i.ingest_id for i in lake.catalog.view().ingests if i.drive_id == "v_seen")
+        (raw,) = [path for path, (_, owner) in lake.catalog.lake_files().items() if owner == owned]
+    assert list(retry(home, held, recover=True).left) == [str(log)]
+    (home.lake / raw).unlink()
+    mended = mend(home)
+    assert not mended.clean
+    assert "erased" in mended.left[str(log)]
+    with Lake.open(home) as lake:
+        times = lake.store.raw.rows(sorted(lake.store.raw.held()), columns=["timestamp_ns", "drive_id"]).to_pylist()
+        assert not [row for row in times if row["drive_id"] == "v_seen" and 1001 <= row["timestamp_ns"] < 1003]
 
 
 def test_what_was_erased_is_not_ingested_again_and_the_command_says_so(home: Home, reachable_tmp: Path) -> None:

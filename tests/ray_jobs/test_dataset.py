@@ -158,6 +158,24 @@ def test_samples_agree_with_the_simulators_truth(filled: Filled) -> None:
         rows += len(arrays)
     assert rows == frames["kept"] > DRIVES * 60
     check_reading(outcome.folder)
+    check_clips(filled.home, outcome.manifest.step_sha256, rows)
+
+
+def check_clips(home: Home, digest: str, rows: int) -> None:
+    """Every sample counts for the clip that it was taken from, and clips say what their samples show."""
+    from platform_lib.catalog.filters import ClipFilter
+    from platform_lib.catalog.finding import Finder
+    from platform_lib.lake.lake import Lake
+
+    with Lake.open(home) as lake:
+        finder = Finder(lake.catalog.engine)
+        clips = finder.clips(ClipFilter(dataset=digest), limit=1000).clips
+        taken = [finder.saw_clip(item.drive_id, item.start_ns) for item in clips]
+    assert all(len(items) == 1 and items[0].sha256 == digest for items in taken)
+    assert sum(items[0].samples for items in taken) == rows
+    assert {item.drive_id for item in clips} > set()
+    assert all(item.tags and not {"clear", "rain", "fog"} & set(item.tags) for item in clips)
+    assert all("weather=unknown" not in item.odd_cell for item in clips)
 
 
 def clock_errors_s(filled: Filled, clocks: dict[str, Any]) -> list[float]:

@@ -61,7 +61,7 @@ def test_calibration_shows_the_range_of_every_ego_channel_and_waypoint():
     rows = extreme_rows(inputs.ego_history, plan)
     assert (plan[rows].max(axis=0) == plan.max(axis=0)).all()
     assert (plan[rows].min(axis=0) == plan.min(axis=0)).all()
-    chosen = calibration_frames(inputs, plan, [frozenset({"clear"})] * 200, 64)
+    chosen = calibration_frames(inputs.ego_history, plan, [frozenset({"clear"})] * 200, 64, inputs.take)
     assert len(chosen) == 64 + len(rows)
     recorded, stretched = chosen.ego_history[:64], chosen.ego_history[64:]
     assert len(np.unique(recorded, axis=0)) == 64
@@ -73,5 +73,5 @@ def test_calibration_shows_the_range_of_every_ego_channel_and_waypoint():
 
 def test_calibration_takes_every_row_of_a_small_split():
     inputs, plan = frames(3)
-    chosen = calibration_frames(inputs, plan, [frozenset({"clear"})] * 3, 16)
+    chosen = calibration_frames(inputs.ego_history, plan, [frozenset({"clear"})] * 3, 16, inputs.take)
     assert (chosen.ego_history[:3] == inputs.ego_history).all()

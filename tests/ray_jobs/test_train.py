@@ -21,13 +21,14 @@ from platform_lib.datasets.reader import DrivingDataset
 from platform_lib.errors import ConfigError, IntegrityError, MissingPartError
 from platform_lib.home import Home, open_home
 from platform_lib.manifest import changed_outputs, read_manifest
-from platform_lib.models.fitting import Fit, Samples
+from platform_lib.models.fitting import Fit, Samples, normalisation_of
 from platform_lib.models.onnx_planner import OnnxPlanner
 from platform_lib.models.planner import Normalisation, PlannerConfig, PlannerNet, TorchPlanner
 from ray_jobs import recipes
 from ray_jobs.recipes.config import TrainConfig
 from ray_jobs.samples import load_split
 from ray_jobs.train import train
+from ray_jobs.training_worker import training_loader
 
 pytestmark = pytest.mark.filterwarnings("ignore:lance is not fork-safe")
 EPOCHS = 12
@@ -68,14 +69,15 @@ def reference(dataset: Path, folder: Path) -> dict[str, torch.Tensor]:
     config = tiny()
     with DrivingDataset.open(dataset) as opened:
         train_split, val = load_split(opened, "train"), load_split(opened, "val")
-    done = Fit(
-        config.planner,
-        config.fit,
-        train=Samples(train_split.inputs, train_split.future_m),
-        val=Samples(val.inputs, val.future_m),
-        folder=folder,
-        identity="reference",
-    )
+        done = Fit(
+            config.planner,
+            config.fit,
+            train=training_loader(opened, config),
+            normalisation=normalisation_of(train_split.inputs.ego_history, train_split.future_m),
+            val=Samples(val.inputs, val.future_m),
+            folder=folder,
+            identity="reference",
+        )
     done.run(lambda record: None)
     return done.network.state_dict()
 

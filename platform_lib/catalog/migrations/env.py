@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
+import platform_lib.catalog.clip_schema  # noqa: F401 - its tables join the others'
 from platform_lib.catalog.schema import METADATA
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=METADATA)

@@ -28,6 +28,7 @@ from platform_lib.datasets.shards import Shard, write_samples
 from platform_lib.datasets.splits import SPLITS
 from platform_lib.errors import ConfigError, ContractError, MissingPartError
 from platform_lib.home import Home
+from platform_lib.lake.clips import refresh_clips
 from platform_lib.lake.lake import Lake
 from platform_lib.manifest import Manifest, Step, input_of
 from platform_lib.storage import publish_folder, sweep_unfinished
@@ -57,9 +58,8 @@ def import_dataset(
         found = None if force else step.done(folder / MANIFEST_FILE)
         manifest = found or _build(home, step, _drives(source, layout, options), folder, seed=seed)
         with Lake.open(home) as lake:
-            lake.catalog.record_artefact(
-                KIND, manifest.step_sha256, str(folder), {"source": step.inputs["source"].sha256}
-            )
+            lake.catalog.record(manifest, folder)
+            refresh_clips(lake)
     return folder, manifest, found is not None
 
 

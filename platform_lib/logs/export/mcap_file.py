@@ -14,12 +14,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from mcap.writer import CompressionType, Writer
-
 from platform_lib.errors import IntegrityError, UnsupportedLog
 from platform_lib.logs.bytes_source import open_source
 from platform_lib.logs.describing import Note
 from platform_lib.logs.door import READER_VERSION, Log
+from platform_lib.logs.export.mcap_writer import MOST_TOPICS, McapWriter
 from platform_lib.logs.export.model import Export, Written
 from platform_lib.logs.export.protobuf_rows import RowEncoder, identifier
 from platform_lib.logs.model import Attachment, Stream, Window, unique
@@ -45,21 +44,19 @@ def write_mcap(log: Log, streams: Sequence[Stream], path: Path, *, window: Windo
     if topics:
         what = f"'{topics[0]}' is a topic already; MDF logs are turned into MCAP"
         raise UnsupportedLog(what, where=log.path, remedy="read this log as it is, or export it as Parquet")
+    if len(streams) > MOST_TOPICS:
+        what = f"{len(streams)} streams; an MCAP file holds {MOST_TOPICS} topics"
+        raise UnsupportedLog(what, where=log.path, remedy="name the streams to export, or export Parquet")
     state, sha256 = _state(log.path), _sha256(log.path)
     rows: dict[str, int] = {}
     with publish_file(path) as temporary:
         with temporary.open("wb") as stream:
-            writer = Writer(
-                stream,
-                chunk_size=max(_LEAST_CHUNK_BYTES, min(_CHUNK_BYTES, _ALL_CHUNKS_BYTES // max(1, len(streams)))),
-                compression=CompressionType.ZSTD,
-                enable_data_crcs=True,
-            )
-            writer.start(library=_LIBRARY)
+            chunk_bytes = max(_LEAST_CHUNK_BYTES, min(_CHUNK_BYTES, _ALL_CHUNKS_BYTES // max(1, len(streams))))
+            writer = McapWriter(stream, chunk_bytes, _LIBRARY)
             names = unique([identifier(item.name) for item in streams])
             for item, name in zip(streams, names, strict=True):
                 rows[item.name] = _write_stream(writer, log, item, name.replace("#", "__"), window, note)
-                writer.flush()  # the next topic begins a chunk of its own
+            writer.end_topic()
             left_out = _write_attachments(writer, log.attachments)
             _write_metadata(writer, log, sha256)
             writer.finish()
@@ -84,36 +81,37 @@ def _sha256(path: Path | str) -> str:
     return digest.hexdigest()
 
 
-def _write_stream(writer: Writer, log: Log, stream: Stream, name: str, window: Window, note: Note) -> int:
+def _write_stream(writer: McapWriter, log: Log, stream: Stream, name: str, window: Window, note: Note) -> int:
     encoder = RowEncoder(name, stream.schema)
-    schema = writer.register_schema(encoder.message_type, "protobuf", encoder.descriptors)
     about = {"kind": stream.kind, **({"message_type": stream.message_type} if stream.message_type else {})}
-    channel = writer.register_channel(stream.name, "protobuf", schema, about)
-    row = 0
+    writer.begin_topic(stream.name, encoder.message_type, encoder.descriptors, about)
+    rows = 0
     for batch in log.read(stream.name, None, window.start_ns, window.stop_ns):
-        times = batch.column(0).to_pylist()
-        if times and min(times) < 0:
+        times = batch.column(0).to_numpy()
+        if times.min(initial=0) < 0:
             what = f"stream '{stream.name}' has rows of before 1970, which MCAP has no time for"
             raise UnsupportedLog(what, where=log.path, remedy="export later rows with --start, or Parquet")
-        for time_ns, message in zip(times, encoder.encode(batch), strict=True):
-            writer.add_message(channel, time_ns, message, time_ns, row & 0xFFFFFFFF)
-            row += 1
+        at = 0
+        for messages in encoder.encode(batch):
+            writer.add(times[at : at + len(messages)], messages)
+            at += len(messages)
+        rows += at
         note(stream.name, batch.num_rows)
-    return row
+    return rows
 
 
-def _write_attachments(writer: Writer, attachments: tuple[Attachment, ...]) -> tuple[str, ...]:
+def _write_attachments(writer: McapWriter, attachments: tuple[Attachment, ...]) -> tuple[str, ...]:
     left_out = []
     for item in attachments:
         if item.size_bytes > _MOST_ATTACHED_BYTES:  # the writer takes an attachment whole
             left_out.append(item.name)
             continue
         time_ns = max(0, item.time_ns or 0)
-        writer.add_attachment(0, time_ns, item.name, item.media_type, item.load())
+        writer.attach(time_ns, item.name, item.media_type, item.load())
     return tuple(left_out)
 
 
-def _write_metadata(writer: Writer, log: Log, sha256: str) -> None:
+def _write_metadata(writer: McapWriter, log: Log, sha256: str) -> None:
     """Write the recorder's own words as record ``drive``, where they come from as ``origin``, and the events."""
     report = log.report
     origin: dict[str, Any] = {
@@ -125,7 +123,7 @@ def _write_metadata(writer: Writer, log: Log, sha256: str) -> None:
         "bytes_lost": str(report.bytes_lost),
         "problems": json.dumps(report.problems),
     }
-    writer.add_metadata("drive", dict(log.metadata))
-    writer.add_metadata("origin", origin)
+    writer.tell("drive", dict(log.metadata))
+    writer.tell("origin", origin)
     if log.events:
-        writer.add_metadata("events", {str(at): json.dumps(asdict(item)) for at, item in enumerate(log.events)})
+        writer.tell("events", {str(at): json.dumps(asdict(item)) for at, item in enumerate(log.events)})

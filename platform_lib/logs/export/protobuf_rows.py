@@ -7,7 +7,7 @@ rows. A field is absent where the value is null. Source: https://protobuf.dev/pr
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -89,14 +89,12 @@ class RowEncoder:
         self.message_type = f"{_PACKAGE}.{root}"
         self.descriptors = descriptor_pb2.FileDescriptorSet(file=[file]).SerializeToString(deterministic=True)
 
-    def encode(self, batch: pa.RecordBatch) -> list[bytes]:
-        """Return one serialised message a row."""
+    def encode(self, batch: pa.RecordBatch) -> Iterator[pa.Array]:
+        """Yield the serialised messages of a batch, one a row, as binary arrays of a bounded size."""
         rows = max(1, min(batch.num_rows, _SLICE_BYTES * batch.num_rows // max(1, 2 * batch.nbytes)))
-        messages: list[bytes] = []
         for first in range(0, batch.num_rows, rows):
             part = batch.slice(first, rows)
-            messages.extend(_messages(self._fields, part.columns[1:], part.num_rows).to_pylist())
-        return messages
+            yield _messages(self._fields, part.columns[1:], part.num_rows)
 
 
 def identifier(name: str) -> str:

@@ -25,7 +25,7 @@ from platform_lib.logs.mcap.lookahead import Lookahead
 from platform_lib.logs.mcap.records import Op
 from platform_lib.logs.mcap.spans import spans_from_message_index
 from platform_lib.logs.mcap.summary import Summary, damaged, read_summary
-from platform_lib.logs.model import Report
+from platform_lib.logs.model import Report, add_metadata
 
 SMALL_BYTES = 16 << 20
 """Reading so little twice costs some milliseconds, and damage is found before the first row is given out."""
@@ -311,7 +311,7 @@ class _Scan:
             layout.definitions.add_record(op, self._view.read(body, length))
         elif op == Op.METADATA:
             name, values = rec.parse_metadata(self._view.read(body, length))
-            layout.metadata.setdefault(name, {}).update(values)
+            add_metadata(layout.metadata.setdefault(name, {}), values)
             layout.metadata_records += 1
         elif op == Op.ATTACHMENT:
             self._attachment(body, length)

@@ -27,7 +27,7 @@ from platform_lib.logs.mdf4.model import BYTE_TYPES, ENCODINGS, Channel, Channel
 from platform_lib.logs.mdf4.numbers import Number, Place, Unreadable, canopen_date, canopen_time
 from platform_lib.logs.mdf4.records import Records
 from platform_lib.logs.mdf4.signal_data import SignalData
-from platform_lib.logs.mdf4.text import binary, fixed_text, joined_text
+from platform_lib.logs.mdf4.text import binary, even_binary, fixed_text, joined_text
 
 Bytes = npt.NDArray[np.uint8]
 Values = npt.NDArray[Any]
@@ -36,6 +36,7 @@ Finish = Callable[[Values, Mask], pa.Array]
 _TEXT_TYPES = frozenset({*ENCODINGS, DataType.BOM_TEXT})
 _DATA_TYPES = frozenset(DataType)
 _VIRTUAL = frozenset({ChannelKind.VIRTUAL, ChannelKind.VIRTUAL_MASTER})
+_NULLABLE = ChannelFlag.ALL_INVALID | ChannelFlag.INVALIDATION_BIT
 _CANOPEN = {DataType.CANOPEN_DATE: canopen_date, DataType.CANOPEN_TIME: canopen_time}
 _CANOPEN_BYTES = {DataType.CANOPEN_DATE: 7, DataType.CANOPEN_TIME: 6}
 
@@ -104,6 +105,13 @@ class Column:
         """Return the column's values for a batch; `values` are those of its number, where they were read already."""
         mask = invalid(self.channel, batch)
         return self.array(batch, mask) if values is None or self.finish is None else self.finish(values, mask)
+
+    def read_plain(self, batch: Batch, memory: pa.Buffer) -> pa.Array | None:
+        """Return the column of its number's values, where these are its values and none is null; None elsewhere."""
+        nullable = self.channel.flags & _NULLABLE
+        if self.finish is not vector or (nullable and (batch.flags is not None or nullable == ChannelFlag.ALL_INVALID)):
+            return None
+        return pa.Array.from_buffers(self.arrow, batch.records.rows, [None, memory])
 
     def read_valid(self, batch: Batch) -> pa.Array:
         """Return the column's values as if all were valid."""
@@ -351,12 +359,11 @@ def _bytes(channel: Channel, around: Surroundings) -> Plan:
         return place.bytes(batch.records)
 
     def array(batch: Batch, mask: Mask) -> pa.Array:
-        data = np.ascontiguousarray(matrix(batch))
-        lengths = np.full(data.shape[0], place.count)
-        if sizes is not None:
-            lengths = np.minimum(sizes(batch), place.count)
-            data = data[np.arange(place.count) < lengths[:, None]]
-        return _masked(binary(data.reshape(-1), lengths), mask)
+        data = matrix(batch)
+        if sizes is None:
+            return _masked(even_binary(data), mask)
+        lengths = np.minimum(sizes(batch), place.count)
+        return _masked(binary(data[np.arange(place.count) < lengths[:, None]], lengths), mask)
 
     return Plan(pa.binary(), array, matrix)
 

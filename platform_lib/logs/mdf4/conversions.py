@@ -284,11 +284,10 @@ class ToText:
 
     def _short_words(self, codes: Values) -> tuple[Values, Values] | None:
         """Return each pattern's length (-1 where it was not met) and bytes as one number; None where a word is too long."""
-        lengths = np.diff(self._bounds)
+        lengths = self._bounds[1:] - self._bounds[:-1]
         if int(lengths.max(initial=0)) > _SLACK_BYTES:
             return None
-        window = np.lib.stride_tricks.sliding_window_view(self._words, _SLACK_BYTES)[self._bounds[:-1]]
-        words = np.ascontiguousarray(window).view("<u8").reshape(-1)
+        words = self._words[self._bounds[:-1, None] + np.arange(_SLACK_BYTES)].view("<u8").reshape(-1)
         return np.where(codes < 0, -1, lengths[codes]).astype(np.int32), words[codes]
 
 

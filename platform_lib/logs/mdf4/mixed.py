@@ -213,3 +213,6 @@ class MixedRows:
             records = data.reshape(-1, size)[max(0, start - first) : stop - first]
             flags = record_flags(Rows(records), self._group.data_bytes, self._group.invalid_bytes)
             yield Batch(Rows(records), max(start, first), flags)
+
+    def prepare(self) -> None:
+        """Nothing is fetched before it is asked for: the stream has other groups' records too."""

@@ -174,15 +174,19 @@ class Numbers:
 
     def __call__(self, records: Records) -> list[Values]:
         """Return the (N,) values of each."""
+        out, bounds = self.bytes(records)
+        return [out[start:stop].view(dtype) for (start, stop), dtype in zip(bounds, self._types, strict=True)]
+
+    def bytes(self, records: Records) -> tuple[Bytes, list[tuple[int, int]]]:
+        """Return the values of all in one piece of memory, and where in it each begins and ends."""
         if not self._types:
-            return []
+            return np.empty(0, np.uint8), []
         lengths = self._sizes * records.rows
         spaces = -(-lengths // _ALIGNED_BYTES) * _ALIGNED_BYTES
         starts = np.cumsum(spaces) - spaces
         out = _aligned(int(spaces.sum()))
         records.unpack(self._fields, starts // self._sizes, out)
-        bounds = zip(starts.tolist(), (starts + lengths).tolist(), self._types, strict=True)
-        return [out[start:stop].view(dtype) for start, stop, dtype in bounds]
+        return out, list(zip(starts.tolist(), (starts + lengths).tolist(), strict=True))
 
 
 def _aligned(count: int) -> Bytes:

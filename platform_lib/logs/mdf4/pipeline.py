@@ -43,6 +43,20 @@ class Pipeline:
     def __init__(self, threads: int) -> None:
         self._threads = max(1, threads)
         self._pool: ThreadPoolExecutor | None = None
+        self._afterwards: Callable[[], None] | None = None
+
+    def afterwards(self, prepare: Callable[[], None] | None) -> None:
+        """Have `prepare` called as soon as the next run has handed out all of its tasks, for the threads to have work."""
+        self._afterwards = prepare if self._threads > 1 else None
+
+    def begin(self, work: Callable[..., Result], *arguments: object) -> Future[Result] | None:
+        """Have another thread do something when it finds the time; ``None`` where there is no other."""
+        return None if self._threads == 1 else self._others().submit(work, *arguments)
+
+    def _others(self) -> ThreadPoolExecutor:
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._threads - 1, thread_name_prefix="inflate")
+        return self._pool
 
     def run(
         self, tasks: Iterable[Task], work: Callable[[Task], Result], size: Callable[[Task], int], most: int
@@ -61,8 +75,7 @@ class Pipeline:
         if self._threads == 1:
             yield from map(work, tasks)
             return
-        if self._pool is None:
-            self._pool = ThreadPoolExecutor(self._threads - 1, thread_name_prefix="inflate")
+        pool = self._others()
         waiting: deque[_Slot[Task, Result]] = deque()
         ahead, source = 0, iter(tasks)
         failure: PlatformError | None = None
@@ -76,8 +89,9 @@ class Pipeline:
                         task, failure = None, error
                     if task is None:
                         exhausted = True
+                        self._prepare()
                         break
-                    waiting.append(_Slot(self._pool, work, task, size(task)))
+                    waiting.append(_Slot(pool, work, task, size(task)))
                     ahead += waiting[-1].size
                 if not waiting:
                     break
@@ -90,6 +104,11 @@ class Pipeline:
                 slot.future.cancel()
         if failure is not None:
             raise failure
+
+    def _prepare(self) -> None:
+        prepare, self._afterwards = self._afterwards, None
+        if prepare is not None:
+            prepare()
 
     @staticmethod
     def _help(waiting: deque[_Slot[Task, Result]]) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import pyarrow as pa
 from platform_lib.errors import CorruptLog, PlatformError
 from platform_lib.logs.faults import REMEDY, translated
 from platform_lib.logs.instant_kernels import descends
-from platform_lib.logs.mdf4.columns import Batch, Column
+from platform_lib.logs.mdf4.columns import Batch, Column, vector
 from platform_lib.logs.mdf4.frames import TIME, FrameChunk, FrameKind
 from platform_lib.logs.mdf4.numbers import Number, Numbers
 from platform_lib.logs.mdf4.pipeline import Pipeline
@@ -23,6 +22,7 @@ from platform_lib.logs.model import BATCH_BYTES, BATCH_ROWS, TIMESTAMP, Window
 
 Index = npt.NDArray[np.int64]
 Values = npt.NDArray[Any]
+Bytes = npt.NDArray[np.uint8]
 _PIECES_AHEAD = 2
 TIME_FIELD = pa.field(TIMESTAMP, pa.int64(), nullable=False)
 
@@ -86,7 +86,8 @@ class MasterTimes:
 
     def of(self, values: Values) -> Index:
         """Return the times of values of `number`; errors as above."""
-        return self._to_ns(values if self._master.finish is None else self._master.finish(values, None).to_numpy())
+        finish = self._master.finish
+        return self._to_ns(values if finish is None or finish is vector else finish(values, None).to_numpy())
 
 
 class GroupReader:
@@ -139,9 +140,8 @@ class GroupReader:
 
         def decode(piece: tuple[Batch, Index]) -> pa.RecordBatch:
             batch, times = piece
-            values = iter(numbers(batch.records))
-            read = [None if column.number is None else next(values) for column in chosen]
-            arrays = [pa.array(times), *map(self._column, chosen, repeat(batch), read)]
+            out, bounds = numbers.bytes(batch.records)
+            arrays = [vector(times, None), *self._arrays(chosen, batch, out, bounds)]
             whole = pa.RecordBatch.from_arrays(arrays, schema=schema)
             return whole if window.everything else inside(whole, times, window)
 
@@ -150,6 +150,10 @@ class GroupReader:
             found = map(decode, pieces) if alone else self._pipeline.run(pieces, decode, _one, _PIECES_AHEAD)
             yield from (batch for batch in found if batch.num_rows)
 
+    def follow(self) -> None:
+        """Have the first records fetched as soon as the group of the same file that is read next leaves threads idle."""
+        self._pipeline.afterwards(self._source.prepare)
+
     def _read_whole(
         self, chosen: Sequence[Column], schema: pa.Schema, times_of: MasterTimes, time: Number
     ) -> Iterator[pa.RecordBatch]:
@@ -157,10 +161,10 @@ class GroupReader:
         numbers = Numbers([time, *(column.number for column in chosen if column.number is not None)])
 
         def decode(batch: Batch) -> tuple[pa.RecordBatch, int, Index]:
-            values = iter(numbers(batch.records))
-            times = times_of.of(next(values))
-            read = [None if column.number is None else next(values) for column in chosen]
-            arrays = [pa.array(times), *map(self._column, chosen, repeat(batch), read)]
+            out, bounds = numbers.bytes(batch.records)
+            start, stop = bounds.pop(0)
+            times = times_of.of(out[start:stop].view(time.dtype))
+            arrays = [vector(times, None), *self._arrays(chosen, batch, out, bounds)]
             return pa.RecordBatch.from_arrays(arrays, schema=schema), batch.first_row, times
 
         found, known = Pass(), self._spans is not None
@@ -180,6 +184,19 @@ class GroupReader:
                 continue
             for start in range(0, rows, BATCH_ROWS):
                 yield _slice(batch, start, min(rows, start + BATCH_ROWS))
+
+    def _arrays(
+        self, columns: Sequence[Column], batch: Batch, out: Bytes, bounds: Sequence[tuple[int, int]]
+    ) -> Iterator[pa.Array]:
+        """Yield columns of a batch whose numbers lie in `out`, most of them as they are there."""
+        memory, places = pa.py_buffer(out), iter(bounds)
+        for column in columns:
+            if column.number is None:
+                yield self._column(column, batch)
+                continue
+            start, stop = next(places)
+            array = column.read_plain(batch, memory.slice(start, stop - start))
+            yield self._column(column, batch, out[start:stop].view(column.number.dtype)) if array is None else array
 
     def _column(self, column: Column, batch: Batch, values: Values | None = None) -> pa.Array:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -21,6 +22,7 @@ from platform_lib.logs.model import BATCH_ROWS
 Bytes = npt.NDArray[np.uint8]
 Values = npt.NDArray[Any]
 _AHEAD_BYTES = 48 << 20
+_PREPARED_BYTES = 8 << 20
 _LEAST_PLANES_BYTES = 256 << 10  # smaller transposed pieces are joined with their neighbours
 _LEAST_JOINED_BYTES = 1 << 20  # so are other pieces smaller than this
 
@@ -128,6 +130,7 @@ class RecordStream:
         """
         self._source = source
         self._pipeline = pipeline
+        self._prepared: dict[int, Future[Bytes]] = {}
         self.record_bytes = record_bytes
         unit = max(record_bytes, SLICE_BYTES // record_bytes * record_bytes)
         self._fragments = [part for item in fragments for part in slices(source, item, unit) if part.size_bytes]
@@ -163,6 +166,17 @@ class RecordStream:
                 held_bytes = joined.size - count * size
         if held or left:
             raise CorruptLog("a group's data ends inside a record", where=self._source.path, remedy=REMEDY)
+
+    def prepare(self) -> None:
+        """Have the first fragments inflated by another thread, for a read that is likely to come."""
+        size = 0
+        for fragment in () if self._source.remote else self._fragments:
+            size += fragment.size_bytes
+            if fragment.codec in (Codec.NONE, Codec.ZERO) or size > _PREPARED_BYTES:
+                break
+            begun = None if fragment.offset in self._prepared else self._pipeline.begin(inflate, self._source, fragment)
+            if begun is not None:
+                self._prepared[fragment.offset] = begun
 
     def piece(self, number: int) -> Bytes:
         """Return one fragment's data, in order."""
@@ -201,7 +215,8 @@ class RecordStream:
         if fragment.codec is Codec.NONE:
             size = piece.stop - piece.start
             return inflate(self._source, Fragment(fragment.offset + piece.start, size, size, Codec.NONE)), 0
-        data = inflate(self._source, fragment)
+        begun = self._prepared.pop(fragment.offset, None)
+        data = inflate(self._source, fragment) if begun is None or begun.cancel() else begun.result()
         if (piece.start, piece.stop) == (0, fragment.size_bytes) and not ordered:
             return data, fragment.columns
         return in_order(data, fragment.columns)[piece.start : piece.stop], 0

@@ -29,6 +29,9 @@ class RowSource(Protocol):
             CorruptLog: They are not all there.
         """
 
+    def prepare(self) -> None:
+        """Begin to fetch the first records, for a read that is likely to come."""
+
 
 class StreamRows:
     """Records one after the other, each with its id if there are ids."""
@@ -49,6 +52,10 @@ class StreamRows:
                 raise CorruptLog(what, where=self._path, remedy=REMEDY)
             yield Batch(records, at, record_flags(records, self._flags_at, self._group.invalid_bytes))
             at += records.rows
+
+    def prepare(self) -> None:
+        """Begin to inflate the first records."""
+        self._stream.prepare()
 
 
 def record_flags(records: Records, offset: int, count: int) -> Bytes | None:
@@ -75,6 +82,10 @@ class ColumnarRows:
             yield Batch(records, at, found if found is not None and found.any() else None)
             at += records.rows
 
+    def prepare(self) -> None:
+        """Begin to inflate the first records."""
+        self._stream.prepare()
+
 
 def _matrices(stream: RecordStream, start: int, stop: int) -> Iterator[Bytes]:
     for records in stream.read(start, stop):
@@ -88,6 +99,9 @@ class VirtualRows:
         """Yield records `start` to `stop`."""
         for at in range(start, stop, BATCH_ROWS):
             yield Batch(Rows(np.empty((min(BATCH_ROWS, stop - at), 0), np.uint8)), at, None)
+
+    def prepare(self) -> None:
+        """There is nothing to fetch."""
 
 
 class Follower(Generic[Item]):

@@ -19,6 +19,7 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16-le"),
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
+_WORD_BYTES = (2, 4, 8)
 _WIDE = frozenset({DataType.UTF_16_LE, DataType.UTF_16_BE, DataType.BOM_TEXT})
 
 
@@ -126,3 +127,13 @@ def binary(data: Bytes, lengths: Values) -> pa.Array:
     offsets = np.zeros(lengths.size + 1, np.int32)
     np.cumsum(lengths, out=offsets[1:])
     return pa.Array.from_buffers(pa.binary(), lengths.size, [None, pa.py_buffer(offsets), pa.py_buffer(data)])
+
+
+def even_binary(matrix: Bytes) -> pa.Array:
+    """Return (N,) byte strings of (N, W) bytes."""
+    rows, width = matrix.shape
+    if width in _WORD_BYTES and not matrix.flags.c_contiguous:  # numpy copies a number faster than its bytes
+        matrix = np.ascontiguousarray(matrix.view(f"u{width}")).view(np.uint8)
+    offsets = np.arange(rows + 1, dtype=np.int32) * np.int32(width)
+    data = np.ascontiguousarray(matrix).reshape(-1)
+    return pa.Array.from_buffers(pa.binary(), rows, [None, pa.py_buffer(offsets), pa.py_buffer(data)])

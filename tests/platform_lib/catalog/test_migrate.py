@@ -65,3 +65,43 @@ def test_a_catalogue_of_a_newer_release_is_refused(engine: Engine) -> None:
     with pytest.raises(HomeError, match="9999"):
         migrate(engine)
     assert head_revision() != "9999"
+
+
+def test_a_catalogue_of_the_release_before_keeps_its_rows_and_is_listed(engine: Engine) -> None:
+    migrate(engine, "privacy")
+    with engine.begin() as connection:
+        for statement in (
+            "INSERT INTO drives (drive_id, vehicle, session) VALUES ('a', 'car', 's'), ('b', NULL, 't'), ('c', 'car', 'u')",
+            "INSERT INTO files (file_sha256, bytes) VALUES ('1', 1), ('2', 1), ('3', 1)",
+            "INSERT INTO commits (iceberg_snapshot_id, lance_version) VALUES (NULL, 1), (77, 2), (77, 3)",
+            "INSERT INTO ingests (file_sha256, reader_version, schema_version, options_sha256, state, drive_id, commit_id,"
+            " start_ns, stop_ns, pii_state) VALUES ('1', '1', 1, '', 'committed', 'a', 1, 50, 60, 'none_present'),"
+            " ('2', '1', 1, '', 'committed', 'a', 1, 40, 55, 'blurred'), ('3', '1', 1, '', 'superseded', 'c', 1, 1, 2, 'present')",
+        ):
+            connection.execute(text(statement))
+    migrate(engine)
+    with engine.connect() as connection:
+        drives = connection.execute(text("SELECT * FROM drives ORDER BY drive_id")).all()
+        assert [(row.drive_id, row.listed_ns, row.stop_ns, row.pii_state) for row in drives] == [
+            ("a", 40, 60, "blurred"),
+            ("b", None, None, None),
+            ("c", None, None, None),
+        ]
+        assert sorted(row.drive_number for row in drives) == [1, 2, 3]
+        assert connection.execute(text("SELECT vehicle FROM vehicles")).scalars().all() == ["car"]
+        assert connection.execute(text("SELECT drive_id FROM clips_due")).scalars().all() == ["a"]
+        versions = connection.execute(text("SELECT name, version, commit_id FROM table_versions ORDER BY 1, 2")).all()
+        assert [tuple(row) for row in versions] == [
+            ("samples", 1, 1),
+            ("samples", 2, 2),
+            ("samples", 3, 3),
+            ("signals", 77, 2),
+        ]
+    downgrade(engine, "privacy")
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM drives")).scalar_one() == 3
+        columns = {item["name"] for item in inspect(engine).get_columns("drives")}
+        assert columns == {"drive_id", "vehicle", "session"}
+    migrate(engine)
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT listed_ns FROM drives WHERE drive_id = 'a'")).scalar_one() == 40

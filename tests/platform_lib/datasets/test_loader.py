@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from platform_lib.datasets.loader import SampleLoader
 from platform_lib.datasets.shuffle import EpochOrder, Part, ShuffleRules, runs_of
-from platform_lib.errors import ConfigError, MissingPartError
+from platform_lib.errors import ConfigError, IntegrityError, MissingPartError
 from platform_lib.manifest import Step
 
 ROWS = 1000
@@ -28,8 +28,8 @@ COLUMNS = ("sample_id", "image")
 pytestmark = pytest.mark.filterwarnings("ignore:lance is not fork-safe")
 
 
-def write(folder: Path, rows: int = ROWS) -> Path:
-    """Write a table like a dataset's: three drives, the second of which is in another split."""
+def write(folder: Path, rows: int = ROWS, state: str = "blurred") -> Path:
+    """Write a table like a dataset's: three drives, the second of which is in another split; one row has another state."""
     folder.mkdir()
     names = ["train" if number < rows // 2 or number > rows * 3 // 4 else "val" for number in range(rows)]
     images = [f"image {number}".encode() for number in range(rows)]
@@ -38,6 +38,7 @@ def write(folder: Path, rows: int = ROWS) -> Path:
             "sample_id": [f"s{number}" for number in range(rows)],
             "split": names,
             "image": pa.array(images, pa.large_binary()),
+            "pii_state": ["none_present"] * (rows - 1) + [state],
         }
     )
     lance.write_dataset(table, str(folder / "samples.lance"))
@@ -163,6 +164,32 @@ def test_a_state_of_another_loader_is_refused(folder: Path, tmp_path: Path) -> N
         SampleLoader(tmp_path / "none", "train", batch=1)
     with pytest.raises(ConfigError, match="batch 0"):
         loader(folder, batch=0)
+
+
+@pytest.mark.parametrize("state", ["unknown", "present", "BLURRED", None])
+def test_no_batch_is_made_of_a_split_that_holds_a_raw_frame(tmp_path: Path, state: str | None) -> None:
+    planted = write(tmp_path / "planted", 200, state)
+    with pytest.raises(IntegrityError, match="state of personal data"):
+        loader(planted)
+    assert len(SampleLoader(planted, "val", batch=8, columns=COLUMNS)) > 0  # its split is sound
+    silent = lance.dataset(str(planted / "samples.lance")).to_table().drop_columns(["pii_state"])
+    lance.write_dataset(silent, str(planted / "samples.lance"), mode="overwrite")
+    with pytest.raises(IntegrityError, match="does not say"):
+        loader(planted)
+
+
+def test_the_split_as_it_lies_and_by_place(folder: Path) -> None:
+    own = loader(folder)
+    next(iter(own))
+    state = own.state_dict()
+    expected = [f"s{number}" for number in range(ROWS) if number < 500 or number > 750]
+    assert flat(ids(own.in_order(100))) == expected
+    assert own.samples == len(expected)
+    places = np.array([700, 0, 499, 500, 748])
+    assert own.take(places)["sample_id"].to_pylist() == [expected[place] for place in places]
+    rows = own.order(3).rows()
+    assert [expected[place] for place in own.places(rows)] == [f"s{row}" for row in rows]
+    assert own.state_dict() == state
 
 
 _CONSUMER = """

@@ -71,7 +71,7 @@ def test_what_goes_in_comes_out(drives: Any, shards: list[Shard], tmp_path: Path
     dataset = published(shards, tmp_path / "demo")
     seen = set()
     for split in SPLITS:
-        arrays = dataset.split(split)
+        arrays = dataset.load_split(split)
         assert len(arrays) == dataset.sample_count(split) == dataset.proof.samples[split] > 0
         assert list(zip(arrays.drive_id, arrays.timestamp_ns, strict=True)) == sorted(
             zip(arrays.drive_id, arrays.timestamp_ns, strict=True)

@@ -12,6 +12,7 @@ import lance
 import numpy as np
 import pyarrow as pa
 import pytest
+import torch
 
 from platform_lib.datasets.images import decode_images
 from platform_lib.datasets.shuffle import Part, ShuffleRules
@@ -32,6 +33,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     columns = {
         "sample_id": [f"s{number}" for number in range(ROWS)],
         "split": ["train"] * ROWS,
+        "pii_state": ["blurred"] * ROWS,
         "image": pa.array(jpegs, pa.large_binary()),
         "ego_history": pa.FixedSizeListArray.from_arrays(history.reshape(-1), 30),
         "command": pa.array(np.arange(ROWS) % 3, pa.int8()),
@@ -72,6 +74,31 @@ def test_it_goes_on_in_the_middle_and_refuses_another_state(folder: Path) -> Non
     assert resumed.epoch == 1
     with pytest.raises(ConfigError, match="another"):
         loader(folder, workers=2).load_state_dict(state)
+
+
+@pytest.mark.parametrize("rules", [ShuffleRules(4, 3), ShuffleRules(1, ROWS)])
+@pytest.mark.parametrize("part", [Part(), Part(1, 3)])
+def test_what_is_kept_in_memory_gives_the_same_batches(folder: Path, rules: ShuffleRules, part: Part) -> None:
+    read, kept = (loader(folder, rules=rules, part=part, keep_bytes=keep) for keep in (0, 1 << 30))
+    kept.load_state_dict(read.state_dict())
+    for _ in range(2):
+        for one, other in zip(read, kept, strict=True):
+            assert one["sample_id"] == other["sample_id"]
+            assert all(torch.equal(one[name], other[name]) for name in one if name != "sample_id")
+    assert read.state_dict() == kept.state_dict()
+    places = np.array([5, 89, 0])
+    for one, other in ((read.take(places), kept.take(places)), *zip(read.in_order(40), kept.in_order(40), strict=True)):
+        assert one["sample_id"] == other["sample_id"]
+        assert torch.equal(one["image"], other["image"])
+    with pytest.raises(ConfigError, match="one of both"):
+        loader(folder, workers=2, keep_bytes=1)
+
+
+def test_reading_draws_nothing_from_torch(folder: Path) -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    ids(loader(folder))
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 @pytest.mark.slow

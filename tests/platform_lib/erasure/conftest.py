@@ -15,13 +15,14 @@ import pyarrow as pa
 import pytest
 from mcap.writer import CompressionType, Writer
 
+from platform_lib.catalog.blurs import BlurRecord
 from platform_lib.catalog.model import FileKey, FoundFile
 from platform_lib.catalog.postgres import database_uri, embedded_postgres, ensure_database
 from platform_lib.home import Home, open_home
 from platform_lib.lake.intake import FileStamp, LogJob, Place, ReadOptions, Taken, take_in
 from platform_lib.lake.lake import Lake
 from platform_lib.lake.tables import SCHEMA_VERSION
-from platform_lib.lake.writer import stored_files, write_rows
+from platform_lib.lake.writer import describe, files_of, stored_files, write_rows
 from platform_lib.logs import READER_VERSION
 from platform_lib.privacy.zone import BLURRED_SCHEMA
 from platform_lib.storage import sha256_file
@@ -83,8 +84,8 @@ class Town:
     lake: Lake
     logs: Mapping[str, Path]
 
-    def take(self, path: Path) -> int:
-        """Take one log in, as ingest does."""
+    def take(self, path: Path, *, killed: bool = False) -> int:
+        """Take one log in, as ingest does; `killed` before the transaction that would show it."""
         lake, stamp = self.lake, FileStamp.of(path)
         key = FileKey(sha256_file(path), READER_VERSION, SCHEMA_VERSION, hashlib.sha256(b"").hexdigest())
         lake.catalog.note_files([FoundFile(key, stamp.bytes, (str(path),))])
@@ -93,8 +94,15 @@ class Town:
         taken = take_in(LogJob(ingest_id, path, key, stamp), ReadOptions(), place)
         assert isinstance(taken, Taken), taken
         record = replace(taken.record, files=stored_files(taken.written, lake.store.samples_uri))
-        lake.catalog.commit(lake.store.append([taken.written]), [record])
+        head = lake.store.append([taken.written])
+        if not killed:
+            lake.catalog.commit(head, [record])
         return ingest_id
+
+    def take_killed(self, seed: int, session: str) -> list[bytes]:
+        """Take another log of a drive in, killed before it is seen; return pieces of its pictures."""
+        self.take(write_log(self.logs["b"].with_name("second.mcap"), seed, session=session), killed=True)
+        return [picture(seed, number)[at : at + 40] for number in range(COUNT) for at in (100, 1500, 2500)]
 
     def blur(self, ingest_id: int) -> None:
         """Stand blurred frames beside an ingest's raw ones: the same pictures turned around."""
@@ -103,11 +111,14 @@ class Town:
         for batch in self.lake.store.raw.batches([ingest_id], rows=64):
             for row in batch.to_pylist():
                 changed = {"blur_id": blur_id, "data": row["data"][::-1], "pii_state": "blurred", "regions": 1}
-                rows.append({**row, **changed, "raw_sha256": "0"})
+                rows.append({**row, **changed, "raw_sha256": hashlib.sha256(row["data"]).hexdigest()})
         batch = pa.RecordBatch.from_pylist(rows, schema=BLURRED_SCHEMA)
         self.lake.store.blurred.create()
-        self.lake.store.blurred.append(write_rows(self.lake.store.blurred.uri, iter([batch]), BLURRED_SCHEMA))
-        assert self.lake.blurs.commit(blur_id, frames=len(rows), regions=len(rows), unreadable=0)
+        uri = self.lake.store.blurred.uri
+        fragments = write_rows(uri, iter([batch]), BLURRED_SCHEMA)
+        self.lake.store.blurred.append(fragments)
+        files = describe([path for text in fragments for path in files_of(text, uri)], uri.parent)
+        assert self.lake.blurs.commit(BlurRecord(blur_id, len(rows), len(rows), 0, files))
 
     def counts(self, drive_id: str) -> tuple[int, int, int, int]:
         """Speeds, pictures to be had, lidar blobs, raw frames left."""

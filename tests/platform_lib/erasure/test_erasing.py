@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -9,10 +10,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
 import lance
+import numpy as np
 import pyarrow as pa
 import pytest
 from sqlalchemy import text
@@ -25,6 +28,7 @@ from platform_lib.erasure.scope import make_scope
 from platform_lib.erasure.targets import find_targets, needles_of
 from platform_lib.errors import ConfigError, ContractError, HomeBusyError, IntegrityError
 from platform_lib.lake.check import check_lake
+from platform_lib.manifest import Input, Step
 from platform_lib.privacy.retention import expire_raw
 from platform_lib.storage import walk_files
 
@@ -84,6 +88,11 @@ def test_an_erased_drive_is_in_no_byte_of_the_home_and_the_others_are_whole(own_
     kept = _dataset(town, "other", TUESDAY)
     (town.home.reports / "page.html").parent.mkdir()
     (town.home.reports / "page.html").write_text(f"<td>{MONDAY}</td>")
+    shown = base64.b64encode(town.lake.samples(MONDAY, "/camera")["data"][7].as_py()).decode()
+    (town.home.reports / "demo.html").write_text(f'<img src="data:image/jpeg;base64,{shown}">')
+    fetched = town.home.scratch / "fetched-abc" / "log.mcap"
+    fetched.parent.mkdir(parents=True)
+    fetched.write_bytes(zlib.compress(town.logs["a"].read_bytes()))
     town.lake.catalog.record_artefact("dataset", "d" * 64, str(dataset), {f"train/{MONDAY}/0": digest})
     town.lake.catalog.record_artefact("run", "e" * 64, "runs/city", {"dataset": "d" * 64})
     before = _grep(town.home.root, *pictures, MONDAY.encode())
@@ -99,6 +108,8 @@ def test_an_erased_drive_is_in_no_byte_of_the_home_and_the_others_are_whole(own_
     assert (report.files, report.files_in_part, report.gone, report.datasets) == (1, 0, (MONDAY,), ("city",))
     assert _grep(town.home.root, *pictures, MONDAY.encode(), b"monday-0001") == []
     assert report.proof.needles > 3 * COUNT
+    assert not (town.home.reports / "demo.html").exists()
+    assert not fetched.exists()
     assert not dataset.exists()
     assert kept.exists()
     assert [item.drive_id for item in town.lake.drives()] == [FRIDAY, TUESDAY]
@@ -190,6 +201,45 @@ def test_a_dataset_in_use_keeps_everything_until_it_is_free(town: Any) -> None:
         _erase(town, drive=MONDAY)
     assert town.counts(MONDAY) == WHOLE
     assert Erasures(town.lake.catalog.engine).tombstones() == []
+
+
+def test_what_a_killed_ingest_had_not_committed_goes_too(town: Any) -> None:
+    """Its log is the drive's as well, but nobody knows that yet: its content is not blocked, what lies on the disk goes."""
+    pieces = town.take_killed(9, "monday-0001")
+    assert _grep(town.home.lake, *pieces)
+    _erase(town, drive=MONDAY)
+    assert _grep(town.home.lake, *pieces) == []
+
+
+def _arrays(path: Path, *sample_ids: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    named = {"sample_id": np.array(sample_ids)} if sample_ids else {}
+    np.savez_compressed(path, image=np.zeros((2, 3, 4, 4), np.float32), **named)
+    return path
+
+
+def test_frames_that_training_decoded_go_with_the_drive(town: Any) -> None:
+    home = town.home
+    digest = town.lake.drives()[1].files[0].file_sha256
+    town.lake.catalog.record_artefact("dataset", "d" * 64, "datasets/city", {f"train/{MONDAY}/0": digest})
+    going, staying = [], []
+    for name, drive, dataset in (("city", MONDAY, "d" * 64), ("other", TUESDAY, "e" * 64)):
+        step = Step("run", inputs={"dataset": Input(sha256=dataset, uri="datasets/city")}, config={}, modules=())
+        files = [
+            _arrays(home.runs / name / "calibration.npz"),
+            _arrays(home.runs / name / "frozen.npz", f"{drive}/1"),
+            _arrays(home.bundles / name / "inputs" / "frozen.npz", f"{TUESDAY}/9", f"{drive}/1"),
+            _arrays(home.compiled / name / "frozen.npz", f"{drive}/1"),
+        ]
+        manifest = step.finish(home.runs / name / "manifest.json", {"calibration.npz": files[0]})
+        town.lake.catalog.record_artefact("run", manifest.step_sha256, f"runs/{name}", {"dataset": dataset})
+        (going if drive == MONDAY else staying).extend(files)
+    report = _erase(town, drive=MONDAY)
+    assert {kind for _, kind in report.marked} == {"dataset", "run"}
+    assert not any(path.exists() for path in going)
+    assert not (home.bundles / "city").exists()
+    assert all(path.exists() for path in staying)
+    assert (home.runs / "city" / "manifest.json").exists()
 
 
 def test_the_proof_finds_what_somebody_kept(town: Any) -> None:

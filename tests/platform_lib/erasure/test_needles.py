@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,15 @@ def test_names_are_found_long_and_short_and_never_by_what_others_share(tmp_path:
     (tmp_path / "b").write_text(f"..{other} car-1775")
     found, _ = scan(tmp_path, text_needles([piece, short]))
     assert [(item.path.name, item.texts, item.content) for item in found] == [("a", 1, 0), ("b", 1, 0)]
+
+
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_a_picture_in_a_page_is_found_wherever_its_groups_begin(tmp_path: Path, before: int) -> None:
+    page = base64.b64encode(b"x" * before + _blob(1) + b"end").decode()
+    (tmp_path / "page.html").write_text(f'<img src="data:image/jpeg;base64,{page}">')
+    (found,) = scan(tmp_path, content_needles([_blob(1)]))[0]
+    assert (found.path.name, found.content) == ("page.html", 1)
+    assert scan(tmp_path, content_needles([_blob(2)]))[0] == []
 
 
 def test_what_every_image_has_is_no_piece() -> None:

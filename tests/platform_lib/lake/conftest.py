@@ -18,6 +18,7 @@ from platform_lib.lake.lake import Lake
 # Message definitions, and the CDR of one value of each (little endian, offsets from after the 4-byte header).
 DEFINITIONS = {
     "std_msgs/msg/Float64": "float64 data",
+    "gps_msgs/msg/Mark": "float64 data",
     "geometry_msgs/msg/Vector3": "float64 x\nfloat64 y\nfloat64 z",
     "demo_msgs/msg/Readings": "float64[] values",
     "sensor_msgs/msg/CompressedImage": (

@@ -9,12 +9,13 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from platform_lib.lake.packing import LONG_SQL, unpack
+from platform_lib.lake.packing import KNOWN, UNKNOWN, long_sql, unpack
 from platform_lib.lake.tables import PACKED_SCHEMA, SIGNAL_SCHEMA, SIGNALS_RESULT
 from platform_lib.lake.writer import SignalWriter, Tag
 
@@ -39,8 +40,10 @@ def _batch(values: pa.Array, times: list[int] | None = None, unit: str | None = 
 
 def _by_sql(packed: pa.Table) -> pa.Table:
     with duckdb.connect(":memory:") as connection:
-        connection.register("packed_signals", packed)
-        found = connection.sql(LONG_SQL).to_arrow_table()
+        known = pc.is_valid(packed["vehicle"])
+        connection.register(KNOWN, packed.filter(known))
+        connection.register(UNKNOWN, packed.filter(pc.invert(known)))
+        found = connection.sql(long_sql([KNOWN, UNKNOWN])).to_arrow_table()
     assert found.column_names == SIGNAL_SCHEMA.names
     names = ["stream", "signal", "timestamp_ns"]
     return found.select(SIGNALS_RESULT.names).sort_by([(name, "ascending") for name in names]).cast(SIGNALS_RESULT)

@@ -4,19 +4,27 @@ import json
 import os
 import subprocess
 import sys
+import threading
+import warnings
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
+from asammdf import MDF, Signal
+from bags import write_bag, write_bag1
 from mcap.writer import Writer
 from mdf4_writer import Channel, Data, Group, time_channel, write_mdf4
+from rosbags.rosbag2 import StoragePlugin
 
 from platform_lib.errors import ConfigError, CorruptLog
-from platform_lib.logs import LOG_SUFFIXES, READER_VERSION, find_logs, open_log
+from platform_lib.logs import LOG_SUFFIXES, READER_VERSION, Log, find_logs, open_log
+from platform_lib.logs.bytes_source import LocalSource
 
 
-@pytest.mark.parametrize("content", [b"", b"x", b"\0" * 4096, b"MDF", b"#ROSBAG V1.2\n", b"SQLite format 3\0rest"])
+@pytest.mark.parametrize("content", [b"", b"x", b"\0" * 4096, b"MDF", b"SQLite format 3\0rest"])
 @pytest.mark.parametrize("suffix", [".mf4", ".mcap", ".bag"])
 def test_what_is_no_log_is_refused(tmp_path: Path, content: bytes, suffix: str) -> None:
     path = tmp_path / f"log{suffix}"
@@ -172,3 +180,63 @@ def test_json_messages_take_their_schemas_types(tmp_path: Path) -> None:
     assert rows[0]["pose"] == {"x": 2.0}
     assert [row["either"] for row in rows] == ["1", '"s"']
     assert rows[1]["gear"] is None
+
+
+@pytest.fixture(params=["mf4", "mdf", "mcap", "db3", "bag"])
+def any_log(request: pytest.FixtureRequest, tmp_path: Path, mcap_maker: Any) -> Path:
+    if request.param == "mcap":
+        return Path(mcap_maker.write(messages=3000))
+    if request.param == "bag":
+        return write_bag1(tmp_path / "log.bag", None)
+    if request.param == "db3":
+        return next(write_bag(tmp_path / "bag", StoragePlugin.SQLITE3, 2000).glob("*.db3"))
+    time = np.arange(100_000) * 0.001
+    path = tmp_path / f"log.{request.param}"
+    with warnings.catch_warnings(), MDF(version="4.10" if request.param == "mf4" else "3.30") as mdf:
+        warnings.simplefilter("ignore")
+        mdf.header.start_time = datetime(2026, 6, 1, 8, tzinfo=UTC)
+        mdf.append([Signal(np.arange(time.size), time, name="x")], common_timebase=True)
+        mdf.save(path, compression=2 if request.param == "mf4" else 0)
+    return path
+
+
+def test_threads_read_the_same_and_a_log_closed_meanwhile_is_not_called_damaged(any_log: Path) -> None:
+    outcomes: list[str] = []
+
+    def read(log: Log, begun: threading.Event) -> None:
+        begun.set()
+        try:
+            for _ in range(30):
+                outcomes.append(str({s.name: sum(b.num_rows for b in log.read(s.name)) for s in log.streams}))
+        except ConfigError as error:
+            outcomes.append(error.what)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the test is to show it
+            outcomes.append(repr(error))
+
+    for _ in range(4):
+        log = open_log(any_log, timezone="UTC")
+        expected = str({stream.name: stream.rows for stream in log.streams})
+        begun = threading.Event()
+        threads = [threading.Thread(target=read, args=(log, begun)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        begun.wait(10)
+        log.close()
+        for thread in threads:
+            thread.join(60)
+            assert not thread.is_alive()
+        assert set(outcomes) <= {expected, "the log is closed"}
+    assert "the log is closed" in outcomes
+
+
+def test_a_file_closed_while_it_is_read_is_released_after_the_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"abc")
+    source = LocalSource(tmp_path / "file")
+    descriptor = source._begin()
+    source.close()
+    assert os.pread(descriptor, 3, 0) == b"abc"
+    source._end()
+    with pytest.raises(OSError, match="descriptor"):
+        os.fstat(descriptor)
+    with pytest.raises(ConfigError, match="closed"):
+        source.read_at(0, 1)

@@ -6,12 +6,15 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from platform_lib.datasets.position import Position
+from platform_lib.models import checkpoint
 from platform_lib.models.augmentation import Augmentation
 from platform_lib.models.fitting import Fit, FitConfig, Samples, normalisation_of
 from platform_lib.models.interface import PLAN_TIMES_S, PlannerInput
@@ -46,8 +49,40 @@ def samples(count: int, seed: int) -> Samples:
     return Samples(PlannerInput(image, history, np.zeros(count, dtype=np.int64)), future)
 
 
-def fit(folder: Path, *, identity: str = "step") -> Fit:
-    return Fit(PLANNER, CONFIG, train=samples(48, 0), val=samples(16, 1), folder=folder, identity=identity)
+class InMemory(Position):
+    """Batches of samples that were never on a disk, in an order of their own each epoch."""
+
+    def __init__(self, split: Samples) -> None:
+        super().__init__(steps=-(-len(split) // CONFIG.batch), identity={})
+        self._split = split
+
+    def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
+        order = np.random.default_rng(self.epoch).permutation(len(self._split))
+        while self._step < len(self):
+            rows = order[self._step * CONFIG.batch : (self._step + 1) * CONFIG.batch]
+            chosen = self._split.inputs.take(rows)
+            self._step += 1
+            yield {
+                "image": torch.from_numpy(chosen.image),
+                "ego_history": torch.from_numpy(chosen.ego_history),
+                "command": torch.from_numpy(chosen.command),
+                "future": torch.from_numpy(self._split.future_m[rows]),
+            }
+        self.seek(epoch=self.epoch + 1, step=0)
+
+
+def fit(folder: Path, *, identity: str = "step", save_every_s: float = 30.0) -> Fit:
+    train = samples(48, 0)
+    return Fit(
+        PLANNER,
+        CONFIG,
+        train=InMemory(train),
+        normalisation=normalisation_of(train.inputs.ego_history, train.future_m),
+        val=samples(16, 1),
+        folder=folder,
+        identity=identity,
+        save_every_s=save_every_s,
+    )
 
 
 def weights(done: Fit) -> dict[str, torch.Tensor]:
@@ -93,6 +128,34 @@ def test_resuming_after_any_epoch_gives_the_same_weights(tmp_path, uninterrupted
         assert same(weights(resumed), uninterrupted)
 
 
+def test_resuming_in_the_middle_of_an_epoch_gives_the_same_weights_and_curve(tmp_path, uninterrupted, monkeypatch):
+    class StopError(Exception):
+        pass
+
+    curve = []
+    fit(tmp_path / "whole").run(curve.append)
+    saved, folder = [], tmp_path / "stopped"
+    publish = checkpoint.save
+
+    def stop(*place, **told):
+        publish(*place, **told)
+        saved.append((told["epochs"], told["steps"]))
+        if saved[-1] in ((0, 1), (2, 4), (5, 5)):
+            raise StopError
+
+    monkeypatch.setattr(checkpoint, "save", stop)
+    for _ in range(3):
+        with pytest.raises(StopError):
+            fit(folder, save_every_s=0.0).run(lambda record: None)
+    resumed = fit(folder, save_every_s=0.0)
+    assert checkpoint.load_newest(folder, identity="step").epochs == len(resumed.records) == 5
+    resumed.run(lambda record: None)
+    assert saved == [(epoch, step) for epoch in range(6) for step in range(6) if (epoch, step) != (0, 0)] + [(6, 0)]
+    assert same(weights(resumed), uninterrupted)
+    told = [(record.epoch, record.step, record.train_loss, record.val_ade_m) for record in resumed.records]
+    assert told == [(record.epoch, record.step, record.train_loss, record.val_ade_m) for record in curve]
+
+
 def test_a_checkpoint_of_other_data_or_code_is_not_resumed(tmp_path):
     done = fit(tmp_path, identity="one")
     done.run(lambda record: None)
@@ -101,7 +164,7 @@ def test_a_checkpoint_of_other_data_or_code_is_not_resumed(tmp_path):
 
 def test_normalisation_is_of_the_training_split_and_never_divides_by_zero():
     given = samples(20, 0)
-    found = normalisation_of(given)
+    found = normalisation_of(given.inputs.ego_history, given.future_m)
     assert found.ego_mean[0] == pytest.approx(float(given.inputs.ego_history[:, :, 0].mean()), abs=1e-4)
     assert min(found.ego_std) >= 1e-3
     assert min(min(pair) for pair in found.residual_std_m) >= 0.05
@@ -110,7 +173,7 @@ def test_normalisation_is_of_the_training_split_and_never_divides_by_zero():
 @pytest.mark.slow
 def test_kill_9_at_any_moment_then_a_rerun_gives_the_same_weights(tmp_path, uninterrupted):
     script = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_fitting; from pathlib import Path; "
-    script += "test_fitting.fit(Path(sys.argv[1])).run(lambda r: print(r.epoch, flush=True))"
+    script += "test_fitting.fit(Path(sys.argv[1]), save_every_s=0.02).run(lambda r: print(r.epoch, flush=True))"
     command = [sys.executable, "-W", "ignore", "-c", script, str(tmp_path)]
     generator = np.random.default_rng(8)
     for wait_for in (1, 2, 3):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 
 import cv2
@@ -17,6 +18,7 @@ from platform_lib.privacy.blurring import blur_frame
 from platform_lib.privacy.config import DEFAULT, BlurConfig, Cascade, Onnx, read_config
 from platform_lib.privacy.detectors import make_detectors, provenance
 from platform_lib.privacy.labels import LABELS_FILE, measure_recall
+from platform_lib.privacy.plain_images import plain_jpeg, plain_png
 
 
 @pytest.fixture(scope="module")
@@ -74,6 +76,44 @@ def test_an_empty_frame_keeps_its_bytes_and_what_is_no_image_is_not_called_blurr
     assert (blurred.data, blurred.regions) == (data, ())
     for broken in (b"", b"\xff\xd8\xff", b"no image at all"):
         assert blur_frame(broken, "jpeg", make_detectors(DEFAULT), DEFAULT) is None
+
+
+def test_a_second_picture_in_the_file_does_not_come_through(tmp_path: Path) -> None:
+    """A frame in which nothing is found may hold a face where no detector looks."""
+    empty, frame = background(2)
+    paste(frame, face(48, np.random.default_rng(1)), 60, 50)
+    hidden, shown = jpeg(frame), jpeg(empty)
+    detectors = make_detectors(DEFAULT)
+    assert blur_frame(hidden, "jpeg", detectors, DEFAULT).regions
+    exif = b"Exif\0\0" + hidden
+    comment, behind = b"\xff\xfe" + (len(b"made by x") + 2).to_bytes(2, "big") + b"made by x", shown + hidden
+    in_metadata = shown[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + shown[2:]
+    for planted in (behind, in_metadata, shown[:2] + comment + shown[2:], shown + b"\0" * 9):
+        assert blur_frame(planted, "jpeg", detectors, DEFAULT).data == shown
+    png = cv2.imencode(".png", empty)[1].tobytes()
+    text = b"tEXt" + hidden
+    chunk = len(hidden).to_bytes(4, "big") + text + zlib.crc32(text).to_bytes(4, "big")
+    for planted in (png + hidden, png[:33] + chunk + png[33:], png):
+        assert blur_frame(planted, "png", detectors, DEFAULT).data == png
+    webp = cv2.imencode(".webp", empty, [cv2.IMWRITE_WEBP_QUALITY, 101])[1].tobytes()
+    assert blur_frame(webp + hidden, "unknown", detectors, DEFAULT).encoding == "jpeg"
+
+
+def test_an_animated_file_is_written_anew(tmp_path: Path) -> None:
+    png = cv2.imencode(".png", background(1)[0])[1].tobytes()
+    control = b"acTL" + (2).to_bytes(4, "big") + bytes(4)
+    animated = png[:33] + (8).to_bytes(4, "big") + control + zlib.crc32(control).to_bytes(4, "big") + png[33:]
+    assert plain_png(animated) is None
+    assert plain_png(png) == png
+    assert plain_png(png[:-20]) is plain_jpeg(png) is plain_png(b"") is None
+
+
+@pytest.mark.parametrize("options", [[], [cv2.IMWRITE_JPEG_PROGRESSIVE, 1], [cv2.IMWRITE_JPEG_RST_INTERVAL, 4]])
+def test_a_frame_that_is_cut_short_is_not_called_blurred(options: list[int]) -> None:
+    data = cv2.imencode(".jpg", background(1)[0], options)[1].tobytes()
+    assert blur_frame(data, "jpeg", make_detectors(DEFAULT), DEFAULT).data == data
+    for stop in (len(data) // 2, len(data) - 3):
+        assert blur_frame(data[:stop], "jpeg", make_detectors(DEFAULT), DEFAULT) is None
 
 
 def test_recall_on_the_drawn_set_has_its_lower_bound_and_says_that_it_is_drawn(labels: Path) -> None:

@@ -9,10 +9,14 @@ import lance
 import numpy as np
 import pyarrow as pa
 import pytest
+from mcap.writer import Writer
 
 from platform_lib.catalog.model import PII_STATES
 from platform_lib.errors import ContractError
 from platform_lib.lake.intake import Place
+from platform_lib.logs import open_log
+from platform_lib.logs.mdf import header_metadata
+from platform_lib.logs.model import Report
 from platform_lib.privacy.frames import ADMITTED, AdmittedFrames, admit_pii, is_raw_frame
 
 
@@ -42,6 +46,25 @@ def test_only_two_states_are_admitted(state: str) -> None:
             admit_pii(state, where="here")
     assert is_raw_frame("sensor_msgs/msg/CompressedImage", state) == (state not in ADMITTED)
     assert not is_raw_frame("std_msgs/msg/Float64", state)
+
+
+def test_of_two_states_that_a_log_tells_neither_is_believed(tmp_path: Path) -> None:
+    def state(*told: str) -> str:
+        path = tmp_path / "log.mcap"
+        with path.open("wb") as stream:
+            writer = Writer(stream)
+            writer.start(profile="ros2")
+            for one in told:
+                writer.add_metadata("drive", {"vehicle": "v", "session": "s", "pii_state": one})
+            writer.finish()
+        with open_log(path) as log:
+            return log.metadata["pii_state"]
+
+    assert state("blurred") == state("blurred", "blurred") == "blurred"
+    for told in (("present", "none_present"), ("blurred", "unknown"), ("blurred", "none_present", "blurred")):
+        assert state(*told) not in PII_STATES
+    twice = "<HDcomment><common_properties><e name='pii_state'>present</e><e name='pii_state'>blurred</e></common_properties></HDcomment>"
+    assert header_metadata("a.mf4", twice, Report("MDF 4.10"))["pii_state"] not in PII_STATES
 
 
 def test_raw_frames_have_a_store_of_their_own(tmp_path: Path) -> None:

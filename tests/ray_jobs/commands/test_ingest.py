@@ -32,6 +32,7 @@ def _report(problems: dict[str, tuple[str, ...]], drive_problems: dict[str, str]
         sample_rows=0,
         raw_can_frames=1234,
         problems=problems,
+        schema_changes={"/l/c.mf4": ("CAN1/X: version 2",)},
         contract_errors={},
         contract_warnings={},
         drive_problems=drive_problems,
@@ -51,6 +52,7 @@ def test_what_was_assumed_or_left_is_said_once_for_all_logs_it_holds_for(capsys:
     assert "note drive l: they are years apart" in lines
     assert "quarantined /l/[b].mcap: cut\\x1b[2J. Remedy: fetch it again" in lines
     assert "left as it was, drive x: its log is gone" in lines
+    assert "new schema /l/c.mf4: CAN1/X: version 2" in lines
     assert any(line.startswith("note 4 logs were read by an older reader") for line in lines)
     assert any("CAN frames no database explains" in line and "1,234" in line for line in lines)
 

@@ -149,6 +149,20 @@ def test_a_formula_of_mdf3_is_never_run_as_python(tmp_path: Path) -> None:
     assert not ran.exists()
 
 
+@pytest.mark.parametrize(("formula", "expected"), [("(X-3)^2/4", [2.25, 1, 0.25, 0]), ("2**X", [1, 2, 4, 8])])
+def test_formulas_of_mdf3_and_mdf4_give_the_same(tmp_path: Path, formula: str, expected: list[float]) -> None:
+    for version in ("3.30", "4.10"):
+        path = tmp_path / "log.mdf"
+        with warnings.catch_warnings(), MDF(version=version) as mdf:
+            warnings.simplefilter("ignore")
+            mdf.header.start_time = datetime(2026, 6, 1, 8, tzinfo=UTC)
+            mdf.append([Signal(np.arange(4, dtype="u1"), np.arange(4.0), name="v", conversion={"formula": formula})])
+            mdf.save(path, overwrite=True)
+        with open_log(path) as log:
+            assert log.streams[0].schema.field("v").type == "double"
+            assert [v for b in log.read(log.streams[0].name) for v in b["v"].to_pylist()] == expected
+
+
 def test_what_our_reader_cannot_hold_goes_to_asammdf_and_the_report_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

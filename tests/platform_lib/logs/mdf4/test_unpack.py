@@ -122,6 +122,28 @@ def test_what_is_read_at_once_has_no_seams(rows: int) -> None:
             assert same(found, expected(item, scale, wanted)), (item, scale)
 
 
+@pytest.mark.parametrize("record_bytes", [8, 31, 32, 33, 67, 300])
+def test_records_of_any_size_are_turned(record_bytes: int) -> None:
+    """Bytes are turned 32 at a time, of 16 records: numbers lie on both sides of these bounds, or leave out a part."""
+    chosen: list[Plan] = [
+        (channel(2, 16, byte), (0.5, 1.0)) for byte in (0, 30, 31, 63, 298) if byte + 2 <= record_bytes
+    ] + [(channel(1, 64, record_bytes - 8), None), (channel(0, 3, record_bytes - 1, 4), None)]
+    for rows in (1, 15, 16, 17, 4111):
+        data = np.random.default_rng(rows).integers(0, 256, (rows, record_bytes), np.uint8)
+        for records, wanted in layouts(data):
+            for (item, scale), found in zip(chosen, Numbers(numbers_of(chosen))(records), strict=True):
+                assert same(found, expected(item, scale, wanted)), (item, rows, type(records))
+
+
+@pytest.mark.parametrize("plan", [(kind, bits) for kind in range(4) for bits in (8, 16, 32, 64)])
+def test_whole_bytes_of_every_kind_are_scaled_and_kept(plan: tuple[int, int]) -> None:
+    data = np.random.default_rng(5).integers(0, 256, (100, RECORD_BYTES), np.uint8)
+    chosen: list[Plan] = [(channel(*plan, 7), scale) for scale in (None, (0.1, -40.0))]
+    for records, wanted in layouts(data):
+        for (item, scale), found in zip(chosen, Numbers(numbers_of(chosen))(records), strict=True):
+            assert same(found, expected(item, scale, wanted)), (item, scale)
+
+
 def test_scaling_keeps_the_sign_of_zero_and_what_is_no_number() -> None:
     values = [-0.0, 0.0, float("nan"), float("inf"), -1.5]
     for kind, form in ((32, "<f"), (64, "<d")):

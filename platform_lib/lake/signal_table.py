@@ -1,0 +1,161 @@
+"""The signal table as Iceberg has it: its columns, its partitions, and which of its files a reader has to open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.dataset as ds
+from pyarrow.fs import LocalFileSystem
+from pyiceberg.conversions import from_bytes
+from pyiceberg.expressions import EqualTo, Reference
+from pyiceberg.expressions.literals import literal
+from pyiceberg.manifest import DataFile
+from pyiceberg.partitioning import PartitionField, PartitionSpec
+from pyiceberg.schema import Schema
+from pyiceberg.table import Table
+from pyiceberg.transforms import IdentityTransform
+from pyiceberg.types import (
+    BooleanType,
+    DateType,
+    DoubleType,
+    FloatType,
+    IntegerType,
+    ListType,
+    LongType,
+    NestedField,
+    PrimitiveType,
+    StringType,
+)
+
+from platform_lib.errors import HomeError
+from platform_lib.lake.partitions import Partition
+from platform_lib.lake.tables import PACKED_SCHEMA
+
+_INGEST_ID = 1  # the field of that id, below
+
+
+def _list_of(element_id: int, element: PrimitiveType) -> ListType:
+    return ListType(element_id, element, element_required=False)
+
+
+SIGNALS = Schema(
+    NestedField(1, "ingest_id", LongType(), required=False, doc="rows of committed ingests alone are visible"),
+    NestedField(2, "drive_id", StringType(), required=False),
+    NestedField(3, "file_sha256", StringType(), required=False),
+    NestedField(4, "stream", StringType(), required=False),
+    NestedField(
+        5,
+        "signal",
+        StringType(),
+        required=False,
+        doc="channel or field; members are dotted, elements a[i]; null for the times that a chunk's signals share",
+    ),
+    NestedField(6, "unit", StringType(), required=False, doc="null where the log names none"),
+    NestedField(7, "type", StringType(), required=False, doc="the Arrow type in the log"),
+    NestedField(8, "chunk", IntegerType(), required=False, doc="joins a signal to its times, within an ingest_id"),
+    NestedField(9, "rows", IntegerType(), required=False, doc="length of the lists"),
+    NestedField(10, "start_ns", LongType(), required=False, doc="earliest time"),
+    NestedField(11, "last_ns", LongType(), required=False, doc="latest time"),
+    NestedField(12, "inexact", BooleanType(), required=False, doc="some of longs lie beyond 2^53, where doubles round"),
+    NestedField(13, "times", _list_of(19, LongType()), required=False, doc="UTC, nanoseconds since 1970"),
+    NestedField(14, "doubles", _list_of(20, DoubleType()), required=False),
+    NestedField(15, "floats", _list_of(21, FloatType()), required=False),
+    NestedField(16, "longs", _list_of(22, LongType()), required=False),
+    NestedField(17, "ints", _list_of(23, IntegerType()), required=False, doc="booleans are 0 and 1"),
+    NestedField(
+        18,
+        "texts",
+        _list_of(24, StringType()),
+        required=False,
+        doc="texts, long arrays as JSON; beside doubles the exact integers beyond 2^53",
+    ),
+    NestedField(25, "day", DateType(), required=False, doc="UTC day of the times"),
+    NestedField(26, "vehicle", StringType(), required=False, doc="null where the log names none"),
+    NestedField(27, "sensor_class", StringType(), required=False, doc="see platform_lib.lake.sensor_classes"),
+)
+SIGNAL_PARTITIONS = PartitionSpec(
+    PartitionField(25, 1000, IdentityTransform(), "day"),
+    PartitionField(26, 1001, IdentityTransform(), "vehicle"),
+    PartitionField(27, 1002, IdentityTransform(), "sensor_class"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SignalFile:
+    """One file of the signal table, and what all of its rows have.
+
+    Attributes:
+        ingest_id: None where it holds rows of several, after compaction.
+    """
+
+    path: str
+    part: Partition
+    ingest_id: int | None
+
+
+def partitioned_files(
+    table: Table, snapshot_id: int, ingest_ids: Sequence[int] | None, *, stream: str | None = None
+) -> list[SignalFile]:
+    """Return the files that may hold rows of these ingests and this stream (all by default), in order of their paths.
+
+    Raises:
+        HomeError: Another program deleted single rows.
+    """
+    scan = table.scan(snapshot_id=snapshot_id)
+    if ingest_ids is not None:
+        scan = scan.filter(among(ingest_ids))
+    if stream is not None:
+        scan = scan.filter(EqualTo(term=Reference("stream"), value=literal(stream)))
+    files: list[SignalFile] = []
+    for task in scan.plan_files():
+        if task.delete_files:
+            raise HomeError(
+                "the signal table has row-level deletes, written by another program",
+                where=table.location(),
+                remedy="rewrite the table copy-on-write with that program",
+            )
+        at = task.file.partition  # in the order of `SIGNAL_PARTITIONS`
+        files.append(SignalFile(task.file.file_path, Partition(at[0], at[1], at[2]), only_ingest(table, task.file)))
+    return sorted(files, key=lambda item: item.path)
+
+
+def signal_dataset(files: Sequence[SignalFile], drives: Mapping[int, str]) -> ds.FileSystemDataset:
+    """Return files of the signal table as one dataset whose scans open no file that its partition or drive rules out.
+
+    Args:
+        files: At least one.
+        drives: Ingest -> its drive.
+    """
+    return ds.FileSystemDataset.from_paths(
+        [item.path for item in files],
+        schema=PACKED_SCHEMA,
+        format=ds.ParquetFileFormat(),
+        filesystem=LocalFileSystem(),
+        partitions=[_holds(item, drives) for item in files],
+    )
+
+
+def _holds(file: SignalFile, drives: Mapping[int, str]) -> ds.Expression:
+    part = file.part
+    vehicle, day = ds.field("vehicle"), pa.scalar(part.day, pa.int32()).cast(pa.date32())
+    known = vehicle.is_null() if part.vehicle is None else vehicle == part.vehicle
+    found = known & (ds.field("day") == day) & (ds.field("sensor_class") == part.sensor)
+    drive_id = None if file.ingest_id is None else drives.get(file.ingest_id)
+    if drive_id is not None:
+        found &= (ds.field("ingest_id") == file.ingest_id) & (ds.field("drive_id") == drive_id)
+    return found
+
+
+def among(ingest_ids: Sequence[int]) -> str:
+    """Return the condition on rows of these ingests, for Iceberg and Lance alike."""
+    return f"ingest_id IN ({', '.join(map(str, ingest_ids))})"
+
+
+def only_ingest(table: Table, file: DataFile) -> int | None:
+    """Return whose rows a file holds, by its statistics; None for those of several."""
+    kind = table.schema().find_type("ingest_id")
+    ends = [bounds.get(_INGEST_ID) for bounds in (file.lower_bounds or {}, file.upper_bounds or {})]
+    known = [from_bytes(kind, end) for end in ends if end is not None] if isinstance(kind, PrimitiveType) else []
+    return int(known[0]) if len(known) == 2 and known[0] == known[1] else None

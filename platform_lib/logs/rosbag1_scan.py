@@ -1,0 +1,194 @@
+"""ROS 1 bags without a usable index: the recorder died, or the end is missing. Their records are walked from the front.
+
+A chunk counts where the index records behind it agree with it, or where the file ends before they do: what a cut leaves
+is as it was recorded, what else stands there may have damaged the chunk too. The walk ends at the first record that is none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from rosbags.rosbag1.reader import normalize
+
+from platform_lib.errors import CorruptLog, UnsupportedLog
+from platform_lib.logs.bytes_source import ByteSource
+from platform_lib.logs.faults import translated
+from platform_lib.logs.mdf4.source import FileBytes
+from platform_lib.logs.model import Report
+from platform_lib.logs.rosbag1_records import (
+    BAG_HEADER_OP,
+    CHUNK_INFO_OP,
+    CHUNK_OP,
+    COMPRESSIONS,
+    CONNECTION_OP,
+    INDEX_OP,
+    MAGIC,
+    Connection,
+    Head,
+    Index,
+    Layout,
+    Records,
+    StoredChunk,
+    agrees,
+    decompressed,
+    fields_of,
+    file_head,
+    place,
+    record,
+    records_of,
+)
+from platform_lib.logs.schemas.rosmsg import normal_name
+
+Values = npt.NDArray[Any]
+_ENTRY = np.dtype([("seconds", "<u4"), ("nanoseconds", "<u4"), ("offset", "<u4")])
+_MOST_BODY_BYTES = 256 << 20
+
+
+@dataclass(slots=True)
+class _Pending:
+    """A chunk whose index records are being met."""
+
+    chunk: StoredChunk
+    records: Records
+    entries: list[Values] = field(default_factory=list)
+    connections: list[Index] = field(default_factory=list)
+
+    def agrees(self) -> bool:
+        """Whether the index records met are those of the chunk, and all of them."""
+        entries = np.concatenate([np.empty(0, _ENTRY), *self.entries])
+        connections = np.concatenate([np.empty(0, np.int64), *self.connections])
+        order = np.argsort(entries["offset"], kind="stable")
+        times = entries["seconds"].astype(np.uint64) * 1_000_000_000 + entries["nanoseconds"]
+        try:
+            return agrees(self.records, entries["offset"].astype(np.int64)[order], connections[order], times[order])
+        except CorruptLog:
+            return False
+
+
+@dataclass(slots=True)
+class _Walk:
+    """What the walk has found so far."""
+
+    source: ByteSource
+    report: Report
+    known: dict[int, Connection] = field(default_factory=dict)
+    chunks: list[StoredChunk] = field(default_factory=list)
+    tables: list[npt.NDArray[np.uint64]] = field(default_factory=list)
+    pending: _Pending | None = None
+
+    def take(self, at: int, head: Head) -> None:
+        """Take in one record of the file."""
+        if head.op == INDEX_OP:
+            self._index(head)
+            return
+        self.settle(cut=False)
+        if head.op == CHUNK_OP:
+            self._chunk(at, head)
+        elif head.op == CONNECTION_OP:
+            self._connection(head.fields, self._body(head))
+        elif head.op not in (BAG_HEADER_OP, CHUNK_INFO_OP):
+            raise CorruptLog(f"a record of kind {head.op} at byte {at}")
+
+    def settle(self, *, cut: bool) -> None:
+        """Keep the chunk that was met last, or count it as lost; `cut`: the file ends before its index records do."""
+        pending, self.pending = self.pending, None
+        if pending is None:
+            return
+        records = pending.records
+        if not (cut or pending.agrees()) or not set(np.unique(records.connection).tolist()) <= self.known.keys():
+            what = f"the chunk at byte {pending.chunk.position} is not what its index records say"
+            self.report.lose(pending.chunk.stored_bytes, what)
+            return
+        number = len(self.chunks)
+        self.chunks.append(pending.chunk)
+        table = np.empty((records.start.size, 3), np.uint64)
+        table[:, 0] = place(number, 0) + records.start
+        table[:, 1], table[:, 2] = records.connection, records.time_ns
+        self.tables.append(table)
+
+    def _body(self, head: Head) -> bytes:
+        if head.size > _MOST_BODY_BYTES:
+            raise CorruptLog(f"a record of {head.size} bytes")
+        return bytes(self.source.read_at(head.body, head.size))
+
+    def _chunk(self, at: int, head: Head) -> None:
+        compression = head.fields[b"compression"].decode()
+        size_bytes = head.number(b"size")
+        if compression not in COMPRESSIONS:
+            raise CorruptLog(f"a chunk is compressed as {compression!r}")
+        try:
+            with translated(self.source.name, f"reading the chunk at byte {at}"):
+                data = decompressed(self._body(head), compression, size_bytes)
+                records = records_of(data)
+                self._connections_of(data)
+        except (CorruptLog, UnsupportedLog) as error:
+            self.report.lose(head.size, f"the chunk at byte {at} is left out: {error.what}")
+            return
+        met, times = np.unique(records.connection, return_counts=True)
+        counts = dict(zip(met.tolist(), times.tolist(), strict=True))
+        chunk = StoredChunk(at, head.body, head.size, compression, size_bytes, counts)
+        self.pending = _Pending(chunk, records)
+
+    def _connections_of(self, data: bytes) -> None:
+        at = 0
+        while at < len(data):
+            head, body, size = record(data, at)
+            fields = dict(fields_of(head))
+            if fields[b"op"][0] == CONNECTION_OP:
+                self._connection(fields, data[body : body + size])
+            at = body + size
+
+    def _connection(self, fields: dict[bytes, bytes], body: bytes) -> None:
+        number = int.from_bytes(fields[b"conn"], "little")
+        about = dict(fields_of(body))
+        topic, kind = normalize(fields[b"topic"].decode()), normal_name(about[b"type"].decode())
+        definition = about[b"message_definition"].decode()
+        self.known.setdefault(number, Connection(number, topic, kind, definition))
+
+    def _index(self, head: Head) -> None:
+        if self.pending is None:
+            return
+        entries = np.frombuffer(self._body(head), _ENTRY)
+        count, connection = head.number(b"count"), head.number(b"conn")
+        if count != entries.size:
+            raise CorruptLog(f"an index record of {count} messages has {entries.size}")
+        self.pending.entries.append(entries)
+        self.pending.connections.append(np.full(entries.size, connection, np.int64))
+
+
+def scan(source: ByteSource, report: Report) -> Layout:
+    """Walk a bag's records, and return what of it is whole.
+
+    Args:
+        source: The bag.
+        report: Told of every loss.
+
+    Raises:
+        CorruptLog: No chunk is whole.
+    """
+    walk = _Walk(source, report)
+    at, problem, cut = len(MAGIC), "", True
+    file = FileBytes(source)
+    while at < source.size_bytes:
+        try:
+            with translated(source.name, f"reading the record at byte {at}"):
+                head = file_head(file, at)
+                if head is None or head.body + head.size > source.size_bytes:
+                    problem = f"the file ends inside the record at byte {at}"
+                    break
+                walk.take(at, head)
+        except CorruptLog as error:
+            problem, cut = f"what stands at byte {at} is no record: {error.what}", False
+            break
+        at = head.body + head.size
+    walk.settle(cut=cut)
+    if problem:
+        report.lose(source.size_bytes - at, problem)
+    if not walk.chunks:
+        raise CorruptLog("no chunk of this bag is whole", where=source.name)
+    report.recovered = True
+    report.problems.append("the bag's index is missing or damaged; its chunks were walked instead")
+    return Layout(tuple(walk.known.values()), tuple(walk.chunks), np.concatenate(walk.tables))
