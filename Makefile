@@ -74,7 +74,7 @@ soak: $(STAMP) ## The long series of faults: kills at random moments, compared w
 ENV ?= local
 INFRA = $(BIN)/drivetrain infra
 
-.PHONY: plan apply destroy drift
+.PHONY: plan apply destroy drift manifests
 plan: $(STAMP) ## What would change in ENV (local), what it costs, what policy says
 	@$(INFRA) plan --env $(ENV) $(HOME_FLAG)
 apply: $(STAMP) ## Apply the approved plan of ENV
@@ -83,6 +83,8 @@ destroy: $(STAMP) ## Take everything in ENV away
 	@$(INFRA) destroy --env $(ENV) $(HOME_FLAG)
 drift: $(STAMP) ## What was changed outside in ENV
 	@$(INFRA) drift --env $(ENV) $(HOME_FLAG)
+manifests: $(STAMP) ## Write the objects of ENV's clusters as YAML into MANIFESTS (build/manifests/ENV)
+	@$(INFRA) manifests --env $(ENV) --out "$(or $(MANIFESTS),build/manifests/$(ENV))"
 
 .PHONY: constraints
 constraints: ## Write constraints.txt from what .venv holds

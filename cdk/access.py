@@ -23,6 +23,7 @@ class Workload(StrEnum):
 
     INGEST = "ray-ingest"
     JOBS = "ray-jobs"
+    RAY_HISTORY = "ray-history"
     MLFLOW = "mlflow"
     EDGE_COMPILE = "edge-compile"
     EBS_CSI = "ebs-csi"
@@ -57,6 +58,8 @@ IDENTITIES: dict[Workload, Identity] = {
             DataClass.CHECKPOINTS: Access.WRITE,
         },
     ),
+    # Logs and events of clusters that are gone lie among what jobs derived.
+    Workload.RAY_HISTORY: Identity("ray", "ray-history", {DataClass.DERIVED: Access.READ}),
     Workload.MLFLOW: Identity("mlflow", "mlflow", {DataClass.CHECKPOINTS: Access.WRITE}),
     # Releases are written through a role of the edge account, which signs them too.
     Workload.EDGE_COMPILE: Identity(

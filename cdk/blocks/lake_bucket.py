@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from cdktn_provider_aws.provider import AwsProvider
 from cdktn_provider_aws.s3_bucket_intelligent_tiering_configuration import (
     S3BucketIntelligentTieringConfiguration,
     S3BucketIntelligentTieringConfigurationTiering,
@@ -16,7 +17,6 @@ from cdktn_provider_aws.s3_bucket_inventory import (
     S3BucketInventoryDestinationBucketEncryptionSseKms,
     S3BucketInventorySchedule,
 )
-from cdktn_provider_aws.provider import AwsProvider
 from cdktn_provider_aws.s3_bucket_object_lock_configuration import (
     S3BucketObjectLockConfigurationA,
     S3BucketObjectLockConfigurationRuleA,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cdk.cluster.commands import manifests
 from cdk.config import ENVIRONMENTS, environment_names
 from cdk.delivery import emulator, reviewing
 from cdk.delivery.applying import apply_all
@@ -28,6 +29,7 @@ from platform_lib.table import Column, print_table
 app = typer.Typer(no_args_is_help=True, help="Plan, judge, approve and apply the AWS infrastructure.")
 emulator_app = typer.Typer(no_args_is_help=True, help="The AWS emulator of ENV=local.")
 app.add_typer(emulator_app, name="emulator")
+app.command()(manifests)
 
 EnvOption = Annotated[str, typer.Option("--env", help="The environment; `local` needs no AWS account.")]
 FolderOption = Annotated[

@@ -68,7 +68,7 @@ class ClusterStack(PlatformStack):
 
     def _pods(self) -> None:
         environment = self.environment
-        for workload in (Workload.INGEST, Workload.JOBS, Workload.MLFLOW):
+        for workload in (Workload.INGEST, Workload.JOBS, Workload.RAY_HISTORY, Workload.MLFLOW):
             self._pod(workload)
         release = f"arn:aws:iam::{environment.accounts.edge}:role/{role_name(environment, EDGE_RELEASE)}"
         self._pod(Workload.EDGE_COMPILE, statements=[allow(["sts:AssumeRole", "sts:TagSession"], [release])])

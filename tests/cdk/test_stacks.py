@@ -469,7 +469,7 @@ def test_an_existing_cluster_is_used_and_none_is_made(environments: Path, tmp_pa
     document = found.documents[f"cluster-{EAST}"]
     (source,) = document["data"]["aws_eks_cluster"].values()
     assert source["name"] == "theirs"
-    assert len(found.resources("aws_eks_pod_identity_association", f"cluster-{EAST}")) == 6
+    assert len(found.resources("aws_eks_pod_identity_association", f"cluster-{EAST}")) == 7
     assert found.resources("aws_eks_node_group", f"pools-{EAST}")
 
 
