@@ -10,6 +10,8 @@ export PYTHON
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# checkov's own environment: it pins an older boto3 than the platform has.
+TOOLS_STAMP := .venv-tools/.installed
 HOME_FLAG := $(if $(DRIVETRAIN_HOME),,--home .drivetrain)
 # One folder of real drive logs to ingest beside the synthetic ones; LOGS= for none.
 LOGS ?= $(wildcard ../shared/data/logs)
@@ -29,6 +31,13 @@ $(STAMP): pyproject.toml constraints.txt
 .PHONY: install
 install: $(STAMP) ## Make .venv with every extra
 
+$(TOOLS_STAMP): policies/requirements.txt
+	@.ci/tools
+
+.PHONY: tools
+tools: $(STAMP) $(TOOLS_STAMP) ## checkov in .venv-tools; terraform too where there is none, by its digest
+	@$(BIN)/drivetrain infra tools
+
 .PHONY: demo
 demo: export LOGS := $(LOGS)
 demo: $(STAMP) ## From raw drive logs to a verified, signed bundle
@@ -44,7 +53,7 @@ lint: $(STAMP) ## Style, types, import contracts, dependencies
 
 .PHONY: test
 # Three at once on two cores: much of the time is waiting for servers. The demo end to end, the longest, is to start early.
-test: lint ## Everything: lint, types, import contracts, every test
+test: lint $(TOOLS_STAMP) ## Everything: lint, types, import contracts, every test
 	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not soak"
 
 .PHONY: test-fast
@@ -61,11 +70,27 @@ bench: $(STAMP) ## Reading and decoding against other libraries: one table; ONLY
 soak: $(STAMP) ## The long series of faults: kills at random moments, compared with undisturbed runs
 	$(BIN)/pytest -m soak
 
+# The environment of plan, apply, destroy and drift; `local` is an emulator on this machine.
+ENV ?= local
+INFRA = $(BIN)/drivetrain infra
+
+.PHONY: plan apply destroy drift manifests
+plan: $(STAMP) ## What would change in ENV (local), what it costs, what policy says
+	@$(INFRA) plan --env $(ENV) $(HOME_FLAG)
+apply: $(STAMP) ## Apply the approved plan of ENV
+	@$(INFRA) apply --env $(ENV) $(HOME_FLAG)
+destroy: $(STAMP) ## Take everything in ENV away
+	@$(INFRA) destroy --env $(ENV) $(HOME_FLAG)
+drift: $(STAMP) ## What was changed outside in ENV
+	@$(INFRA) drift --env $(ENV) $(HOME_FLAG)
+manifests: $(STAMP) ## Write the objects of ENV's clusters as YAML into MANIFESTS (build/manifests/ENV)
+	@$(INFRA) manifests --env $(ENV) --out "$(or $(MANIFESTS),build/manifests/$(ENV))"
+
 .PHONY: constraints
 constraints: ## Write constraints.txt from what .venv holds
 	{ sed -n '/^#/p;/^[^#]/q' constraints.txt; $(BIN)/pip freeze --exclude-editable | sed 's/+cpu$$//'; } > constraints.new
 	mv constraints.new constraints.txt
 
 .PHONY: clean
-clean: ## Delete the virtual environment; the home folder stays
-	rm -rf $(VENV)
+clean: ## Delete the virtual environments; the home folder stays
+	rm -rf $(VENV) .venv-tools

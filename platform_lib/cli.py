@@ -44,7 +44,7 @@ class Entry:
     extra: str | None = None
 
 
-_START, _DATA, _MODEL, _EDGE = "Start here", "Logs and data", "Training", "Vehicle"
+_START, _DATA, _MODEL, _EDGE, _CLOUD = "Start here", "Logs and data", "Training", "Vehicle", "Cluster and cost"
 COMMANDS: dict[str, Entry] = {
     "demo": Entry(
         "platform_lib.demo.commands", "demo", "From raw logs to a verified, signed bundle.", _START, "train,edge"
@@ -152,6 +152,9 @@ COMMANDS: dict[str, Entry] = {
     ),
     "verify": Entry(
         "platform_lib.handoff.commands", "verify", "Verify a bundle offline: every byte, signature, evidence.", _EDGE
+    ),
+    "infra": Entry(
+        "cdk.delivery.commands", "app", "Plan, approve and apply the AWS infrastructure; find drift.", _CLOUD, "infra"
     ),
 }
 

@@ -28,7 +28,8 @@ _EXTRAS: Mapping[str, _Extra] = {
     "base": _Extra("every command", demo=True),
     "data": _Extra("simulate, log, ingest, drives, query, dataset, and with them train, evaluate and demo", demo=True),
     "train": _Extra("train, evaluate, demo", demo=True),
-    "edge": _Extra("compile, bundle, demo", demo=True),
+    "edge-open": _Extra("compile, bundle, demo", demo=True),
+    "edge": _Extra("compile for Qualcomm chips, demo", demo=True),
     "infra": _Extra("nothing yet: the commands for the cluster come with a later release", demo=False),
     "dev": _Extra("make test, make lint", demo=False),
 }

@@ -14,6 +14,7 @@ from platform_lib.doctor.model import Finding
 from platform_lib.doctor.packages import installed_version
 
 _INSTALL = "in the checkout: make install"
+_TOOLS = Path(__file__).resolve().parents[2] / ".venv-tools"  # what `make tools` makes
 _QNN_LIBRARIES = ("libonnxruntime_providers_qnn.so", "libQnnHtp.so", "libHtpPrepare.so")
 
 
@@ -25,8 +26,8 @@ def check_parts() -> Iterator[Finding]:
     yield _ray()
     yield _qnn()
     yield _git()
-    yield _program("terraform", "the infrastructure of a later release: plan, apply, drift", "terraform 1.11")
-    yield _program("node", "the typed AWS constructs of a later release", "Node.js 22")
+    yield _terraform()
+    yield _node()
     yield _checkov()
 
 
@@ -97,25 +98,36 @@ def _git() -> Finding:
     return Finding("parts", "git", "ok", said.removeprefix("git version "))
 
 
-def _program(name: str, later: str, release: str) -> Finding:
-    found = shutil.which(name)
+def _terraform() -> Finding:
+    for name in ("terraform", "tofu"):
+        found = shutil.which(name) or shutil.which(name, path=str(_TOOLS / "bin"))
+        if found is not None:
+            return Finding("parts", "terraform", "ok", found)
+    disables = "infra: plan, apply, destroy, drift"
+    remedy = "make tools fetches a pinned release; or install terraform 1.11 or OpenTofu 1.10"
+    return Finding("parts", "terraform", "missing", "neither terraform nor tofu is on PATH", disables, remedy)
+
+
+def _node() -> Finding:
+    found = shutil.which("node")
     if found is None:
-        remedy = f"install {release} or newer"
-        return Finding("parts", name, "missing", "not on PATH", f"nothing yet; {later}", remedy)
-    return Finding("parts", name, "ok", found)
+        return Finding(
+            "parts", "node", "missing", "not on PATH", "infra, whose constructs it runs", "install Node.js 22"
+        )
+    return Finding("parts", "node", "ok", found)
 
 
 def _checkov() -> Finding:
     if installed_version("checkov") is not None:
         detail = "installed beside the platform, whose boto3 it pins to an older one"
-        remedy = "pip uninstall checkov, and give it an environment of its own (pipx install checkov)"
+        remedy = "pip uninstall checkov, then make tools, which gives it an environment of its own"
         return Finding("parts", "checkov", "warning", detail, remedy=remedy)
-    found = shutil.which("checkov")
-    if found is None:
-        disables = "nothing yet; the policy check of a later release's `make plan`"
-        remedy = "pipx install checkov (an environment of its own: it pins boto3)"
-        return Finding("parts", "checkov", "missing", "not on PATH", disables, remedy)
-    return Finding("parts", "checkov", "ok", found)
+    found = sorted(_TOOLS.glob("lib/python*/site-packages/checkov-*.dist-info"))
+    if not found or not (_TOOLS / "bin" / "checkov").is_file():
+        disables = "checkov's own checks in infra plan; nothing but an emulated environment is approved without them"
+        return Finding("parts", "checkov", "missing", f"not in {_TOOLS.name}", disables, "in the checkout: make tools")
+    version = found[-1].name.removeprefix("checkov-").removesuffix(".dist-info")
+    return Finding("parts", "checkov", "ok", f"{version}, in {_TOOLS.name}")
 
 
 def _absent(name: str, disables: str) -> Finding:

@@ -46,7 +46,7 @@ def test_another_version_than_the_tested_one_is_a_warning(tmp_path: Path) -> Non
 
 def test_this_environment_is_complete_and_as_pinned() -> None:
     assert {finding.name: finding.status for finding in check_packages()} == dict.fromkeys(
-        ["python", "base", "data", "train", "edge", "infra", "dev"], "ok"
+        ["python", "base", "data", "train", "edge-open", "edge", "infra", "dev"], "ok"
     )
 
 

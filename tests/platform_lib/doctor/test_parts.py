@@ -32,6 +32,7 @@ def test_every_part_the_demo_needs_is_found_here() -> None:
 def test_nothing_installed_is_said_part_by_part(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(parts, "_package_folder", lambda name: None)
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(parts, "_TOOLS", tmp_path)
     found = _by_name()
     assert {name for name, finding in found.items() if finding.blocks_demo} == {
         "torch", "opencv", "postgresql", "ray", "qnn"
@@ -42,6 +43,18 @@ def test_nothing_installed_is_said_part_by_part(monkeypatch: pytest.MonkeyPatch,
         "node": "missing",
         "checkov": "missing",
     }
+
+
+def test_what_make_tools_made_is_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    for name in ("checkov", "terraform"):
+        (tmp_path / "bin" / name).touch(0o755)
+    (tmp_path / "lib/python3.11/site-packages/checkov-3.3.30.dist-info").mkdir(parents=True)
+    monkeypatch.setattr(parts, "_TOOLS", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path / "empty"))
+    found = _by_name()
+    assert found["checkov"].detail.startswith("3.3.30")
+    assert found["terraform"].detail == str(tmp_path / "bin" / "terraform")
 
 
 def test_opencv_5_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""One AWS concern each: a block makes the resources of a network, a bucket, a pool, and gives their names back."""

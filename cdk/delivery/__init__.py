@@ -1,0 +1,1 @@
+"""From synthesised stacks to applied ones: plan, judge, approve, apply, look for drift."""

@@ -1,0 +1,259 @@
+"""`drivetrain infra`: plan, approve, apply, destroy, drift, and what goes with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cdk.cluster.commands import manifests
+from cdk.config import ENVIRONMENTS, environment_names
+from cdk.delivery import emulator, reviewing
+from cdk.delivery.applying import apply_all
+from cdk.delivery.drift import Drifted, find_drift
+from cdk.delivery.not_emulated import plan_not_emulated
+from cdk.delivery.page import document_of
+from cdk.delivery.page_text import print_page
+from cdk.delivery.plan_file import Plan, read_plan, write_plan
+from cdk.delivery.planning import Session, plan_all
+from cdk.delivery.release import TERRAFORM, fetch_release
+from cdk.delivery.sessions import open_session
+from cdk.delivery.terraform import find_program, tools_folder
+from platform_lib.console import OUT, print_json, progress
+from platform_lib.errors import MissingPartError
+from platform_lib.home import open_home
+from platform_lib.options import HomeOption, JsonOption
+from platform_lib.table import Column, print_table
+
+app = typer.Typer(no_args_is_help=True, help="Plan, judge, approve and apply the AWS infrastructure.")
+emulator_app = typer.Typer(no_args_is_help=True, help="The AWS emulator of ENV=local.")
+app.add_typer(emulator_app, name="emulator")
+app.command()(manifests)
+
+EnvOption = Annotated[str, typer.Option("--env", help="The environment; `local` needs no AWS account.")]
+FolderOption = Annotated[
+    Path, typer.Option("--environments", help="Where environments' files lie.", show_default=False, hidden=True)
+]
+PortOption = Annotated[
+    int | None,
+    typer.Option("--port", help="Where the emulator is to listen; any free port by default.", show_default=False),
+]
+OnlyOption = Annotated[
+    list[str] | None,
+    typer.Option("--only", help="A stack, with all that it takes from; repeat it for more.", show_default=False),
+]
+_DRIFT_STATUS = 3
+_REFUSED_STATUS = 4
+
+
+@app.command()
+def plan(
+    env: EnvOption = "local",
+    home: HomeOption = None,
+    folder: FolderOption = ENVIRONMENTS,
+    port: PortOption = None,
+    only: OnlyOption = None,
+    *,
+    destroy: Annotated[bool, typer.Option("--destroy", help="Plan to take everything away.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Plan every stack, also on a fresh account: what would change, what is dangerous, what policy says, what it costs.
+
+    The exit status is 4 when policy or a dangerous change without a waiver forbids an approval.
+    """
+    with open_session(open_home(home), env, folder=folder, port=port, only=only or ()) as session:
+        page = reviewing.review(session, _plan(session, destroy=destroy))
+    layout = session.layout
+    if as_json:
+        print_json({"plan": layout.plan, **document_of(page), "pages": [layout.page_markdown, layout.page_html]})
+    else:
+        print_page(page)
+        OUT.print(f"plan: {layout.plan}\npage: {layout.page_html}", highlight=False)
+    if page.judgement.refusals:
+        raise typer.Exit(_REFUSED_STATUS)
+
+
+@app.command()
+def approve(
+    by: Annotated[str, typer.Option("--by", help="Who approves.")],
+    env: EnvOption = "local",
+    home: HomeOption = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Approve the plan that `plan` made last; `apply` runs that one and no other."""
+    with open_session(open_home(home), env) as session:
+        approval = reviewing.approve(session, read_plan(session.layout.plan), by=by)
+    if as_json:
+        print_json(approval.model_dump())
+    else:
+        OUT.print(
+            f"approved until {approval.expires_utc:%Y-%m-%d %H:%M} UTC: {session.layout.approval}", highlight=False
+        )
+
+
+@app.command()
+def apply(
+    env: EnvOption = "local",
+    home: HomeOption = None,
+    folder: FolderOption = ENVIRONMENTS,
+    port: PortOption = None,
+    only: OnlyOption = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Apply the approved plan, stack after stack; after a failure it goes on where it ended."""
+    with open_session(open_home(home), env, folder=folder, port=port, only=only or ()) as session:
+        if session.environment.emulated and not session.layout.approval.is_file():
+            reviewing.approve_emulated(session, _plan(session))
+        made = read_plan(session.layout.plan)
+        reviewing.require(session, made)
+        done = _apply(session, made)
+        session.layout.approval.unlink()
+    _show_done(done, as_json=as_json)
+
+
+@app.command()
+def destroy(
+    env: EnvOption = "local",
+    home: HomeOption = None,
+    folder: FolderOption = ENVIRONMENTS,
+    only: OnlyOption = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Take everything away: at once in an emulated environment, elsewhere only what an approved `plan --destroy` says."""
+    with open_session(open_home(home), env, folder=folder, only=only or ()) as session:
+        if session.environment.emulated:
+            reviewing.approve_emulated(session, _plan(session, destroy=True))
+        made = read_plan(session.layout.plan)
+        reviewing.require(session, made)
+        done = _apply(session, made)
+        session.layout.approval.unlink()
+    _show_done(done, as_json=as_json)
+
+
+@app.command()
+def drift(
+    env: EnvOption = "local",
+    home: HomeOption = None,
+    folder: FolderOption = ENVIRONMENTS,
+    only: OnlyOption = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what was changed outside of Terraform; status 3 if anything was."""
+    with open_session(open_home(home), env, folder=folder, only=only or ()) as session:
+        with progress("comparing", len(session.wiring)) as task:
+            found = find_drift(session, told=lambda stack, word: task.advance(note=f"{stack}: {word}"))
+    if as_json:
+        print_json({"drifted": [_drift_row(item) for item in found]})
+    else:
+        _show_drift(found)
+    if found:
+        raise typer.Exit(_DRIFT_STATUS)
+
+
+@app.command()
+def unlock(
+    stack: Annotated[str, typer.Option("--stack", help="Whose state.")],
+    lock_id: Annotated[str, typer.Option("--lock-id", help="The lock, as the refusal named it.")],
+    env: EnvOption = "local",
+    home: HomeOption = None,
+    folder: FolderOption = ENVIRONMENTS,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Take away the lock that a dead apply on another machine left on a stack's state."""
+    with open_session(open_home(home), env, folder=folder, only=[stack]) as session:
+        terraform = session.terraform(stack)
+        terraform.init()
+        terraform.unlock(lock_id)
+    if as_json:
+        print_json({"unlocked": stack})
+    else:
+        OUT.print(f"unlocked: {stack}", highlight=False)
+
+
+@app.command()
+def environments(*, as_json: JsonOption = False) -> None:
+    """List the environments."""
+    names = environment_names()
+    if as_json:
+        print_json({"environments": names})
+    else:
+        OUT.print("\n".join(names), highlight=False)
+
+
+@app.command()
+def tools(
+    source: Annotated[
+        str | None,
+        typer.Option("--source", help="Where the release lies, in a closed network.", show_default=False),
+    ] = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch a pinned release of Terraform where neither it nor OpenTofu is there; its digest is checked."""
+    try:
+        program = find_program()
+    except MissingPartError:
+        fetch_release(TERRAFORM, tools_folder(), source=source)
+        program = find_program()
+    if as_json:
+        print_json({"program": program.name, "version": program.version, "path": program.path})
+    else:
+        OUT.print(f"{program.name} {program.version}: {program.path}", highlight=False)
+
+
+@emulator_app.command()
+def stop(home: HomeOption = None, *, as_json: JsonOption = False) -> None:
+    """Stop the emulator; what was applied in it is gone then."""
+    stopped = emulator.stop(open_home(home))
+    if as_json:
+        print_json({"stopped": stopped})
+    else:
+        OUT.print("stopped" if stopped else "it did not run", highlight=False)
+
+
+def _plan(session: Session, *, destroy: bool = False) -> Plan:
+    with progress("planning", len(session.wiring)) as task:
+        made = plan_all(
+            session,
+            destroy=destroy,
+            beside=plan_not_emulated,
+            told=lambda stack, word: task.advance(note=f"{stack}: {word}"),
+        )
+    write_plan(session.layout.plan, made)
+    session.layout.approval.unlink(missing_ok=True)  # it was another plan's
+    return made
+
+
+def _apply(session: Session, made: Plan) -> dict[str, str]:
+    with progress("applying", len(session.wiring)) as task:
+        return apply_all(session, made, told=lambda stack, word: task.advance(note=f"{stack}: {word}"))
+
+
+def _show_done(done: dict[str, str], *, as_json: bool) -> None:
+    if as_json:
+        print_json({"stacks": done})
+    else:
+        print_table([Column("stack"), Column("result")], [[name, word] for name, word in done.items()])
+
+
+def _drift_row(item: Drifted) -> dict[str, object]:
+    return {
+        "stack": item.stack,
+        "address": item.address,
+        "gone": item.gone,
+        "attributes": {name: {"was": was, "is": now} for name, (was, now) in item.attributes.items()},
+    }
+
+
+def _show_drift(found: list[Drifted]) -> None:
+    if not found:
+        OUT.print("everything is as it was applied", highlight=False)
+        return
+    rows = [[item.stack, item.address, "gone" if item.gone else ", ".join(item.attributes)] for item in found]
+    print_table([Column("stack"), Column("resource"), Column("what differs")], rows)

@@ -1,0 +1,285 @@
+"""Plans of every stack, side by side, also before anything is applied."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from cdk.delivery.failures import InfrastructureError
+from cdk.delivery.layout import Layout
+from cdk.delivery.plan_file import Plan, StackPlan, count_changes
+from cdk.delivery.terraform import INPUTS, Program, Terraform
+from cdk.model import Account, Environment
+from cdk.wiring import StackWiring, StandIn
+from platform_lib.code_digest import code_sha256
+from platform_lib.storage import publish_bytes
+
+logger = logging.getLogger(__name__)
+
+# Terraform with the AWS provider takes 0.6 GB; two at once keep two cores busy.
+_AT_ONCE = 2
+_ABSENT = "absent"
+Progress = Callable[[str, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What planning and applying of one environment work with.
+
+    Attributes:
+        environment: What is built.
+        layout: Where it lies in the home.
+        program: Terraform.
+        variables: Environment variables: an emulator's address; empty for real accounts.
+        wiring: Every stack's.
+    """
+
+    environment: Environment
+    layout: Layout
+    program: Program
+    variables: Mapping[str, str]
+    wiring: Mapping[str, StackWiring]
+
+    def terraform(self, stack: str) -> Terraform:
+        """Return Terraform in a stack's working folder, with the stack's synthesised content in it."""
+        folder = self.layout.work(stack)
+        folder.mkdir(parents=True, exist_ok=True)
+        content = (self.layout.synthesis / "stacks" / stack / "cdk.tf.json").read_bytes()
+        target = folder / "cdk.tf.json"
+        if not target.is_file() or target.read_bytes() != content:
+            publish_bytes(target, content)
+        return Terraform(self.program, folder, self.variables)
+
+
+Beside = Callable[[Session, str, Mapping[str, StandIn]], dict[str, Any] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Lock:
+    """Who is at work on a state, as Terraform wrote it down.
+
+    Attributes:
+        lock_id: What takes it away.
+        holder: `user@host`.
+        since: When it was taken, UTC.
+    """
+
+    lock_id: str
+    holder: str
+    since: str
+
+
+class States:
+    """Reads what the stacks' states say, straight from their bucket.
+
+    Raises:
+        InfrastructureError: The bucket cannot be read.
+    """
+
+    def __init__(self, session: Session) -> None:
+        environment = session.environment
+        self._bucket = environment.state.bucket
+        self._prefix = environment.environment
+        address = session.variables.get("AWS_ENDPOINT_URL")
+        keys = {
+            "aws_access_key_id": session.variables.get("AWS_ACCESS_KEY_ID"),
+            "aws_secret_access_key": session.variables.get("AWS_SECRET_ACCESS_KEY"),
+        }
+        settings = Config(
+            retries={"max_attempts": 3}, connect_timeout=10, s3={"addressing_style": "path"} if address else {}
+        )
+        try:
+            sts = boto3.client(
+                "sts", endpoint_url=address, region_name=environment.state.region, config=settings, **keys
+            )
+            role = f"arn:aws:iam::{environment.accounts.of(Account.MANAGEMENT)}:role/{environment.deploy_role}"
+            given = sts.assume_role(RoleArn=role, RoleSessionName="drivetrain")["Credentials"]
+        except (BotoCoreError, ClientError) as error:
+            raise _unreadable(error, self._bucket) from error
+        self._s3 = boto3.client(
+            "s3",
+            endpoint_url=address,
+            region_name=environment.state.region,
+            config=settings,
+            aws_access_key_id=given["AccessKeyId"],
+            aws_secret_access_key=given["SecretAccessKey"],
+            aws_session_token=given["SessionToken"],
+        )
+
+    def read(self, stack: str) -> tuple[str, dict[str, Any]]:
+        """Return a digest of a stack's state, and its outputs by name; `absent` and none where there is no state."""
+        try:
+            body = self._s3.get_object(Bucket=self._bucket, Key=f"{self._prefix}/{stack}.tfstate")["Body"].read()
+        except ClientError as error:
+            if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
+                return _ABSENT, {}
+            raise _unreadable(error, self._bucket) from error
+        except BotoCoreError as error:
+            raise _unreadable(error, self._bucket) from error
+        outputs = {name: item["value"] for name, item in json.loads(body).get("outputs", {}).items()}
+        return hashlib.sha256(body).hexdigest(), outputs
+
+    def lock(self, stack: str) -> Lock | None:
+        """Return who holds the lock of a stack's state; None where nobody does."""
+        try:
+            body = self._s3.get_object(Bucket=self._bucket, Key=f"{self._prefix}/{stack}.tfstate.tflock")["Body"].read()
+        except ClientError as error:
+            if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
+                return None
+            raise _unreadable(error, self._bucket) from error
+        told = json.loads(body)
+        return Lock(lock_id=str(told["ID"]), holder=str(told["Who"]), since=str(told["Created"])[:19].replace("T", " "))
+
+
+def _unreadable(error: Exception, bucket: str) -> InfrastructureError:
+    text = str(error)
+    if "NoSuchBucket" in text:
+        remedy = "run `drivetrain infra bootstrap` first: it makes the bucket, its key and the roles"
+        return InfrastructureError("the bucket of Terraform's state does not exist", where=bucket, remedy=remedy)
+    if "Expired" in text:
+        return InfrastructureError("the AWS credentials have expired", where=bucket, remedy="sign in again")
+    if "Unable to locate credentials" in text or "NoCredentials" in type(error).__name__:
+        return InfrastructureError("there are no AWS credentials", where=bucket, remedy="sign in: aws sso login")
+    return InfrastructureError(f"Terraform's state cannot be read: {text[:300]}", where=bucket)
+
+
+def plan_all(
+    session: Session,
+    *,
+    destroy: bool = False,
+    beside: Beside = lambda _session, _stack, _inputs: None,
+    told: Progress = lambda _stack, _word: None,
+) -> Plan:
+    """Plan every stack, two at once; those whose content, inputs and state are as last time are taken from there.
+
+    Args:
+        session: The environment.
+        destroy: Plan to take everything away.
+        beside: Plans what an emulator lacks of a stack.
+        told: Called with a stack's name and what became of it.
+
+    Raises:
+        InfrastructureError: A stack cannot be planned; all others are planned first, and each failure is named.
+    """
+    states = States(session)
+    known = {name: states.read(name) for name in session.wiring}
+    failures: list[InfrastructureError] = []
+    done: dict[str, StackPlan] = {}
+
+    def one(stack: str) -> None:
+        try:
+            inputs, provisional = resolve(
+                session.wiring[stack], {name: outputs for name, (_, outputs) in known.items()}
+            )
+            made = plan_stack(session, stack, inputs, known[stack][0], provisional=provisional, destroy=destroy)
+            lacking = None if destroy else beside(session, stack, inputs)
+            done[stack] = made.model_copy(update={"not_emulated": lacking})
+            told(stack, _summary(done[stack]))
+        except InfrastructureError as error:
+            failures.append(error)
+            told(stack, "failed")
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        list(pool.map(one, session.wiring))
+    if failures:
+        raise _all(failures)
+    return Plan(
+        environment=session.environment.environment,
+        environment_sha256=digest(session.environment.model_dump(mode="json")),
+        code_sha256=code_sha256("cdk.synthesis"),
+        program=f"{session.program.name} {session.program.version}",
+        destroy=destroy,
+        stacks={name: done[name] for name in session.wiring},
+    )
+
+
+def resolve(wiring: StackWiring, outputs: Mapping[str, Mapping[str, Any]]) -> tuple[dict[str, StandIn], bool]:
+    """Return a stack's inputs from what others gave, and whether a stand-in had to be taken for any."""
+    inputs: dict[str, StandIn] = {}
+    provisional = False
+    for wire in wiring.takes:
+        value = outputs.get(wire.stack, {}).get(wire.output)
+        if value is None:
+            provisional = True
+            inputs[wire.variable] = wire.stand_in
+        else:
+            inputs[wire.variable] = value if isinstance(value, str) else tuple(value)
+    return inputs, provisional
+
+
+def plan_stack(
+    session: Session, stack: str, inputs: Mapping[str, StandIn], state: str, *, provisional: bool, destroy: bool = False
+) -> StackPlan:
+    """Plan one stack, or return the last plan of the very same content, inputs and state.
+
+    Args:
+        session: The environment.
+        stack: Its name.
+        inputs: Values of its variables.
+        state: Digest of its state.
+        provisional: Whether some input is a stand-in.
+        destroy: Plan to take it away.
+    """
+    terraform = session.terraform(stack)
+    folder = terraform.folder
+    parts = ((folder / "cdk.tf.json").read_text(), dict(inputs), state, session.program.version, destroy)
+    key = digest(parts)
+    kept = folder / "stack-plan.json"
+    found = _kept(kept, key)
+    if found is not None and (folder / "plan.bin").is_file():
+        return found
+    publish_bytes(folder / INPUTS, json.dumps(inputs).encode())
+    kept.unlink(missing_ok=True)
+    terraform.init()
+    terraform.plan(folder / "plan.bin", destroy=destroy)
+    document = terraform.show(folder / "plan.bin")
+    wiring = session.wiring[stack]
+    planned = StackPlan(
+        account=wiring.account,
+        region=wiring.region,
+        depends_on=wiring.depends_on,
+        provisional=provisional,
+        key=key,
+        inputs=dict(inputs),
+        changes=count_changes(document),
+        terraform=document,
+    )
+    publish_bytes(kept, planned.model_dump_json().encode())
+    return planned
+
+
+def _kept(path: Path, key: str) -> StackPlan | None:
+    try:
+        found = StackPlan.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if found.key == key else None
+
+
+def digest(content: object) -> str:
+    """Return the sha256 of plain content."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True, default=list).encode()).hexdigest()
+
+
+def _summary(plan: StackPlan) -> str:
+    changes = plan.changes
+    parts = [f"{count} {word}" for word, count in changes.model_dump().items() if count]
+    return f"{', '.join(parts) or 'no changes'}{', provisional' if plan.provisional else ''}"
+
+
+def _all(failures: list[InfrastructureError]) -> InfrastructureError:
+    if len(failures) == 1:
+        return failures[0]
+    lines = "\n".join(f"  {error.where}: {error.what}" for error in failures)
+    remedies = sorted({error.remedy or error.usual_remedy for error in failures})
+    return InfrastructureError(f"{len(failures)} stacks cannot be planned\n{lines}", remedy="; ".join(remedies))

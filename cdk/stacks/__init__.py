@@ -1,0 +1,1 @@
+"""What is planned and applied as one: a stack is one account, one region and one state."""

@@ -1,0 +1,1 @@
+"""Admission policies of the clusters: what an API server refuses, whoever asks."""

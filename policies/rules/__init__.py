@@ -1,0 +1,1 @@
+"""Rules by what they are about; `policies.catalogue` names them all. Pure; standard library alone."""

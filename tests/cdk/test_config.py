@@ -1,0 +1,113 @@
+"""What is no environment is refused before anything is built."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from cdk.config import load_environment
+from cdk.model import DataClass
+from platform_lib.errors import ConfigError
+
+TODAY = date(2026, 11, 30)
+RULES = {
+    "Rules": [
+        {
+            "ID": "large",
+            "Status": "Enabled",
+            "Filter": {"And": {"Prefix": "drives/", "ObjectSizeGreaterThan": 131072}},
+            "Transitions": [{"Days": 30, "StorageClass": "STANDARD_IA"}, {"Days": 120, "StorageClass": "GLACIER_IR"}],
+            "Expiration": {"Days": 400},
+            "NoncurrentVersionExpiration": {"NoncurrentDays": 7},
+        }
+    ],
+    "TransitionDefaultMinimumObjectSize": "all_storage_classes_128K",
+}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "remedy"),
+    [
+        ("tags:\n", "tag:\n", "tag:", "did you mean 'tags'?"),
+        ("nat: one", "nats: one", "nats:", "did you mean 'nat'?"),
+        ("cost_center: perception", "cost_centre: perception", "cost_centre:", "did you mean 'cost_center'?"),
+        ("rto_hours: 4", "rto_hour: 4", "rto_hour", "did you mean 'rto_hours'?"),
+        ("admin_role_arns", "admin_roles_arn", "admin_roles_arn", "did you mean 'admin_role_arns'?"),
+        ("lock_days: 365,", "lock_day: 365,", "lock_day", "did you mean 'lock_days'?"),
+    ],
+)
+def test_a_misspelt_key_is_refused_with_its_line(
+    old: str, new: str, line: str, remedy: str, environments: Path
+) -> None:
+    path = environments / "local.yaml"
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(ConfigError) as refused:
+        load_environment("local", today=TODAY, folder=environments)
+    said = str(refused.value)
+    number = int(next(item for item in said.split("local.yaml:")[1:] if "is no key" in item).split(":")[0])
+    assert line in path.read_text().splitlines()[number - 1]
+    assert remedy in said
+
+
+def test_a_pool_without_a_cost_center_is_refused(environments: Path) -> None:
+    path = environments / "local.yaml"
+    path.write_text(path.read_text().replace("    cost_center: perception\n", "", 1))
+    with pytest.raises(ConfigError, match=r"local\.yaml:\d+: 'pools\.1\.cost_center' is missing\. Remedy: add it"):
+        load_environment("local", today=TODAY, folder=environments)
+
+
+def test_a_cost_center_that_is_no_label_is_refused(environments: Path) -> None:
+    path = environments / "local.yaml"
+    path.write_text(path.read_text().replace("cost_center: perception", "cost_center: two words", 1))
+    with pytest.raises(ConfigError, match=r"'pools\.1\.cost_center'.*not 'two words'"):
+        load_environment("local", today=TODAY, folder=environments)
+
+
+def test_an_unknown_environment_names_the_nearest() -> None:
+    with pytest.raises(ConfigError, match=r"there is no environment 'prd'.*did you mean prod"):
+        load_environment("prd", today=TODAY)
+
+
+def test_a_file_that_says_another_name_is_refused(environments: Path) -> None:
+    (environments / "stage.yaml").write_text((environments / "dev.yaml").read_text())
+    with pytest.raises(ConfigError, match=r"stage\.yaml:2: says environment: dev"):
+        load_environment("stage", today=TODAY, folder=environments)
+
+
+def _with_file(environments: Path) -> None:
+    path = environments / "local.yaml"
+    path.write_text(path.read_text().replace("derived: {}", "derived: {lifecycle_file: derived.json}", 1))
+
+
+def test_a_lifecycle_file_decides_a_buckets_rules(environments: Path) -> None:
+    _with_file(environments)
+    (environments / "derived.json").write_text(json.dumps(RULES))
+    environment = load_environment("local", today=TODAY, folder=environments)
+    lifecycle = environment.data.buckets[DataClass.DERIVED].lifecycle
+    assert lifecycle is not None
+    (rule,) = lifecycle.rules
+    assert rule.id == "large"
+    assert [item.storage_class for item in rule.transitions] == ["STANDARD_IA", "GLACIER_IR"]
+
+
+@pytest.mark.parametrize(
+    ("content", "what"),
+    [
+        (None, "cannot be read: No such file"),
+        ("{", "Invalid JSON"),
+        (json.dumps({"Rules": []}), "Rules: Tuple should have at least 1 item"),
+        (json.dumps({**RULES, "Version": 1}), "Version: Extra inputs are not permitted"),
+    ],
+)
+def test_a_bad_lifecycle_file_is_refused_where_it_is_named(content: str | None, what: str, environments: Path) -> None:
+    _with_file(environments)
+    if content is not None:
+        (environments / "derived.json").write_text(content)
+    with pytest.raises(ConfigError, match=what) as refused:
+        load_environment("local", today=TODAY, folder=environments)
+    number = int(str(refused.value.where).rpartition(":")[2])
+    assert "lifecycle_file" in (environments / "local.yaml").read_text().splitlines()[number - 1]
+    assert refused.value.remedy == ("write it: " if content is None else "write it anew: ") + "drivetrain cost tiering"

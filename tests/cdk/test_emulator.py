@@ -1,0 +1,124 @@
+"""What the emulator lacks leaves the applied stack, and is planned all the same."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from synthesised_stacks import Synthesised
+
+from cdk.emulator import LACKING, PERMANENT, lacking_addresses, references, split
+
+DOCUMENT = {
+    "terraform": {"backend": {"s3": {"bucket": "b"}}, "required_providers": {"aws": {}}},
+    "provider": {"aws": [{"region": "us-east-1"}]},
+    "variable": {"cluster_name": {"type": "string"}},
+    "data": {"aws_eks_addon_version": {"csi": {"addon_name": "aws-ebs-csi-driver"}}},
+    "resource": {
+        "aws_iam_role": {"pods": {"name": "pods"}, "other": {"name": "other"}},
+        "aws_eks_pod_identity_association": {
+            "pods": {"cluster_name": "${var.cluster_name}", "role_arn": "${aws_iam_role.pods.arn}"}
+        },
+        "aws_eks_addon": {"csi": {"addon_version": "${data.aws_eks_addon_version.csi.version}"}},
+        "aws_placement_group": {"together": {"name": "t"}},
+        "aws_eks_node_group": {
+            "train": {
+                "depends_on": ["aws_placement_group.together", "aws_iam_role.pods"],
+                "lifecycle": {"ignore_changes": ["scaling_config[0].desired_size"]},
+            }
+        },
+    },
+    "output": {"role": {"value": "${aws_iam_role.pods.arn}"}},
+}
+
+
+def test_what_is_applied_holds_nothing_that_is_lacking() -> None:
+    applied, _ = split(DOCUMENT)
+    assert set(applied["resource"]) == {"aws_iam_role", "aws_eks_node_group"}
+    group = applied["resource"]["aws_eks_node_group"]["train"]
+    assert group["depends_on"] == ["aws_iam_role.pods"]
+    assert group["lifecycle"]["ignore_changes"] == [
+        "launch_template",
+        "node_repair_config",
+        "remote_access",
+        "scaling_config[0].desired_size",
+        "update_config",
+    ]
+    assert applied["output"] == DOCUMENT["output"]
+    assert applied["terraform"] == DOCUMENT["terraform"]
+
+
+def test_what_is_planned_only_holds_all_it_refers_to_and_no_more() -> None:
+    _, planned = split(DOCUMENT)
+    assert planned is not None
+    assert set(planned["resource"]) == {
+        "aws_eks_addon",
+        "aws_eks_pod_identity_association",
+        "aws_iam_role",
+        "aws_placement_group",
+    }
+    assert set(planned["resource"]["aws_iam_role"]) == {"pods"}
+    assert set(planned["data"]) == {"aws_eks_addon_version"}
+    assert planned["variable"] == DOCUMENT["variable"]
+    # It has no state of its own, and no lock.
+    assert "backend" not in planned["terraform"]
+    assert "output" not in planned
+
+
+def test_a_stack_that_lacks_nothing_is_applied_as_it_is() -> None:
+    document = {"terraform": {}, "resource": {"aws_iam_role": {"pods": {"name": "pods"}}}}
+    assert split(document) == (document, None)
+
+
+def test_the_document_that_is_split_is_not_changed() -> None:
+    before = json.dumps(DOCUMENT)
+    split(DOCUMENT)
+    assert json.dumps(DOCUMENT) == before
+
+
+def test_every_reason_is_said() -> None:
+    assert lacking_addresses(DOCUMENT)["aws_placement_group.together"] == LACKING["aws_placement_group"]
+    assert all(len(reason) > 10 for reason in LACKING.values())
+    assert not set(LACKING) & set(PERMANENT)
+
+
+@pytest.mark.parametrize(
+    ("body", "found"),
+    [
+        ({"a": "${aws_kms_key.k.arn}"}, {("aws_kms_key", "k")}),
+        ({"a": [{"b": "${element(data.aws_subnet.s.ids, 0)}"}]}, {("data.aws_subnet", "s")}),
+        ({"depends_on": ["aws_iam_role.r"]}, {("aws_iam_role", "r")}),
+        ({"a": "arn:aws:s3:::plain.text"}, set()),
+    ],
+)
+def test_references_are_found_wherever_they_stand(body: object, found: set[tuple[str, str]]) -> None:
+    assert references(body) == found
+
+
+def test_the_local_environment_refers_to_nothing_that_is_gone(local: Synthesised) -> None:
+    for name, document in local.all_documents():
+        kinds = {
+            (f"{prefix}{kind}", member)
+            for section, prefix in (("resource", ""), ("data", "data."))
+            for kind, members in document.get(section, {}).items()
+            for member in members
+        }
+        asked = {item for item in references(document) if item[0].startswith(("aws_", "data.aws_"))}
+        assert asked <= kinds, f"{name}: {sorted(asked - kinds)}"
+
+
+def test_together_both_parts_hold_what_a_real_environment_has(local: Synthesised, dev: Synthesised) -> None:
+    marked = json.loads((local.out / "not_emulated.json").read_text())
+    assert set(marked) == set(local.planned_only)
+    kinds = {kind for _, document in local.all_documents() for kind in document.get("resource", {})}
+    assert {kind for document in dev.documents.values() for kind in document["resource"]} <= kinds
+    applied = {kind for document in local.documents.values() for kind in document["resource"]}
+    assert not applied & set(LACKING)
+    assert dev.planned_only == {}
+    assert json.loads((dev.out / "not_emulated.json").read_text()) == {}
+
+
+def test_permanent_differences_are_ignored_in_emulated_environments_alone(local: Synthesised, dev: Synthesised) -> None:
+    assert local.one("aws_db_parameter_group")["lifecycle"]["ignore_changes"] == ["parameter"]
+    assert "ignore_changes" not in dev.one("aws_db_parameter_group")["lifecycle"]
+    assert "lifecycle" not in dev.one("aws_eks_cluster")
