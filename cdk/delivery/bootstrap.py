@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cdk.delivery.layout import Layout
+from cdk.delivery.plan_file import Changes, count_changes
+from cdk.delivery.planning import Session
 from cdk.delivery.terraform import Program, Terraform
 from cdk.model import Account, Environment
 from platform_lib.errors import ConfigError
@@ -32,6 +34,18 @@ def bootstrap_folder(
         shutil.copyfile(path, folder / path.name)
     publish_bytes(folder / "terraform.tfvars.json", json.dumps(_variables(environment), indent=2).encode())
     return Terraform(program, folder, variables)
+
+
+def make_ready(session: Session, *, apply: bool) -> Changes:
+    """Plan the bootstrap of an environment, and apply it if asked; return what it changes."""
+    terraform = bootstrap_folder(session.environment, session.layout, session.variables, session.program)
+    terraform.init()
+    plan = terraform.folder / "plan.bin"
+    terraform.plan(plan)
+    changes = count_changes(terraform.show(plan))
+    if apply:
+        terraform.apply(plan)
+    return changes
 
 
 def _variables(environment: Environment) -> dict[str, object]:

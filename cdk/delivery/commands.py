@@ -11,6 +11,7 @@ from cdk.cluster.commands import manifests
 from cdk.config import ENVIRONMENTS, environment_names
 from cdk.delivery import emulator, reviewing
 from cdk.delivery.applying import apply_all
+from cdk.delivery.bootstrap import make_ready
 from cdk.delivery.drift import Drifted, find_drift
 from cdk.delivery.not_emulated import plan_not_emulated
 from cdk.delivery.page import document_of
@@ -153,6 +154,26 @@ def drift(
         _show_drift(found)
     if found:
         raise typer.Exit(_DRIFT_STATUS)
+
+
+@app.command()
+def bootstrap(
+    env: EnvOption = "local",
+    home: HomeOption = None,
+    folder: FolderOption = ENVIRONMENTS,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Apply it; without, it is planned alone.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Make what must exist first: the bucket and key of Terraform's state. Its own state stays in the home: keep it."""
+    with open_session(open_home(home), env, folder=folder) as session:
+        changes = make_ready(session, apply=yes)
+    counts = changes.model_dump()
+    if as_json:
+        print_json({"applied": yes, **counts})
+    else:
+        word = "applied" if yes else "planned; --yes applies it"
+        OUT.print(f"{word}: {', '.join(f'{count} {name}' for name, count in counts.items())}", highlight=False)
 
 
 @app.command()

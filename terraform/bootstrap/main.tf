@@ -1,5 +1,5 @@
 # What must exist before anything else: where state lies, its key, and who may deploy. Applied once for each environment,
-# in the management account, with state on disk; then `drivetrain infra bootstrap` moves that state into the bucket it made.
+# in the management account, with state on disk, where it stays.
 
 terraform {
   required_version = ">= 1.10.0"
