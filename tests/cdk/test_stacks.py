@@ -249,8 +249,10 @@ def test_archive_tiers_are_opted_into_where_a_class_may_wait(prod: Synthesised) 
 
 
 def test_releases_are_locked_here_and_in_the_copy(prod: Synthesised) -> None:
-    (lock,) = prod.resources("aws_s3_bucket_object_lock_configuration", "data-lake")
-    assert _first(_first(lock["rule"])["default_retention"]) == {"days": 3650, "mode": "COMPLIANCE"}
+    locks = prod.resources("aws_s3_bucket_object_lock_configuration", "data-lake")
+    assert len(locks) == 2
+    for lock in locks:
+        assert _first(_first(lock["rule"])["default_retention"]) == {"days": 3650, "mode": "COMPLIANCE"}
     locked = [
         item["bucket"] for item in prod.resources("aws_s3_bucket", "data-lake") if item.get("object_lock_enabled")
     ]
