@@ -239,7 +239,7 @@ def check_index(file: FileBytes) -> None:
     """
     first = file_head(file, len(MAGIC))
     if first is None or first.op != BAG_HEADER_OP:
-        raise CorruptLog("the bag's header is no header", where=file.path)
+        raise CorruptLog("the ROS 1 bag's header is no header", where=file.path)
     at = first.number(b"index_pos")
     if at == 0:
         raise CorruptLog("the bag was never closed: it has no index", where=file.path)
