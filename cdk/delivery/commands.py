@@ -108,10 +108,7 @@ def apply(
     with open_session(open_home(home), env, folder=folder, port=port, only=only or ()) as session:
         if session.environment.emulated and not session.layout.approval.is_file():
             reviewing.approve_emulated(session, _plan(session))
-        made = read_plan(session.layout.plan)
-        reviewing.require(session, made)
-        done = _apply(session, made)
-        session.layout.approval.unlink()
+        done = _apply_approved(session)
     _show_done(done, as_json=as_json)
 
 
@@ -128,10 +125,7 @@ def destroy(
     with open_session(open_home(home), env, folder=folder, only=only or ()) as session:
         if session.environment.emulated:
             reviewing.approve_emulated(session, _plan(session, destroy=True))
-        made = read_plan(session.layout.plan)
-        reviewing.require(session, made)
-        done = _apply(session, made)
-        session.layout.approval.unlink()
+        done = _apply_approved(session)
     _show_done(done, as_json=as_json)
 
 
@@ -251,9 +245,13 @@ def _plan(session: Session, *, destroy: bool = False) -> Plan:
     return made
 
 
-def _apply(session: Session, made: Plan) -> dict[str, str]:
+def _apply_approved(session: Session) -> dict[str, str]:
+    made = read_plan(session.layout.plan)
+    reviewing.require(session, made)
     with progress("applying", len(session.wiring)) as task:
-        return apply_all(session, made, told=lambda stack, word: task.advance(note=f"{stack}: {word}"))
+        done = apply_all(session, made, told=lambda stack, word: task.advance(note=f"{stack}: {word}"))
+    session.layout.approval.unlink()
+    return done
 
 
 def _show_done(done: dict[str, str], *, as_json: bool) -> None:
