@@ -35,10 +35,10 @@ from platform_lib.models.onnx_planner import OnnxPlanner
 from platform_lib.scenario.model import DriveSpec
 from platform_lib.storage import publish_folder
 from ray_jobs.episodes import EXPERT, drive_expert, drive_planner, worlds
+from ray_jobs.named import dataset_input, valid_name
 from ray_jobs.pictures import write_scenes
 from ray_jobs.samples import LoadedSplit, load_split
 from ray_jobs.session import local_ray
-from ray_jobs.train import dataset_input, valid_name
 
 CAMERA, EGO_ONLY = "camera", "ego_only"
 BOOTSTRAP_SEED = 20_261_120

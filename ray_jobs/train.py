@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import shutil
 import threading
 import time
@@ -23,20 +22,19 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 from platform_lib.catalog.catalog import Catalog
 from platform_lib.catalog.postgres import TRACKING_DATABASE, database_uri, embedded_postgres
 from platform_lib.console import Task, progress
-from platform_lib.datasets.reader import DrivingDataset
-from platform_lib.errors import ConfigError, PlatformError
+from platform_lib.errors import PlatformError
 from platform_lib.home import Home
-from platform_lib.manifest import Input, Manifest, Step
+from platform_lib.manifest import Manifest, Step
 from platform_lib.models import checkpoint
 from platform_lib.storage import publish_bytes, sweep_unfinished
 from platform_lib.tracking.mlflow_store import Point, TrackedRun
+from ray_jobs.named import dataset_input, valid_name
 from ray_jobs.recipes import recipe_named
 from ray_jobs.recipes.config import TrainConfig
 from ray_jobs.session import local_ray
 from ray_jobs.training_worker import OUTPUTS, FitJob, fit
 
 _LOG = logging.getLogger(__name__)
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _IDENTITY, _MLFLOW_ID = "step.json", "mlflow_run_id"
 _POLL_S = 0.2
 # A worker that dies (killed for memory, say) is started again, and resumes from its checkpoint, this often.
@@ -89,28 +87,6 @@ def train(home: Home, recipe: str, *, dataset: str, run: str, force: bool = Fals
         job = FitJob(config=config, dataset=str(source), run=str(folder), identity=step.sha256)
         manifest = _run(home, job, step)
     return TrainOutcome(run=folder, manifest=manifest, skipped=False, resumed_epochs=resumed)
-
-
-def valid_name(name: str, *, what: str) -> str:
-    """Return `name` if it can be a folder's.
-
-    Raises:
-        ConfigError: It cannot.
-    """
-    if not _NAME.fullmatch(name):
-        raise ConfigError(f"'{name}' cannot name a folder", where=what, remedy="use letters, digits, '.', '_' and '-'")
-    return name
-
-
-def dataset_input(folder: Path) -> Input:
-    """Return a dataset as an input, every byte of it checked against its manifest.
-
-    Raises:
-        MissingPartError: There is none.
-        IntegrityError: A file was changed after the dataset was made.
-    """
-    with DrivingDataset.open(folder) as dataset:
-        return Input(sha256=dataset.sha256, uri=str(folder))
 
 
 def _prepare(folder: Path, identity: str, *, fresh: bool) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 import numpy as np
 import pyarrow as pa
@@ -108,12 +109,13 @@ def refuse_missing_columns(files: Sequence[str]) -> None:
 
 
 def _by_stream(table: pa.Table) -> dict[tuple[int, str], pa.Table]:
-    """Split a table by ingest and stream."""
+    """Split a table by ingest and stream; of neighbouring rows nothing is copied, and those of a stream mostly are."""
     keys = list(zip(table["ingest_id"].to_pylist(), table["stream"].to_pylist(), strict=True))
-    rows: dict[tuple[int, str], list[int]] = defaultdict(list)
-    for number, key in enumerate(keys):
-        rows[key].append(number)
-    return {key: table.take(pa.array(numbers)) for key, numbers in rows.items()}
+    runs: dict[tuple[int, str], list[pa.Table]] = defaultdict(list)
+    for key, run in groupby(range(len(keys)), key=keys.__getitem__):
+        rows = list(run)
+        runs[key].append(table.slice(rows[0], len(rows)))
+    return {key: pa.concat_tables(parts) for key, parts in runs.items()}
 
 
 def _signal_stream(name: str, heads: pa.Table, times: pa.Table, values: pa.Table | None) -> StreamData:

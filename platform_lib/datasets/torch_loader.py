@@ -182,5 +182,6 @@ class TorchLoader(Position):
 
 
 def _taken(batch: TorchBatch, places: torch.Tensor) -> TorchBatch:
-    taken = {name: values[places] for name, values in batch.items() if name != "sample_id"}
+    # Indexing by `values[places]` is twenty times slower for pictures.
+    taken = {name: values.index_select(0, places) for name, values in batch.items() if name != "sample_id"}
     return {"sample_id": [batch["sample_id"][place] for place in places.tolist()], **taken}

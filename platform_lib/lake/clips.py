@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 
 import lance
@@ -35,6 +36,7 @@ logger = logging.getLogger(__name__)
 _E7 = 1e7
 _LONGEST_VALUE = 60
 _UNKNOWN = "unknown"
+_BATCH_DRIVES = 64
 Int64 = npt.NDArray[np.int64]
 
 
@@ -47,16 +49,23 @@ def refresh_clips(lake: Lake) -> int:
     ours: dict[str, list[int]] = defaultdict(list)
     for item in view.ingests:
         ours[item.drive_id].append(item.ingest_id)
-    for drive_id, mark in due.items():
-        found = lake.catalog.drives([drive_id])
-        new, cells = derive(lake, view.head, drive_id, ours[drive_id]) if found else ((), ())
-        odd = odd_cell(found[0].labels) if found else ""
-        if clips.replace(drive_id, mark, odd, new, cells):
-            done += 1
+    for batch in _batches(due):
+        found = {item.drive_id: item for item in lake.catalog.drives(batch)}
+        derived = derive(lake, view, {drive_id: ours[drive_id] for drive_id in found})
+        for drive_id in batch:
+            new, cells = derived.get(drive_id, ((), ()))
+            odd = odd_cell(found[drive_id].labels) if drive_id in found else ""
+            done += clips.replace(drive_id, due[drive_id], odd, new, cells)
     note_datasets(lake, clips)
     if done:
         logger.info("drives=%d their clips were derived", done)
     return done
+
+
+def _batches(drives: Iterable[str]) -> Iterator[list[str]]:
+    left = iter(drives)
+    while batch := list(islice(left, _BATCH_DRIVES)):
+        yield batch
 
 
 def note_datasets(lake: Lake, clips: Clips) -> None:
@@ -95,11 +104,32 @@ def taken_clips(table: pa.Table) -> list[TakenClip]:
     ]
 
 
-def derive(lake: Lake, head: LakeHead | None, drive_id: str, ids: Sequence[int]) -> tuple[list[NewClip], list[int]]:
-    """Return the clips of a drive that has these visible ingests, in order of time, and every cell that it was in."""
+def derive(
+    lake: Lake, view: LakeView, drives: Mapping[str, Sequence[int]]
+) -> dict[str, tuple[list[NewClip], list[int]]]:
+    """Return of each drive its clips, in order of time, and every cell that it was in.
+
+    Args:
+        lake: Whose.
+        view: What is visible of it.
+        drives: Drive -> its ingests in that view. Their samples' times are held at once: keep to some tens.
+    """
+    head = view.head
+    ids = [ingest_id for own in drives.values() for ingest_id in own]
     if head is None or not ids:
-        return [], []
-    samples = visible_samples(lake.catalog, lake.store, head, ids, ["timestamp_ns", "encoding", "pii_state"])
+        return {}
+    samples = visible_samples(
+        lake.catalog, lake.store, head, ids, ["ingest_id", "timestamp_ns", "encoding", "pii_state"]
+    )
+    found = {}
+    for drive_id, own in drives.items():
+        if own:
+            rows = samples.filter(pc.is_in(samples["ingest_id"], pa.array(own, pa.int64())))
+            found[drive_id] = _clips_of(lake, head, own, rows)
+    return found
+
+
+def _clips_of(lake: Lake, head: LakeHead, ids: Sequence[int], samples: pa.Table) -> tuple[list[NewClip], list[int]]:
     times = samples["timestamp_ns"].to_numpy()
     starts = np.union1d(_signal_windows(lake, head, ids), np.unique(times // CLIP_NS))
     is_frame = np.asarray(
@@ -107,7 +137,7 @@ def derive(lake: Lake, head: LakeHead | None, drive_id: str, ids: Sequence[int])
     )
     states = samples["pii_state"].filter(pa.array(is_frame)).to_pylist()
     pii = least_safe(times[is_frame] // CLIP_NS, states)
-    first, cells = _places(lake, drive_id)
+    first, cells = _places(lake, head, ids)
     clips = []
     for window in starts.tolist():
         cell, latitude, longitude = first.get(window, (None, None, None))
@@ -137,10 +167,10 @@ def _signal_windows(lake: Lake, head: LakeHead, ids: Sequence[int]) -> Int64:
     return np.unique(np.concatenate(found))
 
 
-def _places(lake: Lake, drive_id: str) -> tuple[dict[int, tuple[int, int, int]], list[int]]:
+def _places(lake: Lake, head: LakeHead, ids: Sequence[int]) -> tuple[dict[int, tuple[int, int, int]], list[int]]:
     """Return window -> cell and first position (1e-7 degrees), and every cell, by the stream with the most positions."""
     best: Positions | None = None
-    table = lake.signals(drive_id, signals=[name for names in POSITIONS for name in names])
+    table = lake.signals_of(head, ids, signals=[name for names in POSITIONS for name in names])
     for names in POSITIONS:
         for item in positions_in(table, names):
             if best is None or len(item.times_ns) > len(best.times_ns):

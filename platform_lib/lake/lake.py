@@ -13,7 +13,7 @@ import pyarrow.dataset as ds
 
 from platform_lib.catalog.blurs import Blurs
 from platform_lib.catalog.catalog import Catalog
-from platform_lib.catalog.model import Drive, LakeView
+from platform_lib.catalog.model import Drive, LakeHead, LakeView
 from platform_lib.catalog.postgres import embedded_postgres
 from platform_lib.errors import ConfigError
 from platform_lib.home import Home
@@ -97,14 +97,18 @@ class Lake:
         """
         view = self.catalog.view()
         ids = _ingests_of(view, drive_id)
-        if view.head is None:
-            return SIGNALS_RESULT.empty_table()
+        return SIGNALS_RESULT.empty_table() if view.head is None else self.signals_of(view.head, ids, stream, signals)
+
+    def signals_of(
+        self, head: LakeHead, ids: Sequence[int], stream: str | None = None, signals: Sequence[str] | None = None
+    ) -> pa.Table:
+        """Read signal rows of some ingests in one version of the stores, as `signals` does."""
         condition = ds.field("ingest_id").isin(ids)
         if stream is not None:
             condition &= ds.field("stream") == stream
         if signals is not None:
             condition &= ds.field("signal").is_null() | ds.field("signal").isin(list(signals))
-        files = self.store.signal_files(view.head, ids, stream=stream)
+        files = self.store.signal_files(head, ids, stream=stream)
         source = ds.dataset(files, schema=PACKED_SCHEMA, format="parquet")
         return unpack(source.to_table(filter=condition))
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import pyarrow as pa
 import pyarrow.dataset as ds
 from pyarrow.fs import LocalFileSystem
 from pyiceberg.conversions import from_bytes
-from pyiceberg.expressions import EqualTo, Reference
-from pyiceberg.expressions.literals import literal
 from pyiceberg.manifest import DataFile
 from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
@@ -33,7 +33,7 @@ from platform_lib.errors import HomeError
 from platform_lib.lake.partitions import Partition
 from platform_lib.lake.tables import PACKED_SCHEMA
 
-_INGEST_ID = 1  # the field of that id, below
+_INGEST_ID, _STREAM = 1, 4  # the fields of those ids, below
 
 
 def _list_of(element_id: int, element: PrimitiveType) -> ListType:
@@ -87,38 +87,89 @@ class SignalFile:
     """One file of the signal table, and what all of its rows have.
 
     Attributes:
-        ingest_id: None where it holds rows of several, after compaction.
+        ingest_ids: The first and the last ingest whose rows it may hold; None where its statistics do not tell.
+        streams: The first and the last stream likewise, as UTF-8: the ends may be cut short, the last one rounded up.
     """
 
     path: str
     part: Partition
-    ingest_id: int | None
+    ingest_ids: tuple[int, int] | None
+    streams: tuple[bytes, bytes] | None
+
+    @property
+    def ingest_id(self) -> int | None:
+        """Whose rows it holds; None where it holds rows of several, after compaction."""
+        return self.ingest_ids[0] if self.ingest_ids and self.ingest_ids[0] == self.ingest_ids[1] else None
+
+    def may_hold(self, stream: str) -> bool:
+        """Whether rows of a stream can be in it."""
+        return self.streams is None or self.streams[0] <= stream.encode() <= self.streams[1]
 
 
-def partitioned_files(
-    table: Table, snapshot_id: int, ingest_ids: Sequence[int] | None, *, stream: str | None = None
-) -> list[SignalFile]:
-    """Return the files that may hold rows of these ingests and this stream (all by default), in order of their paths.
+class SignalPlan:
+    """Which files a version of the table has: read once from all of its manifests, then asked without reading any.
+
+    Iceberg's manifests are pruned by partition alone, so a scan for one ingest reads every entry of every manifest: what
+    derives something for each drive of a lake would read them once a drive.
+
+    Args:
+        table: The signal table.
+        snapshot_id: Its version.
 
     Raises:
         HomeError: Another program deleted single rows.
     """
-    scan = table.scan(snapshot_id=snapshot_id)
-    if ingest_ids is not None:
-        scan = scan.filter(among(ingest_ids))
-    if stream is not None:
-        scan = scan.filter(EqualTo(term=Reference("stream"), value=literal(stream)))
-    files: list[SignalFile] = []
-    for task in scan.plan_files():
-        if task.delete_files:
-            raise HomeError(
-                "the signal table has row-level deletes, written by another program",
-                where=table.location(),
-                remedy="rewrite the table copy-on-write with that program",
-            )
-        at = task.file.partition  # in the order of `SIGNAL_PARTITIONS`
-        files.append(SignalFile(task.file.file_path, Partition(at[0], at[1], at[2]), only_ingest(table, task.file)))
-    return sorted(files, key=lambda item: item.path)
+
+    def __init__(self, table: Table, snapshot_id: int) -> None:
+        self.snapshot_id = snapshot_id
+        self._own: dict[int, list[SignalFile]] = defaultdict(list)
+        self._shared: list[SignalFile] = []
+        for task in table.scan(snapshot_id=snapshot_id).plan_files():
+            if task.delete_files:
+                raise HomeError(
+                    "the signal table has row-level deletes, written by another program",
+                    where=table.location(),
+                    remedy="rewrite the table copy-on-write with that program",
+                )
+            file = _described(task.file)
+            (self._shared if file.ingest_id is None else self._own[file.ingest_id]).append(file)
+
+    def files(self, ingest_ids: Collection[int] | None = None, *, stream: str | None = None) -> list[SignalFile]:
+        """Return the files that may hold rows of these ingests and this stream (all by default), in order of their paths."""
+        if ingest_ids is None:
+            found = [*chain.from_iterable(self._own.values()), *self._shared]
+        else:
+            wanted = set(ingest_ids)
+            found = [file for ingest_id in wanted for file in self._own.get(ingest_id, ())]
+            found += [file for file in self._shared if _may_hold_any(file, wanted)]
+        if stream is not None:
+            found = [file for file in found if file.may_hold(stream)]
+        return sorted(found, key=lambda file: file.path)
+
+
+def _described(file: DataFile) -> SignalFile:
+    at = file.partition  # in the order of `SIGNAL_PARTITIONS`
+    ends = [bounds or {} for bounds in (file.lower_bounds, file.upper_bounds)]
+    streams = [item[_STREAM] for item in ends if _STREAM in item]
+    return SignalFile(
+        path=file.file_path,
+        part=Partition(at[0], at[1], at[2]),
+        ingest_ids=_ingests(file),
+        streams=(streams[0], streams[1]) if len(streams) == 2 else None,
+    )
+
+
+def _ingests(file: DataFile) -> tuple[int, int] | None:
+    ends = [(bounds or {}).get(_INGEST_ID) for bounds in (file.lower_bounds, file.upper_bounds)]
+    known = [int(from_bytes(LongType(), end)) for end in ends if end is not None]
+    return (known[0], known[1]) if len(known) == 2 else None
+
+
+def _may_hold_any(file: SignalFile, ingest_ids: Collection[int]) -> bool:
+    if file.ingest_ids is None:
+        return True
+    first, last = file.ingest_ids
+    return any(first <= ingest_id <= last for ingest_id in ingest_ids)
 
 
 def signal_dataset(files: Sequence[SignalFile], drives: Mapping[int, str]) -> ds.FileSystemDataset:
@@ -153,9 +204,6 @@ def among(ingest_ids: Sequence[int]) -> str:
     return f"ingest_id IN ({', '.join(map(str, ingest_ids))})"
 
 
-def only_ingest(table: Table, file: DataFile) -> int | None:
+def only_ingest(file: DataFile) -> int | None:
     """Return whose rows a file holds, by its statistics; None for those of several."""
-    kind = table.schema().find_type("ingest_id")
-    ends = [bounds.get(_INGEST_ID) for bounds in (file.lower_bounds or {}, file.upper_bounds or {})]
-    known = [from_bytes(kind, end) for end in ends if end is not None] if isinstance(kind, PrimitiveType) else []
-    return int(known[0]) if len(known) == 2 and known[0] == known[1] else None
+    return _described(file).ingest_id

@@ -28,7 +28,7 @@ from platform_lib.home import Home
 from platform_lib.lake.durable import DurableFileIO, files_below, fsync_files, make_folder
 from platform_lib.lake.inventory import Inventory, fragment_files, lance_orphans, signal_orphans, take_inventory
 from platform_lib.lake.rewriting import merge
-from platform_lib.lake.signal_table import SIGNAL_PARTITIONS, SIGNALS, SignalFile, among, only_ingest, partitioned_files
+from platform_lib.lake.signal_table import SIGNAL_PARTITIONS, SIGNALS, SignalFile, SignalPlan, among, only_ingest
 from platform_lib.lake.tables import BLURRED_NAME, RAW_NAME, SAMPLE_SCHEMA, TIMES, VALUE_LISTS
 from platform_lib.lake.writer import WrittenFiles
 from platform_lib.lake.writers import Writers
@@ -71,6 +71,7 @@ class Store:
         self.writers, self.blur_writers = Writers(home), Writers(home, "blur")
         self.rewriting = home.lake / "rewriting"
         self._iceberg = SqlCatalog("drivetrain", uri=uri, warehouse=str(home.lake), **{"py-io-impl": _FILE_IO})
+        self._plan: SignalPlan | None = None  # of the version that was asked for last: a version never changes
 
     @property
     def signals_data(self) -> Path:
@@ -95,7 +96,9 @@ class Store:
         """Return the same files, each with what all of its rows have."""
         if head.iceberg_snapshot_id is None:
             return []
-        return partitioned_files(self._table(), head.iceberg_snapshot_id, ingest_ids, stream=stream)
+        if self._plan is None or self._plan.snapshot_id != head.iceberg_snapshot_id:
+            self._plan = SignalPlan(self._table(), head.iceberg_snapshot_id)
+        return self._plan.files(ingest_ids, stream=stream)
 
     def samples(self, head: LakeHead) -> Any:
         """Open a version of the sample store (a `lance.LanceDataset`)."""
@@ -172,7 +175,7 @@ class Store:
         table = self._table()
         named = among(ingest_ids)
         files = [task.file for task in table.scan(row_filter=named).plan_files()] if ingest_ids else []
-        if any(only_ingest(table, file) is None for file in files):
+        if any(only_ingest(file) is None for file in files):
             self._drop_from_shared(files, ingest_ids)
         elif files:
             table.delete(named)

@@ -40,7 +40,7 @@ class Batch:
     """N samples as tensors.
 
     Attributes:
-        image: (N, 3, H, W) in 0..1; no rows where the planner does not look.
+        image: (N, 3, H, W), uint8 or floats in 0..1; no rows where the planner does not look.
         ego_history: (N, 10, 3).
         command: (N, 3), one-hot.
         future_m: (N, 6, 2).
@@ -53,45 +53,44 @@ class Batch:
 
 
 def augmented(batch: Batch, amount: Augmentation, generator: np.random.Generator) -> Batch:
-    """Return a changed copy; the same generator and torch seed give the same one."""
+    """Return a changed copy, its image as floats in 0..1; the same generator and torch seed give the same one."""
     size = len(batch.command)
     mirrored = torch.from_numpy(generator.random(size) < amount.mirror)
     turns = torch.from_numpy((amount.turn_std_rad * generator.standard_normal(size)).astype(np.float32))
     gains = torch.from_numpy(generator.uniform(1 - amount.brightness, 1 + amount.brightness, size).astype(np.float32))
-    batch = _turned(_mirrored(batch, mirrored), turns, amount.focal_px)
+    history, command, future = _mirrored(batch, mirrored)
+    future = _turned(future, turns)
     if not len(batch.image):
-        return batch
-    image = batch.image * gains[:, None, None, None]
+        return Batch(batch.image, history, command, future)
+    # Pixels are moved once, as bytes where they are bytes: four times less memory than as floats.
+    columns = _columns(batch.image.shape[3], mirrored, turns, amount.focal_px)
+    moved = batch.image.gather(3, columns[:, None, None, :].expand(-1, 3, batch.image.shape[2], -1))
+    image = moved.float().div_(255.0) if moved.dtype == torch.uint8 else moved
+    image = image.mul_(gains[:, None, None, None])
     if amount.noise:
         image.add_(torch.randn_like(image), alpha=amount.noise)
-    return Batch(image.clamp_(0.0, 1.0), batch.ego_history, batch.command, batch.future_m)
+    return Batch(image.clamp_(0.0, 1.0), history, command, future)
 
 
-def _mirrored(batch: Batch, chosen: Tensor) -> Batch:
-    history, command, future, image = (
-        batch.ego_history.clone(),
-        batch.command.clone(),
-        batch.future_m.clone(),
-        batch.image,
-    )
+def _mirrored(batch: Batch, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return history, command and future with left and right exchanged in the chosen samples."""
+    history, command, future = batch.ego_history.clone(), batch.command.clone(), batch.future_m.clone()
     history[chosen, :, 1] *= -1
     future[chosen, :, 1] *= -1
     command[chosen] = command[chosen][:, _MIRRORED_COMMANDS]
-    if len(image):
-        image = torch.where(chosen[:, None, None, None], image.flip(3), image)
-    return Batch(image, history, command, future)
+    return history, command, future
 
 
-def _turned(batch: Batch, turn_rad: Tensor, focal_px: float) -> Batch:
-    """Turn the car to the left by `turn_rad` (N,): what it sees moves to the right, its path too."""
+def _turned(future: Tensor, turn_rad: Tensor) -> Tensor:
+    """Return the path (N, 6, 2) as it is seen from a car that was turned to the left by `turn_rad` (N,)."""
     cosine, sine = torch.cos(turn_rad)[:, None], torch.sin(turn_rad)[:, None]
-    x, y = batch.future_m[:, :, 0], batch.future_m[:, :, 1]
-    future = torch.stack([cosine * x + sine * y, cosine * y - sine * x], dim=2)
-    image = batch.image
-    if len(image):
-        width = image.shape[3]
-        centre = (width - 1) / 2
-        bearing = torch.atan((torch.arange(width) - centre) / focal_px)[None] - turn_rad[:, None]
-        source = (torch.tan(bearing) * focal_px + centre).round().long().clamp_(0, width - 1)
-        image = image.gather(3, source[:, None, None, :].expand(-1, 3, image.shape[2], -1))
-    return Batch(image, batch.ego_history, batch.command, future)
+    x, y = future[:, :, 0], future[:, :, 1]
+    return torch.stack([cosine * x + sine * y, cosine * y - sine * x], dim=2)
+
+
+def _columns(width: int, mirrored: Tensor, turn_rad: Tensor, focal_px: float) -> Tensor:
+    """Return from which column of the recorded image each column comes (N, W): what a car turned left sees moves right."""
+    centre = (width - 1) / 2
+    bearing = torch.atan((torch.arange(width) - centre) / focal_px)[None] - turn_rad[:, None]
+    source = (torch.tan(bearing) * focal_px + centre).round().long().clamp_(0, width - 1)
+    return torch.where(mirrored[:, None], width - 1 - source, source)
