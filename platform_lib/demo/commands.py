@@ -11,8 +11,9 @@ from rich.markup import escape
 
 from platform_lib.console import ERR, print_json
 from platform_lib.demo.record import Record
-from platform_lib.demo.runner import StageError, StageOutcome, run_stage
-from platform_lib.demo.stages import Stage, demo_stages, places
+from platform_lib.demo.runner import StageOutcome, run_stage
+from platform_lib.demo.stage_process import Begun, StageError, lane
+from platform_lib.demo.stages import Stage, chain_after, demo_stages, places
 from platform_lib.demo.witness import Witness
 from platform_lib.errors import ConfigError
 from platform_lib.home import Home, open_home
@@ -72,16 +73,19 @@ def _run_all(stages: tuple[Stage, ...], home: Home, witness: Witness) -> tuple[S
     ERR.print(f"[bold]Drivetrain demo[/] in {escape(str(home.root))}: {len(stages)} stages", highlight=False)
     record = Record(places(home).report.with_name("stages.json"))
     outcomes: list[StageOutcome] = []
-    for number, stage in enumerate(stages, start=1):
-        try:
-            outcome = run_stage(stage, number=number, total=len(stages))
-        except StageError:
-            witness.require_unchanged()  # if something was changed underneath, that is the cause to name
-            raise
-        witness.see(stage, outcome)
-        outcomes.append(record.add(outcome))
-        if outcome.rejected:
-            break
+    begun: dict[Path, Begun] = {}
+    with lane(places(home).report.with_name("beside")) as beside:
+        for number, stage in enumerate(stages, start=1):
+            try:
+                outcome = run_stage(stage, number=number, total=len(stages), begun=begun.get(stage.writes))
+            except StageError:
+                witness.require_unchanged()  # if something was changed underneath, that is the cause to name
+                raise
+            witness.see(stage, outcome)
+            outcomes.append(record.add(outcome))
+            if outcome.rejected:
+                break
+            begun |= beside.begin(chain_after(stages[number:], stage.writes, begun))
     return tuple(outcomes)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,6 +29,8 @@ class Stage:
         writes: The artefact it leaves.
         why: One line that says why the step exists.
         manifest: The artefact's manifest; None for the lake, which has a version instead, and for a verdict.
+        after: The artefact after whose making it may run beside the stages before it, since it needs nothing of theirs;
+            None for in its turn.
     """
 
     title: str
@@ -35,6 +38,7 @@ class Stage:
     writes: Path
     why: str
     manifest: Path | None = None
+    after: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,21 @@ def demo_stages(home: Home, *, drives: int, seed: int, logs: tuple[Path, ...]) -
         *_model_stages(home, at),
         *_edge_stages(home, at),
     )
+
+
+def chain_after(stages: Sequence[Stage], made: Path, begun: Collection[Path] = ()) -> list[Stage]:
+    """Return the stages that may begin once an artefact is made, and then those that each of them lets begin.
+
+    Args:
+        stages: Those whose turn has not come.
+        made: The artefact.
+        begun: What stages write that have begun already.
+    """
+    chain: list[Stage] = []
+    for stage in stages:
+        if stage.after == (chain[-1].writes if chain else made) and stage.writes not in begun:
+            chain.append(stage)
+    return chain
 
 
 def _data_stages(home: Home, at: Places, *, drives: int, seed: int, logs: tuple[Path, ...]) -> tuple[Stage, ...]:
@@ -157,6 +176,7 @@ def _edge_stages(home: Home, at: Places) -> tuple[Stage, ...]:
             writes=at.compiled,
             why="AIMET, then a QNN context binary, compared rung by rung on the same frozen frames",
             manifest=at.compiled / "manifest.json",
+            after=run,
         ),
         Stage(
             title="Evaluate: the compressed planner, by the same scorer",
@@ -167,6 +187,7 @@ def _edge_stages(home: Home, at: Places) -> tuple[Stage, ...]:
             writes=at.compressed_evaluation,
             why="what quantization costs on each slice",
             manifest=at.compressed_evaluation.parent / "manifest.json",
+            after=at.compiled,
         ),
         Stage(
             title="Gate: evidence against written thresholds",

@@ -206,9 +206,6 @@ class Renderer:
     def _pixels(self, points_m: Points) -> Points:
         return self._camera.to_pixels(self._camera.to_optical(points_m))
 
-    def _fill(self, pixels: Points, colour: Colour) -> None:
-        cv2.fillConvexPoly(self._image, _fixed(pixels), colour, lineType=cv2.LINE_AA, shift=_SHIFT)
-
     def _billboard(self, x: float, y: float, outline_m: list[tuple[float, float]], colour: Colour) -> None:
         """Fill an upright outline of (left_m, up_m) corners that faces the camera."""
         project = self._camera.pixel
@@ -330,21 +327,22 @@ class Renderer:
             axis=-1,
         )
         optical = self._camera.to_optical(placed)
-        for face, seen, where in zip(faces, optical, placed, strict=True):
-            self._face(face, seen, where, (x, y))
+        flat = _fixed(self._camera.to_pixels(optical))
+        whole = optical[..., 2].min(axis=1) > NEAR_M
+        for number, face in enumerate(faces):
+            if whole[number]:
+                self._face(face, flat[number], placed[number], (x, y))
+            else:
+                cut = _clip_near(optical[number])
+                if len(cut) > 2:
+                    self._face(face, _fixed(self._camera.to_pixels(cut)), placed[number], (x, y))
 
-    def _face(self, face: Face, optical: Points, placed: Points, at: tuple[float, float]) -> None:
-        polygon = optical if optical[:, 2].min() > NEAR_M else _clip_near(optical)
-        if len(polygon) < 3:
-            return
-        if face.glow:
-            colour = shade(self._look, face.colour, at[0], at[1], shines=True)
-            self._fill(self._camera.to_pixels(polygon), colour)
-            if face.glow > 0.6:
-                x, y, z = placed.mean(axis=0)
-                self._glow(float(x), float(y), float(z), 0.55, face.colour, 0.7 * face.glow)
-        else:
-            self._fill(self._camera.to_pixels(polygon), shade(self._look, face.colour, at[0], at[1]))
+    def _face(self, face: Face, polygon: NDArray[np.int32], placed: Points, at: tuple[float, float]) -> None:
+        colour = shade(self._look, face.colour, at[0], at[1], shines=bool(face.glow))
+        cv2.fillConvexPoly(self._image, polygon, colour, lineType=cv2.LINE_AA, shift=_SHIFT)
+        if face.glow > 0.6:
+            x, y, z = placed.mean(axis=0)
+            self._glow(float(x), float(y), float(z), 0.55, face.colour, 0.7 * face.glow)
 
     # The sensor
 

@@ -12,7 +12,8 @@ import handoff_sources as sources
 import psutil
 import pytest
 
-from platform_lib.demo.runner import StageError, _was_skipped, run_stage
+from platform_lib.demo.runner import _was_skipped, run_stage
+from platform_lib.demo.stage_process import StageError
 from platform_lib.demo.stages import Stage
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from platform_lib.cli import COMMANDS
-from platform_lib.demo.stages import demo_stages, places
+from platform_lib.demo.stages import chain_after, demo_stages, places
 from platform_lib.home import Home
 
 HOME = Home(root=Path("/somewhere/.drivetrain"))
@@ -50,3 +50,31 @@ def test_every_stage_that_makes_an_artefact_names_its_manifest():
     manifests = [stage.manifest for stage in stages() if stage.manifest is not None]
     assert len(set(manifests)) == len(manifests)
     assert all(path.is_relative_to(HOME.root) for path in manifests)
+
+
+def test_what_runs_beside_others_needs_nothing_of_them():
+    """A stage that may begin early reads only what is made by then: up to its `after`, or by its own lane."""
+    listed = stages()
+    by_path = {stage.writes: number for number, stage in enumerate(listed)}
+    early = [stage for stage in listed if stage.after is not None]
+    assert [stage.argv[0] for stage in early] == ["compile", "evaluate"]
+    for stage in early:
+        made, at = [], stage.after
+        while at is not None:
+            made.append(at)
+            at = listed[by_path[at]].after
+        first = by_path[made[-1]]
+        there = [*made, *(item.writes for item in listed[: first + 1])]
+        inside = [word for word in stage.argv[1:] if word.startswith(str(HOME.root)) and word != str(HOME.root)]
+        for word in inside:
+            own = word.startswith(str(stage.writes)) or str(stage.writes).startswith(word)
+            assert own or any(word.startswith(str(path)) for path in there), (stage.title, word)
+
+
+def test_a_chain_begins_once_and_holds_those_that_each_lets_begin():
+    listed = stages()
+    planner, compiled = places(HOME).planner, places(HOME).compiled
+    chain = chain_after(listed, planner)
+    assert [stage.writes for stage in chain] == [compiled, places(HOME).compressed_evaluation]
+    assert chain_after(listed, compiled, {stage.writes for stage in chain}) == []
+    assert chain_after(listed, places(HOME).dataset) == []
