@@ -28,7 +28,7 @@ def demo(
     drives: Annotated[
         int,
         typer.Option(help="Synthetic drives of 20 s to simulate (12 or more); few may teach too little for the gates."),
-    ] = 128,
+    ] = 120,
     seed: Annotated[int, typer.Option(help="Seed of the drives, the split and the training.")] = 7,
     logs: Annotated[
         list[Path] | None,

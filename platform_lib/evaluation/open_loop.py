@@ -107,20 +107,23 @@ def _agents_in_time(agents: Agents) -> tuple[Doubles, Boxes]:
 
 
 def _followed(agents: Agents, table: Doubles) -> list[tuple[int, int]]:
+    """Return (before, after) rows of the same agent, one step apart: the nearest of a kind and size, each at most once."""
     pairs: list[tuple[int, int]] = []
+    kinds = np.asarray(agents.kind)
     for step in range(STEPS - 1):
         here, there = np.flatnonzero(agents.step == step), np.flatnonzero(agents.step == step + 1)
-        gaps = sorted(
-            (float(np.hypot(*(table[i, :2] - table[j, :2]))), int(i), int(j))
-            for i in here
-            for j in there
-            if agents.kind[i] == agents.kind[j] and np.allclose(table[i, 3:], table[j, 3:], atol=1e-3)
-        )
+        if not len(here) or not len(there):
+            continue
+        one, other = table[here][:, None], table[there][None]
+        like = (kinds[here][:, None] == kinds[there][None]) & np.isclose(one[..., 3:], other[..., 3:], atol=1e-3).all(2)
+        gap = np.hypot(one[..., 0] - other[..., 0], one[..., 1] - other[..., 1])
+        rows, columns = np.nonzero(like & (gap <= _MATCH_M))
+        nearest = sorted(zip(gap[rows, columns].tolist(), here[rows].tolist(), there[columns].tolist(), strict=True))
         taken: set[int] = set()
-        for gap, i, j in gaps:
-            if gap <= _MATCH_M and i not in taken and -j - 1 not in taken:
-                taken |= {i, -j - 1}
-                pairs.append((i, j))
+        for _, before, after in nearest:
+            if before not in taken and -after - 1 not in taken:
+                taken |= {before, -after - 1}
+                pairs.append((before, after))
     return pairs
 
 
