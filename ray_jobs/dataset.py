@@ -264,7 +264,7 @@ def build_block(
         ContractError: The lake is no longer what the dataset was begun from.
     """
     with Lake.open(Home(Path(home_root))) as lake:
-        by_id = {item.drive_id: item for item in lake.drives()}
+        by_id = {item.drive_id: item for item in lake.catalog.drives(drive_ids)}
         results = [write_shard(lake, by_id[drive_id], rules, Path(work)) for drive_id in drive_ids if drive_id in by_id]
         if lake.version().sha256 != lake_sha256 or len(results) != len(drive_ids):
             raise ContractError(

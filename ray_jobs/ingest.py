@@ -24,7 +24,7 @@ from pathlib import Path
 
 from platform_lib.catalog.coherence import doubt
 from platform_lib.catalog.erasures import Erasures, Tombstone, refusal_of
-from platform_lib.catalog.model import ContractRun, FileKey, Quarantined, Refusal, UsedOptions
+from platform_lib.catalog.model import ContractRun, FileKey, Quarantined, Refusal, UsedOptions, VisibleIngest
 from platform_lib.contracts.document import read_contracts
 from platform_lib.contracts.files import check_files
 from platform_lib.contracts.model import Contract
@@ -258,7 +258,7 @@ def _plan(
     lake: Lake, contents: Sequence[Content], chosen: Chosen, erased: Mapping[str, Tombstone]
 ) -> tuple[list[Ask], list[tuple[str, Refusal]]]:
     """Return what has to be read, and what was refused before and would be again."""
-    committed = lake.catalog.committed()
+    committed = lake.catalog.committed([item.sha256 for item in contents])
     refused = {item.refusal.key.file_sha256: item.refusal for item in lake.catalog.quarantined()}
     used = lake.catalog.options()
     asks: list[Ask] = []
@@ -350,7 +350,7 @@ def _report(lake: Lake, found: Found, tally: Tally, contracts: Sequence[Contract
     runs = check_files(lake, contracts)  # those too that a killed ingest left unchecked
     refresh_clips(lake)  # and likewise
     ours = {item.sha256 for item in found.contents}
-    visible = lake.catalog.committed()
+    visible = lake.catalog.committed(ours)
     return IngestReport(
         found=found.paths,
         duplicates=found.paths - len(found.unreadable) - len(found.contents),
@@ -369,7 +369,7 @@ def _report(lake: Lake, found: Found, tally: Tally, contracts: Sequence[Contract
         schema_changes=tally.schema_changes(),
         contract_errors=_contract_findings(lake, runs, "error"),
         contract_warnings=_contract_findings(lake, runs, "warning"),
-        drive_problems=_drive_problems(lake, ours),
+        drive_problems=_drive_problems(lake, visible),
         lake=lake.version(),
         seconds=time.monotonic() - started,
     )
@@ -379,17 +379,17 @@ def _contract_findings(lake: Lake, runs: Sequence[ContractRun], severity: str) -
     told = [(run, item) for run in runs for item in run.findings if (item.severity, item.verdict) == (severity, "fail")]
     if not told:
         return {}
-    digests = {item.ingest_id: item.key.file_sha256 for item in lake.catalog.view().ingests}
-    paths = {file.file_sha256: file.paths[0] for drive in lake.drives() for file in drive.files}
+    ingests = lake.catalog.ingests({run.ingest_id for run, _ in told if run.ingest_id is not None})
+    drives = lake.catalog.drives(sorted({item.drive_id for item in ingests.values()}))
+    paths = {file.file_sha256: file.paths[0] for drive in drives for file in drive.files}
     found: dict[str, tuple[str, ...]] = {}
     for run, item in told:
-        path = paths[digests[run.ingest_id or 0]]
+        path = paths[ingests[run.ingest_id or 0].key.file_sha256]
         found[path] = (*found.get(path, ()), f"{run.contract_id} {item.sentence}")
     return dict(sorted(found.items()))
 
 
-def _drive_problems(lake: Lake, ours: Collection[str]) -> dict[str, str]:
-    doubts = {
-        drive.drive_id: doubt(drive) for drive in lake.drives() if any(file.file_sha256 in ours for file in drive.files)
-    }
+def _drive_problems(lake: Lake, ours: Mapping[str, VisibleIngest]) -> dict[str, str]:
+    named = sorted({item.drive_id for item in ours.values()})
+    doubts = {drive.drive_id: doubt(drive) for drive in lake.catalog.drives(named)}
     return {drive_id: why for drive_id, why in doubts.items() if why is not None}

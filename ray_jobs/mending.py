@@ -116,14 +116,14 @@ def expire(home: Home, older_than: timedelta) -> ExpireReport:
         HomeBusyError: An ingest or a blur on this home did not end within an hour.
     """
     with home.turn("ingest", "blur"), Lake.open(home) as lake:
-        head = lake.catalog.view().head
+        head = lake.catalog.head()
         if head is None:
             return ExpireReport(0, 0, 0)
         finish_rewrite(lake)
         sweep(lake)
         sweep_blurs(lake)
         before = _used_bytes(home)
-        signals, samples = lake.store.expire(lake.catalog.view().head or head, older_than)
+        signals, samples = lake.store.expire(lake.catalog.head() or head, older_than)
         return ExpireReport(signals, samples, before - _used_bytes(home))
 
 
@@ -165,7 +165,7 @@ def _read_again(
 
 def _name_newest(lake: Lake) -> None:
     """Let readers see the newest versions, should they hold the same rows (a rewrite that was killed)."""
-    newest, seen = lake.store.newest(), lake.catalog.view().head
+    newest, seen = lake.store.newest(), lake.catalog.head()
     if seen is None or seen == newest:
         return
     if not {item.kind for item in check_lake(lake, head=newest).findings} & {

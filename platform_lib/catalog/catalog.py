@@ -112,21 +112,26 @@ class Catalog:
 
     # What is visible ------------------------------------------------------------------------------------------
 
-    def view(self) -> LakeView:
-        """Return the committed ingests and the stores' versions that hold them, as of one moment."""
+    def head(self) -> LakeHead | None:
+        """Return the stores' versions that readers take; None before the first commit."""
+        with self._engine.connect() as connection:
+            return _read_head(connection)
+
+    def view(self, drive_ids: Collection[str] | None = None) -> LakeView:
+        """Return the committed ingests and the stores' versions that hold them, as of one moment.
+
+        Args:
+            drive_ids: Only ingests of these drives; of all by default, which in a large lake are millions.
+        """
+        ours = INGESTS.c.state == "committed"
+        if drive_ids is not None:
+            ours &= INGESTS.c.drive_id == any_of(sorted(drive_ids), Text())
         with self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
-            newest = connection.execute(
-                select(COMMITS.c.iceberg_snapshot_id, COMMITS.c.lance_version)
-                .order_by(COMMITS.c.commit_id.desc())
-                .limit(1)
-            ).first()
-            ingests = connection.execute(
-                select(INGESTS).where(INGESTS.c.state == "committed").order_by(INGESTS.c.file_sha256)
-            ).all()
-        head = None if newest is None else LakeHead(newest.iceberg_snapshot_id, newest.lance_version)
+            head = _read_head(connection)
+            ingests = connection.execute(select(INGESTS).where(ours).order_by(INGESTS.c.file_sha256)).all()
         return LakeView(
             head=head,
-            ingests=tuple(VisibleIngest(row.ingest_id, row.drive_id, _key(row), row.recovered) for row in ingests),
+            ingests=tuple(map(_visible, ingests)),
         )
 
     def drives(self, drive_ids: Sequence[str] | None = None) -> list[Drive]:
@@ -179,9 +184,19 @@ class Catalog:
 
     # Ingest: the one writer, under the home's lock --------------------------------------------------------------
 
-    def committed(self) -> dict[str, VisibleIngest]:
-        """Return the committed ingest of each file, by its digest."""
-        return {item.key.file_sha256: item for item in self.view().ingests}
+    def committed(self, file_sha256s: Collection[str]) -> dict[str, VisibleIngest]:
+        """Return the committed ingest of each of these files that has one, by its digest."""
+        named = INGESTS.c.file_sha256 == any_of(sorted(file_sha256s), Text())
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(INGESTS).where((INGESTS.c.state == "committed") & named)).all()
+        return {row.file_sha256: _visible(row) for row in rows}
+
+    def ingests(self, ingest_ids: Collection[int]) -> dict[int, VisibleIngest]:
+        """Return those of these ingests that are committed, by their ids."""
+        named = INGESTS.c.ingest_id == any_of(sorted(ingest_ids), BigInteger())
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(INGESTS).where((INGESTS.c.state == "committed") & named)).all()
+        return {row.ingest_id: _visible(row) for row in rows}
 
     def note_files(self, found: Sequence[FoundFile]) -> None:
         """Remember contents and every path they were seen at."""
@@ -441,6 +456,17 @@ class Catalog:
 def _lock_commits(connection: Connection) -> None:
     """Hold the commits' lock until the transaction ends, whatever becomes of the client."""
     connection.execute(select(func.pg_advisory_xact_lock(_COMMIT_LOCK)))
+
+
+def _read_head(connection: Connection) -> LakeHead | None:
+    newest = connection.execute(
+        select(COMMITS.c.iceberg_snapshot_id, COMMITS.c.lance_version).order_by(COMMITS.c.commit_id.desc()).limit(1)
+    ).first()
+    return None if newest is None else LakeHead(newest.iceberg_snapshot_id, newest.lance_version)
+
+
+def _visible(row: Any) -> VisibleIngest:
+    return VisibleIngest(row.ingest_id, row.drive_id, _key(row), row.recovered)
 
 
 def _key(row: Row[Any]) -> FileKey:

@@ -61,7 +61,9 @@ def admit(lake: Lake, contracts: Sequence[Contract], drives: Sequence[Drive]) ->
         ContractError: A view of the lake breaks its contract, and no drive can be named for it.
     """
     check_files(lake, contracts, drive_ids=[item.drive_id for item in drives])
-    of_drive = {item.ingest_id: item.drive_id for item in lake.catalog.view().ingests}
+    of_drive = {
+        item.ingest_id: item.drive_id for item in lake.catalog.view([drive.drive_id for drive in drives]).ingests
+    }
     current = {item.sha256 for item in contracts}
     files: dict[str, list[ContractRun]] = defaultdict(list)
     for run in lake.catalog.contract_runs(ingest_ids=list(of_drive)):

@@ -38,8 +38,8 @@ def check_files(
     Returns:
         The runs made now: one for each file and contract that binds its vehicle, in order of their files.
     """
-    view = lake.catalog.view()
-    drives = [item for item in lake.drives() if drive_ids is None or item.drive_id in set(drive_ids)]
+    named = None if drive_ids is None else sorted(set(drive_ids))
+    view, drives = lake.catalog.view(named), lake.catalog.drives(named)
     rules = {item.sha256: [rule for rule in rules_of(item) if rule.kind == "stream"] for item in contracts}
     todo = _todo(lake, view, drives, [item for item in contracts if rules[item.sha256]], again=again)
     sizes = {file.file_sha256: drive.signal_rows // len(drive.files) for drive in drives for file in drive.files}

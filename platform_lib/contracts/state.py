@@ -116,8 +116,9 @@ def _state(
     *,
     every: bool,
 ) -> Checked:
-    of_drive = {item.ingest_id: item.drive_id for item in lake.catalog.view().ingests}
-    digests = {item.ingest_id: item.key.file_sha256 for item in lake.catalog.view().ingests}
+    ingests = lake.catalog.view([item.drive_id for item in drives]).ingests
+    of_drive = {item.ingest_id: item.drive_id for item in ingests}
+    digests = {item.ingest_id: item.key.file_sha256 for item in ingests}
     paths = {file.file_sha256: (drive, file.paths) for drive in drives for file in drive.files}
     ids = [ingest_id for ingest_id, digest in digests.items() if digest in paths]
     files = [run for run in lake.catalog.contract_runs(ingest_ids=ids) if run.checks_version == CHECKS_VERSION]

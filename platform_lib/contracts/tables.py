@@ -84,7 +84,7 @@ def schema_of(lake: Lake, view: str) -> pa.Schema:
     """
     if view not in VIEWS:
         raise ConfigError(f"no view '{view}'", remedy=f"the views are {', '.join(VIEWS)}")
-    head = lake.catalog.view().head
+    head = lake.catalog.head()
     if head is not None and view == "packed_signals" and (files := lake.store.signal_files(head)):
         schemas = [pq.read_schema(path) for path in files]
         return pa.schema([item for item in schemas[0] if all(item.name in other.names for other in schemas)])

@@ -48,7 +48,7 @@ def timeline(
     """
     pair = None if sync is None else SyncPair.parse(sync)
     with Lake.open(open_home(home, make=False)) as lake:
-        drives = [item for item in lake.drives() if drive in (None, item.drive_id)]
+        drives = lake.catalog.drives(None if drive is None else [drive])
         if drive is not None and not drives:
             raise ConfigError(f"no drive {drive!r}", where="lake", remedy="`drivetrain drives --json` lists their ids")
         found: list[tuple[str, DriveClock]] = []

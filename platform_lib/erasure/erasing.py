@@ -171,7 +171,7 @@ def _targets(lake: Lake, scope: Scope) -> Targets:
 
 def _prepare(lake: Lake) -> None:
     """Clear what killed commands left. Their workers outlive them: none may write any more once this is done."""
-    lake.store.mend(lake.catalog.view().head)
+    lake.store.mend(lake.catalog.head())
     lake.store.mend_blurred()
     lake.store.create()
     finish_rewrite(lake)
@@ -310,7 +310,7 @@ def _count_rows(lake: Lake, ingest_ids: Sequence[int]) -> int:
     if not ingest_ids:
         return 0
     named = f"ingest_id IN ({', '.join(map(str, ingest_ids))})"
-    head = lake.catalog.view().head
+    head = lake.catalog.head()
     samples = 0 if head is None else lake.store.samples(head).count_rows(filter=named)
     blurs = Erasures(lake.catalog.engine).blurs_of(ingest_ids)
     frames = len(lake.store.raw.rows(ingest_ids, columns=["ingest_id"]))

@@ -66,12 +66,13 @@ def find_targets(lake: Lake, scope: Scope) -> Targets:
     Raises:
         ConfigError: There is no such drive.
     """
-    drives = [item for item in lake.drives() if scope.drive in (None, item.drive_id)]
+    named = None if scope.drive is None else [scope.drive]
+    drives = lake.catalog.drives(named)
     if scope.drive is not None and not drives:
         raise ConfigError(
             f"no drive '{scope.drive}' in the lake", where="--drive", remedy="`drivetrain drives` lists them"
         )
-    ids = {item.key.file_sha256: item.ingest_id for item in lake.catalog.view().ingests}
+    ids = {item.key.file_sha256: item.ingest_id for item in lake.catalog.view(named).ingests}
     found: list[Target] = []
     unplaced = []
     for drive in drives:
@@ -151,7 +152,7 @@ def _content(lake: Lake, item: Target) -> Needles:
 
 
 def _blobs(lake: Lake, ingest_id: int) -> Iterator[tuple[np.ndarray, Sequence[bytes]]]:
-    head = lake.catalog.view().head
+    head = lake.catalog.head()
     blurs = [item.blur_id for item in lake.blurs.visible() if item.ingest_id == ingest_id]
     streams = [lake.store.raw.batches([ingest_id], rows=_ROWS), lake.store.blurred.batches(blurs, rows=_ROWS)]
     if head is not None:

@@ -45,11 +45,11 @@ def refresh_clips(lake: Lake) -> int:
     clips = Clips(lake.catalog.engine)
     done = 0
     due = clips.due()  # before the view: what changes in between makes a drive due again, under another mark
-    view = lake.catalog.view() if due else LakeView(None)
-    ours: dict[str, list[int]] = defaultdict(list)
-    for item in view.ingests:
-        ours[item.drive_id].append(item.ingest_id)
     for batch in _batches(due):
+        view = lake.catalog.view(batch)
+        ours: dict[str, list[int]] = defaultdict(list)
+        for item in view.ingests:
+            ours[item.drive_id].append(item.ingest_id)
         found = {item.drive_id: item for item in lake.catalog.drives(batch)}
         derived = derive(lake, view, {drive_id: ours[drive_id] for drive_id in found})
         for drive_id in batch:

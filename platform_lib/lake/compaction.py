@@ -49,7 +49,7 @@ def compact(lake: Lake, *, small_bytes: int = SMALL_BYTES, target_bytes: int = T
     Raises:
         HomeError: The stores are ahead of what readers see.
     """
-    head = lake.catalog.view().head
+    head = lake.catalog.head()
     if head is None:
         return CompactReport(0, 0, 0, 0)
     lake.store.refuse_ahead(head)

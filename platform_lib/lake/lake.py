@@ -95,7 +95,7 @@ class Lake:
         Raises:
             ConfigError: No such drive.
         """
-        view = self.catalog.view()
+        view = self.catalog.view([drive_id])
         ids = _ingests_of(view, drive_id)
         return SIGNALS_RESULT.empty_table() if view.head is None else self.signals_of(view.head, ids, stream, signals)
 
@@ -114,7 +114,7 @@ class Lake:
 
     def signals_by_file(self, drive_id: str, signals: Sequence[str]) -> dict[str, pa.Table]:
         """Read some signals of a drive by the log file they come from: digest -> rows as `signals` gives them."""
-        view = self.catalog.view()
+        view = self.catalog.view([drive_id])
         ids = set(_ingests_of(view, drive_id))
         if view.head is None:
             return {}
@@ -141,7 +141,7 @@ class Lake:
         Raises:
             ConfigError: No such drive.
         """
-        view = self.catalog.view()
+        view = self.catalog.view([drive_id])
         ids = _ingests_of(view, drive_id)
         if view.head is None:
             return SAMPLES_RESULT.empty_table()
@@ -165,7 +165,7 @@ class Lake:
 
     def raw_frames(self, drive_id: str, stream: str) -> int:
         """Return how many frames of a stream wait to be blurred, or cannot be: none of them is among `samples`."""
-        ids = _ingests_of(self.catalog.view(), drive_id)
+        ids = _ingests_of(self.catalog.view([drive_id]), drive_id)
         condition = f"stream = '{stream.replace(chr(39), chr(39) * 2)}'"
         raw = len(self.store.raw.rows(ids, columns=["ingest_id"], condition=condition))
         blurs = [item.blur_id for item in self.blurs.visible() if item.ingest_id in ids]

@@ -13,7 +13,7 @@ logger = logging.getLogger(__name__)
 
 def prepare(lake: Lake) -> None:
     """Make the stores if they are not there, and clear what killed commands left in them; under the lock."""
-    lake.store.mend(lake.catalog.view().head)
+    lake.store.mend(lake.catalog.head())
     lake.store.create()
     finish_rewrite(lake)
     sweep(lake)
