@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import date, time, timedelta
 from decimal import Decimal
 from pathlib import PurePath
+from threading import Event, Lock, Thread
 from time import monotonic
 from typing import Any
 from uuid import UUID
@@ -96,6 +97,7 @@ class Task:
         self._progress = progress
         self._number = number
         self._said_s = monotonic()
+        self._lock = Lock()
 
     def expect(self, total: float) -> None:
         """Say how many steps there are, once that is known."""
@@ -114,8 +116,14 @@ class Task:
         if note is not None:
             self._progress.update(self._number, note=plain_line(note))
         self._progress.update(self._number, advance=steps)
-        if not ERR.is_terminal and monotonic() - self._said_s >= _LINE_EVERY_S:
-            self.say()
+        if not ERR.is_terminal:
+            self.say_in_time()
+
+    def say_in_time(self) -> None:
+        """Print the line if none was printed for ten seconds."""
+        with self._lock:
+            if monotonic() - self._said_s >= _LINE_EVERY_S:
+                self.say()
 
     def say(self) -> None:
         """Print the line as it stands."""
@@ -142,8 +150,29 @@ def progress(title: str, total: float | None) -> Iterator[Task]:
     )
     with Progress(*columns, console=ERR, transient=False, disable=not ERR.is_terminal) as bar:
         task = Task(bar, bar.add_task(title, total=total, note=""))
-        try:
+        if ERR.is_terminal:
             yield task
-        finally:
-            if not ERR.is_terminal:
+            return
+        with _heartbeat(task):
+            try:
+                yield task
+            finally:
                 task.say()
+
+
+@contextmanager
+def _heartbeat(task: Task) -> Iterator[None]:
+    """Print a task's line every ten seconds though nothing moves: a first step can take minutes on a busy machine."""
+    over = Event()
+
+    def beat() -> None:
+        while not over.wait(_LINE_EVERY_S / 10):
+            task.say_in_time()
+
+    thread = Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

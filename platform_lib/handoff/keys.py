@@ -83,7 +83,9 @@ def read_public_key(path: Path) -> PublicKey:
         with path.open("rb") as stream:
             data = stream.read(MAX_PEM_BYTES + 1)
     except FileNotFoundError as error:
-        raise MissingPartError("no public key", where=path, remedy="name the signer's key with --public-key") from error
+        raise MissingPartError(
+            "no such file: it was to be the signer's public key", where=path, remedy="name that key with --public-key"
+        ) from error
     return PublicKey(path, key_id(canonical_public_pem(data, path)))
 
 

@@ -99,7 +99,7 @@ def _views_in(connection: duckdb.DuckDBPyConnection, sql: str) -> set[str]:
         names = {name.lower() for name in connection.get_table_names(sql)} or set(VIEWS)
     except duckdb.Error:
         names = set(VIEWS)
-    return names | {"packed_signals"} if "signals" in names else names
+    return names | {"packed_signals"} if names & {"signals", KNOWN, UNKNOWN} else names
 
 
 def _makers(catalog: Catalog, store: Store, view: LakeView) -> dict[str, Callable[[], object]]:

@@ -150,7 +150,7 @@ def shown(*, as_json: bool) -> Iterator[Callable[[Progress], None]]:
     """Show an ingest's progress for the block; Ctrl-C in it says what was done."""
     now = Progress(0, 0, 0, 0, 0, 0)
     started_s = monotonic()
-    with progress("ingest", None) as line:
+    with progress("files taken in", None) as line:
 
         def advance(then: Progress) -> None:
             nonlocal now
@@ -169,7 +169,7 @@ def shown(*, as_json: bool) -> Iterator[Callable[[Progress], None]]:
 
 def note(now: Progress, seconds: float) -> str:
     """Say where an ingest is: bytes, rows a second, what is left of the time at the speed so far, quarantined."""
-    parts = [f"files, {now.done_bytes / 1e6:,.1f} of {now.total_bytes / 1e6:,.1f} MB", f"{now.rows:,} rows"]
+    parts = [f"{now.done_bytes / 1e6:,.1f} of {now.total_bytes / 1e6:,.1f} MB", f"{now.rows:,} rows"]
     if now.rows and seconds > 0:
         parts.append(f"{now.rows / seconds:,.0f} rows/s")
     if now.done_bytes and now.done_bytes < now.total_bytes:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 from decimal import Decimal
 from io import StringIO
@@ -121,6 +122,18 @@ def test_a_log_file_shows_life_every_ten_seconds(
             task.advance(note=f"epoch {epoch}")
     lines = capsys.readouterr().err.splitlines()
     assert [line.split()[-1] for line in lines] == ["10", "20", "29"]
+
+
+def test_a_log_file_shows_life_though_nothing_moves(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "_LINE_EVERY_S", 0.1)
+    with progress("drives", 131) as task:
+        time.sleep(1.0)
+        task.advance()
+    lines = capsys.readouterr().err.splitlines()
+    assert sum(line.startswith("  drives 0/131") for line in lines) >= 2
+    assert lines[-1].startswith("  drives 1/131")
 
 
 @pytest.mark.parametrize(("columns", "width"), [(None, "160"), ("90", "90"), ("0", "80")])
