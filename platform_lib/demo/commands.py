@@ -15,7 +15,7 @@ from platform_lib.demo.runner import StageOutcome, run_stage
 from platform_lib.demo.stage_process import Begun, StageError, lane
 from platform_lib.demo.stages import Stage, chain_after, demo_stages, places
 from platform_lib.demo.witness import Witness
-from platform_lib.errors import ConfigError
+from platform_lib.errors import ConfigError, HomeError
 from platform_lib.home import Home, open_home
 from platform_lib.options import HomeOption, JsonOption
 from platform_lib.storage import publish_bytes
@@ -53,6 +53,7 @@ def demo(
         if not folder.exists():
             raise ConfigError("no such file or folder", where=folder, remedy="name an existing one with --logs")
     opened = open_home(home)
+    _require_sockets(opened)
     with opened.lock("demo", wait_s=86400.0 if wait else 0.0):
         started = time.monotonic()
         witness = Witness()
@@ -67,6 +68,19 @@ def demo(
         print_summary(opened, outcomes, seconds=seconds, page=page)
     if outcomes[-1].rejected:
         raise typer.Exit(1)
+
+
+def _require_sockets(home: Home) -> None:
+    """Refuse at once what the second stage would be refused for."""
+    from platform_lib.doctor.homes import socket_paths
+
+    found = socket_paths(home)
+    if found.status != "ok":
+        raise HomeError(
+            f"the temporary folder's path is too long for sockets: {found.detail}",
+            where=home.short_path,
+            remedy=found.remedy,
+        )
 
 
 def _run_all(stages: tuple[Stage, ...], home: Home, witness: Witness) -> tuple[StageOutcome, ...]:

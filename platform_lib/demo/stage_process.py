@@ -186,7 +186,7 @@ def lane(folder: Path) -> Iterator[Lane]:
 def _refused(result: object, command: str, status: int) -> StageError:
     said = result.get("error") if isinstance(result, dict) else None
     if isinstance(said, dict):
-        where = f"{command}\n          {said.get('where')}" if said.get("where") else command
+        where = f"{said.get('where')}, in: {command}" if said.get("where") else command
         return StageError(str(said.get("what")), where=where, remedy=said.get("remedy"))
     how = f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
     return StageError(

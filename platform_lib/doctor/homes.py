@@ -26,7 +26,7 @@ def check_home(root: Path) -> Iterator[Finding]:
     home = Home(root=root)
     yield _layout(root)
     yield _writable(root)
-    yield _socket_paths(home)
+    yield socket_paths(home)
     if root.is_dir():
         yield _locks(home)
         yield _orphans(home)
@@ -76,7 +76,8 @@ def _read_only(folder: Path) -> bool:
     return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
 
 
-def _socket_paths(home: Home) -> Finding:
+def socket_paths(home: Home) -> Finding:
+    """Say whether the sockets of Ray and PostgreSQL can be named below this home's short folder."""
     length = len(os.fsencode(f"{home.short_path}{_LONGEST_SOCKET}"))
     detail = f"longest path {length} of {_SOCKET_LIMIT_BYTES} bytes, below {home.short_path}"
     if length > _SOCKET_LIMIT_BYTES:

@@ -18,7 +18,7 @@ from platform_lib.logs.mcap.chunks import PAYLOAD_AT, Records
 from platform_lib.logs.mcap.extent_reader import ExtentCache, ExtentReader, prove_messages
 from platform_lib.logs.mcap.fetching import fetched
 from platform_lib.logs.mcap.layout import Extent, Layout
-from platform_lib.logs.mcap.table import NOT_WANTED, UNDEFINED, Slab, Table, Topics
+from platform_lib.logs.mcap.table import Slab, Table, Topics, topic_lookup
 from platform_lib.logs.model import BATCH_ROWS, Report, Window
 from platform_lib.logs.payloads import Index, Payloads, Rows
 
@@ -61,11 +61,7 @@ class McapRows:
         return self._streamed(chosen, lookup, window)
 
     def _lookup(self, topics: Sequence[int]) -> Topics:
-        lookup = np.full(1 << 16, UNDEFINED, np.uint16)
-        lookup[list(self._reader.definitions.channels)] = NOT_WANTED
-        for topic in topics:
-            lookup[list(self._channels[topic])] = topic
-        return lookup
+        return topic_lookup(self._reader.definitions.channels, {topic: self._channels[topic] for topic in topics})
 
     # -- the usual way: one pass ---------------------------------------------------------------------------------
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -72,3 +75,16 @@ def test_what_still_runs_ends_with_the_block(tmp_path):
     _, alive = psutil.wait_procs(running, timeout=30)
     assert alive == []
     assert not (tmp_path / "next").exists()
+
+
+def test_a_temporary_folder_too_deep_for_sockets_is_refused_before_the_first_stage(tmp_path):
+    deep = tmp_path / ("deep" * 15)
+    deep.mkdir()
+    command = [sys.executable, "-m", "platform_lib.cli", "demo", "--drives", "12", "--home", str(tmp_path / "home")]
+    done = subprocess.run(
+        command, env={**os.environ, "TMPDIR": str(deep)}, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 1
+    assert "too long for sockets" in done.stderr
+    assert "TMPDIR" in done.stderr
+    assert not (tmp_path / "home" / "drives").exists()

@@ -11,6 +11,7 @@ from platform_lib.errors import ConfigError, CorruptLog
 from platform_lib.logs.mcap import rows as module
 from platform_lib.logs.mcap.layout import Extent
 from platform_lib.logs.mcap.rows import waiting_bytes
+from platform_lib.logs.mcap.table import topic_lookup
 
 CACHES = ("SLAB_BYTES", "MOST_WAITING_BYTES", "CACHE_BYTES")
 
@@ -133,3 +134,32 @@ def test_a_small_topics_batches_do_not_hold_the_chunks_they_came_from(tmp_path: 
         held += list(log.read("/small", decode=False))
     assert sum(batch.num_rows for batch in held) == 800
     assert sum(buffer.size for batch in held for buffer in batch["data"].buffers() if buffer) < 100_000
+
+
+def test_a_file_of_as_many_topics_as_there_are_channel_numbers(tmp_path: Path) -> None:
+    """Numbers of topics reach into those that mark channels left out: the marks move away."""
+    path = tmp_path / "many.mcap"
+    with path.open("wb") as stream:
+        writer = Writer(stream)
+        writer.start()
+        schema = writer.register_schema(
+            "s", "jsonschema", b'{"type": "object", "properties": {"x": {"type": "number"}}}'
+        )
+        for number in range(65_535):
+            channel = writer.register_channel(f"/t{number}", "json", schema)
+            writer.add_message(channel, 1_000_000_000 + number, b'{"x": %d}' % number, number)
+        writer.finish()
+    with open_file(path) as log:
+        assert len(log.streams) == 65_535
+        for number in (0, 65_532, 65_533, 65_534):
+            (batch,) = log.read(f"/t{number}")
+            assert batch.column("x").to_pylist() == [number]
+
+
+def test_marks_of_channels_are_no_topics_number() -> None:
+    for last in (0, 65_533, 65_534):
+        lookup = topic_lookup([1, 2, 3], {0: [1], last: [2]})
+        left_out, undefined = int(lookup[3]), int(lookup[4])
+        assert lookup[2] == last
+        assert len({0, last, left_out, undefined}) == (3 if last == 0 else 4)
+    assert topic_lookup([1], {65_533: [1]}).dtype == "uint16", "sixteen bits are sorted faster"
