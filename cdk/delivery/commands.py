@@ -44,6 +44,9 @@ OnlyOption = Annotated[
     list[str] | None,
     typer.Option("--only", help="A stack, with all that it takes from; repeat it for more.", show_default=False),
 ]
+ReadOnlyOption = Annotated[
+    bool, typer.Option("--read-only", help="Assume the role that changes nothing, as pipelines of pull requests do.")
+]
 _DRIFT_STATUS = 3
 _REFUSED_STATUS = 4
 
@@ -57,13 +60,14 @@ def plan(
     only: OnlyOption = None,
     *,
     destroy: Annotated[bool, typer.Option("--destroy", help="Plan to take everything away.")] = False,
+    read_only: ReadOnlyOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Plan every stack, also on a fresh account: what would change, what is dangerous, what policy says, what it costs.
 
     The exit status is 4 when policy or a dangerous change without a waiver forbids an approval.
     """
-    with open_session(open_home(home), env, folder=folder, port=port, only=only or ()) as session:
+    with open_session(open_home(home), env, folder=folder, port=port, only=only or (), read_only=read_only) as session:
         page = reviewing.review(session, _plan(session, destroy=destroy))
     layout = session.layout
     if as_json:
@@ -136,10 +140,11 @@ def drift(
     folder: FolderOption = ENVIRONMENTS,
     only: OnlyOption = None,
     *,
+    read_only: ReadOnlyOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Say what was changed outside of Terraform; status 3 if anything was."""
-    with open_session(open_home(home), env, folder=folder, only=only or ()) as session:
+    with open_session(open_home(home), env, folder=folder, only=only or (), read_only=read_only) as session:
         with progress("comparing", len(session.wiring)) as task:
             found = find_drift(session, told=lambda stack, word: task.advance(note=f"{stack}: {word}"))
     if as_json:

@@ -195,7 +195,9 @@ def test_ci_pushes_by_a_role_that_can_do_no_more(prod: Synthesised) -> None:
     role = prod.one("aws_iam_role", f"shared-{EAST}", name="drivetrain-prod-ci-images")
     (trust,) = _statements(role["assume_role_policy"])
     assert trust["Principal"]["AWS"] == f"arn:aws:iam::{prod.environment.accounts.management}:root"
-    assert trust["Condition"]["ArnLike"]["aws:PrincipalArn"][0].endswith(":role/drivetrain-ci-*")
+    assert trust["Condition"]["ArnLike"]["aws:PrincipalArn"] == [
+        f"arn:aws:iam::{prod.environment.accounts.management}:role/drivetrain-ci-images"
+    ]
     policy = prod.one("aws_iam_role_policy", f"shared-{EAST}", name="ci-images")
     actions = [action for item in _statements(policy["policy"]) for action in _list(item["Action"])]
     assert all(action.startswith("ecr:") for action in actions)
