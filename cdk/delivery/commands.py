@@ -19,8 +19,10 @@ from cdk.delivery.page_text import print_page
 from cdk.delivery.plan_file import Plan, read_plan, write_plan
 from cdk.delivery.planning import Session, plan_all
 from cdk.delivery.release import TERRAFORM, fetch_release
+from cdk.delivery.reviewed import require_reviewed
 from cdk.delivery.sessions import open_session
 from cdk.delivery.terraform import find_program, tools_folder
+from cdk.operating.commands import add_to
 from platform_lib.console import OUT, print_json, progress
 from platform_lib.errors import MissingPartError
 from platform_lib.home import open_home
@@ -31,6 +33,7 @@ app = typer.Typer(no_args_is_help=True, help="Plan, judge, approve and apply the
 emulator_app = typer.Typer(no_args_is_help=True, help="The AWS emulator of ENV=local.")
 app.add_typer(emulator_app, name="emulator")
 app.command()(manifests)
+add_to(app)
 
 EnvOption = Annotated[str, typer.Option("--env", help="The environment; `local` needs no AWS account.")]
 FolderOption = Annotated[
@@ -85,11 +88,18 @@ def approve(
     env: EnvOption = "local",
     home: HomeOption = None,
     *,
+    reviewed: Annotated[
+        Path | None,
+        typer.Option("--reviewed", help="The plan that reviewers saw; refused where this one does more."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Approve the plan that `plan` made last; `apply` runs that one and no other."""
     with open_session(open_home(home), env) as session:
-        approval = reviewing.approve(session, read_plan(session.layout.plan), by=by)
+        made = read_plan(session.layout.plan)
+        if reviewed is not None:
+            require_reviewed(made, read_plan(reviewed))
+        approval = reviewing.approve(session, made, by=by)
     if as_json:
         print_json(approval.model_dump())
     else:

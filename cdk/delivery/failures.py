@@ -75,7 +75,7 @@ _KNOWN = (
         "let this machine reach the registry, or name a mirror that holds it: DRIVETRAIN_PROVIDER_MIRROR=DIR",
     ),
     _known(
-        r"connection\s+refused|connect:\s+cannot\s+assign|no\s+such\s+host|i/o\s+timeout",
+        r"connection\s+refused|could\s+not\s+connect\s+to\s+the\s+endpoint|connect:\s+cannot\s+assign|no\s+such\s+host|i/o\s+timeout",
         "AWS, or its emulator, does not answer",
         "check the network; for an emulated environment run the same command again, which starts the emulator",
     ),
