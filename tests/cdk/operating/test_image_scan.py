@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
@@ -62,9 +63,8 @@ def test_acceptances_are_read_or_refused_with_their_line(tmp_path: Path) -> None
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     home = open_home(tmp_path_factory.mktemp("ecr") / "home")
     url = emulator.start(home).url
-    yield boto3.client(
-        "ecr", endpoint_url=url, region_name="us-east-1", aws_access_key_id="test", aws_secret_access_key="test"
-    )
+    keys = {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
+    yield boto3.client("ecr", endpoint_url=url, region_name="us-east-1", **keys)
     emulator.stop(home)
 
 
@@ -74,6 +74,7 @@ def test_the_newest_image_of_a_registry_is_asked_about_and_signatures_are_not(re
     registry.create_repository(repositoryName="drivetrain/dev/empty")
     manifest = '{{"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "config": {{"digest": "{0}"}}}}'
     for tag in ("branch-main-1", "branch-main-2", "sha256-aa.sig"):
+        time.sleep(1.1)  # the registry tells whole seconds
         registry.put_image(
             repositoryName="drivetrain/dev/ray-cpu", imageTag=tag, imageManifest=manifest.format(f"sha256:{tag}")
         )
