@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cdk.config import ENVIRONMENTS, load_environment
 from cdk.delivery import emulator
-from cdk.delivery.bootstrap import bootstrap_folder
+from cdk.delivery.bootstrap import bootstrap_folder, is_ready
 from cdk.delivery.layout import Layout
 from cdk.delivery.planning import Session
 from cdk.delivery.terraform import find_program
@@ -68,8 +68,7 @@ def _emulated(home: Home, environment: Environment, layout: Layout, port: int | 
         layout.plan.unlink(missing_ok=True)
         layout.approval.unlink(missing_ok=True)
     variables = server.environment()
-    ready = layout.work("bootstrap") / "terraform.tfstate"
-    if not ready.is_file():
+    if not is_ready(layout.work("bootstrap")):
         terraform = bootstrap_folder(environment, layout, variables, find_program())
         terraform.init()
         terraform.plan(terraform.folder / "plan.bin")
