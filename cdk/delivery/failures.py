@@ -92,7 +92,7 @@ _KNOWN = (
     _known(
         r"DependencyViolation|has\s+a?\s*dependen(t|cy)\s+object",
         "something that Terraform did not make still lies in it: a network interface or load balancer of a cluster, mostly",
-        "`docs/runbooks/half-applied-stack.md` says how to find it; delete it, then run the same command",
+        "`cdk/runbooks/half-applied-stack.md` says how to find it; delete it, then run the same command",
     ),
     _known(
         r"AccessDenied|UnauthorizedOperation|is\s+not\s+authorized\s+to\s+perform",

@@ -17,6 +17,7 @@ from cdk.delivery.layout import Layout
 from cdk.model import Environment
 from cdk.operating.kubeconfig import Person, access_of, document_of, find_endpoint, write_kubeconfig
 from cdk.operating.pipelines import Pipeline, entry_of
+from cdk.operating.region_loss import lose
 from cdk.operating.restore_drill import Drill, promise_of
 from cdk.operating.restore_drill import drill as run_drill
 from cdk.operating.upgrade import Changed, Step, changes, check_step
@@ -222,7 +223,36 @@ def _show_drill(done: Drill) -> None:
     OUT.print("\n".join(lines), highlight=False)
 
 
+def region_loss(
+    region: Annotated[str, typer.Option("--region", help="The region that is gone.")],
+    env: EnvOption = "prod",
+    folder: FolderOption = ENVIRONMENTS,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what is left of an environment without a region: on paper, from its own file."""
+    loss = lose(load_environment(env, today=datetime.now(UTC).date(), folder=folder), region)
+    if as_json:
+        print_json({**asdict(loss), "unprotected": loss.unprotected})
+        return
+    print_table(
+        [Column("part"), Column("becomes"), Column("minutes lost"), Column("back within, min"), Column("how")],
+        [
+            [item.name, item.fate.value, _minutes(item.lost_min), _minutes(item.back_min), item.how]
+            for item in loss.parts
+        ],
+    )
+    print_table(
+        [Column("region"), Column("nodes at most"), Column("accelerators at most"), Column("")],
+        [[item.region, str(item.nodes), str(item.accelerators), "gone" if item.gone else ""] for item in loss.capacity],
+    )
+
+
+def _minutes(value: int | None) -> str:
+    return "unknown" if value is None else str(value)
+
+
 def add_to(app: typer.Typer) -> None:
     """Add these commands to `drivetrain infra`."""
-    for command in (pipeline, scan, kubeconfig, upgrade_check, drill):
+    for command in (pipeline, scan, kubeconfig, upgrade_check, drill, region_loss):
         app.command()(command)
