@@ -74,7 +74,7 @@ soak: $(STAMP) ## The long series of faults: kills at random moments, compared w
 ENV ?= local
 INFRA = $(BIN)/drivetrain infra
 
-.PHONY: plan apply destroy drift manifests
+.PHONY: plan apply destroy drift manifests kubeconfig upgrade-check drill
 plan: $(STAMP) ## What would change in ENV (local), what it costs, what policy says
 	@$(INFRA) plan --env $(ENV) $(HOME_FLAG)
 apply: $(STAMP) ## Apply the approved plan of ENV
@@ -85,6 +85,12 @@ drift: $(STAMP) ## What was changed outside in ENV
 	@$(INFRA) drift --env $(ENV) $(HOME_FLAG)
 manifests: $(STAMP) ## Write the objects of ENV's clusters as YAML into MANIFESTS (build/manifests/ENV)
 	@$(INFRA) manifests --env $(ENV) --out "$(or $(MANIFESTS),build/manifests/$(ENV))"
+kubeconfig: $(STAMP) ## Write a kubeconfig for yourself; PERSON=admin for more than looking
+	@$(INFRA) kubeconfig --env $(ENV) $(HOME_FLAG) $(if $(PERSON),--as $(PERSON)) $(if $(ROLE),--role $(ROLE)) $(if $(REGION),--region $(REGION))
+upgrade-check: $(STAMP) ## What a step of Kubernetes would replace, and what goes with it: EKS=1.36
+	@$(INFRA) upgrade-check --env $(ENV) --to "$(or $(EKS),$(error name the version: make upgrade-check EKS=1.36))"
+drill: $(STAMP) ## Restore drill of the metadata, timed against ENV's RTO; ROWS= adds rows to the copy
+	@$(INFRA) drill --env $(ENV) $(HOME_FLAG) $(if $(ROWS),--rows $(ROWS))
 
 .PHONY: constraints
 constraints: ## Write constraints.txt from what .venv holds

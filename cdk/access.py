@@ -103,6 +103,11 @@ def object_actions(access: Access) -> tuple[str, ...]:
     return _OBJECT_ACTIONS[access]
 
 
+def pipeline_role(environment: Environment, pipeline: str) -> str:
+    """Return the name of the role by which one pipeline comes in; `terraform/bootstrap` makes them."""
+    return environment.ci_role.replace("*", pipeline)
+
+
 def role_name(environment: Environment, role: str, region: str | None = None) -> str:
     """Return a role's name; IAM is one for all regions, so that a cluster's roles carry their region."""
     parts = ("drivetrain", environment.environment, role, *([] if region is None else [region]))

@@ -389,7 +389,8 @@ class Environment(Strict):
         accounts: Account ids.
         deploy_role: The role that Terraform assumes in each account.
         aws_provider: Version constraint of the AWS provider.
-        ci_role: Name pattern of the roles by which CI comes in, in the management account.
+        ci_role: Name pattern of the roles by which CI comes in, in the management account; `*` stands for the pipeline.
+        ci_repository: The repository whose pipelines may plan and deploy, `owner/name`; None: no pipeline may.
         state: Where Terraform's state lies.
         regions: Where clusters run; the first is the main one.
         kubernetes: The clusters.
@@ -406,6 +407,7 @@ class Environment(Strict):
     accounts: Accounts
     deploy_role: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+=,.@_-]{1,64}$")] = "drivetrain-deploy"
     ci_role: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+=,.@_*-]{1,64}$")] = "drivetrain-ci-*"
+    ci_repository: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$")] | None = None
     aws_provider: str = "~> 6.0"
     state: State
     regions: Annotated[tuple[Region, ...], Field(min_length=1)]
@@ -417,6 +419,11 @@ class Environment(Strict):
     governance: Governance
     tags: Tags
     emulated: bool = False
+
+    @property
+    def read_role(self) -> str:
+        """The role in each account that plans and changes nothing; `terraform/account` makes both."""
+        return f"{self.deploy_role}-read"
 
     @property
     def main_region(self) -> Region:

@@ -127,3 +127,29 @@ def apply_order(wiring: Mapping[str, StackWiring]) -> list[tuple[str, ...]]:
         waves.append(ready)
         sorter.done(*ready)
     return waves
+
+
+def destroy_order(wiring: Mapping[str, StackWiring]) -> list[str]:
+    """Return the stacks in the order in which they are taken away: what others take from goes after them.
+
+    The stacks that keep evidence (trail, configuration, alarms, guards) go last of all, so that taking away is recorded too.
+
+    Raises:
+        ConfigError: As of `apply_order`; or a stack of evidence takes from one that would be gone before it.
+    """
+    reverse = [name for wave in reversed(apply_order(wiring)) for name in reversed(wave)]
+    order = [name for name in reverse if not _is_evidence(name)] + [name for name in reverse if _is_evidence(name)]
+    place = {name: number for number, name in enumerate(order)}
+    for name, stack in wiring.items():
+        for other in stack.depends_on:
+            if place[other] < place[name]:
+                raise ConfigError(
+                    f"keeps evidence and takes from '{other}', which is taken away before it",
+                    where=name,
+                    remedy="take that value from another stack of governance",
+                )
+    return order
+
+
+def _is_evidence(stack: str) -> bool:
+    return stack.startswith("governance-")

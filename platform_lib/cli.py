@@ -77,6 +77,9 @@ COMMANDS: dict[str, Entry] = {
     "lake": Entry(
         "ray_jobs.commands.lake", "app", "Look after the lake's files: check, compact, expire.", _DATA, "data"
     ),
+    "metadata": Entry(
+        "platform_lib.catalog.backup_commands", "app", "Back up the metadata database, and restore it.", _DATA, "data"
+    ),
     "drives": Entry("platform_lib.catalog.commands", "drives", "List the drives in the catalogue.", _DATA, "data"),
     "clips": Entry(
         "platform_lib.catalog.clip_commands",

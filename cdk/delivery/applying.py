@@ -14,10 +14,11 @@ import psutil
 from cdk.delivery.approval import ApprovalError
 from cdk.delivery.covering import Difference, beyond_approval
 from cdk.delivery.failures import InfrastructureError, locked
+from cdk.delivery.leftovers import require_nothing_left
 from cdk.delivery.plan_file import Plan, StackPlan
 from cdk.delivery.planning import Progress, Session, States, plan_stack, resolve
 from cdk.delivery.terraform import Terraform
-from cdk.wiring import apply_order
+from cdk.wiring import apply_order, destroy_order
 
 logger = logging.getLogger(__name__)
 
@@ -45,11 +46,12 @@ def apply_all(session: Session, plan: Plan, *, told: Progress = lambda _stack, _
         InfrastructureError: A stack failed.
     """
     states = States(session)
-    waves = apply_order(session.wiring)
-    order = [name for wave in (reversed(waves) if plan.destroy else waves) for name in wave]
+    order = _order(session, plan)
     outputs: dict[str, dict[str, Any]] = {}
     done: dict[str, str] = {}
-    if plan.destroy:  # what others took is still needed while they are taken away
+    if plan.destroy:
+        require_nothing_left(session)
+        # What others took is still needed while they are taken away.
         outputs = {name: states.read(name)[1] for name in order}
     for stack in order:
         _note(session, stack, "begun")
@@ -59,6 +61,12 @@ def apply_all(session: Session, plan: Plan, *, told: Progress = lambda _stack, _
         _note(session, stack, word)
         told(stack, word)
     return done
+
+
+def _order(session: Session, plan: Plan) -> list[str]:
+    if plan.destroy:
+        return destroy_order(session.wiring)
+    return [name for wave in apply_order(session.wiring) for name in wave]
 
 
 def _apply_one(session: Session, plan: Plan, stack: str, states: States, outputs: dict[str, dict[str, Any]]) -> str:

@@ -19,8 +19,10 @@ from cdk.delivery.page_text import print_page
 from cdk.delivery.plan_file import Plan, read_plan, write_plan
 from cdk.delivery.planning import Session, plan_all
 from cdk.delivery.release import TERRAFORM, fetch_release
+from cdk.delivery.reviewed import require_reviewed
 from cdk.delivery.sessions import open_session
 from cdk.delivery.terraform import find_program, tools_folder
+from cdk.operating.commands import add_to
 from platform_lib.console import OUT, print_json, progress
 from platform_lib.errors import MissingPartError
 from platform_lib.home import open_home
@@ -31,6 +33,7 @@ app = typer.Typer(no_args_is_help=True, help="Plan, judge, approve and apply the
 emulator_app = typer.Typer(no_args_is_help=True, help="The AWS emulator of ENV=local.")
 app.add_typer(emulator_app, name="emulator")
 app.command()(manifests)
+add_to(app)
 
 EnvOption = Annotated[str, typer.Option("--env", help="The environment; `local` needs no AWS account.")]
 FolderOption = Annotated[
@@ -43,6 +46,9 @@ PortOption = Annotated[
 OnlyOption = Annotated[
     list[str] | None,
     typer.Option("--only", help="A stack, with all that it takes from; repeat it for more.", show_default=False),
+]
+ReadOnlyOption = Annotated[
+    bool, typer.Option("--read-only", help="Assume the role that changes nothing, as pipelines of pull requests do.")
 ]
 _DRIFT_STATUS = 3
 _REFUSED_STATUS = 4
@@ -57,13 +63,14 @@ def plan(
     only: OnlyOption = None,
     *,
     destroy: Annotated[bool, typer.Option("--destroy", help="Plan to take everything away.")] = False,
+    read_only: ReadOnlyOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Plan every stack, also on a fresh account: what would change, what is dangerous, what policy says, what it costs.
 
     The exit status is 4 when policy or a dangerous change without a waiver forbids an approval.
     """
-    with open_session(open_home(home), env, folder=folder, port=port, only=only or ()) as session:
+    with open_session(open_home(home), env, folder=folder, port=port, only=only or (), read_only=read_only) as session:
         page = reviewing.review(session, _plan(session, destroy=destroy))
     layout = session.layout
     if as_json:
@@ -81,11 +88,18 @@ def approve(
     env: EnvOption = "local",
     home: HomeOption = None,
     *,
+    reviewed: Annotated[
+        Path | None,
+        typer.Option("--reviewed", help="The plan that reviewers saw; refused where this one does more."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Approve the plan that `plan` made last; `apply` runs that one and no other."""
     with open_session(open_home(home), env) as session:
-        approval = reviewing.approve(session, read_plan(session.layout.plan), by=by)
+        made = read_plan(session.layout.plan)
+        if reviewed is not None:
+            require_reviewed(made, read_plan(reviewed))
+        approval = reviewing.approve(session, made, by=by)
     if as_json:
         print_json(approval.model_dump())
     else:
@@ -136,10 +150,11 @@ def drift(
     folder: FolderOption = ENVIRONMENTS,
     only: OnlyOption = None,
     *,
+    read_only: ReadOnlyOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Say what was changed outside of Terraform; status 3 if anything was."""
-    with open_session(open_home(home), env, folder=folder, only=only or ()) as session:
+    with open_session(open_home(home), env, folder=folder, only=only or (), read_only=read_only) as session:
         with progress("comparing", len(session.wiring)) as task:
             found = find_drift(session, told=lambda stack, word: task.advance(note=f"{stack}: {word}"))
     if as_json:

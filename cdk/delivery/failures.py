@@ -75,9 +75,24 @@ _KNOWN = (
         "let this machine reach the registry, or name a mirror that holds it: DRIVETRAIN_PROVIDER_MIRROR=DIR",
     ),
     _known(
-        r"connection\s+refused|connect:\s+cannot\s+assign|no\s+such\s+host|i/o\s+timeout",
+        r"connection\s+refused|could\s+not\s+connect\s+to\s+the\s+endpoint|connect:\s+cannot\s+assign|no\s+such\s+host|i/o\s+timeout",
         "AWS, or its emulator, does not answer",
         "check the network; for an emulated environment run the same command again, which starts the emulator",
+    ),
+    _known(
+        r"BucketNotEmpty|bucket\s+you\s+tried\s+to\s+delete\s+is\s+not\s+empty",
+        "a bucket still holds objects, which no destroy deletes",
+        "copy out what is worth keeping, empty the bucket by hand, then run the same command: the rest is skipped",
+    ),
+    _known(
+        r"Cannot\s+delete\s+protected\s+(DB|Cluster)|DeletionProtection|deletion\s+protection",
+        "the database is protected against deletion",
+        "take a last backup, lift the protection by an applied change of its own, then destroy",
+    ),
+    _known(
+        r"DependencyViolation|has\s+a?\s*dependen(t|cy)\s+object",
+        "something that Terraform did not make still lies in it: a network interface or load balancer of a cluster, mostly",
+        "`cdk/runbooks/half-applied-stack.md` says how to find it; delete it, then run the same command",
     ),
     _known(
         r"AccessDenied|UnauthorizedOperation|is\s+not\s+authorized\s+to\s+perform",

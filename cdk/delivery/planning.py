@@ -15,6 +15,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from cdk.delivery.assuming import assume_instead
 from cdk.delivery.failures import InfrastructureError
 from cdk.delivery.layout import Layout
 from cdk.delivery.plan_file import Plan, StackPlan, count_changes
@@ -42,6 +43,7 @@ class Session:
         program: Terraform.
         variables: Environment variables: an emulator's address; empty for real accounts.
         wiring: Every stack's.
+        read_only: Whether the role that reads is assumed, which changes nothing.
     """
 
     environment: Environment
@@ -49,12 +51,20 @@ class Session:
     program: Program
     variables: Mapping[str, str]
     wiring: Mapping[str, StackWiring]
+    read_only: bool = False
+
+    @property
+    def role(self) -> str:
+        """The role that is assumed in each account."""
+        return self.environment.read_role if self.read_only else self.environment.deploy_role
 
     def terraform(self, stack: str) -> Terraform:
         """Return Terraform in a stack's working folder, with the stack's synthesised content in it."""
         folder = self.layout.work(stack)
         folder.mkdir(parents=True, exist_ok=True)
         content = (self.layout.synthesis / "stacks" / stack / "cdk.tf.json").read_bytes()
+        if self.read_only:
+            content = assume_instead(content, role=self.environment.deploy_role, instead=self.role)
         target = folder / "cdk.tf.json"
         if not target.is_file() or target.read_bytes() != content:
             publish_bytes(target, content)
@@ -102,7 +112,7 @@ class States:
             sts = boto3.client(
                 "sts", endpoint_url=address, region_name=environment.state.region, config=settings, **keys
             )
-            role = f"arn:aws:iam::{environment.accounts.of(Account.MANAGEMENT)}:role/{environment.deploy_role}"
+            role = f"arn:aws:iam::{environment.accounts.of(Account.MANAGEMENT)}:role/{session.role}"
             given = sts.assume_role(RoleArn=role, RoleSessionName="drivetrain")["Credentials"]
         except (BotoCoreError, ClientError) as error:
             raise _unreadable(error, self._bucket) from error

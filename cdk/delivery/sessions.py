@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cdk.config import ENVIRONMENTS, load_environment
 from cdk.delivery import emulator
-from cdk.delivery.bootstrap import bootstrap_folder
+from cdk.delivery.bootstrap import bootstrap_folder, is_ready
 from cdk.delivery.layout import Layout
 from cdk.delivery.planning import Session
 from cdk.delivery.terraform import find_program
@@ -23,7 +23,13 @@ _LOCK_WAIT_S = 5.0
 
 @contextmanager
 def open_session(
-    home: Home, name: str, *, folder: Path = ENVIRONMENTS, port: int | None = None, only: Sequence[str] = ()
+    home: Home,
+    name: str,
+    *,
+    folder: Path = ENVIRONMENTS,
+    port: int | None = None,
+    only: Sequence[str] = (),
+    read_only: bool = False,
 ) -> Iterator[Session]:
     """Open an environment, holding its lock, so that no second command works on it at once.
 
@@ -33,6 +39,7 @@ def open_session(
         folder: Where environments' files lie.
         port: Where an emulator is to listen; any free port by default.
         only: These stacks and what they take from; all by default.
+        read_only: Assume the role that changes nothing.
 
     Raises:
         ConfigError: The environment is refused.
@@ -49,7 +56,7 @@ def open_session(
         from cdk.synthesis import synthesise  # it starts Node.js, which a refusal or a help page need not wait for
 
         wiring = synthesise(environment, layout.synthesis)
-        yield Session(environment, layout, program, variables, needed(wiring, only))
+        yield Session(environment, layout, program, variables, needed(wiring, only), read_only)
 
 
 def _emulated(home: Home, environment: Environment, layout: Layout, port: int | None) -> Mapping[str, str]:
@@ -61,8 +68,7 @@ def _emulated(home: Home, environment: Environment, layout: Layout, port: int | 
         layout.plan.unlink(missing_ok=True)
         layout.approval.unlink(missing_ok=True)
     variables = server.environment()
-    ready = layout.work("bootstrap") / "terraform.tfstate"
-    if not ready.is_file():
+    if not is_ready(layout.work("bootstrap")):
         terraform = bootstrap_folder(environment, layout, variables, find_program())
         terraform.init()
         terraform.plan(terraform.folder / "plan.bin")

@@ -173,6 +173,10 @@ class Terraform:
         """Make the folder ready: providers, backend. Nothing is done where it was made ready for the same content."""
         self._run("init", "-input=false", "-no-color", "-reconfigure", "-lockfile=readonly" if self._locked() else "")
 
+    def move_state(self) -> None:
+        """Move the state from where it is to where the folder's backend says, and read it there from now on."""
+        self._run("init", "-input=false", "-no-color", "-migrate-state", "-force-copy")
+
     def _locked(self) -> bool:
         return (self.folder / ".terraform.lock.hcl").is_file()
 

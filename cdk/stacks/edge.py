@@ -12,6 +12,7 @@ from cdk.access import (
     Workload,
     bucket_name,
     object_actions,
+    pipeline_role,
     role_name,
 )
 from cdk.blocks.role import Role, RolePlan, allow, roles_trust
@@ -36,7 +37,7 @@ class Edge(PlatformStack):
                 description="Signs releases and puts them into the bucket of releases",
                 trust=[
                     roles_trust(accounts.ml, [role_name(environment, Workload.EDGE_COMPILE, "*")]),
-                    roles_trust(accounts.management, [environment.ci_role]),
+                    roles_trust(accounts.management, [pipeline_role(environment, "release")]),
                 ],
                 statements=[
                     allow(["kms:DescribeKey", "kms:GetPublicKey", "kms:Sign", "kms:Verify"], [key.arn]),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from cdktn import App
 
+from cdk.access import pipeline_role
 from cdk.blocks.key import Key
 from cdk.blocks.registry import IMAGE_ROLES, Registry, replicate_images
 from cdk.blocks.role import Role, RolePlan, allow, roles_trust
@@ -47,20 +48,21 @@ class Shared(PlatformStack):
         others = [item.name for item in environment.regions if item is not region]
         if others:
             replicate_images(self, others)
-        self._ci("ci-images", "CI pushes images", _PUSH, registry)
-        self._ci("ci-scan", "CI reads what scans of images found", _SCAN, registry)
+        self._ci("images", "CI pushes images", _PUSH, registry)
+        self._ci("scan", "CI reads what scans of images found", _SCAN, registry)
 
-    def _ci(self, name: str, description: str, actions: tuple[str, ...], registry: Registry) -> None:
+    def _ci(self, pipeline: str, description: str, actions: tuple[str, ...], registry: Registry) -> None:
+        environment = self.environment
         role = Role(
             self,
             RolePlan(
-                name=name,
+                name=f"ci-{pipeline}",
                 description=description,
-                trust=[roles_trust(self.environment.accounts.management, [self.environment.ci_role])],
+                trust=[roles_trust(environment.accounts.management, [pipeline_role(environment, pipeline)])],
                 statements=[
                     allow(actions, list(registry.arns.values())),
                     allow(["ecr:GetAuthorizationToken"], ["*"]),  # takes no resource
                 ],
             ),
         )
-        self.give(f"{name.replace('-', '_')}_role_arn", role.arn)
+        self.give(f"ci_{pipeline}_role_arn", role.arn)

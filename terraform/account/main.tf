@@ -19,9 +19,13 @@ provider "aws" {
   skip_region_validation      = var.emulated
   max_retries                 = var.emulated ? 2 : 25
 
-  assume_role {
-    role_arn     = "arn:aws:iam::${var.account_id}:role/${var.access_role}"
-    session_name = "drivetrain-account"
+  # The organization made no such role in the management account: there the credentials at hand are used as they are.
+  dynamic "assume_role" {
+    for_each = var.access_role == "" ? [] : [var.access_role]
+    content {
+      role_arn     = "arn:aws:iam::${var.account_id}:role/${assume_role.value}"
+      session_name = "drivetrain-account"
+    }
   }
 
   default_tags {

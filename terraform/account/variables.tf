@@ -24,12 +24,29 @@ variable "deploy_role" {
 }
 
 variable "trusted_role_patterns" {
-  description = "Patterns of ARNs in the management account that may assume it."
+  description = "Patterns of ARNs in the management account that may assume it: people who deploy, drivetrain-ci-apply."
   type        = list(string)
 }
 
+variable "reader_role_patterns" {
+  description = "Patterns of ARNs in the management account that may assume the role that reads: drivetrain-ci-plan."
+  type        = list(string)
+}
+
+variable "state_bucket" {
+  description = "In the management account the bucket of Terraform's state, which the role that reads may read; elsewhere empty."
+  type        = string
+  default     = ""
+}
+
+variable "state_kms_alias" {
+  description = "Alias of the key that encrypts it: alias/..."
+  type        = string
+  default     = "alias/drivetrain-state"
+}
+
 variable "access_role" {
-  description = "The role that the organization made in this account."
+  description = "The role that the organization made in this account; empty in the management account, which has none."
   type        = string
   default     = "OrganizationAccountAccessRole"
 }

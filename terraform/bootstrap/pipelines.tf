@@ -1,12 +1,40 @@
-# Pipelines identify themselves by OIDC: no key of AWS lies in the repository's settings. Two roles: whoever opens a pull
-# request can plan, which reads; only the main branch's protected environment can apply.
+# Pipelines identify themselves by OIDC: no key of AWS lies in the repository's settings. One role for each workflow, which
+# may assume one kind of role in the accounts and nothing else:
+#   plan     whoever opens a pull request, and the main branch by night: the roles that read
+#   apply    the main branch's protected environment: the roles that deploy
+#   images   the main branch: pushes and signs images
+#   scan     the main branch: reads what scans of images found
+#   release  a protected environment of its own: signs and publishes releases
+# Pull requests of forks get no identity from GitHub, and a protected environment says which branches may use it.
 
 locals {
   with_pipelines = var.ci_repository != ""
-  pipelines = local.with_pipelines ? {
-    plan  = ["repo:${var.ci_repository}:pull_request", "repo:${var.ci_repository}:ref:refs/heads/main"]
-    apply = ["repo:${var.ci_repository}:environment:${var.environment}"]
-  } : {}
+  main_branch    = "repo:${var.ci_repository}:ref:refs/heads/main"
+  shared_role    = "arn:aws:iam::${var.shared_account_id}:role/drivetrain-${var.environment}"
+
+  pipelines = {
+    plan = {
+      subjects = ["repo:${var.ci_repository}:pull_request", local.main_branch]
+      roles    = [for id in var.account_ids : "arn:aws:iam::${id}:role/${var.deploy_role}-read"]
+    }
+    apply = {
+      subjects = ["repo:${var.ci_repository}:environment:${var.environment}"]
+      roles    = [for id in var.account_ids : "arn:aws:iam::${id}:role/${var.deploy_role}"]
+    }
+    images = {
+      subjects = [local.main_branch]
+      roles    = ["${local.shared_role}-ci-images"]
+    }
+    scan = {
+      subjects = [local.main_branch]
+      roles    = ["${local.shared_role}-ci-scan"]
+    }
+    release = {
+      subjects = ["repo:${var.ci_repository}:environment:${var.environment}-release"]
+      roles    = ["arn:aws:iam::${var.edge_account_id}:role/drivetrain-${var.environment}-edge-release"]
+    }
+  }
+  made = local.with_pipelines ? local.pipelines : {}
 }
 
 resource "aws_iam_openid_connect_provider" "ci" {
@@ -18,7 +46,7 @@ resource "aws_iam_openid_connect_provider" "ci" {
 }
 
 data "aws_iam_policy_document" "ci_trust" {
-  for_each = local.pipelines
+  for_each = local.made
 
   statement {
     actions = ["sts:AssumeRoleWithWebIdentity"]
@@ -34,52 +62,32 @@ data "aws_iam_policy_document" "ci_trust" {
     condition {
       test     = "StringEquals"
       variable = "token.actions.githubusercontent.com:sub"
-      values   = each.value
+      values   = each.value.subjects
     }
   }
 }
 
 resource "aws_iam_role" "ci" {
-  for_each             = local.pipelines
+  for_each             = local.made
   name                 = "drivetrain-ci-${each.key}"
   description          = "Pipelines that ${each.key}"
   assume_role_policy   = data.aws_iam_policy_document.ci_trust[each.key].json
   max_session_duration = 7200
 }
 
+# State is read and written by the roles that these assume, in the management account too.
 data "aws_iam_policy_document" "ci" {
-  for_each = local.pipelines
+  for_each = local.made
 
   statement {
-    sid       = "AssumeInAccounts"
-    actions   = ["sts:AssumeRole"]
-    resources = [for id in var.account_ids : "arn:aws:iam::${id}:role/${each.key == "apply" ? var.deploy_role : "${var.deploy_role}-read"}"]
-  }
-
-  statement {
-    sid       = "ReadState"
-    actions   = ["s3:GetObject", "s3:ListBucket"]
-    resources = [aws_s3_bucket.state.arn, "${aws_s3_bucket.state.arn}/${var.environment}/*"]
-  }
-
-  dynamic "statement" {
-    for_each = each.key == "apply" ? [1] : []
-    content {
-      sid       = "WriteState"
-      actions   = ["s3:PutObject", "s3:DeleteObject"]
-      resources = ["${aws_s3_bucket.state.arn}/${var.environment}/*"]
-    }
-  }
-
-  statement {
-    sid       = "StateKey"
-    actions   = each.key == "apply" ? ["kms:Decrypt", "kms:GenerateDataKey"] : ["kms:Decrypt"]
-    resources = [aws_kms_key.state.arn]
+    sid       = "AssumeOneKindOfRole"
+    actions   = ["sts:AssumeRole", "sts:TagSession"]
+    resources = each.value.roles
   }
 }
 
 resource "aws_iam_role_policy" "ci" {
-  for_each = local.pipelines
+  for_each = local.made
   name     = each.key
   role     = aws_iam_role.ci[each.key].name
   policy   = data.aws_iam_policy_document.ci[each.key].json

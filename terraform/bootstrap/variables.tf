@@ -33,6 +33,16 @@ variable "deploy_role" {
   type        = string
 }
 
+variable "shared_account_id" {
+  description = "The account of images, 12 digits."
+  type        = string
+}
+
+variable "edge_account_id" {
+  description = "The account that signs releases, 12 digits."
+  type        = string
+}
+
 variable "ci_repository" {
   description = "The repository whose pipelines may deploy, owner/name; empty: no pipeline may."
   type        = string

@@ -20,7 +20,7 @@ from cdk.blocks.registry import IMAGE_ROLES
 from cdk.config import load_environment
 from cdk.model import Account, Addon, DataClass
 from cdk.synthesis import synthesise
-from cdk.wiring import apply_order, read_wiring
+from cdk.wiring import apply_order, destroy_order, read_wiring
 
 TODAY = date(2026, 11, 30)
 ROOT = Path(__file__).resolve().parents[2]
@@ -68,6 +68,19 @@ def test_stacks_wait_for_those_they_take_from(prod: Synthesised) -> None:
     assert place[f"network-data-{EAST}"] < place["metadata"]
     assert place[f"network-ml-{WEST}"] < place[f"network-peering-{WEST}"]
     assert read_wiring(prod.out) == prod.wiring
+
+
+@pytest.mark.parametrize("name", ["local", "dev", "prod"])
+def test_every_environment_can_be_taken_away_in_order(name: str, request: pytest.FixtureRequest) -> None:
+    wiring = request.getfixturevalue(name).wiring
+    order = destroy_order(wiring)
+    assert sorted(order) == sorted(wiring)
+    place = {stack: number for number, stack in enumerate(order)}
+    for stack, item in wiring.items():
+        assert all(place[stack] < place[other] for other in item.depends_on)
+    first_evidence = next(number for number, stack in enumerate(order) if stack.startswith("governance-"))
+    assert all(stack.startswith("governance-") for stack in order[first_evidence:])
+    assert order[-1] == "governance-management"
 
 
 def test_a_stack_is_in_the_account_it_names(prod: Synthesised) -> None:
@@ -195,7 +208,9 @@ def test_ci_pushes_by_a_role_that_can_do_no_more(prod: Synthesised) -> None:
     role = prod.one("aws_iam_role", f"shared-{EAST}", name="drivetrain-prod-ci-images")
     (trust,) = _statements(role["assume_role_policy"])
     assert trust["Principal"]["AWS"] == f"arn:aws:iam::{prod.environment.accounts.management}:root"
-    assert trust["Condition"]["ArnLike"]["aws:PrincipalArn"][0].endswith(":role/drivetrain-ci-*")
+    assert trust["Condition"]["ArnLike"]["aws:PrincipalArn"] == [
+        f"arn:aws:iam::{prod.environment.accounts.management}:role/drivetrain-ci-images"
+    ]
     policy = prod.one("aws_iam_role_policy", f"shared-{EAST}", name="ci-images")
     actions = [action for item in _statements(policy["policy"]) for action in _list(item["Action"])]
     assert all(action.startswith("ecr:") for action in actions)

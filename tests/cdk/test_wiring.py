@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cdk.wiring import StackWiring, Wire, apply_order, needed, read_wiring, write_wiring
+from cdk.wiring import StackWiring, Wire, apply_order, destroy_order, needed, read_wiring, write_wiring
 from platform_lib.errors import ConfigError
 
 
@@ -57,3 +57,22 @@ def test_a_stack_brings_what_it_takes_from_and_no_more() -> None:
     assert list(needed(wiring, [])) == list(wiring)
     with pytest.raises(ConfigError, match="there is no stack 'clusters'"):
         needed(wiring, ["clusters"])
+
+
+def test_what_others_take_from_is_taken_away_after_them_and_evidence_last() -> None:
+    wiring = {
+        "pools": stack(takes=(("cluster", "name"), ("governance-ml", "topic"))),
+        "cluster": stack(("name",), (("net", "vpc"),)),
+        "net": stack(("vpc",)),
+        "governance-ml": stack(("topic",), (("governance-management", "bucket"),)),
+        "governance-management": stack(("bucket",)),
+    }
+    order = destroy_order(wiring)
+    assert order == ["pools", "cluster", "net", "governance-ml", "governance-management"]
+    assert sorted(order) == sorted(wiring)
+
+
+def test_evidence_that_takes_from_what_is_gone_before_it_is_refused() -> None:
+    wiring = {"net": stack(("vpc",)), "governance-ml": stack((), (("net", "vpc"),))}
+    with pytest.raises(ConfigError, match="keeps evidence and takes from 'net'"):
+        destroy_order(wiring)

@@ -87,7 +87,7 @@ def test_the_whole_way(home: Home) -> None:
 
     second = answer(infra(home, "plan", *ONLY))["stacks"]
     assert [item[word] for item in second.values() for word in ("create", "update", "replace", "delete")] == [0] * 8
-    assert answer(infra(home, "drift", *ONLY))["drifted"] == []
+    assert answer(infra(home, "drift", "--read-only", *ONLY))["drifted"] == []
 
     ec2 = client(home, "ec2", "444444444444")
     (vpc,) = [item for item in ec2.describe_vpcs()["Vpcs"] if item["CidrBlock"] == "10.17.0.0/20"]
