@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import typer
 
+from cost.commands import prices
 from cost.commands.plan import plan
 
 app = typer.Typer(no_args_is_help=True, help="What the platform costs, and what would cost less.")
 app.command()(plan)
+app.add_typer(prices.app, name="prices")
 
 
 @app.callback()

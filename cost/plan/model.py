@@ -151,12 +151,13 @@ class Line:
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why its cost is not known; empty where it is."""
-        found = []
-        if self.desired is None:
-            found.append(self.lacking or "the quantity is not known")
-        if self.desired != ZERO and self.rate.lacking:
-            found.append(self.rate.lacking)
-        return tuple(found)
+        if self.desired == ZERO:
+            return ()
+        if self.rate.lacking:  # a quantity would not help, but for how many nodes there are
+            return (
+                (self.rate.lacking,) if self.desired is not None or not self.spot else (self.rate.lacking, self.lacking)
+            )
+        return () if self.desired is not None else (self.lacking or "the quantity is not known",)
 
 
 @dataclass(frozen=True, slots=True)
