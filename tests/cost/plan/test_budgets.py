@@ -109,7 +109,8 @@ def test_limits_that_cannot_mean_what_they_say_are_refused(parts: dict[str, Any]
 
 def test_a_limit_that_fails_names_itself_and_ends_with_5(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "plan.json"
-    budget = resource("aws_budgets_budget", name="dev-1", limit_amount="10.0", time_unit="MONTHLY")
+    budget = resource("aws_budgets_budget", limit_amount="10.0", time_unit="MONTHLY")
+    budget["change"]["after"]["name"] = "dev-1"
     body = {"account": "1", "region": "us-east-1", "terraform": plan(key("a"), budget), "not_emulated": None}
     path.write_text(json.dumps({"format": "drivetrain-plan/1", "environment": "dev", "stacks": {"one": body}}))
     file = tmp_path / "budgets.yaml"
