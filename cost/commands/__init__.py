@@ -6,10 +6,12 @@ import typer
 
 from cost.commands import prices
 from cost.commands.plan import plan
+from cost.commands.showback import showback
 
 app = typer.Typer(no_args_is_help=True, help="What the platform costs, and what would cost less.")
 app.command()(plan)
 app.add_typer(prices.app, name="prices")
+app.command()(showback)
 
 
 @app.callback()

@@ -32,6 +32,10 @@ def plan(
         Path | None,
         typer.Option("--prices", help="A snapshot of your own; this release's newest.", show_default=False),
     ] = None,
+    bill: Annotated[
+        Path | None,
+        typer.Option("--bill", help="What was paid: CUR 2.0 or FOCUS, laid beside the plan.", show_default=False),
+    ] = None,
     region: Annotated[
         str | None, typer.Option("--region", help="Of a plan whose provider names none.", show_default=False)
     ] = None,
@@ -39,6 +43,7 @@ def plan(
     as_json: JsonOption = False,
 ) -> None:
     """Price every resource of a plan a month: now, as desired, at most; what is not known is said, never taken as 0."""
+    from cost.bill.beside import bill_document, lay_beside, show_bill
     from cost.plan.budgets import BudgetFile, budgets_in_plan, judge
     from cost.plan.document import document_of
     from cost.plan.making import make_estimate
@@ -52,9 +57,11 @@ def plan(
     found = make_estimate(plan_file, usage=usage, manifests=manifests, prices=prices, region=region, today=today)
     judged = [*budgets_in_plan(found), *([] if limits is None else judge(found, limits))]
     old = stale((item for item in found.sources if isinstance(item, Price)), today)
+    beside = None if bill is None else lay_beside(found, bill)
     if as_json:
-        print_json(document_of(found, judged, old))
+        print_json({**document_of(found, judged, old), **bill_document(beside)})
     else:
         show(found, judged, old)
+        show_bill(beside)
     if any(item.fails for item in judged):
         raise typer.Exit(_OVER_STATUS)

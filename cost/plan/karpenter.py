@@ -100,7 +100,7 @@ def _most(limits: Json, types: tuple[str, ...]) -> Decimal | None:
 def vcpus(instance_type: str) -> int | None:
     """Return a type's virtual processors by its size; None where the size does not tell.
 
-    Source: AWS, "Amazon EC2 instance types", read 2026-11-20: `large` has 2, `xlarge` 4, `Nxlarge` 4N, whatever the
+    Source: AWS, "Amazon EC2 instance types": `large` has 2, `xlarge` 4, `Nxlarge` 4N, whatever the
     family, but for the smallest and for bare metal.
     """
     found = _SIZE.search(instance_type)

@@ -13,7 +13,7 @@ from cost.prices.model import Meter, Price, SavingsRate, SpotPrice
 
 Json = Mapping[str, Any]
 HOURS = Decimal(730)
-"""Hours in a month as AWS counts them in its estimates: 8,760 / 12. Source: AWS Pricing Calculator, read 2026-11-20."""
+"""Hours in a month as AWS counts them in its estimates: 8,760 / 12. Source: AWS Pricing Calculator."""
 
 
 @dataclass(frozen=True, slots=True)

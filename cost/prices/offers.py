@@ -43,7 +43,7 @@ def _wanted(service_code: str, family: str, *rows: tuple[str, str, str, str]) ->
     return tuple(Wanted(service_code, family, usage, Meter(service, item), unit) for usage, service, item, unit in rows)
 
 
-# Source: usage types of AWS Cost and Usage Reports and Price Lists, read 2026-11-20.
+# Source: usage types of AWS Cost and Usage Reports and Price Lists.
 WANTED: tuple[Wanted, ...] = (
     *_wanted(
         "AmazonEC2",

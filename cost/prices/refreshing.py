@@ -15,7 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cost.prices import offers
 from cost.prices.model import Book, Price, SavingsRate, SpotPrice
 
-# The Price List answers in few regions, and for all. Source: AWS, "Price List Query API endpoints", read 2026-11-20.
+# The Price List answers in few regions, and for all. Source: AWS, "Price List Query API endpoints".
 _PRICE_LIST_REGION = "us-east-1"
 _RETRIES = Config(retries={"mode": "standard", "max_attempts": 3})
 

@@ -14,7 +14,7 @@ from cost.prices.model import Book, Meter, Price
 
 # The last day of standard support. Source: AWS, "Amazon EKS Kubernetes release calendar", read 2026-11-20.
 _STANDARD_SUPPORT = {"1.34": date(2026, 12, 2), "1.35": date(2027, 3, 27), "1.36": date(2027, 8, 2)}
-_GP3_IOPS, _GP3_MIB_S = 3000, 125  # included in gp3's price. Source: AWS, "Amazon EBS volume types", read 2026-11-20
+_GP3_IOPS, _GP3_MIB_S = 3000, 125  # included in gp3's price. Source: AWS, "Amazon EBS volume types"
 _DEFAULT_DISK_GIB = Decimal(20)  # EKS's own, where no template says. Source: AWS, CreateNodegroup "diskSize"
 
 
@@ -91,7 +91,7 @@ def node_rate(book: Book, region: str | None, nodes: Nodes) -> Rate:
 
 def _spot_rate(book: Book, region: str | None, nodes: Nodes, on_demand: dict[str, Price]) -> Rate:
     # Nobody bids: a node is never paid above its on-demand price. Source: AWS, "Spot Instance pricing history" and
-    # "SpotOptions: MaxPrice", read 2026-11-20.
+    # "SpotOptions: MaxPrice".
     ceiling = max(item.usd for item in on_demand.values()) if len(on_demand) == len(nodes.types) else None
     seen = {kind: book.spot_of(kind, region, nodes.zones) for kind in nodes.types}
     place = region or "a region that the plan does not name"
@@ -203,7 +203,7 @@ def _instance(resource: Resource, context: Context) -> list[Line]:
 
 def _reservation(resource: Resource, context: Context) -> list[Line]:
     # Paid for at the on-demand price whether anything runs in it or not.
-    # Source: AWS, "On-Demand Capacity Reservations pricing and billing", read 2026-11-20.
+    # Source: AWS, "On-Demand Capacity Reservations pricing and billing".
     count = number(resource.get("instance_count"))
     kind = str(resource.get("instance_type"))
     return node_lines(context, resource, Nodes((kind,), "on-demand", count, count))
