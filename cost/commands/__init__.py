@@ -6,11 +6,13 @@ import typer
 
 from cost.commands import prices
 from cost.commands.plan import plan
+from cost.commands.report import report
 from cost.commands.showback import showback
 
 app = typer.Typer(no_args_is_help=True, help="What the platform costs, and what would cost less.")
 app.command()(plan)
 app.add_typer(prices.app, name="prices")
+app.command()(report)
 app.command()(showback)
 
 
