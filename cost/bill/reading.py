@@ -50,7 +50,8 @@ def read_bill(path: Path) -> list[Charge]:
     elif names >= _FOCUS:
         parse = _of_focus
     else:
-        missing = sorted(min(_CUR - names, _FOCUS - names, key=len))
+        lacking = _CUR - names, _FOCUS - names
+        missing = sorted(lacking[0] if len(lacking[0]) <= len(lacking[1]) else lacking[1])
         raise ConfigError(
             f"is neither CUR 2.0 nor FOCUS: no column {', '.join(missing)}",
             where=path,
@@ -144,7 +145,7 @@ def _decimal(value: object) -> Decimal:
     return found
 
 
-def _tags(value: object) -> dict[str, str]:
+def _tags(value: Any) -> dict[str, str]:
     """Return the platform's tags: CUR writes `user_drivetrain_cost_center`, FOCUS `drivetrain:cost-center`."""
     pairs = json.loads(value) if isinstance(value, str) and value.strip() else value or {}
     items = dict(pairs).items()

@@ -23,17 +23,17 @@ def list_(*, as_json: JsonOption = False) -> None:
     from cost.prices.snapshot import load, packaged
     from platform_lib.table import Column, print_table
 
-    rows = []
-    for name in packaged():
-        book = load(name)
-        rows.append({"name": name, "prices": len(book.prices), "spot": len(book.spot), "regions": list(book.regions)})
+    books = [load(name) for name in packaged()]
     if as_json:
+        rows = [
+            {"name": book.name, "prices": len(book.prices), "spot": len(book.spot), "regions": list(book.regions)}
+            for book in books
+        ]
         print_json({"snapshots": rows})
         return
     columns = (Column("snapshot"), Column("prices", right=True), Column("spot", right=True), Column("regions"))
-    print_table(
-        columns, [[str(row["name"]), str(row["prices"]), str(row["spot"]), ", ".join(row["regions"])] for row in rows]
-    )  # type: ignore[arg-type]
+    cells = [[book.name, str(len(book.prices)), str(len(book.spot)), ", ".join(book.regions)] for book in books]
+    print_table(columns, cells)
 
 
 @app.command()

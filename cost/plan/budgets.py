@@ -96,7 +96,7 @@ class BudgetFile(_Strict):
 
     @model_validator(mode="after")
     def _names_once(self) -> Self:
-        names = [item.name for item in (*self.budgets, *self.guardrails)]
+        names = [*(item.name for item in self.budgets), *(item.name for item in self.guardrails)]
         if len(set(names)) < len(names):
             raise ValueError("a name is given twice")
         return self

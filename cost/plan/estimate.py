@@ -115,14 +115,16 @@ def estimate(
 
     Args:
         stacks: Each stack before and after.
-        pools: What Karpenter makes, which no plan knows: it is taken to be there now as it will be.
+        pools: What Karpenter makes, which no plan knows: where a region has its cluster now, it has them now.
         usage: What the plan does not say.
         book: The prices.
         today: The day.
     """
     known = list(stacks)
     further = list(pools)
-    before = _side((item for stack in known for item in stack.before), further, today)
+    there = [item for stack in known for item in stack.before]
+    clusters = {item.region for item in there if item.kind == "aws_eks_cluster"}
+    before = _side(there, [item for item in further if item.region in clusters], today)
     after = _side((item for stack in known for item in stack.after), further, today)
     places = dict.fromkeys([*after.resources, *before.resources])
     contexts = Context(book, usage, before), Context(book, usage, after)

@@ -152,7 +152,8 @@ class Line:
     def reasons(self) -> tuple[str, ...]:
         """Why its cost is not known; empty where it is."""
         if self.desired == ZERO:
-            return ()
+            unknown_most = self.maximum != ZERO and self.rate.ceiling is None
+            return (f"at most: {self.rate.lacking or self.lacking}",) if unknown_most else ()
         if self.rate.lacking:  # a quantity would not help, but for how many nodes there are
             return (
                 (self.rate.lacking,) if self.desired is not None or not self.spot else (self.rate.lacking, self.lacking)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -127,7 +127,7 @@ def to_bytes(
     return (_lines(document) + "\n").encode()
 
 
-def _lines(document: dict[str, object]) -> str:
+def _lines(document: Mapping[str, object]) -> str:
     parts = []
     for name, value in document.items():
         if isinstance(value, list) and value:

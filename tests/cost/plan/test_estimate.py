@@ -80,6 +80,7 @@ def test_a_pool_of_none_costs_nothing_now_and_something_at_most_even_without_a_p
     unknown = made(group(0, 1, "dl2q.24xlarge"))
     assert unknown.monthly.desired.complete
     assert not unknown.monthly.most.complete
+    assert any("at most: no price of ec2: on-demand dl2q.24xlarge" in reason for reason in unknown.unpriced)
 
 
 def test_what_is_there_comes_from_the_refreshed_state_and_else_from_before() -> None:
@@ -231,6 +232,7 @@ def test_a_cluster_without_manifests_says_that_karpenters_pools_are_missing(
 ) -> None:
     path = write(tmp_path, stacks(a=plan(resource("aws_eks_cluster", version="1.35"))))
     _, found = command(capsys, path)
+    assert found["monthly_usd"]["now"] == 0  # a fresh account has no cluster, and nothing that Karpenter makes
     assert any("no manifests given" in reason for reason in found["unpriced"])
     folder = tmp_path / "manifests"
     (folder / "us-east-1").mkdir(parents=True)
