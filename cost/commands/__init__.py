@@ -1,0 +1,21 @@
+"""`drivetrain cost`: one file a command; each imports what is heavy only when it runs."""
+
+from __future__ import annotations
+
+import typer
+
+from cost.commands import prices
+from cost.commands.plan import plan
+from cost.commands.report import report
+from cost.commands.showback import showback
+
+app = typer.Typer(no_args_is_help=True, help="What the platform costs, and what would cost less.")
+app.command()(plan)
+app.add_typer(prices.app, name="prices")
+app.command()(report)
+app.command()(showback)
+
+
+@app.callback()
+def _root() -> None:
+    """Tell what the platform costs, and what would cost less; a price that is not known is never taken as 0."""
