@@ -51,11 +51,18 @@ class Cost(BaseModel):
     unknown: str | None = Field(default=None, exclude=False)
 
 
-def cost_of(plan: Path) -> Cost:
-    """Return what the cost command says of a plan; what is not known is said, never taken as 0."""
+def cost_of(plan: Path, node_pools: Path | None = None) -> Cost:
+    """Return what the cost command says of a plan; what is not known is said, never taken as 0.
+
+    Args:
+        plan: The plan's file.
+        node_pools: A folder with manifests of Karpenter's pools, which no plan knows.
+    """
     if "cost" not in COMMANDS:
         return Cost(unknown=ABSENT)
     command = [sys.executable, "-m", "platform_lib.cli", "cost", "plan", str(plan), "--json"]
+    if node_pools is not None:
+        command += ["--manifests", str(node_pools)]
     try:
         done = subprocess.run(  # noqa: S603 - our own command
             command, capture_output=True, text=True, check=False, timeout=_TIME_LIMIT_S

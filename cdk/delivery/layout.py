@@ -31,6 +31,11 @@ class Layout:
         return self.root / "synthesis"
 
     @property
+    def node_pools(self) -> Path:
+        """Karpenter's node pools, a folder a region, for the cost: no plan knows them."""
+        return self.root / "node_pools"
+
+    @property
     def plan(self) -> Path:
         """The plan that policy, danger and cost read, and that an approval names."""
         return self.root / "plan.json"

@@ -6,6 +6,7 @@ from cdk.delivery.approval import Approval, require_approval
 from cdk.delivery.approval import approve as write_approval
 from cdk.delivery.cost_of_plan import cost_of
 from cdk.delivery.judging import judge_plan, now_utc, require_approvable
+from cdk.delivery.node_pools import write_node_pools
 from cdk.delivery.page import Page, make_page
 from cdk.delivery.page_html import render_html
 from cdk.delivery.page_markdown import render_markdown
@@ -19,7 +20,8 @@ AUTOMATIC = "automatic"
 
 def review(session: Session, plan: Plan) -> Page:
     """Judge a plan and write its pages beside it."""
-    page = make_page(plan, judge_plan(session, plan, now=now_utc()), cost_of(session.layout.plan))
+    cost = cost_of(session.layout.plan, write_node_pools(session.environment, session.layout.node_pools))
+    page = make_page(plan, judge_plan(session, plan, now=now_utc()), cost)
     publish_bytes(session.layout.page_markdown, render_markdown(page).encode())
     publish_bytes(session.layout.page_html, render_html(page).encode())
     return page
