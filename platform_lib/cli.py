@@ -153,6 +153,9 @@ COMMANDS: dict[str, Entry] = {
     "verify": Entry(
         "platform_lib.handoff.commands", "verify", "Verify a bundle offline: every byte, signature, evidence.", _EDGE
     ),
+    "cost": Entry(
+        "cost.commands", "app", "What a plan costs a month, from dated prices; what was paid beside it.", _CLOUD, "cost"
+    ),
     "infra": Entry(
         "cdk.delivery.commands", "app", "Plan, approve and apply the AWS infrastructure; find drift.", _CLOUD, "infra"
     ),

@@ -1,0 +1,12 @@
+"""`drivetrain cost`: one file a command; each imports what is heavy only when it runs."""
+
+from __future__ import annotations
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, help="What the platform costs, and what would cost less.")
+
+
+@app.callback()
+def _root() -> None:
+    """Tell what the platform costs, and what would cost less; a price that is not known is never taken as 0."""
