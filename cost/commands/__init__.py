@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import typer
 
+from cost.commands.plan import plan
+
 app = typer.Typer(no_args_is_help=True, help="What the platform costs, and what would cost less.")
+app.command()(plan)
 
 
 @app.callback()

@@ -1,0 +1,1 @@
+"""What a Terraform plan costs a month: now, as desired, at most."""

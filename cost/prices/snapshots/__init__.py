@@ -1,0 +1,1 @@
+"""The snapshots of this release, one file a day, and their digests."""
