@@ -5,9 +5,11 @@ from __future__ import annotations
 import typer
 
 from cost.commands.plan import plan
+from cost.commands.spot import spot
 
 app = typer.Typer(no_args_is_help=True, help="What the platform costs, and what would cost less.")
 app.command()(plan)
+app.command()(spot)
 
 
 @app.callback()
