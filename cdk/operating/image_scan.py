@@ -146,7 +146,8 @@ def _scan_of(client: Any, repository: str) -> Scan:
     if not images:
         return Scan(repository, "", "", {})
     digest = max(images, key=lambda item: item["imagePushedAt"])["imageDigest"]
-    status, findings = "", {}
+    status = ""
+    findings: dict[str, str] = {}
     try:
         for page in client.get_paginator("describe_image_scan_findings").paginate(
             repositoryName=repository, imageId={"imageDigest": digest}

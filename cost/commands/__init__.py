@@ -8,12 +8,14 @@ from cost.commands import prices
 from cost.commands.plan import plan
 from cost.commands.report import report
 from cost.commands.showback import showback
+from cost.commands.spot import spot
 
 app = typer.Typer(no_args_is_help=True, help="What the platform costs, and what would cost less.")
 app.command()(plan)
 app.add_typer(prices.app, name="prices")
 app.command()(report)
 app.command()(showback)
+app.command()(spot)
 
 
 @app.callback()

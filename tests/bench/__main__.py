@@ -25,7 +25,9 @@ from tests.bench.measure import BenchError, measure
 from tests.bench.side import Task
 from tests.bench.table import document, table
 from tests.bench.verdict import Line
-from tests.bench.works import CATALOG_KEY, STORE_KEY, WORKS, Work
+from tests.bench.spot import Row, measure_spot, spot_table
+from tests.bench.spot_picture import picture
+from tests.bench.works import CATALOG_KEY, SPOT_KEY, STORE_KEY, WORKS, Work
 
 ROUNDS = 5
 
@@ -38,16 +40,19 @@ def main(arguments: list[str] | None = None, works: Sequence[Work] = WORKS) -> i
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
     options = parser.parse_args(arguments)
     words = [word for word in options.only.split(",") if word]
-    by_key: dict[str, Work | None] = {**{work.key: work for work in works}, STORE_KEY: None, CATALOG_KEY: None}
+    by_key: dict[str, Work | None] = {**{work.key: work for work in works}, STORE_KEY: None, CATALOG_KEY: None, SPOT_KEY: None}
     chosen = {key: work for key, work in by_key.items() if not words or any(word in key for word in words)}
     if not chosen or options.rounds < 1:
         parser.error(f"at least one round, and works of these: {', '.join(by_key)}")
     try:
         cache = Cache.of(dict(os.environ))
         with_catalogue = CATALOG_KEY in chosen
-        chosen.pop(CATALOG_KEY, None)
+        with_spot = SPOT_KEY in chosen
+        for key in (CATALOG_KEY, SPOT_KEY):
+            chosen.pop(key, None)
         lines, conditions = bench(chosen, cache, options.rounds)
         catalogue = _ask_catalogue(cache) if with_catalogue else None
+        spot = _ask_spot(cache) if with_spot else None
     except (PlatformError, BenchError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
@@ -55,8 +60,13 @@ def main(arguments: list[str] | None = None, works: Sequence[Work] = WORKS) -> i
         sys.stdout.write(report(lines))
     if catalogue is not None:
         sys.stdout.write("\n" + latency_table(catalogue) + "\n")
+    if spot is not None:
+        sys.stdout.write("\n" + spot_table(spot) + "\n")
     if options.json is not None:
-        told = document(lines, conditions) | {"catalogue": catalogue and dataclasses.asdict(catalogue)}
+        told = document(lines, conditions) | {
+            "catalogue": catalogue and dataclasses.asdict(catalogue),
+            "spot": spot and [dataclasses.asdict(row) for row in spot],
+        }
         options.json.write_text(json.dumps(told, indent=2) + "\n")
     return 1 if any(line.broken for line in lines) else 0
 
@@ -85,6 +95,21 @@ def _ask_catalogue(cache: Cache) -> Measured:
     with tempfile.TemporaryDirectory(prefix="catalogue-", dir=cache.folder, ignore_cleanup_errors=True) as root:
         Path(root).chmod(0o755)  # as root, the server runs as another account
         return measure_fleet(Path(root), fleet, lambda text: _tell(f"{CATALOG_KEY}: {text}"), asked=asked)
+
+
+def _ask_spot(cache: Cache) -> list[Row] | None:
+    """Measure the spot policies where the real traces are; the picture lies beside the bench's files."""
+    folder = Path(os.environ.get("DRIVETRAIN_SPOT_TRACES", "../shared/data/spot"))
+    if not folder.is_dir():
+        _tell(f"{SPOT_KEY}: not measured, no traces in {folder}; DRIVETRAIN_SPOT_TRACES says where they are")
+        return None
+    whole = cache.scale >= 1
+    rows = measure_spot(folder, _tell, starts=24 if whole else 4, random_traces=1000 if whole else 50)
+    cache.folder.mkdir(parents=True, exist_ok=True)
+    target = cache.folder / "spot.svg"
+    target.write_text(picture(rows), encoding="utf-8")
+    _tell(f"{SPOT_KEY}: picture in {target}")
+    return rows
 
 
 def _tell(text: str) -> None:

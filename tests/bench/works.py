@@ -15,6 +15,9 @@ STORE_KEY = "s3-one-of-twenty"
 CATALOG_KEY = "catalogue"
 """The ten questions asked of a big catalogue: latencies, and no peer; see `catalog_latency`."""
 
+SPOT_KEY = "spot"
+"""What policies pay on real spot traces, against Uniform Progress and the optimum; see `spot`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Peer:

@@ -1,0 +1,127 @@
+"""Availability files -> a trace, once it is certain what 1 means in them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from cost.spot.model import Bools, Floats, Pool, Trace
+from platform_lib.errors import ConfigError
+
+Meaning = Literal["available", "preempted"]
+
+_COLUMNS: Mapping[str, Meaning] = {
+    "availability": "available",
+    "available": "available",
+    "preempted": "preempted",
+    "preemption": "preempted",
+}
+_MEND = "the same traces are published with 1 = available and with 1 = preempted; say which by one_means="
+
+
+def load_traces(
+    files: Mapping[str, Path],
+    *,
+    prices: Path | None = None,
+    spot_usd_per_hour: float | None = None,
+    on_demand_usd_per_hour: float,
+    tick_s: float = 195.0,
+    one_means: Meaning | None = None,
+    expected_share: Mapping[str, tuple[float, float]] | None = None,
+) -> Trace:
+    """Read one CSV file a zone (``date,availability``), all with the same dates.
+
+    What 1 means has to be said by the column's name (``availability``, ``preempted``), or by ``one_means`` where the
+    name says nothing; the two must not contradict each other.
+
+    Args:
+        files: The file of each zone.
+        prices: A CSV file of change points: ``zone,first_tick,spot_usd_per_hour``.
+        spot_usd_per_hour: One price for all, where there is no file of prices.
+        on_demand_usd_per_hour: On-demand price of every zone.
+        tick_s: Seconds between two points.
+        one_means: What 1 means.
+        expected_share: Known shares of available points, (least, most) a zone: a file read the wrong way falls out.
+
+    Raises:
+        ConfigError: The convention is not certain, points are missing or neither 0 nor 1, or dates differ.
+    """
+    if (prices is None) == (spot_usd_per_hour is None):
+        raise ConfigError("either a file of spot prices or one spot price", where="load_traces")
+    columns, starts, pools = [], [], []
+    for zone, path in files.items():
+        start_utc_s, available = _read(path, tick_s, one_means)
+        _expect(zone, path, available, (expected_share or {}).get(zone))
+        columns.append(available)
+        starts.append((start_utc_s, len(available)))
+        spot = spot_usd_per_hour if prices is None else _prices(prices, zone, len(available))
+        pools.append(Pool(zone, spot if spot is not None else 0.0, on_demand_usd_per_hour))
+    if len(set(starts)) != 1:
+        raise ConfigError("files of different dates or lengths", where=", ".join(str(path) for path in files.values()))
+    return Trace(tuple(pools), np.stack(columns, axis=1), tick_s, starts[0][0])
+
+
+def _read(path: Path, tick_s: float, one_means: Meaning | None) -> tuple[float, Bools]:
+    with path.open(newline="", encoding="utf-8") as lines:
+        rows = csv.reader(lines)
+        meaning = _meaning(path, next(rows, []), one_means)
+        dates, values = [], []
+        for row in rows:
+            dates.append(datetime.fromisoformat(row[0]).replace(tzinfo=UTC).timestamp())
+            values.append(row[1].strip())
+    if not values or not set(values) <= {"0", "1"}:
+        raise ConfigError(f"points are 0 or 1, not {sorted(set(values))[:5]}", where=path)
+    steps = np.diff(np.asarray(dates))
+    if len(steps) and (steps.min() < tick_s / 2 or steps.max() > 1.5 * tick_s):
+        raise ConfigError(
+            f"points {steps.min():.0f} to {steps.max():.0f} s apart, not {tick_s:.0f}",
+            where=path,
+            remedy="fill or cut the gap: a missing point is neither available nor not",
+        )
+    ones = np.asarray(values) == "1"
+    return dates[0], ones if meaning == "available" else ~ones
+
+
+def _meaning(path: Path, header: Sequence[str], one_means: Meaning | None) -> Meaning:
+    if len(header) != 2:
+        raise ConfigError(f"two columns, date and availability, not {list(header)}", where=path)
+    said = _COLUMNS.get(header[1].strip().lower())
+    if said is None and one_means is None:
+        raise ConfigError(f"column {header[1]!r} does not say what 1 means", where=path, remedy=_MEND)
+    if said is not None and one_means is not None and said != one_means:
+        raise ConfigError(
+            f"column {header[1]!r} says that 1 = {said}, the caller that 1 = {one_means}", where=path, remedy=_MEND
+        )
+    found = one_means or said
+    assert found is not None
+    return found
+
+
+def _expect(zone: str, path: Path, available: Bools, share: tuple[float, float] | None) -> None:
+    if share is None:
+        return
+    found = float(available.mean())
+    if not share[0] <= found <= share[1]:
+        turned = " (the other way round it would be)" if share[0] <= 1 - found <= share[1] else ""
+        raise ConfigError(
+            f"{zone} reads {found:.1%} available, not {share[0]:.1%} to {share[1]:.1%}{turned}",
+            where=path,
+            remedy=_MEND,
+        )
+
+
+def _prices(path: Path, zone: str, ticks: int) -> Floats:
+    """Return a price a tick; before the first change point, its price."""
+    with path.open(newline="", encoding="utf-8") as lines:
+        rows = [row for row in csv.DictReader(lines) if row["zone"] == zone]
+    if not rows:
+        raise ConfigError(f"no price of {zone}", where=path)
+    first = np.asarray([int(row["first_tick"]) for row in rows])
+    price = np.asarray([float(row["spot_usd_per_hour"]) for row in rows])
+    found: Floats = price[np.maximum(np.searchsorted(first, np.arange(ticks), side="right") - 1, 0)]
+    return found
