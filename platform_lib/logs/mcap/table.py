@@ -29,9 +29,11 @@ def topic_lookup(channels: Collection[int], topics: Mapping[int, Collection[int]
         channels: The file's.
         topics: Number of a topic that is wanted -> its channels.
     """
-    kind = np.uint16 if max(topics, default=0) <= np.iinfo(np.uint16).max - _MARKS else np.uint32
-    lookup: Topics = np.full(1 << 16, np.iinfo(kind).max - 1, kind)
-    lookup[list(channels)] = np.iinfo(kind).max
+    lookup: Topics = np.empty(1 << 16, np.uint16)
+    if max(topics, default=0) > _last(lookup) - _MARKS:
+        lookup = np.empty(1 << 16, np.uint32)
+    lookup[:] = _last(lookup) - 1
+    lookup[list(channels)] = _last(lookup)
     for topic, own in topics.items():
         lookup[list(own)] = topic
     return lookup
