@@ -59,9 +59,7 @@ def useful_fraction(interval_s: float, write_s: float, restart_s: float, lives_s
     _positive(interval_s=interval_s, write_s=write_s)
     if not lives_s or min(lives_s) <= 0:
         raise ConfigError("lives of spot are needed, each longer than nothing", where=f"{len(lives_s)} lives")
-    kept = sum(
-        max(0, math.floor((life - restart_s) / (interval_s + write_s) + 1e-9)) * interval_s for life in lives_s
-    )
+    kept = sum(max(0, math.floor((life - restart_s) / (interval_s + write_s) + 1e-9)) * interval_s for life in lives_s)
     return kept / sum(lives_s)
 
 

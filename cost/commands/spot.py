@@ -13,7 +13,8 @@ from platform_lib.options import JsonOption
 def spot(
     job: Annotated[Path, typer.Option("--job", help="The work, its deadline, its pools with prices and histories.")],
     out: Annotated[
-        Path | None, typer.Option("--out", help="Where to write the JSON. Default: JOB with .spot.json.", show_default=False)
+        Path | None,
+        typer.Option("--out", help="Where to write the JSON. Default: JOB with .spot.json.", show_default=False),
     ] = None,
     runs: Annotated[int, typer.Option("--runs", min=10, help="Futures in the forecast.")] = 200,
     *,
@@ -44,7 +45,11 @@ def spot(
     expected = found["forecast"]
     if expected is not None:
         low, high = expected["cost_usd_quantiles"]["0.05"], expected["cost_usd_quantiles"]["0.95"]
-        OUT.print(f"expected ${expected['expected_usd']:.2f} (nine of ten: ${low:.2f} to ${high:.2f}), on demand alone ${found['on_demand_only_usd']:.2f}")
+        OUT.print(
+            f"expected ${expected['expected_usd']:.2f} (nine of ten: ${low:.2f} to ${high:.2f}), on demand alone ${found['on_demand_only_usd']:.2f}"
+        )
     OUT.print(f"written: {target}")
     if found["spot_order"] is not None:
-        OUT.print(f"apply the order: drivetrain infra manifests --env {found['spot_order']['environment']} --spot-order {order}")
+        OUT.print(
+            f"apply the order: drivetrain infra manifests --env {found['spot_order']['environment']} --spot-order {order}"
+        )

@@ -36,9 +36,14 @@ class PoolAdvice(TypedDict):
 def advise(asked: Asked, *, runs: int = 200) -> dict[str, Any]:
     """Return the document that `submit` and the cluster's definitions read."""
     history = asked.history
-    lines = [_line(asked, pool, None if history is None else history.available[:, at]) for at, pool in enumerate(asked.priced)]
+    lines = [
+        _line(asked, pool, None if history is None else history.available[:, at])
+        for at, pool in enumerate(asked.priced)
+    ]
     # A pool without history has nothing that speaks for it but its price: it comes after those that have.
-    lines.sort(key=lambda line: (line["usd_per_useful_hour"] is None, line["usd_per_useful_hour"] or line["spot_usd_per_hour"]))
+    lines.sort(
+        key=lambda line: (line["usd_per_useful_hour"] is None, line["usd_per_useful_hour"] or line["spot_usd_per_hour"])
+    )
     for at, line in enumerate(lines):
         line["karpenter_weight"] = max(_TOP_WEIGHT - at * _WEIGHT_STEP, _LEAST_WEIGHT + 1)
     job = asked.job
@@ -49,7 +54,10 @@ def advise(asked: Asked, *, runs: int = 200) -> dict[str, Any]:
         "policy": "survival" if isinstance(policy, SurvivalPolicy) else "uniform-progress",
         "pool_order": [line["pool"] for line in lines],
         "pools": lines,
-        "karpenter_weights": {**{f"spot/{line['pool']}": line["karpenter_weight"] for line in lines}, "on-demand": _LEAST_WEIGHT},
+        "karpenter_weights": {
+            **{f"spot/{line['pool']}": line["karpenter_weight"] for line in lines},
+            "on-demand": _LEAST_WEIGHT,
+        },
         "kueue_flavor_order": [*(f"spot/{line['pool']}" for line in lines), "on-demand"],
         "spot_order": _spot_order(asked, lines),
         "unknown": [_unknown(pool) for pool in asked.file.pools if pool not in asked.priced],
@@ -58,7 +66,9 @@ def advise(asked: Asked, *, runs: int = 200) -> dict[str, Any]:
     }
     if history is not None and job.feasible:
         future = forecast(policy, history, job, runs=runs)
-        hours = sorted({round(job.work_h + share * (job.deadline_h - job.work_h), 2) for share in (0.1, 0.25, 0.5, 0.75, 1)})
+        hours = sorted(
+            {round(job.work_h + share * (job.deadline_h - job.work_h), 2) for share in (0.1, 0.25, 0.5, 0.75, 1)}
+        )
         found["forecast"] = {
             "expected_usd": round(future.expected_usd, 2),
             "cost_usd_quantiles": {level: round(usd, 2) for level, usd in future.cost_quantiles().items()},
@@ -85,9 +95,7 @@ def _spot_order(asked: Asked, lines: list[PoolAdvice]) -> dict[str, Any] | None:
 
 
 def _line(asked: Asked, pool: PoolSettings, available: Bools | None) -> PoolAdvice:
-    spot, demand = pool.spot.usd_per_hour, pool.on_demand.usd_per_hour
-    assert spot is not None
-    assert demand is not None
+    spot, demand = pool.spot.usd_per_hour or 0.0, pool.on_demand.usd_per_hour or 0.0  # both are known of priced pools
     lives = [] if available is None else lives_s(available, asked.file.tick_s)
     restart_s = asked.job.restart_min * 60
     interval: Interval | None = best_interval(asked.file.job.checkpoint_write_s, restart_s, lives) if lives else None
@@ -102,7 +110,9 @@ def _line(asked: Asked, pool: PoolSettings, available: Bools | None) -> PoolAdvi
         "mean_life_h": round(sum(lives) / len(lives) / 3600, 3) if lives else None,
         "usd_per_useful_hour": round(spot / useful, 4) if useful else None,
         "checkpoint_interval_s": None if interval is None else round(interval.interval_s),
-        "useful_fraction": None if interval is None or interval.useful_fraction is None else round(interval.useful_fraction, 4),
+        "useful_fraction": None
+        if interval is None or interval.useful_fraction is None
+        else round(interval.useful_fraction, 4),
         "karpenter_weight": _LEAST_WEIGHT,
     }
 
@@ -115,7 +125,9 @@ def lives_s(available: Bools, tick_s: float) -> list[float]:
 
 
 def _unknown(pool: PoolSettings) -> str:
-    missing = [kind for kind, price in (("spot", pool.spot), ("on-demand", pool.on_demand)) if price.usd_per_hour is None]
+    missing = [
+        kind for kind, price in (("spot", pool.spot), ("on-demand", pool.on_demand)) if price.usd_per_hour is None
+    ]
     return f"{pool.name}: {' and '.join(missing)} price not known, left out of the order"
 
 

@@ -53,14 +53,19 @@ class Hazard:
         """Return the class of an age of one tick or more."""
         return int(np.searchsorted(self.edges_ticks, age_ticks, side="right")) - 1
 
-    def chances(self, moments_s: Floats) -> Floats:
-        """Return (moments, 2, age classes): the chance of change in a tick at each moment."""
+    def chances(self, moments_s: Floats, *, caution: float = 0.0) -> Floats:
+        """Return (moments, 2, age classes): the chance of change in a tick at each moment.
+
+        Args:
+            moments_s: When.
+            caution: Log odds by which spot is taken to go sooner and to come later than the history says.
+        """
         classes = len(self.edges_ticks)
         found = np.empty((len(moments_s), 2, classes))
         for age in range(classes):
             features = _features(np.full(len(moments_s), age), moments_s, classes, self.calendar)
             for up in (0, 1):
-                found[:, up, age] = _chance(features @ self.coefficients[up])
+                found[:, up, age] = _chance(features @ self.coefficients[up] + (caution if up else -caution))
         return found
 
 

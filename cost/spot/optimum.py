@@ -73,9 +73,7 @@ def _outcome(trace: Trace, job: Job, taken: Floats, finish: float, total: float,
     before = np.concatenate([[-1], place[:-1]])
     up = np.zeros((len(place), pools), dtype=np.bool_)
     up[: min(len(place), trace.ticks)] = trace.available[: len(place)]
-    lost = sum(
-        1 for tick in range(1, len(place)) if 0 <= before[tick] < pools and not up[tick, before[tick]]
-    )
+    lost = sum(1 for tick in range(1, len(place)) if 0 <= before[tick] < pools and not up[tick, before[tick]])
     del restart
     return Outcome(
         cost_usd=total * hours * job.gang,

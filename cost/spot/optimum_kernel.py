@@ -26,9 +26,7 @@ def _run(rem: float, left: int, parts: int, span: float) -> Any:
 
 
 @nb.njit(cache=True)
-def induce(
-    work: float, deadline: float, parts: int, launch: int, up: Any, price: Any, where: Any, moving: Any
-) -> Any:
+def induce(work: float, deadline: float, parts: int, launch: int, up: Any, price: Any, where: Any, moving: Any) -> Any:
     """Return the choice of every state and the least cost, in dollars an hour times ticks."""
     ticks, pools = up.shape
     places = 2 * pools
@@ -88,9 +86,7 @@ def induce(
 
 
 @nb.njit(cache=True)
-def forward(
-    work: float, deadline: float, parts: int, launch: int, up: Any, price: Any, where: Any, choice: Any
-) -> Any:
+def forward(work: float, deadline: float, parts: int, launch: int, up: Any, price: Any, where: Any, choice: Any) -> Any:
     """Follow the choices; return (ticks, 3) of place, ticks used and launches, and when it was done, in ticks."""
     ticks, pools = up.shape
     phases = (launch + parts - 1) // parts + 1

@@ -40,7 +40,12 @@ def main(arguments: list[str] | None = None, works: Sequence[Work] = WORKS) -> i
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
     options = parser.parse_args(arguments)
     words = [word for word in options.only.split(",") if word]
-    by_key: dict[str, Work | None] = {**{work.key: work for work in works}, STORE_KEY: None, CATALOG_KEY: None, SPOT_KEY: None}
+    by_key: dict[str, Work | None] = {
+        **{work.key: work for work in works},
+        STORE_KEY: None,
+        CATALOG_KEY: None,
+        SPOT_KEY: None,
+    }
     chosen = {key: work for key, work in by_key.items() if not words or any(word in key for word in words)}
     if not chosen or options.rounds < 1:
         parser.error(f"at least one round, and works of these: {', '.join(by_key)}")

@@ -85,7 +85,9 @@ def paid(policy: Policy, window: Trace, job: Job) -> Paid:
 
 
 def _means(found: list[Paid]) -> tuple[float, float, float, float]:
-    return tuple(statistics.fmean(getattr(each, name) for each in found) for name in ("ours", "progress", "optimum", "greedy"))  # type: ignore[return-value]
+    return tuple(
+        statistics.fmean(getattr(each, name) for each in found) for name in ("ours", "progress", "optimum", "greedy")
+    )  # type: ignore[return-value]
 
 
 def _gap(found: list[Paid]) -> float:
@@ -217,7 +219,11 @@ def latency(folder: Path) -> list[Row]:
     """Measure the slowest fit of the kinds of jobs above and the decisions of one run each (compiled before)."""
     fits: list[float] = []
     decisions: list[float] = []
-    zones: list[tuple[str, ...]] = [("us-east-1c",), ("us-east-1a", "us-east-1c", "us-east-1f"), ("us-east-1c", "us-east-2a", "us-west-2b")]
+    zones: list[tuple[str, ...]] = [
+        ("us-east-1c",),
+        ("us-east-1a", "us-east-1c", "us-east-1f"),
+        ("us-east-1c", "us-east-2a", "us-west-2b"),
+    ]
     for chosen in zones:
         trace = trace_of(folder, chosen, priced=True)
         for deadline_h, restart_min in SETTINGS:
@@ -236,11 +242,18 @@ def latency(folder: Path) -> list[Row]:
     ]
 
 
-def measure_spot(folder: Path, tell: Callable[[str], None], *, starts: int = 24, random_traces: int = 1000) -> list[Row]:
+def measure_spot(
+    folder: Path, tell: Callable[[str], None], *, starts: int = 24, random_traces: int = 1000
+) -> list[Row]:
     """Measure everything; ``starts`` windows a zone."""
     rows: list[Row] = []
     missed = 0
-    for part, many in ((single_zone, starts), (several_zones, starts), (three_regions, max(2, starts // 4)), (foreign, max(2, starts // 2))):
+    for part, many in (
+        (single_zone, starts),
+        (several_zones, starts),
+        (three_regions, max(2, starts // 4)),
+        (foreign, max(2, starts // 2)),
+    ):
         begin = time.perf_counter()
         found, late = part(folder, many)
         rows, missed = rows + found, missed + late
@@ -255,7 +268,10 @@ def measure_spot(folder: Path, tell: Callable[[str], None], *, starts: int = 24,
 
 def spot_table(rows: list[Row]) -> str:
     """Return the rows as a Markdown table."""
-    lines = ["| measured | asked | found | holds? | windows | $ ours / UP / optimum / greedy |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| measured | asked | found | holds? | windows | $ ours / UP / optimum / greedy |",
+        "|---|---|---|---|---|---|",
+    ]
     for row in rows:
         asked = "-" if row.asked is None else f"<= {row.asked:g}"
         holds = "-" if row.asked is None else ("holds" if row.holds else "NOT MET")

@@ -27,14 +27,20 @@ def picture(rows: Sequence[Row]) -> str:
         '<rect width="100%" height="100%" fill="white"/>',
     ]
     for at, (name, colour) in enumerate(zip(_NAMES, _COLOURS, strict=True)):
-        parts.append(f'<circle cx="{_LEFT + at * 135}" cy="18" r="5" fill="{colour}"/><text x="{_LEFT + 10 + at * 135}" y="22">{name}</text>')
+        parts.append(
+            f'<circle cx="{_LEFT + at * 135}" cy="18" r="5" fill="{colour}"/><text x="{_LEFT + 10 + at * 135}" y="22">{name}</text>'
+        )
     for at, row in enumerate(billed):
         y = _ROW * (at + 2)
         label = escape(row.name.partition(":")[0])
         parts.append(f'<text x="10" y="{y + 4}">{label}</text>')
-        parts.append(f'<line x1="{x(min(row.paid_usd)):.1f}" x2="{x(max(row.paid_usd)):.1f}" y1="{y}" y2="{y}" stroke="#d1d5db"/>')
+        parts.append(
+            f'<line x1="{x(min(row.paid_usd)):.1f}" x2="{x(max(row.paid_usd)):.1f}" y1="{y}" y2="{y}" stroke="#d1d5db"/>'
+        )
         for usd, colour in reversed(list(zip(row.paid_usd, _COLOURS, strict=True))):
             parts.append(f'<circle cx="{x(usd):.1f}" cy="{y}" r="5" fill="{colour}"><title>${usd:.2f}</title></circle>')
-        parts.append(f'<text x="{x(max(row.paid_usd)) + 10:.1f}" y="{y + 4}" fill="#6b7280">${row.paid_usd[0]:.2f}</text>')
+        parts.append(
+            f'<text x="{x(max(row.paid_usd)) + 10:.1f}" y="{y + 4}" fill="#6b7280">${row.paid_usd[0]:.2f}</text>'
+        )
     parts.append(f'<text x="{_LEFT}" y="{height - 12}" fill="#6b7280">mean dollars a job of 48 h</text></svg>')
     return "\n".join(parts) + "\n"
