@@ -19,7 +19,7 @@ _NEVER = 1e18
 
 
 @nb.njit(cache=True, fastmath=True)
-def _fresh(  # noqa: PLR0915 - one loop nest
+def _fresh(
     work: int, slack: int, launch: int, e: int, g: int, up: Any, region: Any, egress: Any, spot: Any, demand: Any,
     older: Any,
 ) -> Any:  # fmt: skip
@@ -69,7 +69,7 @@ def _expect(values: Any, other: Any, pools: int, classes: int, chances: Any, old
 
 
 @nb.njit(cache=True, fastmath=True)
-def induce(  # noqa: PLR0915 - one loop nest
+def induce(  # noqa: C901, PLR0915 - one loop nest, compiled whole
     work: int, slack: int, launch: int, classes: int, region: Any, egress: Any, spot: Any, demand: Any, chances: Any,
     aging: Any, bin_steps: float,
 ) -> Any:  # fmt: skip

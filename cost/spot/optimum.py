@@ -27,7 +27,9 @@ def omniscient(trace: Trace, job: Job) -> Outcome:
     per_h = HOUR_S / trace.tick_s
     work, deadline, restart = job.work_h * per_h, job.deadline_h * per_h, job.restart_min * 60 / trace.tick_s
     if not job.feasible:
-        return Outcome(math.inf, False, math.inf, 0, 0.0, 0.0)
+        return Outcome(
+            cost_usd=math.inf, finished=False, finish_h=math.inf, preemptions=0, hours_spot=0.0, hours_on_demand=0.0
+        )
     ticks = math.ceil(deadline - 1e-9)
     regions = tuple(dict.fromkeys(pool.region for pool in trace.pools))
     region = np.asarray([regions.index(pool.region) for pool in trace.pools])

@@ -26,7 +26,9 @@ def _run(rem: float, left: int, parts: int, span: float) -> Any:
 
 
 @nb.njit(cache=True)
-def induce(work: float, deadline: float, parts: int, launch: int, up: Any, price: Any, where: Any, moving: Any) -> Any:
+def induce(  # noqa: C901 - one loop nest, compiled whole
+    work: float, deadline: float, parts: int, launch: int, up: Any, price: Any, where: Any, moving: Any
+) -> Any:
     """Return the choice of every state and the least cost, in dollars an hour times ticks."""
     ticks, pools = up.shape
     places = 2 * pools

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -244,7 +245,7 @@ def _merged(hazard: Hazard, moments: Floats, kept: tuple[int, ...], available: B
     bounds = [*kept, chances.shape[2]]
     for up in (0, 1):
         spent = np.bincount(classes[available == bool(up)], minlength=chances.shape[2]) + 1e-3
-        for at, (first, last) in enumerate(zip(bounds, bounds[1:], strict=False)):
+        for at, (first, last) in enumerate(pairwise(bounds)):
             found[:, up, at] = np.average(chances[:, up, first:last], axis=1, weights=spent[first:last])
     return found
 

@@ -23,10 +23,10 @@ from tests.bench.fleet import Fleet
 from tests.bench.fleet_rows import FULL_DRIVES
 from tests.bench.measure import BenchError, measure
 from tests.bench.side import Task
-from tests.bench.table import document, table
-from tests.bench.verdict import Line
 from tests.bench.spot import Row, measure_spot, spot_table
 from tests.bench.spot_picture import picture
+from tests.bench.table import document, table
+from tests.bench.verdict import Line
 from tests.bench.works import CATALOG_KEY, SPOT_KEY, STORE_KEY, WORKS, Work
 
 ROUNDS = 5
