@@ -18,7 +18,7 @@ import numpy as np
 _NEVER = 1e18
 
 
-@nb.njit(cache=True, fastmath=True)
+@nb.njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]  # numba publishes no types
 def _fresh(
     work: int, slack: int, launch: int, e: int, g: int, up: Any, region: Any, egress: Any, spot: Any, demand: Any,
     older: Any,
@@ -44,7 +44,7 @@ def _fresh(
     return best, action
 
 
-@nb.njit(cache=True, fastmath=True)
+@nb.njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]  # numba publishes no types
 def _expect(values: Any, other: Any, pools: int, classes: int, chances: Any, older: Any) -> Any:
     """Return the expectation over the next step's joint state, pool after pool (they change independently)."""
     states, places = values.shape
@@ -68,8 +68,8 @@ def _expect(values: Any, other: Any, pools: int, classes: int, chances: Any, old
     return values
 
 
-@nb.njit(cache=True, fastmath=True)
-def induce(  # noqa: C901, PLR0915 - one loop nest, compiled whole
+@nb.njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]  # numba publishes no types
+def induce(  # noqa: C901 - one loop nest, compiled whole
     work: int, slack: int, launch: int, classes: int, region: Any, egress: Any, spot: Any, demand: Any, chances: Any,
     aging: Any, bin_steps: float,
 ) -> Any:  # fmt: skip
