@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -30,7 +31,7 @@ class ExtentReader:
         self.source = source
         self.definitions = definitions
         self.found_unchecked = False
-        self._stage = bytearray()
+        self._stages = threading.local()  # any thread may read
 
     def read(self, extent: Extent, stored: memoryview | None = None) -> Records:
         """Return an extent's records.
@@ -68,9 +69,10 @@ class ExtentReader:
 
     def _staged(self, extent: Extent) -> memoryview:
         """Read into memory that is used again for the next: fresh pages cost several times the copy."""
-        if len(self._stage) < extent.record_bytes:
-            self._stage = bytearray(extent.record_bytes)
-        target = memoryview(self._stage)[: extent.record_bytes]
+        stage = getattr(self._stages, "memory", b"")
+        if len(stage) < extent.record_bytes:
+            stage = self._stages.memory = bytearray(extent.record_bytes)
+        target = memoryview(stage)[: extent.record_bytes]
         self.source.read_into(extent.offset, target)
         return target
 
@@ -123,19 +125,23 @@ class ExtentCache:
         self._most_bytes = most_bytes
         self._kept: OrderedDict[int, Records] = OrderedDict()
         self._kept_bytes = 0
+        self._lock = threading.Lock()
 
     def read(self, extent: Extent) -> Records:
         """Return an extent's records; raises as `ExtentReader.read` does."""
-        found = self._kept.get(extent.offset)
-        if found is not None:
-            self._kept.move_to_end(extent.offset)
-            return found
+        with self._lock:
+            found = self._kept.get(extent.offset)
+            if found is not None:
+                self._kept.move_to_end(extent.offset)
+                return found
         found = self._reader.read(extent)
-        self._kept[extent.offset] = found
-        self._kept_bytes += _bytes(found.data)
-        while self._kept_bytes > self._most_bytes and len(self._kept) > 1:
-            _, dropped = self._kept.popitem(last=False)
-            self._kept_bytes -= _bytes(dropped.data)
+        with self._lock:
+            if extent.offset not in self._kept:  # another thread may have read it meanwhile
+                self._kept[extent.offset] = found
+                self._kept_bytes += _bytes(found.data)
+            while self._kept_bytes > self._most_bytes and len(self._kept) > 1:
+                _, dropped = self._kept.popitem(last=False)
+                self._kept_bytes -= _bytes(dropped.data)
         return found
 
 

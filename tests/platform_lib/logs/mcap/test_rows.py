@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import random
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -163,3 +165,36 @@ def test_marks_of_channels_are_no_topics_number() -> None:
         assert lookup[2] == last
         assert len({0, last, left_out, undefined}) == (3 if last == 0 else 4)
     assert topic_lookup([1], {65_533: [1]}).dtype == "uint16", "sixteen bits are sorted faster"
+
+
+def test_threads_that_read_one_log_at_once_do_not_share_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CACHE_BYTES", 0)
+    path = tmp_path / "large.mcap"
+    noise = random.Random(3)  # noqa: S311 - bytes that do not compress, no secret
+    with path.open("wb") as stream:
+        writer = Writer(stream, compression=CompressionType.ZSTD, chunk_size=100_000)
+        writer.start()
+        schema = writer.register_schema(
+            "s", "jsonschema", b'{"type": "object", "properties": {"x": {"type": "number"}}}'
+        )
+        channel = writer.register_channel("/a", "json", schema)
+        for number in range(8000):
+            data = b'{"x": %d, "p": "%s"}' % (number, noise.randbytes(150).hex().encode())
+            writer.add_message(channel, 1_000_000_000 + number, data, number)
+        writer.finish()
+    found: list[object] = []
+    with open_file(path, lazily=True) as log:
+
+        def read() -> None:
+            for _ in range(5):
+                try:
+                    found.append([x for batch in log.read("/a") for x in batch.column("x").to_pylist()])
+                except CorruptLog as error:
+                    found.append(error)
+
+        threads = [threading.Thread(target=read) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert found == [list(range(8000))] * 30
