@@ -2,66 +2,46 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cost.commands.judging import ManifestsOption, PlanArgument, PricesOption, RegionOption, UsageOption, judge_plan
 from platform_lib.options import JsonOption
 
 _OVER_STATUS = 5
 
 
 def plan(
-    plan_file: Annotated[
-        Path, typer.Argument(metavar="PLAN", help="`plan.json`, or what `terraform show -json` writes.")
-    ],
-    usage: Annotated[
-        Path | None, typer.Option("--usage", help="What no plan says: GB stored, moved.", show_default=False)
-    ] = None,
-    manifests: Annotated[
-        Path | None,
-        typer.Option("--manifests", help="Of `drivetrain infra manifests`: Karpenter's pools.", show_default=False),
-    ] = None,
+    plan_file: PlanArgument,
+    usage: UsageOption = None,
+    manifests: ManifestsOption = None,
     budgets: Annotated[
         Path | None,
         typer.Option("--budgets", help="Budgets and guardrails; one that fails ends with 5.", show_default=False),
     ] = None,
-    prices: Annotated[
-        Path | None,
-        typer.Option("--prices", help="A snapshot of your own; this release's newest.", show_default=False),
-    ] = None,
+    prices: PricesOption = None,
     bill: Annotated[
         Path | None,
         typer.Option("--bill", help="What was paid: CUR 2.0 or FOCUS, laid beside the plan.", show_default=False),
     ] = None,
-    region: Annotated[
-        str | None, typer.Option("--region", help="Of a plan whose provider names none.", show_default=False)
-    ] = None,
+    region: RegionOption = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
     """Price every resource of a plan a month: now, as desired, at most; what is not known is said, never taken as 0."""
-    from cost.bill.beside import bill_document, lay_beside, show_bill
-    from cost.plan.budgets import BudgetFile, budgets_in_plan, judge
-    from cost.plan.document import document_of
-    from cost.plan.making import make_estimate
-    from cost.plan.reading import read_settings
+    from cost.bill.beside import show_bill
     from cost.plan.showing import show
-    from cost.prices.model import Price, stale
     from platform_lib.console import print_json
 
-    limits = None if budgets is None else read_settings(budgets, BudgetFile)
-    today = datetime.now(UTC).date()
-    found = make_estimate(plan_file, usage=usage, manifests=manifests, prices=prices, region=region, today=today)
-    judged = [*budgets_in_plan(found), *([] if limits is None else judge(found, limits))]
-    old = stale((item for item in found.sources if isinstance(item, Price)), today)
-    beside = None if bill is None else lay_beside(found, bill)
+    told = judge_plan(
+        plan_file, budgets=budgets, bill=bill, usage=usage, manifests=manifests, prices=prices, region=region
+    )
     if as_json:
-        print_json({**document_of(found, judged, old), **bill_document(beside)})
+        print_json(told.document())
     else:
-        show(found, judged, old)
-        show_bill(beside)
-    if any(item.fails for item in judged):
+        show(told.found, told.limits, told.old)
+        show_bill(told.beside)
+    if any(item.fails for item in told.limits):
         raise typer.Exit(_OVER_STATUS)
