@@ -172,8 +172,10 @@ def note(now: Progress, seconds: float) -> str:
     parts = [f"{now.done_bytes / 1e6:,.1f} of {now.total_bytes / 1e6:,.1f} MB", f"{now.rows:,} rows"]
     if now.rows and seconds > 0:
         parts.append(f"{now.rows / seconds:,.0f} rows/s")
-    if now.done_bytes and now.done_bytes < now.total_bytes:
-        left_s = seconds * (now.total_bytes - now.done_bytes) / now.done_bytes
+    if now.done and now.done_bytes and now.done < now.total:
+        # Large files take their time by the byte and small ones by the file; which are still to come is not known.
+        share = (now.done_bytes / now.total_bytes + now.done / now.total) / 2
+        left_s = seconds * (1 - share) / share
         parts.append(f"{timedelta(seconds=round(left_s))} left")
     return ", ".join([*parts, f"{now.quarantined} quarantined"])
 
