@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba as nb
 import numpy as np
+
+from platform_lib.compiled import compiled, inner
 
 _NEVER = 1e18
 
 
-@nb.njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]  # numba publishes no types
+@inner
 def _fresh(
     work: int, slack: int, launch: int, e: int, g: int, up: Any, region: Any, egress: Any, spot: Any, demand: Any,
     older: Any,
@@ -44,7 +45,7 @@ def _fresh(
     return best, action
 
 
-@nb.njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]  # numba publishes no types
+@compiled
 def _expect(values: Any, other: Any, pools: int, classes: int, chances: Any, older: Any) -> Any:
     """Return the expectation over the next step's joint state, pool after pool (they change independently)."""
     states, places = values.shape
@@ -68,7 +69,7 @@ def _expect(values: Any, other: Any, pools: int, classes: int, chances: Any, old
     return values
 
 
-@nb.njit(cache=True, fastmath=True)  # type: ignore[untyped-decorator]  # numba publishes no types
+@compiled
 def induce(  # noqa: C901 - one loop nest, compiled whole
     work: int, slack: int, launch: int, classes: int, region: Any, egress: Any, spot: Any, demand: Any, chances: Any,
     aging: Any, bin_steps: float,

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba as nb
 import numpy as np
+
+from platform_lib.compiled import compiled, inner
 
 _NEVER = 1e30
 
 
-@nb.njit(cache=True)  # type: ignore[untyped-decorator]  # numba publishes no types
+@inner
 def _run(rem: float, left: int, parts: int, span: float) -> Any:
     """Return ticks used, parts of progress, parts of launch left, whether the work is done, within one tick."""
     launching = left / parts
@@ -25,7 +26,7 @@ def _run(rem: float, left: int, parts: int, span: float) -> Any:
     return span, gained, max(0, left - parts), False
 
 
-@nb.njit(cache=True)  # type: ignore[untyped-decorator]  # numba publishes no types
+@compiled
 def induce(  # noqa: C901 - one loop nest, compiled whole
     work: float, deadline: float, parts: int, launch: int, up: Any, price: Any, where: Any, moving: Any
 ) -> Any:
@@ -87,7 +88,7 @@ def induce(  # noqa: C901 - one loop nest, compiled whole
     return choice, later[0, regions]
 
 
-@nb.njit(cache=True)  # type: ignore[untyped-decorator]  # numba publishes no types
+@compiled
 def forward(work: float, deadline: float, parts: int, launch: int, up: Any, price: Any, where: Any, choice: Any) -> Any:
     """Follow the choices; return (ticks, 3) of place, ticks used and launches, and when it was done, in ticks."""
     ticks, pools = up.shape
