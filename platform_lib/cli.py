@@ -286,7 +286,25 @@ def main() -> None:
         abandon_standard_output()
         print_error(error, as_json=False)
         status = 1
+    except SystemExit as ended:
+        if ended.code == StoppedError.exit_status:
+            _leave_at_once()
+        raise
+    if status == StoppedError.exit_status:
+        _leave_at_once()
     raise SystemExit(status)
+
+
+def _leave_at_once() -> None:
+    """End an interrupted process without the interpreter's own end, where Ray was loaded.
+
+    What the command started is stopped by now. Threads of Ray that an interrupt met while they came up may still run,
+    and have ended the process by a segmentation fault when the interpreter was taken down around them.
+    """
+    if "ray" in sys.modules:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(StoppedError.exit_status)
 
 
 def run(arguments: list[str]) -> int:

@@ -45,6 +45,9 @@ _STOP_WAIT_S = 10.0
 # another process may need: with two busy neighbours on two cores a training step took 250 to 430 ms so, 40 ms with
 # this, and 7 to 11 ms either way on a quiet machine. Source: measured on 2026-11-20, torch 2.13.0, steps of the demo's size.
 _SPINS = "5000"
+# Of workers, above that of Ray's own processes, which must stay answering. Ray's default of 15 leaves a worker a thirtieth
+# of a core that anybody else's process wants too; on a busy machine epochs took ten times as long so.
+_NICENESS = "3"
 # On a machine ten times too busy a node may need longer than the half minute that Ray gives it.
 _STARTS = 2
 _START_ERRORS = (RuntimeError, ValueError, OSError, ray.exceptions.RayError)
@@ -240,6 +243,7 @@ def _environment(folder: Path) -> Iterator[None]:
         "RAY_AUTH_TOKEN": _token(),
         "RAY_enable_metrics_collection": "0",
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_worker_niceness": os.environ.get("RAY_worker_niceness", _NICENESS),
         "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", _SPINS),
         "PYTHONWARNINGS": "ignore",  # a worker's warnings about its own libraries have no reader
     }

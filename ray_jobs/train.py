@@ -153,7 +153,7 @@ def _fit_on_ray(folder: Path, job: FitJob, tracked: TrackedRun) -> None:
         os.environ.setdefault(name, value)
     scratch = folder / "ray"
     shutil.rmtree(scratch, ignore_errors=True)  # Ray's own state of a killed attempt; the checkpoints are ours
-    trainer = ray.train.torch.TorchTrainer(
+    trainer = _Trainer(
         fit,
         train_loop_config={"job": job},
         scaling_config=ray.train.ScalingConfig(num_workers=1, resources_per_worker={"CPU": 1}),
@@ -170,6 +170,13 @@ def _fit_on_ray(folder: Path, job: FitJob, tracked: TrackedRun) -> None:
     except TrainingFailedError as error:
         raise _training_error(error, folder) from error
     shutil.rmtree(scratch, ignore_errors=True)
+
+
+class _Trainer(ray.train.torch.TorchTrainer):
+    """Leaves Ctrl-C to the command, which stops what it started and says so; Ray's own answer ends it without a word."""
+
+    def _register_sigint_handler(self, controller: object) -> None:
+        del controller
 
 
 def _training_error(error: TrainingFailedError, folder: Path) -> PlatformError:

@@ -97,6 +97,7 @@ def artefacts(home: Home) -> dict[str, str]:
 @pytest.mark.slow
 def test_kill_9_then_a_rerun_ends_as_if_nothing_had_happened(home: Home, tmp_path: Path):
     run = home.runs / "r"
+    _interrupt_while_ray_train_starts(home, run)
     process = subprocess.Popen(command(home), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 240
     while epochs_in(run) < 3 and time.monotonic() < deadline:
@@ -122,6 +123,20 @@ def test_kill_9_then_a_rerun_ends_as_if_nothing_had_happened(home: Home, tmp_pat
     again = json.loads(subprocess.run(command(home), capture_output=True, text=True, check=True).stdout)
     assert again["skipped"]
     assert again["weights_sha256"] == told["weights_sha256"]
+
+
+def _interrupt_while_ray_train_starts(home: Home, run: Path) -> None:
+    """Ctrl-C ends with 130 and one JSON document, whatever of Ray is up, and leaves no process."""
+    process = subprocess.Popen(command(home), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 240
+    while not (run / "ray").exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    printed, errors = process.communicate(timeout=120)
+    assert process.returncode == 128 + signal.SIGINT, errors
+    assert json.loads(printed)["error"]["what"] == "interrupted"
+    assert list(home.short.glob("r*")) == []
+    assert not (home.postgres / "data" / "postmaster.pid").exists()
 
 
 def _check_outputs(run: Path, weights: dict[str, object]) -> None:
