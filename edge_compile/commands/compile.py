@@ -159,7 +159,7 @@ def _show(result: CompileResult) -> None:
 
 
 def _precision_table(report: CompileReport) -> Table:
-    table = _table("precision", "SQNR at target", "simulated us", "KiB", "NPU/CPU", "checks", "chosen")
+    table = _table("precision", "SQNR at target", "simulated us", "kB", "NPU/CPU", "checks", "chosen")
     for item in report.precisions:
         rung = next((r for r in report.parity if (r.name, r.precision) == ("onnx->target", item.precision)), None)
         graph = item.graph
@@ -168,7 +168,7 @@ def _precision_table(report: CompileReport) -> Table:
             item.precision,
             _sqnr(rung),
             _latency(item),
-            f"{item.context_bytes / 1024:.0f}" if item.context else "-",
+            f"{item.context_bytes / 1000:.2f}" if item.context else "-",
             f"{graph.npu_nodes}/{graph.cpu_nodes}" if graph else "-",
             f"[red]{failed} failed[/]" if failed else "pass",
             "yes" if item.precision == report.chosen else "",

@@ -30,7 +30,7 @@ _EXTRAS: Mapping[str, _Extra] = {
     "train": _Extra("train, evaluate, demo", demo=True),
     "edge-open": _Extra("compile, bundle, demo", demo=True),
     "edge": _Extra("compile for Qualcomm chips, demo", demo=True),
-    "infra": _Extra("nothing yet: the commands for the cluster come with a later release", demo=False),
+    "infra": _Extra("infra, make plan and apply, the clusters' manifests, cost prices refresh", demo=False),
     "dev": _Extra("make test, make lint", demo=False),
 }
 

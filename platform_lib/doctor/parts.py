@@ -72,7 +72,7 @@ def _postgres() -> Finding:
 
 def _ray() -> Finding:
     if _package_folder("ray") is None:
-        return _absent("ray", "ingest, dataset, train, tune, demo")
+        return _absent("ray", "ingest, dataset, train, evaluate, demo")
     return Finding("parts", "ray", "ok", f"{installed_version('ray')}; --deep tries it", demo=True)
 
 

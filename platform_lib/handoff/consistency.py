@@ -91,7 +91,10 @@ def contradictions(files: SignedFiles, manifest: HandoffManifest, signed: Signed
         if key_id(canonical_public_pem(public, Path(PUBLIC_KEY_NAME))) != signed.key_id:
             found.append(f"{PUBLIC_KEY_NAME} is not the key that signed")
         found += _bom_problems(files, manifest)
-    except (OSError, ValueError, KeyError, ConfigError) as error:
+    except OSError as error:
+        name = shown(Path(error.filename or "a file").name)
+        found.append(f"the evidence cannot be compared without {name} ({error.strerror})")
+    except (ValueError, KeyError, ConfigError) as error:
         found.append(f"the evidence cannot be read: {shown(str(error))[:400]}")
     return found
 

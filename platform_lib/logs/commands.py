@@ -17,7 +17,7 @@ from platform_lib.logs.describing import Note, describe, describe_stream
 from platform_lib.logs.door import Log, open_log
 from platform_lib.logs.export.exporting import export_log
 from platform_lib.logs.export.model import Form
-from platform_lib.logs.instants import Instant, parse_instant
+from platform_lib.logs.instants import Instant, parse_instant, utc_text
 from platform_lib.logs.model import Stream, Window
 from platform_lib.logs.pages import as_json as json_value
 from platform_lib.logs.pages import show_export, show_log, show_rows, show_stream
@@ -169,7 +169,14 @@ def head(
     if schema is not None:
         nested = any(pa.types.is_nested(item.type) for item in schema)
         show_rows(found, None if nested else schema.names)
-    typer.echo(f"{len(found)} of {chosen.rows} rows of {quoted(chosen.name)}")
+    typer.echo(f"{len(found)} of {chosen.rows} rows of {quoted(chosen.name)}{_nothing_between(chosen, window, found)}")
+
+
+def _nothing_between(stream: Stream, window: Window, found: list[dict[str, Any]]) -> str:
+    """Say of an empty answer where the stream's rows lie, if a window was asked for."""
+    if found or window == Window(None, None) or stream.start_ns is None or stream.stop_ns is None:
+        return ""
+    return f" in that window; they lie from {utc_text(stream.start_ns)} to {utc_text(stream.stop_ns)}"
 
 
 @app.command()

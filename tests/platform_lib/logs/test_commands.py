@@ -199,6 +199,9 @@ def test_a_course_is_ascii_where_the_terminal_is(mcap_maker: Any) -> None:
 
 def test_a_thing_between_two_moments(mcap_maker: Any, tmp_path: Path) -> None:
     path = mcap_maker.write()
+    assert " rows of /a in that window; they lie from 1970-01-01T00:00:00.000000007Z to " in run(
+        "head", path, "/a", "--start", "500"
+    )
     by_seconds = json.loads(run("head", path, "/a", "--start", "0.05", "--stop", "0.06", "-n", 99, "--json"))["rows"]
     assert {row["timestamp_ns"] // 1_000_000 for row in by_seconds} <= set(range(50, 60))
     iso = ("--start", "1970-01-01T00:00:00.050000007Z", "--stop", "1970-01-01T00:00:00.060000007Z")
