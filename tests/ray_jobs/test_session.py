@@ -68,7 +68,9 @@ def test_tasks_run_ours_is_importable_and_nothing_is_left(home: Home) -> None:
         assert Path(told[0]).is_relative_to(Path(__file__).resolve().parents[2])
         assert told[1]["RAY_USAGE_STATS_ENABLED"] == "0"
         assert ray.cluster_resources()["CPU"] == 1
-        assert ray.get(ray.remote(lambda: os.nice(0)).remote()) == min(19, os.nice(0) + 3), "its share on a busy machine"
+        assert ray.get(ray.remote(lambda: os.nice(0)).remote()) == min(19, os.nice(0) + 3), (
+            "its share on a busy machine"
+        )
         with local_ray(home, cpus=3):  # joins the one that runs
             assert ray.cluster_resources()["CPU"] == 1
         assert ray.is_initialized()
