@@ -32,7 +32,11 @@ def build(data: Path, made: date, stated: Path = STATED) -> bytes:
         ValueError: A row without a source that names its month, or a meter with two prices.
     """
     document = yaml.safe_load(stated.read_bytes())
-    prices = [*_on_demand(data / "aws_ec2_on_demand.csv"), *_units(data / "aws_unit_prices.csv"), *_stated(document, made)]
+    prices = [
+        *_on_demand(data / "aws_ec2_on_demand.csv"),
+        *_units(data / "aws_unit_prices.csv"),
+        *_stated(document, made),
+    ]
     return to_bytes(made, prices, _spot(document))
 
 

@@ -6,7 +6,7 @@ sums. Day `a` of a life is `[a, a + 1)` days after the object was made.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from cost.tiering.model import (
 Floats = NDArray[np.float64]
 _DAY = 1 / MONTH_DAYS
 _SMALL_GIB = SMALL_BYTES / GIB
+STORED, WATCHED, MOVED, LEFT_EARLY, READ = "stored", "watched", "moved", "left early", "read"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -66,6 +67,7 @@ class Charge:
 
     Attributes:
         item: What the book of prices calls it.
+        why: `stored`, `watched`, `moved`, `left early` or `read`.
         per_object: Units an object and day (`entry`, `early`: an object), by the day of its life.
         per_gib: Units a GiB and day.
         lag: It runs from so many days after the object came into the class.
@@ -74,11 +76,17 @@ class Charge:
     """
 
     item: str
+    why: str
     per_object: Floats
     per_gib: Floats
     lag: int = 0
     entry: bool = False
     least_days: int = 0
+    _totals: tuple[Floats, Floats] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        totals = tuple(np.concatenate(([0.0], np.cumsum(each))) for each in (self.per_object, self.per_gib))
+        object.__setattr__(self, "_totals", totals)
 
     def units(self, begin: Any, end: Any, entered: Any = None) -> tuple[Floats, Floats]:
         """Return units (an object, a GiB) of stays from day `begin` to day `end`; arrays that numpy can broadcast.
@@ -94,14 +102,10 @@ class Charge:
         if self.least_days:
             short = np.maximum(0, self.least_days - (end - since))
             return self.per_object[0] * short, self.per_gib[0] * short
-        first = np.minimum(np.maximum(begin, since + self.lag), end)
-        return _between(self.per_object, first, end), _between(self.per_gib, first, end)
-
-
-def _between(daily: Floats, first: Any, end: Any) -> Floats:
-    total = np.concatenate(([0.0], np.cumsum(daily)))
-    found: Floats = total[end] - total[first]
-    return found
+        # Without a lag nothing has to be compared, and columns and rows need not become a matrix first.
+        first = np.minimum(np.maximum(begin, since + self.lag), end) if self.lag else begin
+        an_object, a_gib = self._totals
+        return an_object[end] - an_object[first], a_gib[end] - a_gib[first]
 
 
 def charges_of(name: StorageClass, access: Access, *, small: bool) -> tuple[Charge, ...]:
@@ -114,45 +118,49 @@ def charges_of(name: StorageClass, access: Access, *, small: bool) -> tuple[Char
     """
     flat, none = np.ones(access.days), np.zeros(access.days)
     rule = RULES[name]
-    found = [Charge(transition_item(name), flat / 1000, none, entry=True)] if name is not StorageClass.STANDARD else []
+    found = (
+        [Charge(transition_item(name), MOVED, flat / 1000, none, entry=True)]
+        if name is not StorageClass.STANDARD
+        else []
+    )
     if name is StorageClass.INTELLIGENT_TIERING:
         found += _intelligent(access, flat, none, small=small)
     else:
         billed = (_SMALL_GIB * flat, none) if rule.floor and small else (none, flat)
         own = OWN_OVERHEAD_BYTES / GIB if rule.overhead else 0.0
         storage = (billed[0] + own) * _DAY, billed[1] * _DAY
-        found.append(Charge(storage_of(name), *storage))
+        found.append(Charge(storage_of(name), STORED, *storage))
         if rule.least_days:
-            found.append(Charge(storage_of(name), *storage, least_days=rule.least_days))
+            found.append(Charge(storage_of(name), LEFT_EARLY, *storage, least_days=rule.least_days))
         if rule.overhead:
-            found.append(Charge(STANDARD_STORAGE, STANDARD_OVERHEAD_BYTES / GIB * _DAY * flat, none))
+            found.append(Charge(STANDARD_STORAGE, STORED, STANDARD_OVERHEAD_BYTES / GIB * _DAY * flat, none))
     return tuple(found + _reads(name, access, none))
 
 
 def _intelligent(access: Access, flat: Floats, none: Floats, *, small: bool) -> list[Charge]:
     frequent, infrequent, archive = INTELLIGENT_TIERS
-    found = [Charge(frequent, none, flat * _DAY)]
+    found = [Charge(frequent, STORED, none, flat * _DAY)]
     if small:  # always billed as frequently read, and not watched
         return found
     idle_30, idle_90 = access.idle_30 * _DAY, access.idle_90 * _DAY
     return [
         *found,
-        Charge(frequent, none, -idle_30, lag=INFREQUENT_DAYS),
-        Charge(infrequent, none, idle_30, lag=INFREQUENT_DAYS),
-        Charge(infrequent, none, -idle_90, lag=ARCHIVE_DAYS),
-        Charge(archive, none, idle_90, lag=ARCHIVE_DAYS),
-        Charge(MONITORING, flat * _DAY / 1000, none),
+        Charge(frequent, STORED, none, -idle_30, lag=INFREQUENT_DAYS),
+        Charge(infrequent, STORED, none, idle_30, lag=INFREQUENT_DAYS),
+        Charge(infrequent, STORED, none, -idle_90, lag=ARCHIVE_DAYS),
+        Charge(archive, STORED, none, idle_90, lag=ARCHIVE_DAYS),
+        Charge(MONITORING, WATCHED, flat * _DAY / 1000, none),
     ]
 
 
 def _reads(name: StorageClass, access: Access, none: Floats) -> list[Charge]:
     items = read_items(name)
     if RULES[name].instant:
-        found = [Charge(items[0], access.gets / 1000, none)]
-        return [*found, Charge(items[1], none, access.read_share)] if len(items) > 1 else found
+        found = [Charge(items[0], READ, access.gets / 1000, none)]
+        return [*found, Charge(items[1], READ, none, access.read_share)] if len(items) > 1 else found
     return [
-        Charge(items[0], access.read_days / 1000, none),
-        Charge(items[1], none, access.read_days),  # a restore brings the whole object
-        Charge(STANDARD_STORAGE, none, access.read_days * _DAY),
-        Charge(GETS, access.gets / 1000, none),
+        Charge(items[0], READ, access.read_days / 1000, none),
+        Charge(items[1], READ, none, access.read_days),  # a restore brings the whole object
+        Charge(STANDARD_STORAGE, READ, none, access.read_days * _DAY),
+        Charge(GETS, READ, access.gets / 1000, none),
     ]

@@ -78,9 +78,7 @@ RULES: Mapping[StorageClass, ClassRule] = {
         "onezone-ia", least_days=30, floor=True, earliest_day=30, next_after_days=30, onward=_COLD
     ),
     _C.GLACIER_IR: ClassRule("glacier instant", least_days=90, floor=True, onward=_COLD),
-    _C.GLACIER: ClassRule(
-        "glacier flexible", least_days=90, overhead=True, instant=False, onward=(_C.DEEP_ARCHIVE,)
-    ),
+    _C.GLACIER: ClassRule("glacier flexible", least_days=90, overhead=True, instant=False, onward=(_C.DEEP_ARCHIVE,)),
     _C.DEEP_ARCHIVE: ClassRule("deep archive", least_days=180, overhead=True, instant=False),
 }
 OWN_OVERHEAD_BYTES, STANDARD_OVERHEAD_BYTES = 32 * KIB, 8 * KIB

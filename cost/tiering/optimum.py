@@ -11,8 +11,16 @@ from collections.abc import Callable, Iterable
 import numpy as np
 from numpy.typing import NDArray
 
-from cost.tiering.fees import GETS, INTELLIGENT_TIERS, MONITORING, PUTS, STANDARD_STORAGE, read_items, storage_item
-from cost.tiering.fees import transition_item
+from cost.tiering.fees import (
+    GETS,
+    INTELLIGENT_TIERS,
+    MONITORING,
+    PUTS,
+    STANDARD_STORAGE,
+    read_items,
+    storage_item,
+    transition_item,
+)
 from cost.tiering.model import (
     ARCHIVE_DAYS,
     GIB,
@@ -29,9 +37,7 @@ Floats = NDArray[np.float64]
 Usd = Callable[[str], float]
 
 
-def optimum(
-    size_bytes: Floats, gets: Floats, read_bytes: Floats, usd: Usd, allowed: Iterable[StorageClass]
-) -> Floats:
+def optimum(size_bytes: Floats, gets: Floats, read_bytes: Floats, usd: Usd, allowed: Iterable[StorageClass]) -> Floats:
     """Return the least that each object can pay in its life, USD; arguments as those of `replay`."""
     names = [StorageClass.STANDARD, *(name for name in allowed if name is not StorageClass.STANDARD)]
     spans = np.array([_span(name) for name in names])
@@ -93,4 +99,3 @@ def _reads(name: StorageClass, gib: float, gets: Floats, read: Floats, usd: Usd)
         return found + read * usd(items[1]) if len(items) > 1 else found
     whole = usd(items[0]) / 1000 + gib * usd(items[1]) + gib * usd(STANDARD_STORAGE) / MONTH_DAYS
     return np.asarray((gets > 0) * whole + gets / 1000 * usd(GETS))
-

@@ -12,7 +12,7 @@ _NEVER = 1e30
 
 
 @compiled
-def least(  # noqa: C901 - one loop nest, compiled whole
+def least(
     spans: Any, early: Any, earliest: Any, onward: Any, storage: Any, leave: Any, enter: Any, back: Any, reads: Any,
     touched: Any, tiered: int,
 ) -> float:  # fmt: skip

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cost.tiering.charges import Charge, Floats
-from cost.tiering.model import INTELLIGENT, KEEP, RULES, Schedule, StorageClass, Step
+from cost.tiering.model import INTELLIGENT, KEEP, RULES, Schedule, Step, StorageClass
 from cost.tiering.population import Group, Ints, quantities, spent
 
 Charges = Mapping[StorageClass, Sequence[Charge]]
@@ -143,36 +143,43 @@ def _segments(
 ) -> Floats:
     """Return what all groups pay for a class from day `days[i]` to day `ends[j]`, USD."""
     found = np.zeros((len(days), len(ends)))
-    prices = [usd(charge.item) for charge in charges]
+    merged = _merged(charges, usd)
     for group in groups:
         stop = np.minimum(ends, group.life_days)
-        begin = days[:, None]
-        alive = begin < stop[None, :]
-        first, until = np.minimum(begin, group.life_days - 1), np.maximum(stop[None, :], np.minimum(begin, group.life_days - 1))
+        begin = np.minimum(days, group.life_days - 1)[:, None]
         young = np.searchsorted(group.ages, days, side="right")
         objects, gib = (np.concatenate(([0.0], np.cumsum(each)))[young][:, None] for each in (group.objects, group.gib))
-        an_object, a_gib = _usd(charges, prices, first, until)
-        found += np.where(alive, objects * an_object + gib * a_gib, 0.0)
+        paid = _paid(merged, objects, gib, begin, stop[None, :])
+        found += np.where(days[:, None] < stop[None, :], paid, 0.0)
         if group.ages[-1] > 0:
-            found += _older(group, charges, prices, stop)[young]
+            found += _older(group, merged, stop)[young]
     return found
 
 
-def _older(group: Group, charges: Sequence[Charge], prices: Sequence[float], stop: Ints) -> Floats:
+def _older(group: Group, merged: Sequence[Charge], stop: Ints) -> Floats:
     """Return what the objects from the k-th age on pay that come into a class at their own age, by where it ends."""
     ages = group.ages[:, None]
-    until = np.maximum(stop[None, :], ages)
-    an_object, a_gib = _usd(charges, prices, ages, until)
-    each = np.where(ages < stop[None, :], group.objects[:, None] * an_object + group.gib[:, None] * a_gib, 0.0)
-    total = np.cumsum(each[::-1], axis=0)[::-1]
+    paid = _paid(merged, group.objects[:, None], group.gib[:, None], ages, stop[None, :])
+    total = np.cumsum(np.where(ages < stop[None, :], paid, 0.0)[::-1], axis=0)[::-1]
     return np.concatenate((total, np.zeros((1, len(stop)))))
 
 
-def _usd(charges: Sequence[Charge], prices: Sequence[float], begin: Ints, end: Ints) -> tuple[Floats, Floats]:
-    an_object: Floats = np.zeros(np.broadcast_shapes(begin.shape, end.shape))
-    a_gib: Floats = np.zeros_like(an_object)
-    for charge, price in zip(charges, prices, strict=True):
-        objects, gib = charge.units(begin, end)
-        an_object = an_object + price * objects
-        a_gib = a_gib + price * gib
-    return an_object, a_gib
+def _paid(merged: Sequence[Charge], objects: Floats, gib: Floats, begin: Ints, end: Ints) -> Floats:
+    paid: Floats = np.zeros(np.broadcast_shapes(begin.shape, end.shape))
+    for charge in merged:
+        an_object, a_gib = charge.units(begin, end)
+        if charge.per_object.any():
+            paid += objects * an_object
+        if charge.per_gib.any():
+            paid += gib * a_gib
+    return paid
+
+
+def _merged(charges: Sequence[Charge], usd: Usd) -> list[Charge]:
+    """Return a class's fees as few series of dollars: one for each way in which they run."""
+    sums: dict[tuple[int, bool, int], tuple[Floats, Floats]] = {}
+    for charge in charges:
+        price, key = usd(charge.item), (charge.lag, charge.entry, charge.least_days)
+        before = sums.get(key, (0.0 * charge.per_object, 0.0 * charge.per_gib))
+        sums[key] = (before[0] + price * charge.per_object, before[1] + price * charge.per_gib)
+    return [Charge("", "", *series, *key) for key, series in sums.items()]

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cost.tiering.charges import Access, Charge, Floats, charges_of
-from cost.tiering.model import RULES, Schedule, StorageClass, Step
+from cost.tiering.model import RULES, Schedule, Step, StorageClass
 
 Ints = NDArray[np.int64]
+Used = dict[tuple[str, str], float]
+"""Units of an item, by what they are paid for."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,9 +111,9 @@ def quantities(
     groups: Sequence[Group],
     charges: Mapping[StorageClass, Sequence[Charge]],
     within: int | None = None,
-) -> dict[str, float]:
+) -> Used:
     """Return how much of each fee's unit the groups use up under a schedule, from now on."""
-    found: dict[str, float] = {}
+    found: Used = {}
     for group in groups:
         for stay in stays(schedule, group, within):
             objects, gib = group.objects[stay.chosen], group.gib[stay.chosen]
@@ -122,7 +124,8 @@ def quantities(
                 used = objects * an_object + gib * a_gib
                 if charge.least_days:
                     used = used[stay.leave]
-                found[charge.item] = found.get(charge.item, 0.0) + float(used.sum())
+                key = charge.item, charge.why
+                found[key] = found.get(key, 0.0) + float(used.sum())
     return found
 
 
@@ -131,6 +134,6 @@ def tables(access: Access, *, small: bool) -> dict[StorageClass, tuple[Charge, .
     return {name: charges_of(name, access, small=small) for name in StorageClass}
 
 
-def spent(used: Mapping[str, float], usd: Callable[[str], float]) -> float:
+def spent(used: Used, usd: Callable[[str], float]) -> float:
     """Return USD for quantities; NaN where a fee that is used is not known."""
-    return sum(amount * usd(item) for item, amount in used.items() if amount)
+    return sum(amount * usd(item) for (item, _), amount in used.items() if amount)

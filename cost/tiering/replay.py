@@ -11,8 +11,15 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from cost.tiering.fees import GETS, INTELLIGENT_TIERS, MONITORING, STANDARD_STORAGE, read_items, storage_item
-from cost.tiering.fees import transition_item
+from cost.tiering.fees import (
+    GETS,
+    INTELLIGENT_TIERS,
+    MONITORING,
+    STANDARD_STORAGE,
+    read_items,
+    storage_item,
+    transition_item,
+)
 from cost.tiering.model import GIB, MONTH_DAYS, RULES, SMALL_BYTES, Schedule, StorageClass
 
 Floats = NDArray[np.float64]

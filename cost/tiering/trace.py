@@ -163,7 +163,9 @@ def _idle(trace: Trace, heavy: Floats, life_days: int, span: int, daily: Floats)
     """
     order = np.lexsort((trace.day, trace.object))
     number, day = trace.object[order], trace.day[order]
-    opens = np.maximum(trace.born, np.where(trace.born < 0, span - 1, trace.born + span))  # first day that can be told idle
+    opens = np.maximum(
+        trace.born, np.where(trace.born < 0, span - 1, trace.born + span)
+    )  # first day that can be told idle
     judged = np.maximum(opens, trace.born + span)
     whole = _covered(judged - trace.born, trace.watched_days - trace.born, heavy, life_days)
     begin = np.concatenate((judged, np.maximum(day + span, judged[number])))
