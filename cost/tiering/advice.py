@@ -182,7 +182,7 @@ def _steady(gets: float, share: float, days: int) -> Access:
     flat = np.ones(days)
     touched = min(1.0, gets)
     idle = [max(0.0, 1 - touched * span) * flat for span in (30, 90)]
-    return Access(gets * flat, share * flat, touched * flat, *idle)
+    return Access(gets * flat, share * flat, touched * flat, touched * flat, *idle)
 
 
 def _notes(holding: Holding, life_days: int) -> Iterator[str]:

@@ -12,6 +12,7 @@ from cost.tiering.population import Used
 
 _WORDS = {STORED: "storage", WATCHED: "watching", MOVED: "moves", LEFT_EARLY: "leaving early", READ: "reads"}
 _EXACT = Decimal("1e-12")
+_CENT = Decimal("0.01")
 
 
 def bill(used: Used, fees: Fees) -> Amount:
@@ -36,13 +37,15 @@ def arithmetic(rule: Used, now: Used, fees: Fees) -> str:
     parts = []
     for why, word in _WORDS.items():
         change = there.get(why, Amount()).usd - here.get(why, Amount()).usd
-        if abs(change) >= Decimal("0.005"):
+        if abs(change) >= _CENT / 2:
             parts.append(f"{word} {'+' if change > 0 else '-'}{money(abs(change))}")
     difference = sum((item.usd for item in there.values()), Decimal(0)) - sum(
         (item.usd for item in here.values()), Decimal(0)
     )
+    if abs(difference) < _CENT / 2:
+        return f"{', '.join(parts) or 'nothing'}: within a cent"
     sign = "+" if difference > 0 else "-"
-    return f"{', '.join(parts) or 'nothing changes'}: {sign}{money(abs(difference))}"
+    return f"{', '.join(parts)}: {sign}{money(abs(difference))}"
 
 
 def sources(used: Used, fees: Fees) -> Mapping[str, str]:

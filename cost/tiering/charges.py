@@ -39,13 +39,15 @@ class Access:
     Attributes:
         gets: Requests an object and day.
         read_share: Bytes that are read, of the bytes there are, a day.
-        read_days: Share of objects, by bytes, that are read at least once on a day.
+        read_objects: Share of objects that are read at least once on a day.
+        read_days: The same share, by bytes.
         idle_30: Share of bytes that were not read on a day nor on the 29 before.
         idle_90: The same of 90 days.
     """
 
     gets: Floats
     read_share: Floats
+    read_objects: Floats
     read_days: Floats
     idle_30: Floats
     idle_90: Floats
@@ -159,7 +161,7 @@ def _reads(name: StorageClass, access: Access, none: Floats) -> list[Charge]:
         found = [Charge(items[0], READ, access.gets / 1000, none)]
         return [*found, Charge(items[1], READ, none, access.read_share)] if len(items) > 1 else found
     return [
-        Charge(items[0], READ, access.read_days / 1000, none),
+        Charge(items[0], READ, access.read_objects / 1000, none),
         Charge(items[1], READ, none, access.read_days),  # a restore brings the whole object
         Charge(STANDARD_STORAGE, READ, none, access.read_days * _DAY),
         Charge(GETS, READ, access.gets / 1000, none),

@@ -165,8 +165,8 @@ def judge(case: Case, fees: Fees) -> Verdict:
 
 def _unread(case: Case, fees: Fees) -> Verdict:
     """Judge a cell of which nobody knows how it is read: what reading costs is unknown, and so is every sum with it."""
-    flat, none = np.ones(case.days), np.zeros(case.days)
-    charges = tables(Access(none, none, none, 0 * flat, 0 * flat), small=case.size_class.small)
+    none = np.zeros(case.days)
+    charges = tables(Access(none, none, none, none, none, none), small=case.size_class.small)
     stored = quantities(case.current, case.groups, charges)
     now = _scaled(bill(stored, fees), monthly_factor(case.groups)) + Amount.of(None)
     because = (
@@ -246,17 +246,38 @@ def _refusals(case: Case, best: Schedule, charges: Charges, fees: Fees) -> Itera
             or (name is StorageClass.ONEZONE_IA and not case.settings.one_zone)
         ):
             continue
-        rules = [INTELLIGENT] if name is StorageClass.INTELLIGENT_TIERING else _rules_to(name)
-        if barred := _barred(name, case, fees):
-            yield Refusal(RULES[name].title, barred + _break_even(rules[0], case, charges, fees))
+        rules = [INTELLIGENT] if name is StorageClass.INTELLIGENT_TIERING else _rules_to(name, case.life_days)
+        if not rules:
+            yield Refusal(RULES[name].title, f"objects live {case.life_days} days, and it begins later")
             continue
-        rule = min(rules, key=lambda each: costs(each, case.groups, charges, fees.usd))
-        if not costs(rule, case.groups, charges, fees.usd) < here:
+        rule = min(rules, key=lambda each: _or_endless(costs(each, case.groups, charges, fees.usd)))
+        if barred := _barred(name, case, fees):
+            yield Refusal(
+                RULES[name].title, barred + _break_even(rule, case, charges, fees) + _forgone(rule, best, case, fees)
+            )
+        elif not costs(rule, case.groups, charges, fees.usd) < here:
             yield Refusal(str(rule), _why(rule, case, charges, fees))
 
 
-def _rules_to(name: StorageClass) -> list[Schedule]:
-    return [rule for rule in fixed_rules([name]) if rule.steps]
+def _or_endless(usd: float) -> float:
+    return float("inf") if np.isnan(usd) else usd
+
+
+def _rules_to(name: StorageClass, life_days: int) -> list[Schedule]:
+    return [rule for rule in fixed_rules([name]) if rule.steps and rule.steps[0].day < life_days]
+
+
+def _forgone(rule: Schedule, best: Schedule, case: Case, fees: Fees) -> str:
+    """Return what a class would save more that only the owner's settings bar; empty where it would not."""
+    name = rule.steps[0].to
+    if case.held or name not in BULK_HOURS or case.evidence.access is None:
+        return ""
+    charges = tables(case.evidence.access, small=case.size_class.small)
+    there, here = (costs(each, case.groups, charges, fees.usd) for each in (rule, best))
+    more = (here - there) * float(monthly_factor(case.groups))
+    if np.isnan(more) or more <= 0:
+        return "; it would not save more either"
+    return f"; {rule} would save {money(_decimal(more))} a month more"
 
 
 def _why(rule: Schedule, case: Case, charges: Charges, fees: Fees) -> str:

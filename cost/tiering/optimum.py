@@ -37,8 +37,25 @@ Floats = NDArray[np.float64]
 Usd = Callable[[str], float]
 
 
-def optimum(size_bytes: Floats, gets: Floats, read_bytes: Floats, usd: Usd, allowed: Iterable[StorageClass]) -> Floats:
-    """Return the least that each object can pay in its life, USD; arguments as those of `replay`."""
+def optimum(
+    size_bytes: Floats,
+    gets: Floats,
+    read_bytes: Floats,
+    usd: Usd,
+    allowed: Iterable[StorageClass],
+    *,
+    copies: bool = True,
+) -> Floats:
+    """Return the least that each object can pay in its life, USD.
+
+    Args:
+        size_bytes: (objects,)
+        gets: Requests by object and day, (objects, days).
+        read_bytes: Bytes that they read, (objects, days).
+        usd: Price of an item.
+        allowed: Classes that it may lie in.
+        copies: Whether objects may also be copied back to Standard, which no lifecycle rule does.
+    """
     names = [StorageClass.STANDARD, *(name for name in allowed if name is not StorageClass.STANDARD)]
     spans = np.array([_span(name) for name in names])
     early = np.array([RULES[name].least_days for name in names])
@@ -50,7 +67,7 @@ def optimum(size_bytes: Floats, gets: Floats, read_bytes: Floats, usd: Usd, allo
         storage = np.stack([_storage(name, gib, usd) for name in names])
         leave = np.array([_leave(name, gib, usd) for name in names])
         enter = np.array([0.0 if name is names[0] else usd(transition_item(name)) / 1000 for name in names])
-        back = np.array([_copy(name, gib, usd) for name in names])
+        back = np.array([_copy(name, gib, usd) if copies else np.inf for name in names])
         reads = np.stack([_reads(name, gib, gets[number], read_bytes[number] / GIB, usd) for name in names])
         watched = gib >= SMALL_BYTES / GIB
         found[number] = least(spans, early, earliest, onward, storage, leave, enter, back, reads,

@@ -113,6 +113,7 @@ def seen(trace: Trace, life_days: int, weights: Floats | None = None) -> Seen:
         Access(
             gets=_filled(gets, count),
             read_share=_filled(read, volume),
+            read_objects=np.minimum(_filled(by_age(often[number]), count), 1.0),
             read_days=np.minimum(daily, 1.0),
             idle_30=_idle(trace, heavy, life_days, INFREQUENT_DAYS, daily),
             idle_90=_idle(trace, heavy, life_days, ARCHIVE_DAYS, daily),
