@@ -169,7 +169,8 @@ def _evidence(asked: Asked, cell: Cell, settings: PrefixSettings, horizon: int) 
         return Evidence(
             _steady(gets, share, horizon), f"averages of {days} days of Storage Lens, alike for every object and age"
         )
-    return Evidence(None, "how it is read is not known")
+    lost = ": none of its objects is in the sample, or all are newer than the logs" if asked.watched_days else ""
+    return Evidence(None, f"how it is read is not known{lost}")
 
 
 def _life(asked: Asked, settings: PrefixSettings) -> int:

@@ -107,6 +107,7 @@ def _as_packs(access: Access, members: float) -> Access:
     days = np.arange(access.days)
 
     def idle(span: int) -> Floats:
-        return np.clip(1 - (total[days + 1] - total[np.maximum(0, days + 1 - span)]), 0.0, 1.0)
+        touches = total[days + 1] - total[np.maximum(0, days + 1 - span)]
+        return np.asarray(np.clip(1 - touches, 0.0, 1.0))
 
     return Access(access.gets * members, access.read_share, touched, touched, idle(30), idle(90))

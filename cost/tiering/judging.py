@@ -154,7 +154,7 @@ def judge(case: Case, fees: Fees) -> Verdict:
         schedule=best,
         now=_scaled(bill(now, fees), monthly),
         then=_scaled(bill(then, fees), monthly),
-        saves=_saving(case, best, fees, monthly) if change else Saving(Decimal(0), Decimal(0), Decimal(0)),
+        saves=_saving(case, access, best, fees, monthly) if change else Saving(Decimal(0), Decimal(0), Decimal(0)),
         payback_days=payback(best, case.current, case.groups, charges, fees) if change else None,
         arithmetic=arithmetic(then, now, fees) if change else "",
         certainty=case.evidence.said,
@@ -196,23 +196,25 @@ def _scaled(amount: Amount, factor: Decimal) -> Amount:
     return Amount(amount.usd * factor, amount.unknown, amount.known)
 
 
-def _saving(case: Case, best: Schedule, fees: Fees, monthly: Decimal) -> Saving:
+def _saving(case: Case, access: Access, best: Schedule, fees: Fees, monthly: Decimal) -> Saving:
     """Return what a rule saves, with the range that nine of ten draws of the watched objects give."""
 
-    def saved(access: Access) -> float:
-        charges = tables(access, small=case.size_class.small)
+    def saved(read: Access) -> float:
+        charges = tables(read, small=case.size_class.small)
         there, here = (costs(rule, case.groups, charges, fees.usd) for rule in (best, case.current))
         return (here - there) * float(monthly)
 
-    assert case.evidence.access is not None  # noqa: S101 - judge() has looked
-    expected = saved(case.evidence.access)
+    expected = saved(access)
     trace = case.evidence.trace
     if np.isnan(expected):
         return Saving(None, None, None)
     if trace is None:
         return Saving(None, _decimal(expected), None)
     random = np.random.default_rng(len(trace.born))
-    draws = [saved(seen(trace, case.days, random.poisson(1.0, len(trace.born)) + 1e-9).access) for _ in range(_DRAWS)]
+    draws = []
+    for _ in range(_DRAWS):
+        often = random.poisson(1.0, len(trace.born)).astype(np.float64) + 1e-9  # never no object at all
+        draws.append(saved(seen(trace, case.days, often).access))
     low, high = np.quantile([*draws, expected], (0.05, 0.95))
     return Saving(_decimal(low), _decimal(expected), _decimal(high))
 

@@ -108,6 +108,8 @@ def schedule_of(current: CurrentRules | None, prefix: str, size: SizeClass) -> t
             moves.append((move.days, to))
     steps: tuple[Step, ...] = ()
     for day, to in sorted(moves, key=lambda item: (item[0], list(StorageClass).index(item[1]))):
+        if steps and steps[-1].to is to:  # a second rule says the same, later
+            continue
         try:
             steps = Schedule((*steps, Step(day, to))).steps
         except ValueError as error:

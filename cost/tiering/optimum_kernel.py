@@ -42,4 +42,5 @@ def least(
                     move = min(move, enter[to] + here[to, 0])
             for k in range(spans[c]):
                 value[c, k] = min(here[c, k], move + leave[c] * max(0, early[c] - k))
-    return value[0, 0]
+    least_usd: float = value[0, 0]
+    return least_usd

@@ -182,4 +182,4 @@ def _merged(charges: Sequence[Charge], usd: Usd) -> list[Charge]:
         price, key = usd(charge.item), (charge.lag, charge.entry, charge.least_days)
         before = sums.get(key, (0.0 * charge.per_object, 0.0 * charge.per_gib))
         sums[key] = (before[0] + price * charge.per_object, before[1] + price * charge.per_gib)
-    return [Charge("", "", *series, *key) for key, series in sums.items()]
+    return [Charge("", "", *series, lag, entry, least) for (lag, entry, least), series in sums.items()]

@@ -154,9 +154,8 @@ def _log_day(text: str) -> int | None:
     if parts is None or parts[2] not in _MONTHS:
         return None
     try:
-        moment = datetime(
-            int(parts[3]), _MONTHS[parts[2]], int(parts[1]), *(int(parts[k]) for k in (4, 5, 6)), tzinfo=UTC
-        )
+        hour, minute, second = (int(parts[place]) for place in (4, 5, 6))
+        moment = datetime(int(parts[3]), _MONTHS[parts[2]], int(parts[1]), hour, minute, second, tzinfo=UTC)
     except ValueError:
         return None
     offset_s = (int(parts[8]) * 60 + int(parts[9])) * 60

@@ -8,6 +8,7 @@ from decimal import Decimal
 from cost.amount import money, total
 from cost.prices.model import STALE_DAYS, Price
 from cost.tiering.advice import CellAdvice
+from cost.tiering.judging import Saving
 from cost.tiering.model import GIB, SIZE_CLASSES
 from cost.tiering.reading import Gathered
 from platform_lib.console import OUT
@@ -21,7 +22,9 @@ _COLUMNS = (
     Column("now $/month", right=True),
     Column("proposed $/month", right=True),
     Column("saves", right=True),
+    Column("nine of ten", right=True),
     Column("pays back", right=True),
+    Column("refused", right=True),
     Column("rule"),
 )
 
@@ -33,14 +36,8 @@ def show(gathered: Gathered, cells: Sequence[CellAdvice], old: Sequence[Price]) 
     _say(f"\n[bold]{gathered.bucket}[/]: {total(cell.verdict.now for cell in cells)} a month now, "
          f"{total(cell.verdict.then for cell in cells)} as proposed, fees of moving included")  # fmt: skip
     for cell in changing:
-        saves = cell.verdict.saves
-        bounds = (
-            ""
-            if saves.low is None or saves.high is None
-            else f" (nine of ten: {money(saves.low)} to {money(saves.high)})"
-        )
         _say(f"\n[bold]proposed[/] {_where(cell)}", plain=f": {cell.verdict.schedule}")
-        _plain(f"  saves {_usd(saves.expected)} a month{bounds}; {cell.verdict.arithmetic}")
+        _plain(f"  saves {_usd(cell.verdict.saves.expected)} a month; {cell.verdict.arithmetic}")
         _plain(f"  {cell.verdict.certainty}")
     _refused(cells)
     _beside(gathered)
@@ -59,7 +56,9 @@ def _row(cell: CellAdvice) -> list[str]:
         str(verdict.now),
         str(verdict.then),
         _usd(verdict.saves.expected) if cell.changes else "-",
+        _bounds(verdict.saves) if cell.changes else "-",
         after,
+        str(len(verdict.refused) + (cell.compaction is not None and cell.compaction.refused)),
         str(verdict.schedule) if cell.changes else f"as now: {verdict.schedule}",
     ]
 
@@ -96,7 +95,7 @@ def _beside(gathered: Gathered) -> None:
         gib = holdings.old_versions.size_bytes / GIB
         _plain(
             f"{holdings.old_versions.objects:,} replaced versions ({gib:,.1f} GiB) and {holdings.markers:,} delete markers are in no "
-            "row: `old_version_days` deletes them"
+            "row: `keep.old_version_days` in the settings deletes them"
         )
     if not gathered.tells_locks:
         _plain(
@@ -110,6 +109,10 @@ def _beside(gathered: Gathered) -> None:
 
 def _where(cell: CellAdvice) -> str:
     return f"{cell.prefix or '(no folder)'} {SIZE_CLASSES[cell.size_class]}"
+
+
+def _bounds(saves: Saving) -> str:
+    return "unknown" if saves.low is None or saves.high is None else f"{money(saves.low)} to {money(saves.high)}"
 
 
 def _usd(usd: Decimal | None) -> str:

@@ -144,15 +144,13 @@ def _filled(amount: Floats, of: Floats) -> Floats:
         return found
     last = int(np.flatnonzero(known)[-1])
     sums, bases = np.concatenate(([0.0], np.cumsum(amount))), np.concatenate(([0.0], np.cumsum(of)))
-    for day in np.flatnonzero(~known):
-        low, high = max(0, day - _HOLE_DAYS), min(len(of), day + _HOLE_DAYS + 1)
-        if day > last:
-            low, high = max(0, last + 1 - _TAIL_DAYS), last + 1
-        base = bases[high] - bases[low]
-        if base <= 0:
+    tail = max(0, last + 1 - _TAIL_DAYS)
+    found[last + 1 :] = (sums[last + 1] - sums[tail]) / (bases[last + 1] - bases[tail])
+    for hole in np.flatnonzero(~known[:last]).tolist():
+        low, high = max(0, hole - _HOLE_DAYS), min(len(of), hole + _HOLE_DAYS + 1)
+        if bases[high] <= bases[low]:
             low, high = 0, len(of)
-            base = bases[high]
-        found[day] = (sums[high] - sums[low]) / base
+        found[hole] = (sums[high] - sums[low]) / (bases[high] - bases[low])
     return found
 
 
@@ -183,4 +181,4 @@ def _idle(trace: Trace, heavy: Floats, life_days: int, span: int, daily: Floats)
     days = np.arange(life_days)
     least = np.clip(1 - (total[days + 1] - total[np.maximum(days + 1 - span, 0)]), 0.0, 1.0)
     share = np.divide(idle, whole, out=least.copy(), where=whole > 0)
-    return np.clip(share, 0.0, 1.0)
+    return np.asarray(np.clip(share, 0.0, 1.0))
