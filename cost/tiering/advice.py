@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -288,6 +288,7 @@ def _cell_document(cell: CellAdvice) -> dict[str, Any]:
         "arithmetic": verdict.arithmetic,
         "certainty": verdict.certainty,
         "beside": verdict.baselines,
+        "hindsight": None if verdict.hindsight is None else asdict(verdict.hindsight),
         "refused": [{"rule": each.rule, "because": each.because} for each in verdict.refused],
         "compaction": None
         if packs is None

@@ -13,6 +13,7 @@ from cost.tiering.bill import arithmetic, bill
 from cost.tiering.cells import newcomer
 from cost.tiering.charges import Access
 from cost.tiering.fees import Fees
+from cost.tiering.hindsight import Hindsight, hindsight
 from cost.tiering.model import BULK_HOURS, INTELLIGENT, MONTH_DAYS, RULES, Schedule, SizeClass, StorageClass
 from cost.tiering.planner import Charges, cheapest, costs, fixed_rules
 from cost.tiering.population import Group, quantities, tables
@@ -103,6 +104,7 @@ class Verdict:
         certainty: How surely.
         refused: Rules that were looked at and do not pay, or may not be.
         baselines: USD a month of Intelligent-Tiering from the first day, and of the best plain rule with its name.
+        hindsight: The rule on watched objects beside the offline optimum; None: none was watched long enough.
     """
 
     schedule: Schedule
@@ -114,6 +116,7 @@ class Verdict:
     certainty: str
     refused: tuple[Refusal, ...]
     baselines: dict[str, str]
+    hindsight: Hindsight | None = None
 
 
 def allowed_classes(case: Case, fees: Fees) -> tuple[StorageClass, ...]:
@@ -160,7 +163,14 @@ def judge(case: Case, fees: Fees) -> Verdict:
         certainty=case.evidence.said,
         refused=tuple(_refusals(case, best, charges, fees)),
         baselines=_baselines(case, charges, fees, allowed, monthly),
+        hindsight=_hindsight(case, best, fees, allowed),
     )
+
+
+def _hindsight(case: Case, best: Schedule, fees: Fees, allowed: Sequence[StorageClass]) -> Hindsight | None:
+    if case.evidence.trace is None or any(step.to not in allowed for step in best.steps):
+        return None
+    return hindsight(case.evidence.trace, best, fees.usd, allowed)
 
 
 def _unread(case: Case, fees: Fees) -> Verdict:

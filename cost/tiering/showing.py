@@ -39,6 +39,11 @@ def show(gathered: Gathered, cells: Sequence[CellAdvice], old: Sequence[Price]) 
         _say(f"\n[bold]proposed[/] {_where(cell)}", plain=f": {cell.verdict.schedule}")
         _plain(f"  saves {_usd(cell.verdict.saves.expected)} a month; {cell.verdict.arithmetic}")
         _plain(f"  {cell.verdict.certainty}")
+        if (seen := cell.verdict.hindsight) is not None and seen.optimum > 0:
+            _plain(
+                f"  {seen.objects} objects from their first day to the end of the watch: {seen.rule / seen.optimum:.2f} times the offline "
+                f"optimum, Intelligent-Tiering {seen.intelligent / seen.optimum:.2f} times"
+            )
     _refused(cells)
     _beside(gathered)
     if old:

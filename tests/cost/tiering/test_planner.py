@@ -15,6 +15,7 @@ from cost.prices.snapshot import load
 from cost.tiering.bill import bill, bill_by_reason
 from cost.tiering.charges import MOVED, STORED
 from cost.tiering.fees import Fees, fees_of
+from cost.tiering.hindsight import hindsight
 from cost.tiering.judging import payback
 from cost.tiering.model import (
     GIB,
@@ -232,6 +233,19 @@ def test_a_schedule_is_never_dearer_than_the_baselines_and_near_the_optimum_wher
         if row.predictable:
             assert row.against_optimum <= 1.05, row
     assert f"| {row.law}" in tiering_table({"x": [replace(row, predictable=True)]})
+
+
+def test_hindsight_replays_what_was_watched_from_the_first_day_on() -> None:
+    objects = _random_objects(3, 2 * MIB, 150, objects=4, rate=0.02)
+    trace = objects.trace()
+    found = hindsight(trace, SCHEDULES[5], FEES.usd, INSTANT)
+    assert found is not None
+    arguments = (objects.size_bytes, objects.gets, objects.read_bytes, FEES.usd)
+    assert found.rule == pytest.approx(replay(SCHEDULES[5], *arguments).sum())
+    assert found.optimum == pytest.approx(optimum(*arguments, INSTANT, copies=False).sum())
+    assert found.optimum <= min(found.rule, found.intelligent)
+    older = replace(trace, born=trace.born - 1)
+    assert hindsight(older, SCHEDULES[5], FEES.usd, INSTANT) is None
 
 
 def test_a_row_that_does_not_hold_says_so() -> None:
