@@ -126,7 +126,7 @@ def _ask_spot(cache: Cache) -> list[Row] | None:
 
 def _ask_tiering(cache: Cache) -> dict[str, list[TieringRow]]:
     """Measure S3 schedules on generated accesses; a small size gives fewer objects."""
-    return measure_tiering(_tell, objects=400 if cache.scale >= 1 else 20, days=730 if cache.scale >= 1 else 200)
+    return measure_tiering(_tell, objects=400 if cache.scale >= 1 else 20, days=365 if cache.scale >= 1 else 200)
 
 
 def _tell(text: str) -> None:

@@ -112,7 +112,7 @@ def _group(objects: Objects, days: int) -> Group:
     return Group(np.array([0]), np.array([count]), np.array([objects.size_bytes.sum() / GIB]), days)
 
 
-def measure_tiering(tell: Callable[[str], None], *, objects: int = 400, days: int = 730) -> dict[str, list[TieringRow]]:
+def measure_tiering(tell: Callable[[str], None], *, objects: int = 400, days: int = 365) -> dict[str, list[TieringRow]]:
     """Measure every law and size: with classes that are read at once, and with those that have to be restored, too."""
     fees = fees_of(load(), "us-east-1")
     found = {}
