@@ -9,6 +9,7 @@ from cost.commands.plan import plan
 from cost.commands.report import report
 from cost.commands.showback import showback
 from cost.commands.spot import spot
+from cost.commands.tiering import tiering
 
 app = typer.Typer(no_args_is_help=True, help="What the platform costs, and what would cost less.")
 app.command()(plan)
@@ -16,6 +17,7 @@ app.add_typer(prices.app, name="prices")
 app.command()(report)
 app.command()(showback)
 app.command()(spot)
+app.command()(tiering)
 
 
 @app.callback()

@@ -32,7 +32,11 @@ def build(data: Path, made: date, stated: Path = STATED) -> bytes:
         ValueError: A row without a source that names its month, or a meter with two prices.
     """
     document = yaml.safe_load(stated.read_bytes())
-    prices = [*_on_demand(data / "aws_ec2_on_demand.csv"), *_units(data / "aws_unit_prices.csv"), *_stated(document)]
+    prices = [
+        *_on_demand(data / "aws_ec2_on_demand.csv"),
+        *_units(data / "aws_unit_prices.csv"),
+        *_stated(document, made),
+    ]
     return to_bytes(made, prices, _spot(document))
 
 
@@ -57,8 +61,10 @@ def _units(path: Path) -> Iterator[Price]:
         yield Price(meter, row["region"], row["unit"], Decimal(row["usd"]), row["source"], dated)
 
 
-def _stated(document: dict[str, Any]) -> Iterator[Price]:
+def _stated(document: dict[str, Any], made: date) -> Iterator[Price]:
     for group in document["prices"]:
+        if made < group.get("since", made):
+            continue
         for item, unit, usd in group["rows"]:
             meter = Meter(group["service"], item)
             yield Price(meter, document["region"], unit, Decimal(usd), group["source"], group["dated"])

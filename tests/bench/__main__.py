@@ -26,8 +26,9 @@ from tests.bench.side import Task
 from tests.bench.spot import Row, measure_spot, spot_table
 from tests.bench.spot_picture import picture
 from tests.bench.table import document, table
+from tests.bench.tiering import TieringRow, measure_tiering, tiering_table
 from tests.bench.verdict import Line
-from tests.bench.works import CATALOG_KEY, SPOT_KEY, STORE_KEY, WORKS, Work
+from tests.bench.works import CATALOG_KEY, SPOT_KEY, STORE_KEY, TIERING_KEY, WORKS, Work
 
 ROUNDS = 5
 
@@ -45,6 +46,7 @@ def main(arguments: list[str] | None = None, works: Sequence[Work] = WORKS) -> i
         STORE_KEY: None,
         CATALOG_KEY: None,
         SPOT_KEY: None,
+        TIERING_KEY: None,
     }
     chosen = {key: work for key, work in by_key.items() if not words or any(word in key for word in words)}
     if not chosen or options.rounds < 1:
@@ -52,12 +54,13 @@ def main(arguments: list[str] | None = None, works: Sequence[Work] = WORKS) -> i
     try:
         cache = Cache.of(dict(os.environ))
         with_catalogue = CATALOG_KEY in chosen
-        with_spot = SPOT_KEY in chosen
-        for key in (CATALOG_KEY, SPOT_KEY):
+        with_spot, with_tiering = SPOT_KEY in chosen, TIERING_KEY in chosen
+        for key in (CATALOG_KEY, SPOT_KEY, TIERING_KEY):
             chosen.pop(key, None)
         lines, conditions = bench(chosen, cache, options.rounds)
         catalogue = _ask_catalogue(cache) if with_catalogue else None
         spot = _ask_spot(cache) if with_spot else None
+        tiering = _ask_tiering(cache) if with_tiering else None
     except (PlatformError, BenchError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
@@ -67,10 +70,14 @@ def main(arguments: list[str] | None = None, works: Sequence[Work] = WORKS) -> i
         sys.stdout.write("\n" + latency_table(catalogue) + "\n")
     if spot is not None:
         sys.stdout.write("\n" + spot_table(spot) + "\n")
+    if tiering is not None:
+        sys.stdout.write("\n" + tiering_table(tiering) + "\n")
     if options.json is not None:
         told = document(lines, conditions) | {
             "catalogue": catalogue and dataclasses.asdict(catalogue),
             "spot": spot and [dataclasses.asdict(row) for row in spot],
+            "tiering": tiering
+            and {title: [dataclasses.asdict(row) for row in rows] for title, rows in tiering.items()},
         }
         options.json.write_text(json.dumps(told, indent=2) + "\n")
     return 1 if any(line.broken for line in lines) else 0
@@ -115,6 +122,11 @@ def _ask_spot(cache: Cache) -> list[Row] | None:
     target.write_text(picture(rows), encoding="utf-8")
     _tell(f"{SPOT_KEY}: picture in {target}")
     return rows
+
+
+def _ask_tiering(cache: Cache) -> dict[str, list[TieringRow]]:
+    """Measure S3 schedules on generated accesses; a small size gives fewer objects."""
+    return measure_tiering(_tell, objects=400 if cache.scale >= 1 else 20, days=365 if cache.scale >= 1 else 200)
 
 
 def _tell(text: str) -> None:

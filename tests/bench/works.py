@@ -17,6 +17,8 @@ CATALOG_KEY = "catalogue"
 
 SPOT_KEY = "spot"
 """What policies pay on real spot traces, against Uniform Progress and the optimum; see `spot`."""
+TIERING_KEY = "tiering"
+"""What S3 schedules pay on generated accesses, against Intelligent-Tiering, plain rules and the optimum; see `tiering`."""
 
 
 @dataclass(frozen=True, slots=True)

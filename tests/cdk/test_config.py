@@ -111,3 +111,35 @@ def test_a_bad_lifecycle_file_is_refused_where_it_is_named(content: str | None, 
     number = int(str(refused.value.where).rpartition(":")[2])
     assert "lifecycle_file" in (environments / "local.yaml").read_text().splitlines()[number - 1]
     assert refused.value.remedy == ("write it: " if content is None else "write it anew: ") + "drivetrain cost tiering"
+
+
+def _moving(*moves: tuple[int, str], **more: object) -> dict[str, object]:
+    transitions = [{"Days": day, "StorageClass": name} for day, name in moves]
+    return {"ID": "r", "Filter": {"Prefix": "raw/"}, "Transitions": transitions, **more}
+
+
+@pytest.mark.parametrize(
+    ("rules", "what"),
+    [
+        ([_moving((29, "STANDARD_IA"))], "nothing to STANDARD_IA before day 30"),
+        ([_moving((30, "STANDARD_IA"), (40, "GLACIER"))], "less than 30 days after STANDARD_IA"),
+        ([_moving((0, "GLACIER"), (40, "GLACIER_IR"))], "from GLACIER to GLACIER_IR"),
+        ([_moving((90, "GLACIER"), Expiration={"Days": 90})], "expire on day 90"),
+        (
+            [_moving((1, "GLACIER"), Filter={"And": {"ObjectSizeGreaterThan": 9, "ObjectSizeLessThan": 10}})],
+            "larger than 9",
+        ),
+        ([_moving((1, "GLACIER")), _moving((2, "GLACIER"))], "two rules are called r"),
+    ],
+)
+def test_rules_that_s3_would_refuse_are_refused_before_an_apply(
+    rules: list[dict[str, object]], what: str, environments: Path
+) -> None:
+    _with_file(environments)
+    (environments / "derived.json").write_text(
+        json.dumps({"Rules": [_moving((0, "INTELLIGENT_TIERING"), (90, "GLACIER_IR"))]})
+    )
+    load_environment("local", today=TODAY, folder=environments)
+    (environments / "derived.json").write_text(json.dumps({"Rules": rules}))
+    with pytest.raises(ConfigError, match=what):
+        load_environment("local", today=TODAY, folder=environments)

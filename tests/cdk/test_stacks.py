@@ -21,6 +21,9 @@ from cdk.config import load_environment
 from cdk.model import Account, Addon, DataClass
 from cdk.synthesis import synthesise
 from cdk.wiring import apply_order, destroy_order, read_wiring
+from cost.tiering.lifecycle import rules_document
+from cost.tiering.model import Schedule, Step, StorageClass
+from cost.tiering.settings import Housekeeping
 
 TODAY = date(2026, 11, 30)
 ROOT = Path(__file__).resolve().parents[2]
@@ -291,15 +294,19 @@ def test_a_lifecycle_file_and_an_existing_bucket_are_honoured(environments: Path
     text = path.read_text()
     text = text.replace("derived: {}", "derived: {lifecycle_file: derived.json}")
     path.write_text(text.replace("samples: {}", "samples: {existing_bucket: team-samples}"))
-    rules = {
-        "Rules": [{"ID": "cold", "Filter": {"Prefix": ""}, "Transitions": [{"Days": 40, "StorageClass": "GLACIER"}]}]
-    }
+    cold = Schedule((Step(30, StorageClass.STANDARD_IA), Step(90, StorageClass.GLACIER_IR)))
+    rules = rules_document({("sweeps/", 3): cold, ("sweeps/", 4): cold}, None, Housekeeping(old_version_days=30))
     (environments / "derived.json").write_text(json.dumps(rules))
     found = synthesise_into(tmp_path / "out", load_environment("dev", today=TODAY, folder=environments))
     (lifecycle,) = _of(found, "aws_s3_bucket_lifecycle_configuration", "derived")
-    (rule,) = lifecycle["rule"]
-    assert rule["id"] == "cold"
-    assert rule["transition"] == [{"days": 40, "storage_class": "GLACIER"}]
+    rule, housekeeping = lifecycle["rule"]
+    assert rule["id"] == "tiering-sweeps-3-4"
+    assert rule["transition"] == [
+        {"days": 30, "storage_class": "STANDARD_IA"},
+        {"days": 90, "storage_class": "GLACIER_IR"},
+    ]
+    assert _first(_first(rule["filter"])["and"]) == {"prefix": "sweeps/", "object_size_greater_than": (16 << 20) - 1}
+    assert _first(housekeeping["noncurrent_version_expiration"]) == {"noncurrent_days": 30}
     assert not any("samples" in item["bucket"] for item in found.resources("aws_s3_bucket", "data-lake"))
     assert found.documents["data-lake"]["output"]["bucket_samples"]["value"] == "team-samples"
     jobs = found.one("aws_iam_role_policy", f"cluster-{EAST}", name=f"ray-jobs-{EAST}")
