@@ -7,6 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cost.commands.rightsizing.asking import (
+    DaysOption,
+    NamespaceOption,
+    PricesOption,
+    PrometheusOption,
+    ProposalsOption,
+    RegionOption,
+    StepOption,
+    TokenOption,
+    UntilOption,
+    UsageOption,
+)
 from platform_lib.options import JsonOption
 
 if TYPE_CHECKING:
@@ -18,9 +30,8 @@ _SHOWN_NAMES = 3
 
 
 def requests(
-    usage: Annotated[
-        Path | None, typer.Option("--usage", help="CSV: a row a container, pod and time.", show_default=False)
-    ] = None,
+    usage: UsageOption = None,
+    prometheus: PrometheusOption = None,
     workloads: Annotated[
         Path | None,
         typer.Option("--workloads", help="Of `kubectl get pods,deployments -A -o json`.", show_default=False),
@@ -34,42 +45,62 @@ def requests(
     oom_chance: Annotated[
         float, typer.Option("--oom-chance", min=0.001, max=0.5, help="That a week's memory passes the limit.")
     ] = 0.01,
-    step_s: Annotated[
-        float, typer.Option("--step", min=15, max=3600, help="Seconds from one window to the next.")
-    ] = 300.0,
+    step: StepOption = 300.0,
+    days: DaysOption = 63.0,
+    until: UntilOption = None,
+    namespace: NamespaceOption = ".+",
+    token_file: TokenOption = None,
+    node_type: Annotated[
+        str | None,
+        typer.Option("--node-type", help="To count nodes with and without, and their price.", show_default=False),
+    ] = None,
+    region: RegionOption = "us-east-1",
+    prices: PricesOption = None,
     patches: Annotated[
         Path | None, typer.Option("--patches", help="A folder for patches and apply.sh.", show_default=False)
     ] = None,
+    proposals: ProposalsOption = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
     """Recommend CPU and memory requests, so that next week stays within a stated risk."""
+    from cost.commands.rightsizing.asking import book_of, check_step, neither, server_of, span_of, write_proposals
+    from cost.rightsize.proposing import of_requests
     from cost.rightsize.recommend import Risk, recommend
-    from cost.rightsize.showing import baselines, document_of
-    from cost.rightsize.workloads import read_workloads
+    from cost.rightsize.saving import saving_of
+    from cost.rightsize.showing import baselines, document_of, refusals
+    from cost.rightsize.usage_csv import read_usage
+    from cost.rightsize.workloads import guessed_workload, read_workloads
     from platform_lib.console import print_json
 
+    if (usage is None) == (prometheus is None):
+        raise neither("usage")
     risk = Risk(throttled_windows, throttled_chance, oom_chance)
     known = None if workloads is None else read_workloads(workloads)
-    measured = _measured(usage, step_s)
+    if usage is not None:
+        check_step(step)
+        measured = read_usage(usage, step_s=step)
+    else:
+        from cost.rightsize.prometheus import read_usage as ask
+
+        of_pod = (lambda _, pod: guessed_workload(pod)) if known is None else known.workload_of
+        measured = ask(server_of(prometheus or "", token_file), span_of(until, days, step, namespace), of_pod)
     asked = {} if known is None else known.requested
     found = recommend(measured.usages, risk, asked)
     others = {item.key: baselines(item, asked.get(item.key)) for item in measured.usages}
     document: dict[str, Any] = document_of(measured, risk, found, others)
-    document["patches"] = None if patches is None else write_patches(patches, found)
+    document["saving"] = saved = saving_of(found, node_type, region, book_of(prices))
+    written = document["patches"] = None if patches is None else write_patches(patches, found)
+    command, count = ("", 0) if written is None else (written["command"], written["workloads"])
+    write_proposals(
+        proposals,
+        "requests",
+        of_requests(risk, command or None, count, saved["usd_a_month"], saved["how"], refusals(found)),
+    )
     if as_json:
         print_json(document)
         return
     _show(measured, known, found, document)
-
-
-def _measured(usage: Path | None, step_s: float) -> Measured:
-    from cost.rightsize.usage_csv import read_usage
-    from platform_lib.errors import UsageError
-
-    if usage is None:
-        raise UsageError("no usage is named", where="--usage", remedy="name a CSV file: --usage FILE")
-    return read_usage(usage, step_s=step_s)
 
 
 def write_patches(folder: Path, found: tuple[Recommendation, ...]) -> dict[str, Any]:
@@ -98,29 +129,26 @@ def write_patches(folder: Path, found: tuple[Recommendation, ...]) -> dict[str, 
 def _show(
     measured: Measured, known: Workloads | None, found: tuple[Recommendation, ...], document: dict[str, Any]
 ) -> None:
-    from cost.rightsize.model import BrokenRows
+    from cost.commands.rightsizing.asking import tell_broken
+    from cost.rightsize.model import BrokenRows, Sizes
     from cost.rightsize.showing import refusals, rows_of
     from platform_lib.console import ERR, OUT
     from platform_lib.table import Column, print_table
 
-    others = {item.key: _sizes(entry["baselines"]) for item, entry in zip(found, document["containers"], strict=True)}
+    others = {
+        item.key: {name: Sizes(**sizes) for name, sizes in entry["baselines"].items()}
+        for item, entry in zip(found, document["containers"], strict=True)
+    }
     titles = ("CPU now", "CPU", "VPA", "KRR", "MiB now", "MiB", "VPA", "KRR")
     print_table((Column("container"), *(Column(title, right=True) for title in titles)), rows_of(found, others))
     for resource, words in document["risk"]["promise"].items():
         OUT.print(f"{resource}: {words}", highlight=False)
+    OUT.print(f"saves: {document['saving']['words']}", highlight=False)
     for reason, names in refusals(found).items():
         more = f" and {len(names) - _SHOWN_NAMES} more" if len(names) > _SHOWN_NAMES else ""
         ERR.print(f"refused, {reason}: {', '.join(names[:_SHOWN_NAMES])}{more}", markup=False, highlight=False)
-    for broken in (measured.broken, BrokenRows() if known is None else known.broken):
-        for reason, count in broken.counts.items():
-            ERR.print(f"left out, {reason}: {count} ({', '.join(broken.first[reason])})", markup=False, highlight=False)
+    tell_broken(measured.broken, BrokenRows() if known is None else known.broken)
     if document["patches"] is not None:
         OUT.print(
             f"{document['patches']['workloads']} patches; apply: {document['patches']['command']}", highlight=False
         )
-
-
-def _sizes(entry: dict[str, dict[str, float | None]]) -> dict[str, Any]:
-    from cost.rightsize.model import Sizes
-
-    return {name: Sizes(**sizes) for name, sizes in entry.items()}
