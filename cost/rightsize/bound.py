@@ -27,7 +27,8 @@ _ABOVE = (Fraction(1, 2), Fraction(1, 3), Fraction(1, 4), Fraction(2, 5))
 _ROUNDED = (1, 2, 3, 4)
 _UNPLACED_WEIGHT = 1e4
 """An unplaced pod weighs more than any node, so that the programme first places what can be placed."""
-_SOLVE_S = 60.0
+_SOLVE_S = 20.0
+_NOTHING = 1e-6
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,7 +40,6 @@ class Relaxed:
         least_cost: With as few left out, no packing costs less: nodes where a price is missing, else USD an hour. Of the linear programme.
         least_whole: The same where nodes are whole.
         on: (kinds, shapes) how many pods of each kind the programme puts on each shape.
-        nodes: (shapes,) how many nodes it opens.
         kinds: The kinds, by their first pod's index.
         members: Of each kind the indices of its pods.
         priced: Whether costs are USD an hour.
@@ -49,7 +49,6 @@ class Relaxed:
     least_cost: float
     least_whole: float
     on: Floats
-    nodes: Floats
     kinds: tuple[int, ...]
     members: tuple[tuple[int, ...], ...]
     priced: bool
@@ -113,20 +112,16 @@ def relax(pods: Sequence[Pod], shapes: Sequence[Shape]) -> Relaxed:
     goal = np.concatenate([np.zeros(count * width), costs, np.full(count, weight)])
     whole = np.concatenate([np.zeros(count * width), np.ones(width), np.zeros(count)])
     linear = _solve(goal, limits, highest, np.zeros_like(whole))
-    solved = linear.x
+    solved: Floats = np.maximum(linear.x, 0.0)
     left_out = float(solved[count * width + width :].sum())
-    integer = _solve(goal, limits, highest, whole)
-    bound = float(integer.mip_dual_bound)
-    least_unplaced = math.ceil(left_out - 1e-6)
+    least = float(costs @ solved[count * width : count * width + width])
+    # With pods left out the goal mixes them with the cost, so that its bound is not one of the cost alone.
+    whole_nodes = float(_solve(goal, limits, highest, whole).mip_dual_bound) if left_out < _NOTHING else least
     return Relaxed(
-        least_unplaced,
-        float(costs @ solved[count * width : count * width + width]),
-        # Only where every pod finds a place is what is above the weight of those left out the cost alone.
-        bound if left_out < 1e-6 else float(costs @ solved[count * width : count * width + width]),
-        np.maximum(solved[: count * width].reshape(count, width), 0.0),
-        np.maximum(integer.x[count * width : count * width + width], 0.0)
-        if integer.x is not None
-        else np.ceil(solved[count * width : count * width + width]),
+        math.ceil(left_out - _NOTHING),
+        least,
+        max(whole_nodes, least),
+        solved[: count * width].reshape(count, width),
         kinds,
         members,
         priced,

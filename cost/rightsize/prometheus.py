@@ -158,8 +158,9 @@ def _ask(server: Server, query: str, first: float, last: float, step_s: float) -
                 body = stream.read(server.most_bytes + 1)
             break
         except urllib.error.HTTPError as error:
-            if error.code not in _BUSY or attempt == _TRIES:
-                raise _refusal(server, error) from error
+            with error:
+                if error.code not in _BUSY or attempt == _TRIES:
+                    raise _refusal(server, error) from error
             time.sleep(0.5 * attempt)
         except (OSError, HTTPException) as error:
             raise PlatformError(

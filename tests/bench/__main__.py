@@ -22,12 +22,13 @@ from tests.bench.files import Cache
 from tests.bench.fleet import Fleet
 from tests.bench.fleet_rows import FULL_DRIVES
 from tests.bench.measure import BenchError, measure
+from tests.bench.rightsize import Nodes, Sized, measure_nodes, measure_requests, rightsize_table
 from tests.bench.side import Task
 from tests.bench.spot import Row, measure_spot, spot_table
 from tests.bench.spot_picture import picture
 from tests.bench.table import document, table
 from tests.bench.verdict import Line
-from tests.bench.works import CATALOG_KEY, SPOT_KEY, STORE_KEY, WORKS, Work
+from tests.bench.works import CATALOG_KEY, RIGHTSIZE_KEY, SPOT_KEY, STORE_KEY, WORKS, Work
 
 ROUNDS = 5
 
@@ -45,6 +46,7 @@ def main(arguments: list[str] | None = None, works: Sequence[Work] = WORKS) -> i
         STORE_KEY: None,
         CATALOG_KEY: None,
         SPOT_KEY: None,
+        RIGHTSIZE_KEY: None,
     }
     chosen = {key: work for key, work in by_key.items() if not words or any(word in key for word in words)}
     if not chosen or options.rounds < 1:
@@ -52,12 +54,13 @@ def main(arguments: list[str] | None = None, works: Sequence[Work] = WORKS) -> i
     try:
         cache = Cache.of(dict(os.environ))
         with_catalogue = CATALOG_KEY in chosen
-        with_spot = SPOT_KEY in chosen
-        for key in (CATALOG_KEY, SPOT_KEY):
+        with_spot, with_sizes = SPOT_KEY in chosen, RIGHTSIZE_KEY in chosen
+        for key in (CATALOG_KEY, SPOT_KEY, RIGHTSIZE_KEY):
             chosen.pop(key, None)
         lines, conditions = bench(chosen, cache, options.rounds)
         catalogue = _ask_catalogue(cache) if with_catalogue else None
         spot = _ask_spot(cache) if with_spot else None
+        sizes = _ask_rightsize(cache) if with_sizes else None
     except (PlatformError, BenchError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
@@ -67,10 +70,13 @@ def main(arguments: list[str] | None = None, works: Sequence[Work] = WORKS) -> i
         sys.stdout.write("\n" + latency_table(catalogue) + "\n")
     if spot is not None:
         sys.stdout.write("\n" + spot_table(spot) + "\n")
+    if sizes is not None:
+        sys.stdout.write("\n" + rightsize_table(*sizes) + "\n")
     if options.json is not None:
         told = document(lines, conditions) | {
             "catalogue": catalogue and dataclasses.asdict(catalogue),
             "spot": spot and [dataclasses.asdict(row) for row in spot],
+            "rightsize": sizes and [dataclasses.asdict(row) for part in sizes for row in part or ()],
         }
         options.json.write_text(json.dumps(told, indent=2) + "\n")
     return 1 if any(line.broken for line in lines) else 0
@@ -115,6 +121,17 @@ def _ask_spot(cache: Cache) -> list[Row] | None:
     target.write_text(picture(rows), encoding="utf-8")
     _tell(f"{SPOT_KEY}: picture in {target}")
     return rows
+
+
+def _ask_rightsize(cache: Cache) -> tuple[list[Sized], list[Nodes] | None]:
+    """Measure requests on generated laws, and nodes where the real cluster's lists are."""
+    folder = Path(os.environ.get("DRIVETRAIN_CLUSTER", "../shared/data/cluster"))
+    whole = cache.scale >= 1
+    sized = measure_requests(100 if whole else 18, 4 if whole else 1, _tell)
+    if folder.is_dir():
+        return sized, measure_nodes(folder, _tell, every=1 if whole else 16)
+    _tell(f"{RIGHTSIZE_KEY}: nodes not measured, no lists in {folder}; DRIVETRAIN_CLUSTER says where they are")
+    return sized, None
 
 
 def _tell(text: str) -> None:

@@ -17,6 +17,8 @@ CATALOG_KEY = "catalogue"
 
 SPOT_KEY = "spot"
 """What policies pay on real spot traces, against Uniform Progress and the optimum; see `spot`."""
+RIGHTSIZE_KEY = "rightsize"
+"""Requests on held-out weeks against VPA and KRR, nodes against best fit and the bound; see `rightsize`."""
 
 
 @dataclass(frozen=True, slots=True)

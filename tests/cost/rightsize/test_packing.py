@@ -90,8 +90,11 @@ def test_money_decides_where_all_is_priced() -> None:
     assert pack(pods, [dear, SMALL]).ours.usd_per_hour() is None or found.bound.priced
 
 
-@given(st.lists(st.fractions(0, 1), min_size=1, max_size=8), st.sampled_from([above(Fraction(1, 3)), above(Fraction(1, 2)), rounded(1), rounded(3)]))
-@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.fractions(0, 1, max_denominator=24), min_size=1, max_size=8),
+    st.sampled_from([above(Fraction(1, 3)), above(Fraction(1, 2)), rounded(1), rounded(3)]),
+)
+@settings(max_examples=40, deadline=None)
 def test_dual_feasible_functions_never_make_a_full_bin_fuller(sizes: list, function) -> None:
     total = sum(sizes)
     scaled = [size / total for size in sizes] if total > 1 else sizes
@@ -148,7 +151,7 @@ def test_a_part_of_the_real_cluster_is_packed_tighter_than_best_fit() -> None:
     pods, broken_pods = read_pods(CLUSTER / "openb_pod_list_default.csv", frozenset({"Running"}))
     assert (sum(shape.most or 0 for shape in shapes), len(pods)) == (1213, 5193)
     assert broken_nodes.total == broken_pods.total == 0
-    some = pods[::8]
+    some = pods[::12]
     found = pack(some, shapes)
     assert faults(found.ours, some) == []
     assert found.ours.unplaced == ()

@@ -115,4 +115,4 @@ def test_the_command_without_usage_says_what_to_name(capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit) as ended:
         run(["cost", "rightsize", "requests"])
     assert ended.value.code == 2
-    assert "name a CSV file" in capsys.readouterr().err
+    assert "name one: --usage FILE or --prometheus URL" in capsys.readouterr().err
