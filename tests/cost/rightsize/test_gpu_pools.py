@@ -6,12 +6,14 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from fake_prometheus import FakePrometheus, serving
 
 from cost.prices.snapshot import load
 from cost.report.proposals import ProposalFile
 from cost.rightsize.accelerators import GPUS, capacity_of, model_of, shape_of
 from cost.rightsize.gpu_pools import GpuDuty, Pool, advise
-from cost.rightsize.gpu_reading import read_gpu_csv
+from cost.rightsize.gpu_reading import read_gpu_csv, read_gpu_prometheus
+from cost.rightsize.prometheus import Server, Span
 from platform_lib.cli import run
 from platform_lib.errors import ConfigError
 
@@ -129,6 +131,39 @@ def test_activity_counts_before_utilisation_and_broken_rows_are_named(tmp_path: 
     assert found.broken.first == {"no number (out of range)": ("line 42",)}
     with pytest.raises(ConfigError, match="1 of 1 rows are broken"):
         read_gpu_csv(write_gpus(tmp_path / "g.csv", [["now", "train", "n1", "0", "x", 1, 1, 1, ""]]), step_s=60.0)
+
+
+def dcgm(node: str, gpu: int) -> tuple[tuple[str, str], ...]:
+    return ("Hostname", node), ("gpu", str(gpu)), ("modelName", "NVIDIA A100-SXM4-40GB")
+
+
+def test_dcgm_series_are_read_from_prometheus() -> None:
+    span = Span(1_793_577_600.0, 8, 3600.0)
+    times = [span.first_s + at * 3600.0 for at in range(192)]
+    prometheus = FakePrometheus(
+        {
+            "DCGM_FI_PROF_SM_ACTIVE": {dcgm("n1", 0): dict.fromkeys(times, "0.03")},
+            "DCGM_FI_DEV_GPU_UTIL": {
+                dcgm("n1", 0): dict.fromkeys(times, "100"),
+                dcgm("n2", 0): {**dict.fromkeys(times, "7"), times[3]: "NaN", times[4]: "400"},
+                (("gpu", "0"),): {times[0]: "1"},
+            },
+            "DCGM_FI_DEV_FB_USED": {dcgm("n1", 0): {times[5]: "9000", times[6]: "12000"}},
+            "DCGM_FI_DEV_FB_FREE": {dcgm("n1", 0): {times[5]: "30000"}},
+        }
+    )
+    with serving(prometheus) as url:
+        found = read_gpu_prometheus(Server(url), span, {"n1": ("train", "p4d.24xlarge")})
+        prometheus.samples = {}
+        with pytest.raises(ConfigError, match="neither DCGM_FI_PROF_SM_ACTIVE nor"):
+            read_gpu_prometheus(Server(url), span, {})
+    active = found.duties["train", "n1", "0"]
+    assert (active.quantile(0.99), active.memory_peak_mib, active.memory_total_mib) == (0.03, 12000, 30000)
+    assert active.days == pytest.approx(8)
+    elsewhere = found.duties["all NVIDIA A100-SXM4-40GB", "n2", "0"]
+    assert elsewhere.quantile(0.99) == 0.07
+    assert elsewhere.windows.sum() == 190
+    assert found.broken.counts == {"a series without Hostname or gpu": 1, "no share": 1}
 
 
 def test_the_command_proposes_with_dollars(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
