@@ -56,8 +56,8 @@ def read_pods(path: Path, phases: frozenset[str] = frozenset()) -> tuple[tuple[P
         if phases and row.get("pod_phase") not in phases:
             return None
         models = frozenset(part for part in row["gpu_spec"].split("|") if part)
-        sizes = (int(row[name]) for name in ("cpu_milli", "memory_mib", "num_gpu", "gpu_milli"))
-        return Pod(row["name"], *sizes, models)
+        cpu, memory, gpus, milli = (int(row[name]) for name in ("cpu_milli", "memory_mib", "num_gpu", "gpu_milli"))
+        return Pod(row["name"], cpu, memory, gpus, milli, models)
 
     found, broken = _read(path, POD_COLUMNS, pod)
     return tuple(item for item in found if item is not None), broken

@@ -182,15 +182,15 @@ def _shapes(
     of_node = {}
     for name in sorted(nodes):
         node = nodes[name]
-        left = [max(size - taken, 0) for size, taken in zip(node.size, daemons[name], strict=True)]
-        key = (node.type, node.region, node.spot, node.model, *left)
+        cpu, memory, gpus = (max(size - taken, 0) for size, taken in zip(node.size, daemons[name], strict=True))
+        key = (node.type, node.region, node.spot, node.model, cpu, memory, gpus)
         if key not in numbers:
             numbers[key] = len(shapes)
             price = None if node.type is None or node.spot else book.on_demand(node.type, node.region)
             label = f"{node.type or 'unknown type'}{' spot' if node.spot else ''}"
             again = sum(shape.name.partition(" #")[0] == label for shape in shapes)
             title = f"{label} #{again + 1}" if again else label
-            shapes.append(Shape(title, *left, node.model, None, None if price is None else price.usd))
+            shapes.append(Shape(title, cpu, memory, gpus, node.model, None, None if price is None else price.usd))
         of_node[name] = numbers[key]
         counts[numbers[key]] = counts.get(numbers[key], 0) + 1
     sized = (

@@ -132,6 +132,9 @@ class Bins:
         self._models = {name: number for number, name in enumerate(sorted({shape.model for shape in shapes}))}
         self.left = [shape.most for shape in shapes]
         self.used = 0
+        self.free: Counts = np.zeros((0, 2), np.int64)
+        self.gpu: Counts = np.zeros((0, self._width), np.int64)
+        self.shape: Counts = np.zeros(0, np.int64)
         self._room(64)
         self.held: list[list[Placed]] = []
         self.unplaced: list[int] = []

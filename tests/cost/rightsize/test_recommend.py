@@ -48,7 +48,7 @@ def ours(risk: Risk) -> Callable[[list[Usage]], list[Sizes]]:
 
 
 RISK = Risk(0.01, 0.05, 0.03)
-FLEETS = [law_fleet(25, weeks=7, step_s=STEP_S, seed=seed) for seed in (1, 2, 3)]
+FLEETS = [law_fleet(25, weeks=6, step_s=STEP_S, seed=seed) for seed in (1, 2, 3)]
 
 
 def test_held_out_weeks_stay_within_the_stated_risk_over_all_laws() -> None:
