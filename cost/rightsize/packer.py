@@ -219,13 +219,17 @@ def _close(bins: Bins, node: int) -> None:
 def _place_left_out(bins: Bins) -> int:
     left, placed = bins.unplaced, 0
     bins.unplaced = []
+    hopeless: set[object] = set()
     for number in sorted(left, key=lambda number: -bins.pods[number].gpus):
+        kind = bins.pods[number].kind
         node = bins.best(number)
         if node is None and (shape := smallest(bins, bins.pods[number])) is not None:
             node = bins.open(shape)
         if node is not None:
             bins.put(number, node)
-        elif not _place_by_moving(bins, number):
+        elif kind in hopeless or not _place_by_moving(bins, number):
+            # Another pod of the same kind would fail just so, until the next pass.
+            hopeless.add(kind)
             bins.unplaced.append(number)
             continue
         placed += 1
