@@ -127,7 +127,7 @@ def _ask_rightsize(cache: Cache) -> tuple[list[Sized], list[Nodes] | None]:
     """Measure requests on generated laws, and nodes where the real cluster's lists are."""
     folder = Path(os.environ.get("DRIVETRAIN_CLUSTER", "../shared/data/cluster"))
     whole = cache.scale >= 1
-    sized = measure_requests(100 if whole else 18, 4 if whole else 1, _tell)
+    sized = measure_requests(100 if whole else 18, 2 if whole else 1, _tell)
     if folder.is_dir():
         return sized, measure_nodes(folder, _tell, every=1 if whole else 16)
     _tell(f"{RIGHTSIZE_KEY}: nodes not measured, no lists in {folder}; DRIVETRAIN_CLUSTER says where they are")
