@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cost.rightsize.grid import MOST_CELLS, Grid, GridFullError
-from cost.rightsize.model import DAY_S, BrokenCounter, ContainerKey, Measured
+from cost.rightsize.model import BrokenCounter, ContainerKey, Measured
 from platform_lib.errors import ConfigError
 
 COLUMNS = ("timestamp", "namespace", "workload", "container", "cpu_cores", "memory_bytes")
@@ -43,7 +43,7 @@ def read_usage(path: Path, *, step_s: float = 300.0, most_cells: int = MOST_CELL
             span = [min(span[0], time_s), max(span[1], time_s)]
     if rows == broken_times:
         raise ConfigError(f"no row of {rows} has a time", where=path, remedy=_REMEDY)
-    start_s = math.floor(span[0] / DAY_S) * DAY_S if DAY_S % step_s else math.floor(span[0] / step_s) * step_s
+    start_s = math.floor(span[0] / step_s) * step_s
     grid = Grid(start_s, span[1] + step_s, step_s, most_cells=most_cells)
     counter = BrokenCounter()
     try:

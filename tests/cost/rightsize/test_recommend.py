@@ -58,6 +58,15 @@ def test_held_out_weeks_stay_within_the_stated_risk_over_all_laws() -> None:
         assert share <= chance + 3 * math.sqrt(chance * (1 - chance) * 2 / 450)
 
 
+@pytest.mark.soak
+def test_many_held_out_weeks_stay_within_the_default_risk() -> None:
+    risk = Risk()
+    fleets = (law_fleet(100, weeks=8, step_s=STEP_S, seed=seed) for seed in range(10, 16))
+    found = np.mean([missed(fleet, ours(risk), risk) for fleet in fleets], axis=0)
+    for share, chance in zip(found, (risk.throttled_chance, risk.oom_chance), strict=True):
+        assert share <= chance + 3 * math.sqrt(chance * (1 - chance) * 2 / 3600), found
+
+
 def test_the_measure_of_coverage_sees_what_does_not_cover() -> None:
     cpu, memory = missed(FLEETS[0], lambda fleet: [krr.recommend(usage) for usage in fleet], RISK)
     assert cpu > 0.3
