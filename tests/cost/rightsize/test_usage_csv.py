@@ -9,6 +9,7 @@ import pytest
 import yaml
 from usage_laws import law_fleet
 
+from cost.report.proposals import ProposalFile
 from cost.rightsize.model import ContainerKey, Usage
 from cost.rightsize.usage_csv import read_usage
 from platform_lib.cli import run
@@ -116,3 +117,34 @@ def test_the_command_without_usage_says_what_to_name(capsys: pytest.CaptureFixtu
         run(["cost", "rightsize", "requests"])
     assert ended.value.code == 2
     assert "name one: --usage FILE or --prometheus URL" in capsys.readouterr().err
+
+
+def deployment_of(name: str, *, cpu: str, limit: str | None = None) -> dict[str, object]:
+    limits = {"memory": "64Gi", **({"cpu": limit} if limit else {})}
+    container = {"name": "main", "resources": {"requests": {"cpu": cpu, "memory": "8Gi"}, "limits": limits}}
+    spec = {"replicas": 4, "template": {"spec": {"containers": [container]}}}
+    return {"kind": "Deployment", "metadata": {"name": name, "namespace": "laws"}, "spec": spec}
+
+
+def test_the_command_prices_what_it_saves_and_proposes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    usage = write_usage(tmp_path / "usage.csv", law_fleet(12, weeks=4, laws=("idle",), step_s=3600))
+    workloads = tmp_path / "workloads.json"
+    items = [
+        deployment_of(f"idle-{number}", cpu="3", limit="0.000001" if number == 0 else None) for number in range(12)
+    ]
+    workloads.write_text(json.dumps({"items": items}))
+    out = tmp_path / "proposals.json"
+    command = ["cost", "rightsize", "requests", "--usage", str(usage), "--step", "3600", "--workloads", str(workloads)]
+    risk = ["--throttled-chance", "0.1", "--oom-chance", "0.1"]
+    more = ["--node-type", "m7i.xlarge", "--patches", str(tmp_path / "patches"), "--proposals", str(out)]
+    assert run([*command, *risk, *more]) == 0
+    shown = capsys.readouterr()
+    assert "48 nodes of m7i.xlarge become" in shown.out
+    assert "refused, CPU: at its CPU limit" in shown.err
+    made, refused = ProposalFile.model_validate_json(out.read_text()).proposals
+    assert made.command == f"sh {tmp_path}/patches/apply.sh"
+    assert made.saves_usd.expected is not None
+    assert made.saves_usd.expected > 0
+    assert "calibrated on held-out weeks" in made.certainty
+    assert refused.refused is not None
+    assert refused.title == "requests of 1 containers, first laws/Deployment/idle-0/main"
