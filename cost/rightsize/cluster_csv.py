@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from cost.rightsize.csv_rows import read_rows
 from cost.rightsize.model import BrokenCounter, BrokenRows
 from cost.rightsize.packing import Pod, Shape
 from platform_lib.errors import ConfigError
@@ -67,7 +67,7 @@ def _read(
     path: Path, columns: tuple[str, ...], made: Callable[[dict[str, str]], _Item]
 ) -> tuple[list[_Item], BrokenRows]:
     counter, found = BrokenCounter(), []
-    for line, row in _rows(path, columns):
+    for line, row in read_rows(path, columns, remedy=_REMEDY):
         try:
             found.append(made(row))
         except (TypeError, ValueError) as error:
@@ -75,16 +75,3 @@ def _read(
     if not found:
         raise ConfigError("has no sound row", where=path, remedy=_REMEDY)
     return found, counter.found()
-
-
-def _rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, dict[str, str]]]:
-    try:
-        with path.open(newline="", encoding="utf-8") as lines:
-            reader = csv.DictReader(lines)
-            missing = [name for name in columns if name not in (reader.fieldnames or ())]
-            if missing:
-                raise ConfigError(f"columns are missing: {', '.join(missing)}", where=path, remedy=_REMEDY)
-            for row in reader:
-                yield reader.line_num, row
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"cannot be read as CSV: {error}", where=path, remedy=_REMEDY) from error

@@ -13,10 +13,10 @@ from decimal import Decimal
 
 import numpy as np
 
+from cost.plan.model import HOURS
 from cost.rightsize.accelerators import GPUS, TYPES, Gpu
 from cost.rightsize.model import DAY_S, Floats
 
-HOURS = Decimal(730)
 LEAST_DAYS = 7.0
 """A week holds every hour of every weekday once."""
 IDLE_DUTY, IDLE_SHARE = 0.01, 0.99
@@ -39,8 +39,6 @@ class GpuDuty:
         windows: (101,) how many windows had each percent.
         memory_peak_mib: The most that was used.
         memory_total_mib: What it has; 0 where that was not measured.
-        first_s: When measuring began.
-        last_s: When it ended.
         step_s: Seconds a window.
     """
 
@@ -49,14 +47,11 @@ class GpuDuty:
     windows: Floats = field(default_factory=lambda: np.zeros(_BINS))
     memory_peak_mib: float = 0.0
     memory_total_mib: float = 0.0
-    first_s: float = math.inf
-    last_s: float = -math.inf
     step_s: float = 60.0
 
-    def add(self, time_s: float, duty: float) -> None:
+    def add(self, duty: float) -> None:
         """Count a window; `duty` is a share."""
         self.windows[min(max(math.ceil(duty * 100 - 1e-9), 0), _BINS - 1)] += 1
-        self.first_s, self.last_s = min(self.first_s, time_s), max(self.last_s, time_s)
 
     @property
     def days(self) -> float:

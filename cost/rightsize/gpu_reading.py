@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
+from cost.rightsize.csv_rows import read_rows, time_of
 from cost.rightsize.gpu_pools import GpuDuty
 from cost.rightsize.model import BrokenCounter, BrokenRows
 from cost.rightsize.prometheus import Server, Span, query_range
@@ -43,10 +42,10 @@ def read_gpu_csv(path: Path, *, step_s: float) -> GpuMeasured:
     duties: Duties = {}
     counter = BrokenCounter()
     rows = 0
-    for line, row in _rows(path):
+    for line, row in read_rows(path, COLUMNS, remedy=_REMEDY):
         rows += 1
         try:
-            time_s = _time(row["timestamp"])
+            time_of(row["timestamp"])
             active = row.get("sm_active") or ""
             duty = float(active) if active.strip() else float(row["util_percent"]) / 100
             used = float(row["fb_used_mib"])
@@ -58,7 +57,7 @@ def read_gpu_csv(path: Path, *, step_s: float) -> GpuMeasured:
             continue
         key = (row["pool"], row["node"], row["gpu"])
         gpu = duties.setdefault(key, GpuDuty(row["node"], row["model"], step_s=step_s))
-        gpu.add(time_s, duty)
+        gpu.add(duty)
         gpu.memory_peak_mib = max(gpu.memory_peak_mib, used)
         if free:
             gpu.memory_total_mib = max(gpu.memory_total_mib, used + free)
@@ -66,27 +65,6 @@ def read_gpu_csv(path: Path, *, step_s: float) -> GpuMeasured:
     if not duties or broken.total > _MOST_BROKEN * rows:
         raise ConfigError(f"{broken.total} of {rows} rows are broken: {dict(broken.first)}", where=path, remedy=_REMEDY)
     return GpuMeasured(duties, broken, str(path))
-
-
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    try:
-        with path.open(newline="", encoding="utf-8") as lines:
-            reader = csv.DictReader(lines, restval="")
-            missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-            if missing:
-                raise ConfigError(f"columns are missing: {', '.join(missing)}", where=path, remedy=_REMEDY)
-            for row in reader:
-                yield reader.line_num, row
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"cannot be read as CSV: {error}", where=path, remedy=_REMEDY) from error
-
-
-def _time(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        found = datetime.fromisoformat(text.strip())
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
 
 
 def read_gpu_prometheus(server: Server, span: Span, types: Mapping[str, tuple[str, str | None]]) -> GpuMeasured:
@@ -114,7 +92,7 @@ def read_gpu_prometheus(server: Server, span: Span, types: Mapping[str, tuple[st
                 if not 0 <= value * scale <= 1:
                     counter.add("no share", f"{metric} of {'/'.join(key)} at {at:.0f}")
                     continue
-                gpu.add(at, value * scale)
+                gpu.add(value * scale)
         if metric == ACTIVE:
             active = set(duties)
     for metric in (USED, FREE):

@@ -5,17 +5,15 @@ from __future__ import annotations
 import fnmatch
 import math
 from collections.abc import Iterable, Sequence
-from decimal import Decimal
 from typing import Any
 
+from cost.plan.model import HOURS
 from cost.prices.model import Book
 from cost.rightsize.accelerators import TYPES, capacity_of, shape_of
 from cost.rightsize.checking import faults
 from cost.rightsize.packer import Packed, pack
 from cost.rightsize.packing import Packing, Pod, Shape
 from platform_lib.errors import IntegrityError
-
-HOURS = Decimal(730)
 
 
 def shapes_to_buy(patterns: Sequence[str], region: str, book: Book) -> tuple[tuple[Shape, ...], tuple[str, ...]]:

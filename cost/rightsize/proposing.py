@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 
+from cost.plan.model import HOURS
 from cost.report.proposals import Proposal, ProposalFile, Saving
 from cost.rightsize.consolidation import Move
 from cost.rightsize.gpu_pools import Advice
 from cost.rightsize.recommend import Risk
 from cost.rightsize.showing import promise
 
-HOURS = Decimal(730)
 _CENT = Decimal("0.01")
 SOURCE = "drivetrain cost rightsize"
 

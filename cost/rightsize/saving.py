@@ -12,13 +12,12 @@ from decimal import Decimal
 from typing import TypedDict
 
 from cost.amount import money
+from cost.plan.model import HOURS
 from cost.prices.model import Book
 from cost.rightsize.accelerators import shape_of
 from cost.rightsize.model import MIB
 from cost.rightsize.packing import Pod, best_fit
 from cost.rightsize.recommend import Bound, Recommendation
-
-HOURS = Decimal(730)
 
 
 class Saved(TypedDict):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
+from cost.rightsize.csv_rows import read_rows, time_of
 from cost.rightsize.grid import MOST_CELLS, Grid, GridFullError
 from cost.rightsize.model import BrokenCounter, ContainerKey, Measured
 from platform_lib.errors import ConfigError
@@ -34,7 +32,7 @@ def read_usage(path: Path, *, step_s: float = 300.0, most_cells: int = MOST_CELL
     """
     span = [math.inf, -math.inf]
     rows = broken_times = 0
-    for _, row in _rows(path):
+    for _, row in read_rows(path, COLUMNS, remedy=_REMEDY):
         rows += 1
         time_s = _time(row["timestamp"])
         if time_s is None:
@@ -47,7 +45,7 @@ def read_usage(path: Path, *, step_s: float = 300.0, most_cells: int = MOST_CELL
     grid = Grid(start_s, span[1] + step_s, step_s, most_cells=most_cells)
     counter = BrokenCounter()
     try:
-        for line, row in _rows(path):
+        for line, row in read_rows(path, COLUMNS, remedy=_REMEDY):
             _put(grid, counter, line, row)
     except GridFullError as error:
         remedy = "read fewer namespaces at once, or a longer step: --step"
@@ -59,19 +57,6 @@ def read_usage(path: Path, *, step_s: float = 300.0, most_cells: int = MOST_CELL
         )
         raise ConfigError(f"{broken.total} of {rows} rows are broken: {named}", where=path, remedy=_REMEDY)
     return Measured(grid.usages(), broken, str(path))
-
-
-def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    try:
-        with path.open(newline="", encoding="utf-8") as lines:
-            reader = csv.DictReader(lines, restval="")
-            missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
-            if missing:
-                raise ConfigError(f"columns are missing: {', '.join(missing)}", where=path, remedy=_REMEDY)
-            for row in reader:
-                yield reader.line_num, row
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise ConfigError(f"cannot be read as CSV: {error}", where=path, remedy=_REMEDY) from error
 
 
 def _put(grid: Grid, counter: BrokenCounter, line: int, row: dict[str, str]) -> None:
@@ -100,13 +85,9 @@ def _put(grid: Grid, counter: BrokenCounter, line: int, row: dict[str, str]) -> 
 
 def _time(text: str) -> float | None:
     try:
-        seconds = float(text)
+        seconds = time_of(text)
     except ValueError:
-        try:
-            found = datetime.fromisoformat(text.strip())
-        except ValueError:
-            return None
-        return (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+        return None
     return seconds if math.isfinite(seconds) else None
 
 

@@ -25,7 +25,7 @@ def gpu_of(duties: dict[float, int], *, peak_gib: float = 4.0, node: str = "n1")
     gpu = GpuDuty(node, "NVIDIA A100-SXM4-40GB", step_s=3600.0, memory_peak_mib=peak_gib * 1024)
     for duty, hours in duties.items():
         for _ in range(hours):
-            gpu.add(0.0, duty)
+            gpu.add(duty)
     return gpu
 
 
