@@ -7,6 +7,7 @@ import typer
 from cost.commands import prices
 from cost.commands.plan import plan
 from cost.commands.report import report
+from cost.commands.rightsizing import app as rightsize
 from cost.commands.showback import showback
 from cost.commands.spot import spot
 from cost.commands.tiering import tiering
@@ -15,6 +16,7 @@ app = typer.Typer(no_args_is_help=True, help="What the platform costs, and what 
 app.command()(plan)
 app.add_typer(prices.app, name="prices")
 app.command()(report)
+app.add_typer(rightsize, name="rightsize")
 app.command()(showback)
 app.command()(spot)
 app.command()(tiering)

@@ -7,28 +7,21 @@ that is slower than asked says so, and is no error.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from platform_lib.errors import PlatformError
-from tests.bench.catalog_latency import ASKED, Measured, latency_table, measure_fleet
 from tests.bench.files import Cache
-from tests.bench.fleet import Fleet
-from tests.bench.fleet_rows import FULL_DRIVES
 from tests.bench.measure import BenchError, measure
+from tests.bench.own_tables import OWN_TABLES, Answer, tell
 from tests.bench.side import Task
-from tests.bench.spot import Row, measure_spot, spot_table
-from tests.bench.spot_picture import picture
 from tests.bench.table import document, table
-from tests.bench.tiering import TieringRow, measure_tiering, tiering_table
 from tests.bench.verdict import Line
-from tests.bench.works import CATALOG_KEY, SPOT_KEY, STORE_KEY, TIERING_KEY, WORKS, Work
+from tests.bench.works import STORE_KEY, WORKS, Work
 
 ROUNDS = 5
 
@@ -41,46 +34,28 @@ def main(arguments: list[str] | None = None, works: Sequence[Work] = WORKS) -> i
     parser.add_argument("--json", type=Path, metavar="FILE", help="write everything that was measured")
     options = parser.parse_args(arguments)
     words = [word for word in options.only.split(",") if word]
-    by_key: dict[str, Work | None] = {
-        **{work.key: work for work in works},
-        STORE_KEY: None,
-        CATALOG_KEY: None,
-        SPOT_KEY: None,
-        TIERING_KEY: None,
-    }
-    chosen = {key: work for key, work in by_key.items() if not words or any(word in key for word in words)}
+    own = {table.key: table for table in OWN_TABLES}
+    by_key: dict[str, Work | None] = {**{work.key: work for work in works}, STORE_KEY: None}
+    chosen = [key for key in (*by_key, *own) if not words or any(word in key for word in words)]
     if not chosen or options.rounds < 1:
-        parser.error(f"at least one round, and works of these: {', '.join(by_key)}")
+        parser.error(f"at least one round, and works of these: {', '.join((*by_key, *own))}")
+    answers: dict[str, Answer | None] = {}
     try:
         cache = Cache.of(dict(os.environ))
-        with_catalogue = CATALOG_KEY in chosen
-        with_spot, with_tiering = SPOT_KEY in chosen, TIERING_KEY in chosen
-        for key in (CATALOG_KEY, SPOT_KEY, TIERING_KEY):
-            chosen.pop(key, None)
-        lines, conditions = bench(chosen, cache, options.rounds)
-        catalogue = _ask_catalogue(cache) if with_catalogue else None
-        spot = _ask_spot(cache) if with_spot else None
-        tiering = _ask_tiering(cache) if with_tiering else None
+        lines, conditions = bench({key: by_key[key] for key in chosen if key in by_key}, cache, options.rounds)
+        for key in chosen:
+            if key in own and (words or own[key].small or cache.scale >= 1):
+                answers[key] = own[key].ask(cache, options.rounds)
     except (PlatformError, BenchError) as error:
         sys.stderr.write(f"error: {error}\n")
         return 1
-    if lines:
-        sys.stdout.write(report(lines))
-    if catalogue is not None:
-        sys.stdout.write("\n" + latency_table(catalogue) + "\n")
-    if spot is not None:
-        sys.stdout.write("\n" + spot_table(spot) + "\n")
-    if tiering is not None:
-        sys.stdout.write("\n" + tiering_table(tiering) + "\n")
+    found = {key: answer for key, answer in answers.items() if answer is not None}
+    sys.stdout.write(report(lines) if lines else "")
+    sys.stdout.writelines(f"\n{answer.text}\n" for answer in found.values())
     if options.json is not None:
-        told = document(lines, conditions) | {
-            "catalogue": catalogue and dataclasses.asdict(catalogue),
-            "spot": spot and [dataclasses.asdict(row) for row in spot],
-            "tiering": tiering
-            and {title: [dataclasses.asdict(row) for row in rows] for title, rows in tiering.items()},
-        }
+        told = document(lines, conditions) | dict.fromkeys(own) | {key: answer.told for key, answer in found.items()}
         options.json.write_text(json.dumps(told, indent=2) + "\n")
-    return 1 if any(line.broken for line in lines) else 0
+    return 1 if any(line.broken for line in lines) or any(answer.unsound for answer in found.values()) else 0
 
 
 def bench(works: dict[str, Work | None], cache: Cache, rounds: int) -> tuple[list[Line], dict[str, object]]:
@@ -95,42 +70,8 @@ def bench(works: dict[str, Work | None], cache: Cache, rounds: int) -> tuple[lis
             lines.append(measure_one_topic(cache.need("twenty.mcap")))
         else:
             lines += measure(work, _task(work, cache), rounds)
-        sys.stderr.write(f"{key}: {time.perf_counter() - begin:.0f} s, load {os.getloadavg()[0]:.1f}\n")
+        tell(f"{key}: {time.perf_counter() - begin:.0f} s, load {os.getloadavg()[0]:.1f}")
     return lines, conditions | {"load_at_end": os.getloadavg()}
-
-
-def _ask_catalogue(cache: Cache) -> Measured:
-    """Ask the ten questions of a catalogue a tenth of the full size; it is made for this and deleted."""
-    asked = ASKED if cache.scale >= 1 else 30
-    fleet = Fleet(max(1000, int(FULL_DRIVES / 10 * cache.scale)))
-    cache.folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="catalogue-", dir=cache.folder, ignore_cleanup_errors=True) as root:
-        Path(root).chmod(0o755)  # as root, the server runs as another account
-        return measure_fleet(Path(root), fleet, lambda text: _tell(f"{CATALOG_KEY}: {text}"), asked=asked)
-
-
-def _ask_spot(cache: Cache) -> list[Row] | None:
-    """Measure the spot policies where the real traces are; the picture lies beside the bench's files."""
-    folder = Path(os.environ.get("DRIVETRAIN_SPOT_TRACES", "../shared/data/spot"))
-    if not folder.is_dir():
-        _tell(f"{SPOT_KEY}: not measured, no traces in {folder}; DRIVETRAIN_SPOT_TRACES says where they are")
-        return None
-    whole = cache.scale >= 1
-    rows = measure_spot(folder, _tell, starts=24 if whole else 4, random_traces=1000 if whole else 50)
-    cache.folder.mkdir(parents=True, exist_ok=True)
-    target = cache.folder / "spot.svg"
-    target.write_text(picture(rows), encoding="utf-8")
-    _tell(f"{SPOT_KEY}: picture in {target}")
-    return rows
-
-
-def _ask_tiering(cache: Cache) -> dict[str, list[TieringRow]]:
-    """Measure S3 schedules on generated accesses; a small size gives fewer objects."""
-    return measure_tiering(_tell, objects=400 if cache.scale >= 1 else 20, days=365 if cache.scale >= 1 else 200)
-
-
-def _tell(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
 
 
 def _task(work: Work, cache: Cache) -> Task:

@@ -12,13 +12,6 @@ _SAMPLES = "tests.bench.sample_sides"
 
 STORE_KEY = "s3-one-of-twenty"
 """The line that counts bytes; see `object_store`."""
-CATALOG_KEY = "catalogue"
-"""The ten questions asked of a big catalogue: latencies, and no peer; see `catalog_latency`."""
-
-SPOT_KEY = "spot"
-"""What policies pay on real spot traces, against Uniform Progress and the optimum; see `spot`."""
-TIERING_KEY = "tiering"
-"""What S3 schedules pay on generated accesses, against Intelligent-Tiering, plain rules and the optimum; see `tiering`."""
 
 
 @dataclass(frozen=True, slots=True)
