@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from cost.commands import prices
+from cost.commands.network import network
 from cost.commands.plan import plan
 from cost.commands.report import report
 from cost.commands.rightsizing import app as rightsize
@@ -13,6 +14,7 @@ from cost.commands.spot import spot
 from cost.commands.tiering import tiering
 
 app = typer.Typer(no_args_is_help=True, help="What the platform costs, and what would cost less.")
+app.command()(network)
 app.command()(plan)
 app.add_typer(prices.app, name="prices")
 app.command()(report)

@@ -15,6 +15,7 @@ from tests.bench.catalog_latency import ASKED, latency_table, measure_fleet
 from tests.bench.files import Cache
 from tests.bench.fleet import Fleet
 from tests.bench.fleet_rows import FULL_DRIVES
+from tests.bench.network import SIZES, measure_network, network_table
 from tests.bench.rightsize import measure_nodes, measure_requests, rightsize_table
 from tests.bench.spot import measure_spot, spot_table
 from tests.bench.spot_picture import picture
@@ -102,9 +103,18 @@ def _rightsize(cache: Cache, rounds: int) -> Answer:
     return Answer(rightsize_table(sized, nodes), _rows([*sized, *(nodes or ())]))
 
 
+def _network(cache: Cache, rounds: int) -> Answer:
+    """Place graphs of every kind; a small size takes the smallest alone."""
+    del rounds
+    whole = cache.scale >= 1
+    rows = measure_network(tell, sizes=SIZES if whole else SIZES[:1], seconds=30.0 if whole else 3.0)
+    return Answer(network_table(rows), _rows(rows), unsound=any(row.faults for row in rows))
+
+
 OWN_TABLES = (
     OwnTable("catalogue", _catalogue),
     OwnTable("spot", _spot),
     OwnTable("tiering", _tiering),
     OwnTable("rightsize", _rightsize),
+    OwnTable("network", _network),
 )

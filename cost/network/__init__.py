@@ -1,0 +1,1 @@
+"""Traffic between zones: who sends how much to whom, what that costs, and where things would better run."""
