@@ -56,7 +56,9 @@ def open_session(
         from cdk.synthesis import synthesise  # it starts Node.js, which a refusal or a help page need not wait for
 
         wiring = synthesise(environment, layout.synthesis)
-        yield Session(environment, layout, program, variables, needed(wiring, only), read_only)
+        chosen = needed(wiring, only)
+        left_out = {stack: item for stack, item in wiring.items() if stack not in chosen}
+        yield Session(environment, layout, program, variables, chosen, read_only, left_out)
 
 
 def _emulated(home: Home, environment: Environment, layout: Layout, port: int | None) -> Mapping[str, str]:
