@@ -7,9 +7,9 @@ import json
 import pytest
 from synthesised_stacks import Synthesised
 
-from cdk.emulator import LACKING, PERMANENT, apart, lacking_addresses, references, split, together
+from cdk.emulator import LACKING, PERMANENT, Document, apart, lacking_addresses, references, split, together
 
-DOCUMENT = {
+DOCUMENT: Document = {
     "terraform": {"backend": {"s3": {"bucket": "b"}}, "required_providers": {"aws": {}}},
     "provider": {"aws": [{"region": "us-east-1"}]},
     "variable": {"cluster_name": {"type": "string"}},
