@@ -17,7 +17,7 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cdk.delivery.assuming import assume_instead
-from cdk.delivery.failures import InfrastructureError
+from cdk.delivery.failures import InfrastructureError, explain
 from cdk.delivery.layout import Layout
 from cdk.delivery.plan_file import Plan, StackPlan, count_changes
 from cdk.delivery.terraform import INPUTS, Program, Terraform
@@ -167,21 +167,41 @@ class States:
         body = self._object(f"{stack}.tfstate")
         if body is None:
             return _ABSENT, {}
-        outputs = {name: item["value"] for name, item in json.loads(body).get("outputs", {}).items()}
+        outputs = {name: item["value"] for name, item in self._parsed(stack, body).get("outputs", {}).items()}
         return hashlib.sha256(body).hexdigest(), outputs
 
     def holds_resources(self, stack: str) -> bool:
         """Whether anything of a stack is applied."""
         body = self._object(f"{stack}.tfstate")
-        return body is not None and any(item["mode"] == "managed" for item in json.loads(body).get("resources", ()))
+        return body is not None and any(
+            item["mode"] == "managed" for item in self._parsed(stack, body).get("resources", ())
+        )
 
     def lock(self, stack: str) -> Lock | None:
         """Return who holds the lock of a stack's state; None where nobody does."""
         body = self._object(f"{stack}.tfstate.tflock")
         if body is None:
             return None
-        told = json.loads(body)
-        return Lock(lock_id=str(told["ID"]), holder=str(told["Who"]), since=str(told["Created"])[:19].replace("T", " "))
+        try:
+            told = json.loads(body)
+            return Lock(str(told["ID"]), str(told["Who"]), str(told["Created"])[:19].replace("T", " "))
+        except (ValueError, KeyError, TypeError) as error:
+            raise InfrastructureError(
+                "its lock says not whose it is",
+                where=f"stack {stack}",
+                remedy=f"see that nobody applies it, then delete s3://{self._bucket}/{self._prefix}/{stack}.tfstate.tflock",
+            ) from error
+
+    def _parsed(self, stack: str, body: bytes) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads(body)
+            return {**found}
+        except (ValueError, TypeError) as error:
+            raise InfrastructureError(
+                "its state in the bucket is no state of Terraform's",
+                where=f"stack {stack}",
+                remedy=f"bring back an older version of s3://{self._bucket}/{self._prefix}/{stack}.tfstate: the bucket keeps them",
+            ) from error
 
     def _object(self, name: str) -> bytes | None:
         try:
@@ -196,15 +216,7 @@ class States:
 
 
 def _unreadable(error: Exception, bucket: str) -> InfrastructureError:
-    text = str(error)
-    if "NoSuchBucket" in text:
-        remedy = "run `drivetrain infra bootstrap` first: it makes the bucket, its key and the roles"
-        return InfrastructureError("the bucket of Terraform's state does not exist", where=bucket, remedy=remedy)
-    if "Expired" in text:
-        return InfrastructureError("the AWS credentials have expired", where=bucket, remedy="sign in again")
-    if "Unable to locate credentials" in text or "NoCredentials" in type(error).__name__:
-        return InfrastructureError("there are no AWS credentials", where=bucket, remedy="sign in: aws sso login")
-    return InfrastructureError(f"Terraform's state cannot be read: {text[:300]}", where=bucket)
+    return explain(f"Error: {error}", stack=bucket, action="state", where=f"Terraform's state in {bucket}")
 
 
 def plan_all(

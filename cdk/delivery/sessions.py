@@ -10,13 +10,14 @@ from pathlib import Path
 
 from cdk.config import ENVIRONMENTS, load_environment
 from cdk.delivery import emulator
-from cdk.delivery.bootstrap import bootstrap_folder, is_ready
+from cdk.delivery.bootstrap import APPLIED, bootstrap_folder, is_ready
 from cdk.delivery.layout import Layout
 from cdk.delivery.planning import Session
 from cdk.delivery.terraform import find_program
 from cdk.model import Environment
 from cdk.wiring import needed
 from platform_lib.home import Home
+from platform_lib.storage import publish_bytes
 
 _LOCK_WAIT_S = 5.0
 
@@ -75,4 +76,5 @@ def _emulated(home: Home, environment: Environment, layout: Layout, port: int | 
         terraform.init()
         terraform.plan(terraform.folder / "plan.bin")
         terraform.apply(terraform.folder / "plan.bin")
+        publish_bytes(terraform.folder / APPLIED, b"")
     return variables

@@ -118,3 +118,23 @@ def test_what_others_take_from_is_not_taken_away_under_them(session: Session) ->
         require_unused(some, _States("core", "data"))
     with pytest.raises(InfrastructureError, match="data, pools take from what would go, and are applied"):
         require_unused(some, _States("core", "data", "pools"))
+
+
+class _Broken(States):
+    """States whose objects are what a dead upload left."""
+
+    def __init__(self, body: bytes) -> None:
+        self._bucket, self._prefix, self._body = "b", "dev", body
+
+    def _object(self, name: str) -> bytes | None:
+        return self._body
+
+
+@pytest.mark.parametrize("body", [b"", b"[1]", b"<html>"])
+def test_a_broken_state_or_lock_is_said_with_its_remedy(body: bytes) -> None:
+    with pytest.raises(InfrastructureError, match="is no state of Terraform's") as state:
+        _Broken(body).read("core")
+    assert "older version of s3://b/dev/core.tfstate" in str(state.value.remedy)
+    with pytest.raises(InfrastructureError, match="says not whose it is") as lock:
+        _Broken(body).lock("core")
+    assert "s3://b/dev/core.tfstate.tflock" in str(lock.value.remedy)
