@@ -152,7 +152,6 @@ def test_one_run_plans_both_parts_and_its_plan_is_told_apart() -> None:
         "aws_eks_pod_identity_association.pods",
         "aws_eks_addon.csi",
         "aws_placement_group.together",
-        "data.aws_eks_addon_version.csi",
     }
     # What is in the state and in no document is taken away by the apply.
     assert {item["address"] for item in mine["resource_changes"]} == {
@@ -160,6 +159,7 @@ def test_one_run_plans_both_parts_and_its_plan_is_told_apart() -> None:
         "aws_iam_role.other",
         "aws_eks_node_group.train",
         "aws_subnet.old[0]",
+        "data.aws_eks_addon_version.csi",
     }
     for part, place in ((mine, "planned_values"), (lacking, "configuration")):
         shown = {item["address"] for item in part[place]["root_module"]["resources"]}

@@ -111,6 +111,14 @@ def test_a_rendered_folder_applied_by_name_has_namespaces_first_and_holds_object
     assert Path(INDEX).suffix not in {".json", ".yaml", ".yml"}
 
 
+def test_a_folder_with_the_index_of_an_earlier_release_is_taken_over(tmp_path: Path) -> None:
+    render(objects_of(LOCAL), tmp_path)
+    former = (tmp_path / INDEX).rename(tmp_path / ".drivetrain-manifests.json")
+    render(objects_of(LOCAL)[:3], tmp_path)
+    assert not former.exists()
+    assert len(list(tmp_path.rglob("*.yaml"))) == 3
+
+
 def test_the_admission_policies_are_among_the_objects_as_they_were_tested() -> None:
     own = LOCAL.image("any").partition("/")[0]
     assert [item.document() for item in admission(LOCAL)] == manifests((f"{own}/", "quay.io/kuberay/"))
