@@ -73,16 +73,18 @@ soak: $(STAMP) ## The long series of faults: kills at random moments, compared w
 # The environment of plan, apply, destroy and drift; `local` is an emulator on this machine.
 ENV ?= local
 INFRA = $(BIN)/drivetrain infra
+# STACK="a b": these stacks and all that they take from, instead of every stack.
+STACKS = $(foreach stack,$(STACK),--only $(stack))
 
 .PHONY: plan apply destroy drift manifests kubeconfig upgrade-check drill
-plan: $(STAMP) ## What would change in ENV (local), what it costs, what policy says
-	@$(INFRA) plan --env $(ENV) $(HOME_FLAG)
+plan: $(STAMP) ## What would change in ENV (local), what it costs, what policy says; STACK="a b" for some stacks alone
+	@$(INFRA) plan --env $(ENV) $(HOME_FLAG) $(STACKS)
 apply: $(STAMP) ## Apply the approved plan of ENV
-	@$(INFRA) apply --env $(ENV) $(HOME_FLAG)
+	@$(INFRA) apply --env $(ENV) $(HOME_FLAG) $(STACKS)
 destroy: $(STAMP) ## Take everything in ENV away
-	@$(INFRA) destroy --env $(ENV) $(HOME_FLAG)
+	@$(INFRA) destroy --env $(ENV) $(HOME_FLAG) $(STACKS)
 drift: $(STAMP) ## What was changed outside in ENV
-	@$(INFRA) drift --env $(ENV) $(HOME_FLAG)
+	@$(INFRA) drift --env $(ENV) $(HOME_FLAG) $(STACKS)
 manifests: $(STAMP) ## Write the objects of ENV's clusters as YAML into MANIFESTS (build/manifests/ENV)
 	@$(INFRA) manifests --env $(ENV) --out "$(or $(MANIFESTS),build/manifests/$(ENV))"
 kubeconfig: $(STAMP) ## Write a kubeconfig for yourself; PERSON=admin for more than looking

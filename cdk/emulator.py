@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from typing import Any
 
 # Terraform JSON, as it is synthesised.
 Document = dict[str, Any]
+# A folder beside `stacks/`: what an emulated environment plans and validates only.
+NOT_EMULATED = "not_emulated"
 
 # Kinds of which moto 5.2 lacks an operation that the provider calls: tried, or absent from what it implements.
 LACKING: dict[str, str] = {
@@ -57,6 +59,7 @@ PERMANENT: dict[str, tuple[str, ...]] = {
 }
 # EKS makes a security group for a cluster; the emulator makes none and says so with an empty text.
 CLUSTER_GROUP_ID = "sg-0e0000000000e0000"
+_INDEX = re.compile(r"\[[^\]]*\]$")
 _REFERENCE = re.compile(r"\b((?:data\.)?[a-z][a-z0-9_]*)\.([A-Za-z0-9_-]+)")
 
 
@@ -94,6 +97,59 @@ def split(document: Document) -> tuple[Document, Document | None]:
             if chosen:
                 planned.setdefault(section, {})[kind] = deepcopy(chosen)
     return applied, planned
+
+
+def together(applied: Document, planned: Document) -> Document:
+    """Return one document of both parts of a split stack, so that one run of Terraform plans them.
+
+    What is in both is the applied one's, which ignores what the emulator keeps differently.
+    """
+    whole = deepcopy(applied)
+    for section in ("resource", "data"):
+        for kind, members in planned.get(section, {}).items():
+            into = whole.setdefault(section, {}).setdefault(kind, {})
+            for name, body in members.items():
+                into.setdefault(name, deepcopy(body))
+    return whole
+
+
+def apart(plan: Mapping[str, Any], applied: Document) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split Terraform's JSON of a plan of both parts into what an apply does and what the emulator lacks.
+
+    Args:
+        plan: The plan of `together`.
+        applied: The document of what is applied.
+
+    Returns:
+        The plan of the applied document, and the plan of all else.
+    """
+    named = {
+        f"{prefix}{kind}.{name}"
+        for section, prefix in (("resource", ""), ("data", "data."))
+        for kind, members in applied.get(section, {}).items()
+        for name in members
+    }
+    # What is in the state and in no document any more is about to be deleted: an apply does it.
+    gone = {item["address"] for item in plan.get("resource_changes", ()) if "delete" in item["change"]["actions"]}
+
+    def mine(item: Mapping[str, Any]) -> bool:
+        return _INDEX.sub("", item["address"]) in named or item["address"] in gone
+
+    def part(*, of_applied: bool) -> dict[str, Any]:
+        found = {**plan}
+        if "resource_changes" in plan:
+            found["resource_changes"] = [item for item in plan["resource_changes"] if mine(item) is of_applied]
+        for place in ("planned_values", "configuration"):
+            root = plan.get(place, {}).get("root_module", {})
+            if "resources" in root:
+                kept = [item for item in root["resources"] if mine(item) is of_applied]
+                found[place] = {**plan[place], "root_module": {**root, "resources": kept}}
+        return found
+
+    further = part(of_applied=False)
+    for name in ("output_changes", "prior_state", "resource_drift", "relevant_attributes"):
+        further.pop(name, None)
+    return part(of_applied=True), further
 
 
 def lacking_addresses(document: Document) -> dict[str, str]:

@@ -25,6 +25,9 @@ RoleArn = Annotated[str, StringConstraints(pattern=r"^arn:aws:iam::\d{12}:role/.
 SubnetId = Annotated[str, StringConstraints(pattern=r"^subnet-[0-9a-f]{8,17}$")]
 Usd = Annotated[float, Field(gt=0)]
 
+# What stands for a value of another stack that is not known before that stack is applied.
+StandIn = str | tuple[str, ...]
+
 
 class Strict(BaseModel):
     """Refuses a misspelt key, and never changes."""

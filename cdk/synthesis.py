@@ -16,14 +16,11 @@ os.environ.setdefault("JSII_SILENCE_WARNING_UNTESTED_NODE_VERSION", "1")
 
 from cdktn import App
 
-from cdk.emulator import Document, lacking_addresses, marker, split
+from cdk.emulator import NOT_EMULATED, Document, lacking_addresses, marker, split
 from cdk.model import Environment
 from cdk.stacks.catalogue import build_stacks
 from cdk.wiring import StackWiring, apply_order, write_wiring
 from platform_lib.storage import publish_bytes
-
-# Beside `stacks/`: what an emulated environment plans and validates only.
-NOT_EMULATED = "not_emulated"
 
 
 def synthesise(environment: Environment, out: Path) -> dict[str, StackWiring]:

@@ -12,13 +12,11 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter
 
-from cdk.model import Strict
+from cdk.model import StandIn, Strict
 from platform_lib.errors import ConfigError
 from platform_lib.storage import publish_bytes
 
 FILE = "wiring.json"
-# What stands for a value that is not known before the stack that makes it is applied.
-StandIn = str | tuple[str, ...]
 
 
 class Wire(Strict):

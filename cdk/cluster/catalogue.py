@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cdk.cluster.admission import admission
 from cdk.cluster.alerts import alerts
 from cdk.cluster.applications import WAVE, applications
 from cdk.cluster.devices import device_plugins
@@ -41,10 +42,18 @@ _RANKS = {
     "WorkloadPriorityClass": 14,
     "EC2NodeClass": 15,
     "NodePool": 16,
+    "ValidatingAdmissionPolicy": 17,
+    "ValidatingAdmissionPolicyBinding": 18,
 }
 _LAST = 20
 # Groups with a dot that are Kubernetes' own.
-_OWN_GROUPS = {"networking.k8s.io", "rbac.authorization.k8s.io", "scheduling.k8s.io", "storage.k8s.io"}
+_OWN_GROUPS = {
+    "admissionregistration.k8s.io",
+    "networking.k8s.io",
+    "rbac.authorization.k8s.io",
+    "scheduling.k8s.io",
+    "storage.k8s.io",
+}
 _LATER = {WAVE: "1", "argocd.argoproj.io/sync-options": "SkipDryRunOnMissingResource=true"}
 
 
@@ -71,6 +80,7 @@ def objects_of(place: Place, order: SpotOrder | None = None) -> tuple[Manifest, 
         *ray_objects(place),
         *history(place),
         *alerts(),
+        *admission(place),
     ]
     return tuple(sorted(map(_for_argo, found), key=rank))
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from cdk.cluster.kinds.addons import ARGO_NAMESPACE, ExternalSecret
+from cdk.cluster.kinds.addons import ExternalSecret
 from cdk.cluster.kinds.base import Labels, Manifest, Part
 from cdk.cluster.kinds.core import (
     ConfigMap,
@@ -24,8 +24,8 @@ from cdk.cluster.queues import QUEUE_LABEL
 from cdk.labels import POOL, Taint, labels_of, taints_of
 from cdk.model import Pool
 
-# There without us: Kubernetes', and the one in which Argo CD itself was installed.
-_FOREIGN_NAMESPACES = {"kube-system", ARGO_NAMESPACE}
+# There without us.
+_FOREIGN_NAMESPACES = {"kube-system"}
 _FOREIGN_PRIORITIES = {"system-node-critical", "system-cluster-critical"}
 _MOVING_TAGS = {"latest", "nightly", "main", "master", "stable", "edge"}
 _IMAGE = re.compile(r"^(?P<name>[^@]+?)(?::(?P<tag>[A-Za-z0-9_.-]+))?(?:@sha256:(?P<digest>[0-9a-f]{64}))?$")

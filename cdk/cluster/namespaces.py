@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from cdk.access import IDENTITIES, Workload
-from cdk.cluster.kinds.base import Manifest, Metadata, ObjectReference
+from cdk.cluster.kinds.addons import ARGO_NAMESPACE
+from cdk.cluster.kinds.base import Labels, Manifest, Metadata, ObjectReference
 from cdk.cluster.kinds.core import (
     ClusterRole,
     ClusterRoleBinding,
@@ -95,6 +96,8 @@ _PRIORITIES = (
 def namespaces(place: Place) -> list[Manifest]:
     """Return namespaces and what belongs to them."""
     found: list[Manifest] = [_namespace(place, item) for item in _SPACES]
+    # Argo CD is there before us, with labels of its own; where it is not, its applications have a place all the same.
+    found.append(Namespace(metadata=Metadata(name=ARGO_NAMESPACE, labels=_environment(place))))
     for item in _SPACES:
         if item.jobs:
             found += [_quota(item.name), _limits(item.name)]
@@ -113,13 +116,13 @@ def _namespace(place: Place, space: _Space) -> Namespace:
     return Namespace(
         metadata=Metadata(
             name=space.name,
-            labels={
-                PART_OF: PRODUCT,
-                "drivetrain.io/environment": place.environment.environment,
-                **security,
-            },
+            labels={PART_OF: PRODUCT, **_environment(place), **security},
         )
     )
+
+
+def _environment(place: Place) -> Labels:
+    return {"drivetrain.io/environment": place.environment.environment}
 
 
 def _quota(namespace: str) -> ResourceQuota:

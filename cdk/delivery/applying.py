@@ -16,9 +16,20 @@ from cdk.delivery.covering import Difference, beyond_approval
 from cdk.delivery.failures import InfrastructureError, locked
 from cdk.delivery.leftovers import require_nothing_left
 from cdk.delivery.plan_file import Plan, StackPlan
-from cdk.delivery.planning import Progress, Session, States, plan_stack, resolve
-from cdk.delivery.terraform import Terraform
+from cdk.delivery.planning import (
+    Progress,
+    Purpose,
+    Session,
+    States,
+    forget_plans,
+    last_plan,
+    plan_binary,
+    plan_stack,
+    resolve,
+)
+from cdk.delivery.terraform import INPUTS, Terraform
 from cdk.wiring import apply_order, destroy_order
+from platform_lib.storage import publish_bytes
 
 logger = logging.getLogger(__name__)
 
@@ -83,25 +94,32 @@ def _apply_one(session: Session, plan: Plan, stack: str, states: States, outputs
             where=f"stack {stack}",
             remedy="plan again: the stacks are not wired as they were planned",
         )
-    terraform = session.terraform(stack)
-    _free(terraform, states, stack)
-    actual = _plan_now(session, stack, inputs, states, destroy=plan.destroy)
-    if not actual.changes.any and not _outputs_change(actual):
+    _free(session.terraform(stack), states, stack)
+    state = states.read(stack)[0]
+    judged = None if plan.destroy else last_plan(session, stack, inputs, state, Purpose.JUDGE)
+    if judged is not None and not _does_anything(judged):
+        return "unchanged"
+    purpose = Purpose.DESTROY if plan.destroy else Purpose.APPLY
+    actual = plan_stack(session, stack, inputs, state, provisional=False, purpose=purpose)
+    if not _does_anything(actual):
         return "unchanged"
     found = beyond_approval(
         approved.terraform, actual.terraform, approved_inputs=approved.inputs, actual_inputs=actual.inputs
     )
     if found:
         raise _beyond(stack, found)
-    terraform.apply(terraform.folder / "plan.bin")
+    terraform = session.terraform(stack)
+    # A plan that was kept may be older than the inputs that were written last.
+    publish_bytes(terraform.folder / INPUTS, json.dumps(inputs).encode())
+    terraform.apply(plan_binary(session, stack, purpose))
     if not plan.destroy:
         terraform.settle()
-    (terraform.folder / "stack-plan.json").unlink(missing_ok=True)
+    forget_plans(session, stack)
     return _summary(actual)
 
 
-def _plan_now(session: Session, stack: str, inputs: dict[str, Any], states: States, *, destroy: bool) -> StackPlan:
-    return plan_stack(session, stack, inputs, states.read(stack)[0], provisional=False, destroy=destroy)
+def _does_anything(plan: StackPlan) -> bool:
+    return plan.changes.any or _outputs_change(plan)
 
 
 def _outputs_change(plan: StackPlan) -> bool:

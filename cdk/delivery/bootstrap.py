@@ -22,6 +22,8 @@ from platform_lib.storage import publish_bytes
 _SOURCE = Path(__file__).resolve().parents[2] / "terraform" / "bootstrap"
 # Written once the state lies in the bucket; it overrules nothing while it is not there.
 BACKEND = "backend.tf.json"
+# Written once an apply came to its end: a killed one leaves a state of half of it.
+APPLIED = "applied"
 
 
 def bootstrap_folder(
@@ -67,8 +69,8 @@ def make_ready(session: Session, *, apply: bool) -> Changes:
 
 
 def is_ready(folder: Path) -> bool:
-    """Say whether the bootstrap was applied from a folder."""
-    return (folder / BACKEND).is_file() or (folder / "terraform.tfstate").is_file()
+    """Say whether the bootstrap was applied from a folder, to its end."""
+    return (folder / BACKEND).is_file() or (folder / APPLIED).is_file()
 
 
 def _move(session: Session, terraform: Terraform) -> None:

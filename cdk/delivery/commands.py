@@ -13,20 +13,21 @@ from cdk.delivery import emulator, reviewing
 from cdk.delivery.applying import apply_all
 from cdk.delivery.bootstrap import make_ready
 from cdk.delivery.drift import Drifted, find_drift
-from cdk.delivery.not_emulated import plan_not_emulated
 from cdk.delivery.page import document_of
 from cdk.delivery.page_text import print_page
 from cdk.delivery.plan_file import Plan, read_plan, write_plan
-from cdk.delivery.planning import Session, plan_all
+from cdk.delivery.planning import Session, States, plan_all
 from cdk.delivery.release import TERRAFORM, fetch_release
 from cdk.delivery.reviewed import require_reviewed
+from cdk.delivery.scope import require_planned, require_unused
 from cdk.delivery.sessions import open_session
 from cdk.delivery.terraform import find_program, tools_folder
 from cdk.operating.commands import add_to
 from platform_lib.console import OUT, print_json, progress
-from platform_lib.errors import MissingPartError
+from platform_lib.errors import ConfigError, MissingPartError
 from platform_lib.home import open_home
 from platform_lib.options import HomeOption, JsonOption
+from platform_lib.storage import publish_bytes
 from platform_lib.table import Column, print_table
 
 app = typer.Typer(no_args_is_help=True, help="Plan, judge, approve and apply the AWS infrastructure.")
@@ -121,6 +122,7 @@ def apply(
     """Apply the approved plan, stack after stack; after a failure it goes on where it ended."""
     with open_session(open_home(home), env, folder=folder, port=port, only=only or ()) as session:
         if session.environment.emulated and not session.layout.approval.is_file():
+            _require_no_other(session)
             reviewing.approve_emulated(session, _plan(session))
         done = _apply_approved(session)
     _show_done(done, as_json=as_json)
@@ -247,12 +249,24 @@ def stop(home: HomeOption = None, *, as_json: JsonOption = False) -> None:
         OUT.print("stopped" if stopped else "it did not run", highlight=False)
 
 
+def _require_no_other(session: Session) -> None:
+    """Refuse to plan and apply everything where some stacks alone were looked at: whoever looked meant those."""
+    try:
+        looked_at = read_plan(session.layout.plan)
+    except ConfigError:
+        return  # nobody has looked at anything
+    applied = session.layout.applied
+    if not applied.is_file() or applied.read_text() != looked_at.sha256:
+        require_planned(session, looked_at)
+
+
 def _plan(session: Session, *, destroy: bool = False) -> Plan:
+    if destroy:
+        require_unused(session, States(session))
     with progress("planning", len(session.wiring)) as task:
         made = plan_all(
             session,
             destroy=destroy,
-            beside=plan_not_emulated,
             told=lambda stack, word: task.advance(note=f"{stack}: {word}"),
         )
     write_plan(session.layout.plan, made)
@@ -262,10 +276,15 @@ def _plan(session: Session, *, destroy: bool = False) -> Plan:
 
 def _apply_approved(session: Session) -> dict[str, str]:
     made = read_plan(session.layout.plan)
+    require_planned(session, made)
+    if made.destroy:
+        require_unused(session, States(session))
     reviewing.require(session, made)
     with progress("applying", len(session.wiring)) as task:
         done = apply_all(session, made, told=lambda stack, word: task.advance(note=f"{stack}: {word}"))
-    session.layout.approval.unlink()
+    if set(done) == set(made.stacks):
+        publish_bytes(session.layout.applied, made.sha256.encode())
+        session.layout.approval.unlink()
     return done
 
 

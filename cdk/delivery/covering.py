@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cdk.wiring import StandIn
+from cdk.model import StandIn
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 
 from pydantic import StringConstraints
 
-from cdk.delivery.plan_file import Plan
 from cdk.model import Strict
 
 
@@ -138,9 +137,9 @@ _RESTARTS: Mapping[str, Mapping[str, str]] = {
 }
 
 
-def find_dangers(plan: Plan) -> list[Danger]:
-    """Return the dangerous changes of a plan, the destroying ones first."""
-    found = [danger for stack, item in plan.stacks.items() for danger in _of_stack(stack, item.terraform)]
+def find_dangers(plans: Mapping[str, Mapping[str, Any]]) -> list[Danger]:
+    """Return the dangerous changes of stacks' plans in Terraform's JSON, the destroying ones first."""
+    found = [danger for stack, terraform in plans.items() for danger in _of_stack(stack, terraform)]
     return sorted(found, key=lambda item: (item.harm is not Harm.DESTROYS, item.stack, item.address))
 
 

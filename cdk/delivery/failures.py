@@ -44,14 +44,26 @@ def _known(pattern: str, what: str, remedy: str) -> _Known:
 # The first that matches counts. Lines of Terraform are wrapped, so patterns take any white space.
 _KNOWN = (
     _known(
-        r"ExpiredToken|token\s+(included\s+in\s+the\s+request\s+)?(has\s+|is\s+)expired|RequestExpired|SSO\s+session.*expired",
+        r"ExpiredToken|token\s+(included\s+in\s+the\s+request\s+)?(has\s+|is\s+)expired|RequestExpired|SSO\s+session.*expired|"
+        r"loading\s+SSO\s+Token",
         "the AWS credentials have expired",
         "sign in again (`aws sso login`, or fetch a new session), then run the same command",
     ),
     _known(
-        r"No\s+valid\s+credential\s+sources|failed\s+to\s+refresh\s+cached\s+credentials|no\s+EC2\s+IMDS\s+role",
+        r"No\s+valid\s+credential\s+sources|failed\s+to\s+refresh\s+cached\s+credentials|no\s+EC2\s+IMDS\s+role|"
+        r"Unable\s+to\s+locate\s+credentials|retrieving\s+credentials\s+from",
         "there are no AWS credentials",
         "sign in (`aws sso login`, AWS_PROFILE, or a role in CI), then run the same command",
+    ),
+    _known(
+        r"config\s+profile.*could\s+not\s+be\s+found|failed\s+to\s+get\s+shared\s+config\s+profile",
+        "AWS_PROFILE names a profile that this machine does not have",
+        "see `aws configure list-profiles`, set AWS_PROFILE to one of them, then run the same command",
+    ),
+    _known(
+        r"InvalidClientTokenId|UnrecognizedClient|SignatureDoesNotMatch|AuthFailure",
+        "AWS does not know these credentials",
+        "sign in again: the key was deleted, mistyped, or is another account's",
     ),
     _known(
         r"Cannot\s+assume\s+IAM\s+Role|not\s+authorized\s+to\s+perform:?\s+sts:AssumeRole",
@@ -122,18 +134,19 @@ _BOX = re.compile(r"[│╷╵]")
 _MESSAGE_CHARS = 600
 
 
-def explain(text: str, *, stack: str, action: str) -> InfrastructureError:
-    """Return the error that Terraform's output means.
+def explain(text: str, *, stack: str, action: str, where: str | None = None) -> InfrastructureError:
+    """Return the error that Terraform's output, or AWS's answer, means.
 
     Args:
         text: What it wrote.
         stack: Whose plan or apply it was.
         action: The subcommand.
+        where: What to say instead of those two.
     """
     plain = _BOX.sub("", text)
     if re.search(r"Error\s+acquiring\s+the\s+state\s+lock|state\s+lock.*PreconditionFailed", plain, re.DOTALL):
         return _locked(plain, stack)
-    where = f"stack {stack}, terraform {action}"
+    where = where or f"stack {stack}, terraform {action}"
     for known in _KNOWN:
         if known.pattern.search(plain):
             return InfrastructureError(f"{known.what}: {_first_error(plain)}", where=where, remedy=known.remedy)

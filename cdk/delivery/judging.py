@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -101,6 +101,8 @@ def judge_plan(
         baseline=read_baseline(baseline),
         raw_days=raw_days(session.environment),
     )
+    if plan.left_out:
+        verdict = replace(verdict, unused=())  # it may accept something in a stack that was not planned
     return weigh(
         plan, verdict, read_waivers(plan.environment, waivers), today=today, emulated=session.environment.emulated
     )
@@ -113,7 +115,7 @@ def whole(stack: StackPlan) -> Mapping[str, Any]:
 
 def weigh(plan: Plan, verdict: Verdict, waivers: Sequence[Waiver], *, today: date, emulated: bool) -> Judgement:
     """Put a verdict beside the dangers of a plan and their waivers."""
-    dangers = find_dangers(plan)
+    dangers = find_dangers({name: stack.terraform for name, stack in plan.stacks.items()})
     covered = tuple((item, next((one for one in waivers if one.covers(item, today)), None)) for item in dangers)
     late = [one for one in waivers if one.expires < today]
     expired = tuple(one for one in late if any(one.covers(item, one.expires) for item, by in covered if by is None))

@@ -61,6 +61,11 @@ class Layout:
         return self.root / "approval.json"
 
     @property
+    def applied(self) -> Path:
+        """The digest of the plan that was applied last, to its end."""
+        return self.root / "applied.txt"
+
+    @property
     def journal(self) -> Path:
         """What an apply has done so far."""
         return self.root / "journal.jsonl"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 
 from cdk.cluster.doors.rendering import render
@@ -12,13 +13,19 @@ from cdk.cluster.spot_order import SpotOrder
 from cdk.model import Environment
 
 
-def write_node_pools(environment: Environment, folder: Path) -> Path:
+def write_node_pools(environment: Environment, folder: Path, left_out: Container[str] = ()) -> Path:
     """Write the pools that Karpenter makes, a folder a region, and return where.
+
+    Args:
+        environment: Whose.
+        folder: Where.
+        left_out: Stacks that are not planned: a plan without a region's Karpenter is not charged with its nodes.
 
     Raises:
         ConfigError: A pool that Karpenter cannot make.
     """
     for region in environment.regions:
         place = Place(environment, region, default_image_tag(), Outputs())
-        render(nodes(place, SpotOrder()), folder / region.name)
+        planned = f"karpenter-{region.name}" not in left_out
+        render(nodes(place, SpotOrder()) if planned else (), folder / region.name)
     return folder

@@ -13,6 +13,7 @@ from typing import Any
 from cdk.delivery.cost_of_plan import Cost
 from cdk.delivery.judging import Judgement, whole
 from cdk.delivery.plan_file import Changes, Plan, StackPlan
+from cdk.delivery.scope import partial_line
 from policies.verdict import Finding
 
 ACTIONS = ("create", "update", "replace", "delete")
@@ -57,6 +58,7 @@ class Page:
         stacks: Every stack; unchanged ones among them.
         judgement: Policy and dangers.
         cost: What is known of it.
+        partial: What is to be known of a plan of some stacks; empty for one of all.
     """
 
     plan: str
@@ -66,6 +68,7 @@ class Page:
     stacks: tuple[StackRow, ...]
     judgement: Judgement
     cost: Cost
+    partial: str = ""
 
     @property
     def total(self) -> Changes:
@@ -104,6 +107,7 @@ def make_page(plan: Plan, judgement: Judgement, cost: Cost) -> Page:
         stacks=tuple(_row(name, stack) for name, stack in plan.stacks.items()),
         judgement=judgement,
         cost=cost,
+        partial=partial_line(plan),
     )
 
 
@@ -179,6 +183,7 @@ def document_of(page: Page) -> dict[str, Any]:
         "sha256": page.plan,
         "program": page.program,
         "destroy": page.destroy,
+        "partial": page.partial,
         "headline": page.headline,
         "may_be_approved": not judgement.refusals,
         "refusals": judgement.refusals,

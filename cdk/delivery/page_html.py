@@ -22,6 +22,7 @@ def render_html(page: Page) -> str:
     body = [
         f"<h1>Plan of {_text(page.environment)}</h1>",
         f"<p>{_text(page.headline)}</p>",
+        *([f"<p class='warn'>{_text(page.partial)}</p>"] if page.partial else []),
         _verdict(page),
         *_cost(page),
         *_taken(page),

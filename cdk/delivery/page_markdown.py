@@ -21,6 +21,7 @@ def render_markdown(page: Page) -> str:
         "",
         f"**This plan {_text(page.conclusion)}.**",
         "",
+        *([f"**{_text(page.partial)}**", ""] if page.partial else []),
         *_stacks(page),
         *_dangers(page),
         *_policy(page),

@@ -14,6 +14,8 @@ _SHOWN = 12
 def print_page(page: Page) -> None:
     """Print a page."""
     _say(f"[bold]{escape(page.environment)}[/]: {escape(page.headline)}")
+    if page.partial:
+        _say(f"[bold yellow]{_plain(page.partial)}[/]")
     if page.changed:
         print_table([Column("stack"), *(Column(word, right=True) for word in ACTIONS), Column("")], _rows(page))
     if line := judged_only_line(page):

@@ -9,8 +9,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from cdk.model import Strict
-from cdk.wiring import StandIn
+from cdk.model import StandIn, Strict
 from platform_lib.errors import ConfigError
 from platform_lib.storage import publish_bytes
 
@@ -64,7 +63,8 @@ class Plan(Strict):
         environment_sha256: Digest of its resolved content.
         code_sha256: Digest of the code that synthesised it.
         program: `terraform 1.11.4`.
-        destroy: Whether this plan takes everything away.
+        destroy: Whether this plan takes its stacks away.
+        left_out: The environment's stacks that this plan is not about; empty for a plan of everything.
         stacks: By name.
     """
 
@@ -74,6 +74,7 @@ class Plan(Strict):
     code_sha256: str
     program: str
     destroy: bool = False
+    left_out: tuple[str, ...] = ()
     stacks: dict[str, StackPlan]
 
     @property

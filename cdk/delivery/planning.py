@@ -7,7 +7,8 @@ import json
 import logging
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +17,13 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from cdk.delivery.assuming import assume_instead
-from cdk.delivery.failures import InfrastructureError
+from cdk.delivery.failures import InfrastructureError, explain
 from cdk.delivery.layout import Layout
 from cdk.delivery.plan_file import Plan, StackPlan, count_changes
 from cdk.delivery.terraform import INPUTS, Program, Terraform
-from cdk.model import Account, Environment
-from cdk.wiring import StackWiring, StandIn
+from cdk.emulator import NOT_EMULATED, apart, together
+from cdk.model import Account, Environment, StandIn
+from cdk.wiring import StackWiring
 from platform_lib.code_digest import code_sha256
 from platform_lib.storage import publish_bytes
 
@@ -44,6 +46,7 @@ class Session:
         variables: Environment variables: an emulator's address; empty for real accounts.
         wiring: Every stack's.
         read_only: Whether the role that reads is assumed, which changes nothing.
+        left_out: The environment's other stacks, where only some were asked for.
     """
 
     environment: Environment
@@ -52,17 +55,42 @@ class Session:
     variables: Mapping[str, str]
     wiring: Mapping[str, StackWiring]
     read_only: bool = False
+    left_out: Mapping[str, StackWiring] = field(default_factory=dict)
 
     @property
     def role(self) -> str:
         """The role that is assumed in each account."""
         return self.environment.read_role if self.read_only else self.environment.deploy_role
 
-    def terraform(self, stack: str) -> Terraform:
-        """Return Terraform in a stack's working folder, with the stack's synthesised content in it."""
+    def document(self, stack: str) -> bytes:
+        """Return a stack's synthesised Terraform JSON, as it is applied."""
+        return (self.layout.synthesis / "stacks" / stack / "cdk.tf.json").read_bytes()
+
+    def whole_document(self, stack: str) -> bytes:
+        """Return it with what the emulator lacks of the stack: what a real account would get, planned in one run."""
+        content = self.document(stack)
+        if not self.lacks(stack):
+            return content
+        further = json.loads(self._further(stack).read_bytes())
+        return json.dumps(together(json.loads(content), further), indent=2).encode() + b"\n"
+
+    def lacks(self, stack: str) -> bool:
+        """Whether the emulator lacks something of a stack."""
+        return self._further(stack).is_file()
+
+    def _further(self, stack: str) -> Path:
+        return self.layout.synthesis / NOT_EMULATED / stack / "cdk.tf.json"
+
+    def terraform(self, stack: str, *, whole: bool = False) -> Terraform:
+        """Return Terraform in a stack's working folder, with the stack's synthesised content in it.
+
+        Args:
+            stack: Which.
+            whole: With what the emulator lacks, which may be planned and not applied.
+        """
         folder = self.layout.work(stack)
         folder.mkdir(parents=True, exist_ok=True)
-        content = (self.layout.synthesis / "stacks" / stack / "cdk.tf.json").read_bytes()
+        content = self.whole_document(stack) if whole else self.document(stack)
         if self.read_only:
             content = assume_instead(content, role=self.environment.deploy_role, instead=self.role)
         target = folder / "cdk.tf.json"
@@ -71,7 +99,15 @@ class Session:
         return Terraform(self.program, folder, self.variables)
 
 
-Beside = Callable[[Session, str, Mapping[str, StandIn]], dict[str, Any] | None]
+class Purpose(StrEnum):
+    """What a stack is planned for.
+
+    An emulated stack is judged as a real one would be, with what the emulator lacks; what is applied is without it.
+    """
+
+    JUDGE = "judge"
+    APPLY = "apply"
+    DESTROY = "destroy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,46 +164,65 @@ class States:
 
     def read(self, stack: str) -> tuple[str, dict[str, Any]]:
         """Return a digest of a stack's state, and its outputs by name; `absent` and none where there is no state."""
-        try:
-            body = self._s3.get_object(Bucket=self._bucket, Key=f"{self._prefix}/{stack}.tfstate")["Body"].read()
-        except ClientError as error:
-            if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
-                return _ABSENT, {}
-            raise _unreadable(error, self._bucket) from error
-        except BotoCoreError as error:
-            raise _unreadable(error, self._bucket) from error
-        outputs = {name: item["value"] for name, item in json.loads(body).get("outputs", {}).items()}
+        body = self._object(f"{stack}.tfstate")
+        if body is None:
+            return _ABSENT, {}
+        outputs = {name: item["value"] for name, item in self._parsed(stack, body).get("outputs", {}).items()}
         return hashlib.sha256(body).hexdigest(), outputs
+
+    def holds_resources(self, stack: str) -> bool:
+        """Whether anything of a stack is applied."""
+        body = self._object(f"{stack}.tfstate")
+        return body is not None and any(
+            item["mode"] == "managed" for item in self._parsed(stack, body).get("resources", ())
+        )
 
     def lock(self, stack: str) -> Lock | None:
         """Return who holds the lock of a stack's state; None where nobody does."""
+        body = self._object(f"{stack}.tfstate.tflock")
+        if body is None:
+            return None
         try:
-            body = self._s3.get_object(Bucket=self._bucket, Key=f"{self._prefix}/{stack}.tfstate.tflock")["Body"].read()
+            told = json.loads(body)
+            return Lock(str(told["ID"]), str(told["Who"]), str(told["Created"])[:19].replace("T", " "))
+        except (ValueError, KeyError, TypeError) as error:
+            raise InfrastructureError(
+                "its lock says not whose it is",
+                where=f"stack {stack}",
+                remedy=f"see that nobody applies it, then delete s3://{self._bucket}/{self._prefix}/{stack}.tfstate.tflock",
+            ) from error
+
+    def _parsed(self, stack: str, body: bytes) -> dict[str, Any]:
+        try:
+            found: dict[str, Any] = json.loads(body)
+            return {**found}
+        except (ValueError, TypeError) as error:
+            raise InfrastructureError(
+                "its state in the bucket is no state of Terraform's",
+                where=f"stack {stack}",
+                remedy=f"bring back an older version of s3://{self._bucket}/{self._prefix}/{stack}.tfstate: the bucket keeps them",
+            ) from error
+
+    def _object(self, name: str) -> bytes | None:
+        try:
+            body: bytes = self._s3.get_object(Bucket=self._bucket, Key=f"{self._prefix}/{name}")["Body"].read()
         except ClientError as error:
             if error.response["Error"]["Code"] in {"NoSuchKey", "404"}:
                 return None
             raise _unreadable(error, self._bucket) from error
-        told = json.loads(body)
-        return Lock(lock_id=str(told["ID"]), holder=str(told["Who"]), since=str(told["Created"])[:19].replace("T", " "))
+        except BotoCoreError as error:
+            raise _unreadable(error, self._bucket) from error
+        return body
 
 
 def _unreadable(error: Exception, bucket: str) -> InfrastructureError:
-    text = str(error)
-    if "NoSuchBucket" in text:
-        remedy = "run `drivetrain infra bootstrap` first: it makes the bucket, its key and the roles"
-        return InfrastructureError("the bucket of Terraform's state does not exist", where=bucket, remedy=remedy)
-    if "Expired" in text:
-        return InfrastructureError("the AWS credentials have expired", where=bucket, remedy="sign in again")
-    if "Unable to locate credentials" in text or "NoCredentials" in type(error).__name__:
-        return InfrastructureError("there are no AWS credentials", where=bucket, remedy="sign in: aws sso login")
-    return InfrastructureError(f"Terraform's state cannot be read: {text[:300]}", where=bucket)
+    return explain(f"Error: {error}", stack=bucket, action="state", where=f"Terraform's state in {bucket}")
 
 
 def plan_all(
     session: Session,
     *,
     destroy: bool = False,
-    beside: Beside = lambda _session, _stack, _inputs: None,
     told: Progress = lambda _stack, _word: None,
 ) -> Plan:
     """Plan every stack, two at once; those whose content, inputs and state are as last time are taken from there.
@@ -175,7 +230,6 @@ def plan_all(
     Args:
         session: The environment.
         destroy: Plan to take everything away.
-        beside: Plans what an emulator lacks of a stack.
         told: Called with a stack's name and what became of it.
 
     Raises:
@@ -191,9 +245,14 @@ def plan_all(
             inputs, provisional = resolve(
                 session.wiring[stack], {name: outputs for name, (_, outputs) in known.items()}
             )
-            made = plan_stack(session, stack, inputs, known[stack][0], provisional=provisional, destroy=destroy)
-            lacking = None if destroy else beside(session, stack, inputs)
-            done[stack] = made.model_copy(update={"not_emulated": lacking})
+            done[stack] = plan_stack(
+                session,
+                stack,
+                inputs,
+                known[stack][0],
+                provisional=provisional,
+                purpose=Purpose.DESTROY if destroy else Purpose.JUDGE,
+            )
             told(stack, _summary(done[stack]))
         except InfrastructureError as error:
             failures.append(error)
@@ -209,6 +268,7 @@ def plan_all(
         code_sha256=code_sha256("cdk.synthesis"),
         program=f"{session.program.name} {session.program.version}",
         destroy=destroy,
+        left_out=tuple(session.left_out),
         stacks={name: done[name] for name in session.wiring},
     )
 
@@ -228,7 +288,13 @@ def resolve(wiring: StackWiring, outputs: Mapping[str, Mapping[str, Any]]) -> tu
 
 
 def plan_stack(
-    session: Session, stack: str, inputs: Mapping[str, StandIn], state: str, *, provisional: bool, destroy: bool = False
+    session: Session,
+    stack: str,
+    inputs: Mapping[str, StandIn],
+    state: str,
+    *,
+    provisional: bool,
+    purpose: Purpose = Purpose.JUDGE,
 ) -> StackPlan:
     """Plan one stack, or return the last plan of the very same content, inputs and state.
 
@@ -238,34 +304,70 @@ def plan_stack(
         inputs: Values of its variables.
         state: Digest of its state.
         provisional: Whether some input is a stand-in.
-        destroy: Plan to take it away.
+        purpose: What it is planned for.
     """
-    terraform = session.terraform(stack)
-    folder = terraform.folder
-    parts = ((folder / "cdk.tf.json").read_text(), dict(inputs), state, session.program.version, destroy)
-    key = digest(parts)
-    kept = folder / "stack-plan.json"
-    found = _kept(kept, key)
-    if found is not None and (folder / "plan.bin").is_file():
+    found = last_plan(session, stack, inputs, state, purpose)
+    if found is not None:
         return found
-    publish_bytes(folder / INPUTS, json.dumps(inputs).encode())
+    terraform = session.terraform(stack, whole=purpose is Purpose.JUDGE)
+    kept, binary = _files(session, stack, purpose)
+    publish_bytes(terraform.folder / INPUTS, json.dumps(inputs).encode())
     kept.unlink(missing_ok=True)
     terraform.init()
-    terraform.plan(folder / "plan.bin", destroy=destroy)
-    document = terraform.show(folder / "plan.bin")
+    terraform.plan(binary, destroy=purpose is Purpose.DESTROY)
+    document, lacking = terraform.show(binary), None
+    if purpose is Purpose.JUDGE and session.lacks(stack):
+        document, lacking = apart(document, json.loads(session.document(stack)))
     wiring = session.wiring[stack]
     planned = StackPlan(
         account=wiring.account,
         region=wiring.region,
         depends_on=wiring.depends_on,
         provisional=provisional,
-        key=key,
+        key=_key(session, stack, inputs, state, purpose),
         inputs=dict(inputs),
         changes=count_changes(document),
         terraform=document,
+        not_emulated=lacking,
     )
     publish_bytes(kept, planned.model_dump_json().encode())
     return planned
+
+
+def last_plan(
+    session: Session, stack: str, inputs: Mapping[str, StandIn], state: str, purpose: Purpose
+) -> StackPlan | None:
+    """Return the last plan of a stack for a purpose, if content, inputs and state are as they were then."""
+    kept, binary = _files(session, stack, purpose)
+    found = _kept(kept, _key(session, stack, inputs, state, purpose))
+    return found if binary.is_file() else None
+
+
+def forget_plans(session: Session, stack: str) -> None:
+    """Forget a stack's last plans: its state is another one now."""
+    for purpose in Purpose:
+        _files(session, stack, purpose)[0].unlink(missing_ok=True)
+
+
+def plan_binary(session: Session, stack: str, purpose: Purpose) -> Path:
+    """Return Terraform's own file of a stack's last plan for a purpose."""
+    return _files(session, stack, purpose)[1]
+
+
+def _files(session: Session, stack: str, purpose: Purpose) -> tuple[Path, Path]:
+    folder, word = session.layout.work(stack), _same_as(session, stack, purpose).value
+    return folder / f"{word}.plan.json", folder / f"{word}.plan.bin"
+
+
+def _key(session: Session, stack: str, inputs: Mapping[str, StandIn], state: str, purpose: Purpose) -> str:
+    same = _same_as(session, stack, purpose)
+    content = session.whole_document(stack) if same is Purpose.JUDGE else session.document(stack)
+    return digest([content.decode(), dict(inputs), state, session.program.version, session.role, same.value])
+
+
+def _same_as(session: Session, stack: str, purpose: Purpose) -> Purpose:
+    """What was judged is what is applied, save where the emulator lacks a part of it."""
+    return Purpose.JUDGE if purpose is Purpose.APPLY and not session.lacks(stack) else purpose
 
 
 def _kept(path: Path, key: str) -> StackPlan | None:

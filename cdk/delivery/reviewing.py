@@ -20,7 +20,8 @@ AUTOMATIC = "automatic"
 
 def review(session: Session, plan: Plan) -> Page:
     """Judge a plan and write its pages beside it."""
-    cost = cost_of(session.layout.plan, write_node_pools(session.environment, session.layout.node_pools))
+    pools = write_node_pools(session.environment, session.layout.node_pools, plan.left_out)
+    cost = cost_of(session.layout.plan, pools)
     page = make_page(plan, judge_plan(session, plan, now=now_utc()), cost)
     publish_bytes(session.layout.page_markdown, render_markdown(page).encode())
     publish_bytes(session.layout.page_html, render_html(page).encode())

@@ -10,13 +10,14 @@ from pathlib import Path
 
 from cdk.config import ENVIRONMENTS, load_environment
 from cdk.delivery import emulator
-from cdk.delivery.bootstrap import bootstrap_folder, is_ready
+from cdk.delivery.bootstrap import APPLIED, bootstrap_folder, is_ready
 from cdk.delivery.layout import Layout
 from cdk.delivery.planning import Session
 from cdk.delivery.terraform import find_program
 from cdk.model import Environment
 from cdk.wiring import needed
 from platform_lib.home import Home
+from platform_lib.storage import publish_bytes
 
 _LOCK_WAIT_S = 5.0
 
@@ -56,7 +57,9 @@ def open_session(
         from cdk.synthesis import synthesise  # it starts Node.js, which a refusal or a help page need not wait for
 
         wiring = synthesise(environment, layout.synthesis)
-        yield Session(environment, layout, program, variables, needed(wiring, only), read_only)
+        chosen = needed(wiring, only)
+        left_out = {stack: item for stack, item in wiring.items() if stack not in chosen}
+        yield Session(environment, layout, program, variables, chosen, read_only, left_out)
 
 
 def _emulated(home: Home, environment: Environment, layout: Layout, port: int | None) -> Mapping[str, str]:
@@ -73,4 +76,5 @@ def _emulated(home: Home, environment: Environment, layout: Layout, port: int | 
         terraform.init()
         terraform.plan(terraform.folder / "plan.bin")
         terraform.apply(terraform.folder / "plan.bin")
+        publish_bytes(terraform.folder / APPLIED, b"")
     return variables

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
 
-from cdk.cluster.versions import AMI_ALIAS, KARPENTER, NVIDIA_PLUGIN_IMAGE
+from cdk.cluster.versions import AMI_ALIAS, KARPENTER, KUBERAY, KUEUE, NVIDIA_PLUGIN_IMAGE
 from cdk.model import Addon
 from cdk.support import ADDON_VERSIONS
 
@@ -22,6 +22,8 @@ class Part(StrEnum):
     CONTAINERD = "containerd of EKS's images"
     NODE_IMAGE = "node image release"
     DEVICE_PLUGIN = "nvidia device plugin"
+    KUEUE = "kueue"
+    KUBERAY = "kuberay"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +70,18 @@ TABLE: tuple[Row, ...] = (
     # One release has images of every version that EKS had then; whether of this one, its own list says.
     *(Row(version, Part.NODE_IMAGE, None, least=False, source=_NOT_SEEN, read=_READ) for version in ADDON_VERSIONS),
     *(Row(version, Part.DEVICE_PLUGIN, None, least=False, source=_NOT_SEEN, read=_READ) for version in ADDON_VERSIONS),
+    # Kueue's main branch ran its tests on 1.34 to 1.36 in 2026; on what the release that we run was tested, its tag says.
+    *(Row(version, Part.KUEUE, None, least=False, source=_NOT_SEEN, read=_READ) for version in ADDON_VERSIONS),
+    # KubeRay writes down which Ray it goes with and, other than its first releases, no version of Kubernetes.
+    *(Row(version, Part.KUBERAY, None, least=False, source=_NOT_SEEN, read=_READ) for version in ADDON_VERSIONS),
 )
 # What we run, where we run it by a version of our own.
 OURS: dict[Part, str] = {
     Part.KARPENTER: KARPENTER.version,
     Part.NODE_IMAGE: AMI_ALIAS.partition("@v")[2],
     Part.DEVICE_PLUGIN: NVIDIA_PLUGIN_IMAGE.rpartition(":v")[2],
+    Part.KUEUE: KUEUE.version,
+    Part.KUBERAY: KUBERAY,
 }
 _ASK = {
     Part.NODE_IMAGE: "aws ssm get-parameter --name "
@@ -81,6 +89,8 @@ _ASK = {
     Part.NVIDIA_DRIVER: "the release notes of that image: github.com/awslabs/amazon-eks-ami/releases",
     Part.CONTAINERD: "the release notes of that image: github.com/awslabs/amazon-eks-ami/releases",
     Part.DEVICE_PLUGIN: "the plugin's own release notes; it has no list by Kubernetes version",
+    Part.KUEUE: f"E2E_K8S_VERSIONS in Makefile-test.mk of kubernetes-sigs/kueue, tag v{KUEUE.version}",
+    Part.KUBERAY: f"the tests of ray-project/kuberay, tag v{KUBERAY}: it has no list by Kubernetes version",
     Part.KARPENTER: "karpenter.sh, Upgrading: Compatibility",
 }
 

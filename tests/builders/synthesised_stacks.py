@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cdk.emulator import NOT_EMULATED
 from cdk.model import Environment
-from cdk.synthesis import NOT_EMULATED, synthesise
+from cdk.synthesis import synthesise
 from cdk.wiring import StackWiring
 
 Body = dict[str, Any]

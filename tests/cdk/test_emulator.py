@@ -7,9 +7,9 @@ import json
 import pytest
 from synthesised_stacks import Synthesised
 
-from cdk.emulator import LACKING, PERMANENT, lacking_addresses, references, split
+from cdk.emulator import LACKING, PERMANENT, Document, apart, lacking_addresses, references, split, together
 
-DOCUMENT = {
+DOCUMENT: Document = {
     "terraform": {"backend": {"s3": {"bucket": "b"}}, "required_providers": {"aws": {}}},
     "provider": {"aws": [{"region": "us-east-1"}]},
     "variable": {"cluster_name": {"type": "string"}},
@@ -122,3 +122,48 @@ def test_permanent_differences_are_ignored_in_emulated_environments_alone(local:
     assert local.one("aws_db_parameter_group")["lifecycle"]["ignore_changes"] == ["parameter"]
     assert "ignore_changes" not in dev.one("aws_db_parameter_group")["lifecycle"]
     assert "lifecycle" not in dev.one("aws_eks_cluster")
+
+
+def change(address: str, *actions: str) -> dict[str, object]:
+    return {"address": address, "change": {"actions": list(actions)}}
+
+
+def test_one_run_plans_both_parts_and_its_plan_is_told_apart() -> None:
+    applied, planned = split(DOCUMENT)
+    assert planned is not None
+    whole = together(applied, planned)
+    assert {kind: set(named) for kind, named in whole["resource"].items()} == {
+        kind: set(named) for kind, named in DOCUMENT["resource"].items()
+    }
+    assert whole["terraform"] == DOCUMENT["terraform"]
+    # What the emulator keeps differently is ignored there too.
+    assert "launch_template" in whole["resource"]["aws_eks_node_group"]["train"]["lifecycle"]["ignore_changes"]
+
+    resources = [{"address": f"{kind}.{name}"} for kind, named in whole["resource"].items() for name in named]
+    plan = {
+        "resource_changes": [change(str(item["address"]), "create") for item in resources]
+        + [change("aws_subnet.old[0]", "delete"), change("data.aws_eks_addon_version.csi", "read")],
+        "planned_values": {"root_module": {"resources": resources}},
+        "configuration": {"provider_config": {"aws": {}}, "root_module": {"resources": resources, "variables": {}}},
+        "output_changes": {"role": {"actions": ["create"]}},
+    }
+    mine, lacking = apart(plan, applied)
+    assert {item["address"] for item in lacking["resource_changes"]} == {
+        "aws_eks_pod_identity_association.pods",
+        "aws_eks_addon.csi",
+        "aws_placement_group.together",
+    }
+    # What is in the state and in no document is taken away by the apply.
+    assert {item["address"] for item in mine["resource_changes"]} == {
+        "aws_iam_role.pods",
+        "aws_iam_role.other",
+        "aws_eks_node_group.train",
+        "aws_subnet.old[0]",
+        "data.aws_eks_addon_version.csi",
+    }
+    for part, place in ((mine, "planned_values"), (lacking, "configuration")):
+        shown = {item["address"] for item in part[place]["root_module"]["resources"]}
+        assert shown <= {item["address"] for item in part["resource_changes"]}
+    assert mine["output_changes"]
+    assert "output_changes" not in lacking
+    assert lacking["configuration"]["provider_config"] == {"aws": {}}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import celpy
 import pytest
 from admission import REGISTRY, Manifest, container, context, pod, ray_job, refused, without_label
 
@@ -199,6 +200,45 @@ def test_expressions_keep_to_what_every_supported_api_server_knows() -> None:
     for text in texts(manifests([REGISTRY])):
         # Optional fields and Kubernetes' own libraries came with different releases; `has` came with the first.
         assert not re.search(r"\.\?|orValue|quantity\(|\.join\(|cel\.bind|format\(|sets\.", text), text
+
+
+BOOLEAN_CALLS = {"all", "exists", "exists_one", "startsWith", "endsWith", "contains", "matches", "has"}
+
+
+def is_boolean(expression: str) -> bool:
+    """Whether an expression's type is boolean for whoever knows no object's type: an API server refuses any other."""
+    node = celpy.Environment().compile(expression)
+    while len(node.children) == 1 and node.data not in {"member_dot_arg", "ident_arg"}:
+        node = node.children[0]
+        if not hasattr(node, "children"):
+            return str(node) in {"true", "false"}
+    if node.data == "unary":
+        return node.children[0].data == "unary_not"
+    if node.data in {"member_dot_arg", "ident_arg"}:
+        return any(str(item) in BOOLEAN_CALLS for item in node.children if not hasattr(item, "children"))
+    return node.data in {"conditionalor", "conditionaland", "relation"}
+
+
+def test_every_condition_is_boolean_without_knowing_the_objects_type() -> None:
+    for item in manifests([REGISTRY]):
+        for part in ("matchConditions", "validations"):
+            for found in item["spec"].get(part, ()):
+                assert is_boolean(found["expression"]), found["expression"]
+    for wrong in ("object.spec.hostNetwork", "has(object.a) ? object.a : object.b", "size(object.a)", "-1", "1 + 2"):
+        assert not is_boolean(wrong), wrong
+
+
+def test_what_kuberay_puts_beside_ours_is_let_in_and_what_people_put_is_not() -> None:
+    """Its containers carry no securityContext; the pod's own says that none of them is root."""
+    beside = pod(containers=[container(), {"name": "collector", "image": f"{REGISTRY}c:1"}])
+    assert refused(_policy("drivetrain-non-root"), beside) == [
+        "set allowPrivilegeEscalation: false in each container's securityContext"
+    ]
+    owner = {"apiVersion": "ray.io/v1", "kind": "RayCluster", "name": "it", "controller": True}
+    beside["metadata"]["ownerReferences"] = [owner]
+    assert refused(_policy("drivetrain-non-root"), beside) == []
+    beside["metadata"]["ownerReferences"] = [{**owner, "apiVersion": "example.com/v1"}]
+    assert refused(_policy("drivetrain-non-root"), beside)
 
 
 @pytest.mark.parametrize("registries", [[], ["registry.example"], ["it's/"]])

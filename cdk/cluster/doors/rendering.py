@@ -11,17 +11,24 @@ import yaml
 
 from cdk.cluster.kinds.addons import Application
 from cdk.cluster.kinds.base import Manifest
+from cdk.cluster.kinds.core import Namespace
 from platform_lib.errors import ConfigError
 from platform_lib.storage import publish_bytes
 
-# Which files are ours: what is no longer an object goes, what others put there stays.
-INDEX = ".drivetrain-manifests.json"
+# Which files are ours: what is no longer an object goes, what others put there stays. Without an ending: kubectl and Argo
+# CD take every .json of a folder for an object, one with a dot before its name too.
+INDEX = ".drivetrain-manifests"
+_FORMER_INDEX = ".drivetrain-manifests.json"
 _PLAIN = re.compile(r"[^a-z0-9.-]+")
 _APPLICATIONS = "applications"
+# First by name, since `kubectl apply -R` goes by name and what lies in a namespace needs it.
+_NAMESPACES = "0-namespaces"
 
 
 def file_of(item: Manifest) -> str:
-    """Return an object's file: its namespace (`cluster` where it has none), kind and name."""
+    """Return an object's file: its namespace (`cluster` where it has none), kind and name; namespaces in a folder of theirs."""
+    if isinstance(item, Namespace):
+        return f"{_NAMESPACES}/{item.metadata.name}.yaml"
     if isinstance(item, Application):
         return f"{_APPLICATIONS}/{item.metadata.name}.yaml"
     group = item.api_version.rpartition("/")[0].partition(".")[0]
@@ -60,6 +67,7 @@ def render(objects: Sequence[Manifest], folder: Path) -> list[Path]:
     # The index last: a rendering that was stopped leaves one that names too much, never too little.
     for name in sorted(before - contents.keys()):
         (folder / name).unlink(missing_ok=True)
+    (folder / _FORMER_INDEX).unlink(missing_ok=True)
     publish_bytes(folder / INDEX, json.dumps({"files": sorted(contents)}, indent=1).encode() + b"\n")
     return [folder / name for name in sorted(contents)]
 
@@ -69,7 +77,7 @@ def _written_before(folder: Path) -> set[str]:
         return set()
     if not folder.is_dir():
         raise ConfigError("is no folder", where=folder, remedy="name a folder that is not there yet")
-    index = folder / INDEX
+    index = folder / (INDEX if (folder / INDEX).is_file() else _FORMER_INDEX)
     if index.is_file():
         try:
             names = json.loads(index.read_bytes())["files"]

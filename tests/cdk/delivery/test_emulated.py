@@ -66,7 +66,13 @@ def locks(home: Home) -> list[str]:
 
 
 def test_the_whole_way(home: Home) -> None:
-    fresh = answer(infra(home, "plan", *ONLY))["stacks"]
+    looked_at = answer(infra(home, "plan", "--read-only", *ONLY))
+    fresh = looked_at["stacks"]
+    assert looked_at["partial"].startswith("partial: 2 of ")
+    assert looked_at["partial"].endswith('STACK="network-data-us-east-1"')
+    # What was looked at in part is not applied as a whole.
+    refused = answer(infra(home, "apply"), status=1)["error"]
+    assert "the plan is of 2 of" in refused["what"]
     assert set(fresh) == {"network-core-us-east-1", "network-data-us-east-1"}
     assert fresh["network-data-us-east-1"]["provisional"]  # it takes the bucket that is not there yet
     assert all(item["create"] > 5 for item in fresh.values())

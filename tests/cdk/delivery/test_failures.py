@@ -32,6 +32,37 @@ TEXTS = {
 }
 
 
+# As botocore says them, where states are read before Terraform is started.
+ANSWERS = {
+    "the AWS credentials have expired": (
+        "The SSO session associated with this profile has expired or is otherwise invalid.",
+        "Error when retrieving token from sso: Token has expired and refresh failed",
+        "An error occurred (ExpiredToken) when calling the AssumeRole operation: The security token included in the request is expired",
+        "Error loading SSO Token: Token for x does not exist",
+    ),
+    "there are no AWS credentials": ("Unable to locate credentials",),
+    "AWS_PROFILE names a profile": ("The config profile (x) could not be found",),
+    "AWS does not know these credentials": (
+        "An error occurred (InvalidClientTokenId) when calling the AssumeRole operation: The security token is invalid.",
+    ),
+    "the deploy role of an account cannot be assumed": (
+        "An error occurred (AccessDenied) when calling the AssumeRole operation: User: x is not authorized to perform: sts:AssumeRole",
+    ),
+    "the bucket of Terraform's state does not exist": (
+        "An error occurred (NoSuchBucket) when calling the GetObject operation: The specified bucket does not exist",
+    ),
+    "does not answer": ('Could not connect to the endpoint URL: "http://127.0.0.1:1"',),
+}
+
+
+@pytest.mark.parametrize(("expected", "text"), [(what, text) for what, texts in ANSWERS.items() for text in texts])
+def test_what_aws_answers_is_said_too(expected: str, text: str) -> None:
+    error = explain(f"Error: {text}", stack="s", action="state", where="Terraform's state in b")
+    assert expected in error.what
+    assert error.where == "Terraform's state in b"
+    assert error.remedy
+
+
 @pytest.mark.parametrize("expected", TEXTS)
 def test_it_says_what_where_and_what_to_do(expected: str) -> None:
     error = explain(TEXTS[expected], stack="data-lake", action="plan")

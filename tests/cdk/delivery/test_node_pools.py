@@ -13,6 +13,13 @@ from cdk.delivery.cost_of_plan import cost_of
 from cdk.delivery.node_pools import write_node_pools
 
 
+def test_a_plan_without_karpenter_is_not_charged_with_its_nodes(tmp_path: Path) -> None:
+    dev = load_environment("dev", today=date(2026, 11, 30))
+    folder = write_node_pools(dev, tmp_path / "node_pools")
+    assert len(list(folder.rglob("nodepool*.yaml"))) == 1
+    assert list(write_node_pools(dev, folder, ("karpenter-us-east-1",)).rglob("*.yaml")) == []
+
+
 def test_the_page_of_a_plan_prices_karpenters_pools_and_without_them_says_that_they_are_missing(tmp_path: Path) -> None:
     folder = write_node_pools(load_environment("dev", today=date(2026, 11, 30)), tmp_path / "node_pools")
     assert [path.parent.parent.name for path in folder.rglob("nodepool*.yaml")] == ["us-east-1"]
