@@ -172,7 +172,7 @@ def _fit_on_ray(folder: Path, job: FitJob, tracked: TrackedRun) -> None:
     shutil.rmtree(scratch, ignore_errors=True)
 
 
-class _Trainer(ray.train.torch.TorchTrainer):
+class _Trainer(ray.train.torch.TorchTrainer):  # type: ignore[misc]  # Ray publishes no types
     """Leaves Ctrl-C to the command, which stops what it started and says so; Ray's own answer ends it without a word."""
 
     def _register_sigint_handler(self, controller: object) -> None:
