@@ -79,7 +79,14 @@ def _write_ahead_log(source: ByteSource, report: Report) -> tuple[ByteSource, ..
 
 
 def plain_message(data: bytes) -> bytes:
-    """Return a message that was compressed by itself."""
+    """Return a message that was compressed by itself.
+
+    Raises:
+        UnsupportedLog: It is larger than bounded memory allows.
+    """
+    size = zstandard.frame_content_size(data)  # which the decompressor would make room for, whatever it is told
+    if size > _MOST_MESSAGE_BYTES:
+        raise UnsupportedLog(f"a compressed message of {size} bytes; at most {_MOST_MESSAGE_BYTES} are read at once")
     return zstandard.ZstdDecompressor().decompress(data, max_output_size=_MOST_MESSAGE_BYTES)
 
 
