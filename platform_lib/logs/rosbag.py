@@ -57,11 +57,10 @@ class _Bag(_Loose):
     compression_mode: str = ""
     custom_data: dict[str, str] = {}
 
-    @field_validator("topics_with_message_count", "custom_data", mode="before")
+    @field_validator("custom_data", mode="before")
     @classmethod
-    def _nothing(cls, value: object) -> object:
-        """Take YAML's ways to write nothing for an empty list or mapping."""
-        return {} if value in ("", "~", "null") else value
+    def _or_nothing(cls, value: object) -> object:
+        return {} if value in ("", "~", "null") else value  # YAML's ways to write none
 
 
 class _Document(_Loose):
@@ -125,7 +124,9 @@ def _bag(folder: Path | str) -> _Bag:
     if not bag.relative_file_paths:
         raise CorruptLog("the bag's metadata names no files", where=path, remedy=REMEDY)
     if bag.version < _PATHS_IN_FOLDER:
-        bag = bag.model_copy(update={"relative_file_paths": [_without_folder(name) for name in bag.relative_file_paths]})
+        bag = bag.model_copy(
+            update={"relative_file_paths": [_without_folder(name) for name in bag.relative_file_paths]}
+        )
     return bag
 
 

@@ -31,7 +31,7 @@ from platform_lib.logs.schemas.rosmsg import normal_name
 from platform_lib.logs.scratch import copied
 
 _LOOKUP_ROWS = 500
-_MOST_MESSAGE_BYTES = 1 << 30
+_MOST_MESSAGE_BYTES = 256 << 20  # as of an MCAP chunk: it has to be in memory
 _WAL_VERSION = 2  # of the bytes 18 and 19. Source: SQLite file format, section 1.3.3
 
 

@@ -229,7 +229,9 @@ class GroupScan:
         single = np.flatnonzero(np.isin(slot, slots))
         places = np.concatenate([np.array([row for row, _ in wanted], np.int64), single])
         order = np.argsort(places, kind="stable")
-        self._put_away(np.concatenate([slots, slot[single]])[order], joined.followed_by(frames.where(single)).where(order))
+        self._put_away(
+            np.concatenate([slots, slot[single]])[order], joined.followed_by(frames.where(single)).where(order)
+        )
         slot[single] = _UNKNOWN
         self.unknown -= single.size
 
