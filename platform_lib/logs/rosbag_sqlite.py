@@ -160,7 +160,7 @@ def _load(path: Path, report: Report, *, recover: bool, compressed: bool) -> Loa
     with translated(path, "opening the sqlite3 bag"):
         tables = _tables(path, report, recover=recover)
         try:
-            topics, indexes = _sqlite_topics(path, tables, report, compressed=compressed)
+            topics, indexes = _sqlite_topics(path, tables, report, recover=recover, compressed=compressed)
         except BaseException:
             tables.close()
             raise
@@ -222,7 +222,7 @@ def _missing_bytes(path: Path) -> int:
 
 
 def _sqlite_topics(
-    path: Path, tables: Tables, report: Report, *, compressed: bool
+    path: Path, tables: Tables, report: Report, *, recover: bool, compressed: bool
 ) -> tuple[list[Topic], list[TopicIndex]]:
     if not {"topics", "messages"} <= tables.names:
         raise UnsupportedLog("a sqlite3 file that is no ROS 2 bag (no tables 'topics' and 'messages')", where=path)
@@ -256,9 +256,9 @@ def _sqlite_topics(
         )
     if rows:
         what = f"{sum(map(len, rows.values()))} messages belong to no topic"
-        if not report.recovered:
+        if not recover:
             raise CorruptLog(what, where=path, remedy=REMEDY)
-        report.problems.append(what)
+        report.lose(sum(size for items in rows.values() for _, _, size in items), what)
     return topics, indexes
 
 

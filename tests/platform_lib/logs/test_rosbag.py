@@ -279,3 +279,17 @@ def test_a_message_that_would_not_fit_into_memory_is_refused_before_it_is_made(t
 def ours_decoded(path: Path) -> int:
     with open_log(path) as log:
         return sum(batch.num_rows for _, batch in log.read_all())
+
+
+def test_messages_of_no_topic_are_left_out_on_request_and_counted(tmp_path: Path) -> None:
+    folder = write_bag(tmp_path / "bag", StoragePlugin.SQLITE3)
+    path = next(folder.glob("*.db3"))
+    expected = ours(path)
+    with sqlite3.connect(path) as bag:
+        bag.execute("DELETE FROM topics WHERE name = '/number'")
+    with pytest.raises(CorruptLog, match="10 messages belong to no topic"):
+        open_log(path)
+    with open_log(path, recover=True) as log:
+        assert log.report.recovered
+        assert log.report.bytes_lost > 0
+    assert ours(path, recover=True) == {"/text": expected["/text"]}
