@@ -36,14 +36,21 @@ class Mdf4Source:
     """The `Source` of one MDF 4 file."""
 
     def __init__(
-        self, file: Mdf4File, source: ByteSource, bus: BusStreams | None, report: Report, start_ns: int
+        self,
+        file: Mdf4File,
+        source: ByteSource,
+        bus: BusStreams | None,
+        report: Report,
+        start_ns: int,
+        *,
+        recover: bool,
     ) -> None:
         self._file = file
         self._source = source
         self._path = path = source.name
         self._start_ns = start_ns
         self.report = report
-        self.metadata = header_metadata(path, file.header.comment, report)
+        self.metadata = header_metadata(path, file.header.comment, report, recover=recover)
         self.attachments: tuple[Attachment, ...] = read_attachments(file.blocks, file.header, report)
         self.events: tuple[Event, ...] = read_events(file.blocks, file.header, start_ns)
         self._readers: dict[str, GroupReader] = {}
@@ -214,7 +221,7 @@ def _open_mdf4(
         file = Mdf4File(source, report, recover=recover, start_ns=start_ns, unfinished=unfinished)
     try:
         with translated(path, "opening the MDF file"):
-            return Mdf4Source(file, source, bus, report, start[0])
+            return Mdf4Source(file, source, bus, report, start[0], recover=recover)
     except BaseException:
         file.close()
         raise
@@ -227,20 +234,20 @@ def _version(path: str, identification: bytes) -> int:
     return 4 if number >= 400 else 3
 
 
-def header_metadata(path: str, comment: str, report: Report) -> Mapping[str, str]:
+def header_metadata(path: str, comment: str, report: Report, *, recover: bool = False) -> Mapping[str, str]:
     """Return the header comment's properties, by name.
 
     Raises:
-        CorruptLog: The comment is broken XML, so who drove what is unknown (unless the log is being recovered).
+        CorruptLog: The comment is broken XML, so who drove what is unknown (unless the log is to be recovered).
     """
     if not comment.lstrip().startswith("<"):
         return {"comment": comment} if comment else {}
     try:
         root = ET.fromstring(comment)  # noqa: S314 - expat expands no external entity and limits amplification itself
     except ET.ParseError as error:
-        if not report.recovered:
+        if not recover:
             raise CorruptLog(f"the header comment is broken XML ({error})", where=path, remedy=REMEDY) from error
-        report.problems.append("the header comment is broken XML: no metadata")
+        report.lose(len(comment.encode()), "the header comment is broken XML: no metadata")
         return {}
     result: dict[str, str] = {}
     for element in root.iter():

@@ -13,7 +13,7 @@ from itertools import pairwise
 from pathlib import Path, PurePosixPath
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, field_validator
 
 from platform_lib.errors import CorruptLog, UnsupportedLog
 from platform_lib.logs.bytes_source import BAG_METADATA, ByteSource, LocalSource
@@ -27,6 +27,9 @@ from platform_lib.logs.rosbag_sqlite import load_sqlite, plain_message
 from platform_lib.logs.scratch import decompressed
 
 _MOST_METADATA_BYTES = 64 << 20
+# Before this version of the metadata, paths began with the bag's folder. Source: ros2/rosbag2,
+# rosbag2_cpp/src/rosbag2_cpp/readers/sequential_reader.cpp, resolve_relative_paths.
+_PATHS_IN_FOLDER = 4
 
 
 class _Loose(BaseModel):
@@ -52,8 +55,12 @@ class _Bag(_Loose):
     topics_with_message_count: list[_TopicCount] = []
     compression_format: str = ""
     compression_mode: str = ""
-    ros_distro: str | None = None
-    custom_data: dict[str, str] | None = None
+    custom_data: dict[str, str] = {}
+
+    @field_validator("custom_data", mode="before")
+    @classmethod
+    def _or_nothing(cls, value: object) -> object:
+        return {} if value in ("", "~", "null") else value  # YAML's ways to write none
 
 
 class _Document(_Loose):
@@ -70,7 +77,7 @@ def open_bag_folder(folder: Path | str, *, recover: bool) -> TopicSource:
             for name in bag.relative_file_paths:
                 part = _part(folder, name, bag, report, recover=recover)
                 parts.extend([] if part is None else [part])
-            loaded = _join(parts, bag.custom_data or {})
+            loaded = _join(parts, bag.custom_data)
             _compare_counts(folder, bag, loaded.topics, report, recover=recover)
         except BaseException:
             for part in parts:
@@ -102,7 +109,9 @@ def _bag(folder: Path | str) -> _Bag:
     with closing(source):
         text = source.read_at(0, min(source.size_bytes, _MOST_METADATA_BYTES))
     try:
-        bag = _Document.model_validate(yaml.safe_load(text)).rosbag2_bagfile_information
+        # Recorders quote no text, so one that looks like a number or a date must stay what it is: every scalar is text.
+        document = yaml.load(text, yaml.BaseLoader)  # noqa: S506 - which makes nothing but texts, lists and mappings
+        bag = _Document.model_validate(document).rosbag2_bagfile_information
     except (yaml.YAMLError, ValidationError, ValueError, RecursionError) as error:
         short = " ".join(str(error).split())[:200]
         remedy = "open its .db3 or .mcap files one by one, or write it anew with `ros2 bag reindex`"
@@ -114,7 +123,17 @@ def _bag(folder: Path | str) -> _Bag:
         raise UnsupportedLog(f"bag compression '{bag.compression_format}'; zstd is read", where=path, remedy=remedy)
     if not bag.relative_file_paths:
         raise CorruptLog("the bag's metadata names no files", where=path, remedy=REMEDY)
+    if bag.version < _PATHS_IN_FOLDER:
+        bag = bag.model_copy(
+            update={"relative_file_paths": [_without_folder(name) for name in bag.relative_file_paths]}
+        )
     return bag
+
+
+def _without_folder(name: str) -> str:
+    """Return a file's path in its bag's folder, of one that begins with that folder's name (or what it was once)."""
+    pure = PurePosixPath(name)
+    return name if pure.is_absolute() or len(pure.parts) < 2 else str(PurePosixPath(*pure.parts[1:]))
 
 
 def _part(folder: Path | str, name: str, bag: _Bag, report: Report, *, recover: bool) -> Loaded | None:

@@ -31,7 +31,7 @@ from platform_lib.logs.schemas.rosmsg import normal_name
 from platform_lib.logs.scratch import copied
 
 _LOOKUP_ROWS = 500
-_MOST_MESSAGE_BYTES = 1 << 30
+_MOST_MESSAGE_BYTES = 256 << 20  # as of an MCAP chunk: it has to be in memory
 _WAL_VERSION = 2  # of the bytes 18 and 19. Source: SQLite file format, section 1.3.3
 
 
@@ -79,7 +79,14 @@ def _write_ahead_log(source: ByteSource, report: Report) -> tuple[ByteSource, ..
 
 
 def plain_message(data: bytes) -> bytes:
-    """Return a message that was compressed by itself."""
+    """Return a message that was compressed by itself.
+
+    Raises:
+        UnsupportedLog: It is larger than bounded memory allows.
+    """
+    size = zstandard.frame_content_size(data)  # which the decompressor would make room for, whatever it is told
+    if size > _MOST_MESSAGE_BYTES:
+        raise UnsupportedLog(f"a compressed message of {size} bytes; at most {_MOST_MESSAGE_BYTES} are read at once")
     return zstandard.ZstdDecompressor().decompress(data, max_output_size=_MOST_MESSAGE_BYTES)
 
 
@@ -153,7 +160,7 @@ def _load(path: Path, report: Report, *, recover: bool, compressed: bool) -> Loa
     with translated(path, "opening the sqlite3 bag"):
         tables = _tables(path, report, recover=recover)
         try:
-            topics, indexes = _sqlite_topics(path, tables, report, compressed=compressed)
+            topics, indexes = _sqlite_topics(path, tables, report, recover=recover, compressed=compressed)
         except BaseException:
             tables.close()
             raise
@@ -215,7 +222,7 @@ def _missing_bytes(path: Path) -> int:
 
 
 def _sqlite_topics(
-    path: Path, tables: Tables, report: Report, *, compressed: bool
+    path: Path, tables: Tables, report: Report, *, recover: bool, compressed: bool
 ) -> tuple[list[Topic], list[TopicIndex]]:
     if not {"topics", "messages"} <= tables.names:
         raise UnsupportedLog("a sqlite3 file that is no ROS 2 bag (no tables 'topics' and 'messages')", where=path)
@@ -249,9 +256,9 @@ def _sqlite_topics(
         )
     if rows:
         what = f"{sum(map(len, rows.values()))} messages belong to no topic"
-        if not report.recovered:
+        if not recover:
             raise CorruptLog(what, where=path, remedy=REMEDY)
-        report.problems.append(what)
+        report.lose(sum(size for items in rows.values() for _, _, size in items), what)
     return topics, indexes
 
 

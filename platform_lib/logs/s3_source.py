@@ -107,11 +107,21 @@ class S3Source:
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def _get(self, offset: int, length: int) -> tuple[bytes, dict[str, Any]]:
-        """Send one request; returns what arrived of the body (less than asked for if the connection broke)."""
+        """Send one request; returns what arrived of the body (less than asked for if the connection broke).
+
+        Raises:
+            ConfigError: The store does not answer ranges.
+        """
         wanted = {"Bucket": self._bucket, "Key": self._key, "Range": f"bytes={offset}-{offset + length - 1}"}
         if self._etag:
             wanted["IfMatch"] = self._etag
         answer = self._client.get_object(**wanted)
+        said = str(answer.get("ContentRange", f"bytes 0-/{answer['ContentLength']}"))
+        if not said.startswith(f"bytes {offset}-") or int(answer["ContentLength"]) > length:
+            answer["Body"].close()
+            remedy = "read it from a store that answers ranges, or copy it and open the copy"
+            what = "the store gives another part of the object than was asked for"
+            raise ConfigError(what, where=self.name, remedy=remedy)
         data = _body(answer["Body"], length)
         with self._lock:
             self.bytes_fetched += len(data)

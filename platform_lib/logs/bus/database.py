@@ -7,6 +7,7 @@ in no database: it is counted, never guessed.
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import math
 import re
@@ -27,8 +28,8 @@ _FLOAT_BITS = (16, 32, 64)
 _ANY_SENDER = 0xFE  # the J1939 null address: databases put it where every sender is meant
 # The parser below lists every value of an extended multiplexer's ranges; 2^32 of them would take all memory.
 _MOST_SELECTORS = 1 << 20
-_SELECTORS = re.compile(rb"^SG_MUL_VAL_[^;]*", re.MULTILINE)
-_RANGE = re.compile(rb"(\d+)\s*-\s*(\d+)")
+_SELECTORS = re.compile(r"^SG_MUL_VAL_[^;]*", re.MULTILINE)
+_RANGE = re.compile(r"(\d+)\s*-\s*(\d+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,10 +157,13 @@ def _contradictions(databases: Iterable[Database]) -> list[str]:
         for message in database.messages:
             key = (database.kind, database.bus, message.frame_id, message.extended)
             known, owner = first.setdefault(key, (message, database))
-            if owner is not database and replace(known, cluster="") != replace(message, cluster=""):
+            same_file = owner is database and known.cluster != message.cluster  # clusters are told apart elsewhere
+            if not same_file and replace(known, cluster="") != replace(message, cluster=""):
                 found[owner.name, database.name] = found.get((owner.name, database.name), 0) + 1
     return [
-        f"identifiers that mean different messages in {one} and {other}: {count}; {one} counts; "
+        f"identifiers that mean different messages within {one}: {count}; the first message counts"
+        if one == other
+        else f"identifiers that mean different messages in {one} and {other}: {count}; {one} counts; "
         f"CAN1={one} ties a database to its bus"
         for (one, other), count in found.items()
     ]
@@ -235,10 +239,13 @@ def _load(path: Path, kind: str) -> Any:
     from cantools import database as cantools  # late: it brings half of the scientific stack with it
 
     try:
+        encoding = None
         if kind == "dbc":
-            _check_selectors(path)
+            content = path.read_bytes()
+            encoding = _encoding(content)
+            _check_selectors(content.decode(encoding, "replace"))
         # Overlapping signals occur in real databases and do no harm to decoding: not strict.
-        return cantools.load_file(path, database_format=kind, strict=False, cache_dir=None)
+        return cantools.load_file(path, database_format=kind, encoding=encoding, strict=False, cache_dir=None)
     except OSError as error:
         raise ConfigError(f"cannot be opened ({error.strerror})", where=path, remedy="check the path") from error
     except (
@@ -249,9 +256,20 @@ def _load(path: Path, kind: str) -> Any:
         raise ConfigError(f"not a CAN database ({short})", where=path, remedy="give a DBC or ARXML file") from error
 
 
-def _check_selectors(path: Path) -> None:
-    for statement in _SELECTORS.finditer(path.read_bytes()):
-        for low, high in _RANGE.findall(statement[0].partition(b" ")[2]):
+def _encoding(content: bytes) -> str:
+    """Return how a DBC is written, which it does not say: what is valid UTF-8 is that, all else Windows' Western code."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return "utf-16"
+    try:
+        content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8-sig"
+
+
+def _check_selectors(text: str) -> None:
+    for statement in _SELECTORS.finditer(text):
+        for low, high in _RANGE.findall(statement[0].partition(" ")[2]):
             if int(high) - int(low) >= _MOST_SELECTORS:
                 raise ValueError(f"a multiplexer range of {int(high) - int(low) + 1} values")
 

@@ -43,9 +43,21 @@ class Frames:
     length: Lengths
     sender: Small
 
-    def where(self, keep: npt.NDArray[np.bool_] | slice) -> Frames:
+    def where(self, keep: npt.NDArray[np.bool_] | Index | slice) -> Frames:
         """Return the chosen frames."""
         return Frames(self.time_ns[keep], self.words[keep], self.length[keep], self.sender[keep])
+
+    def followed_by(self, other: Frames) -> Frames:
+        """Return these frames and then others, which may have fewer words or more."""
+        width = max(self.words.shape[1], other.words.shape[1])
+        parts = [self, other]
+        words = [np.pad(part.words, ((0, 0), (0, width - part.words.shape[1]))) for part in parts]
+        return Frames(
+            np.concatenate([part.time_ns for part in parts]),
+            np.concatenate(words),
+            np.concatenate([part.length for part in parts]),
+            np.concatenate([part.sender for part in parts]),
+        )
 
 
 @dataclass(frozen=True, slots=True)

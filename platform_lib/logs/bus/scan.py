@@ -158,7 +158,8 @@ class GroupScan:
             CorruptLog: The frames contradict the format.
         """
         length = [name for name in _LENGTHS if name in group.fields][:1]
-        for chunk in iter_frames(group, (*_FIELDS, *length)):
+        flexible = ["EDL"] if length == ["DLC"] else []
+        for chunk in iter_frames(group, (*_FIELDS, *length, *flexible)):
             self._add(chunk)
         if self._transfers is not None:
             self._transfers.end()
@@ -184,14 +185,18 @@ class GroupScan:
                 self.invalid += int(np.count_nonzero(~chunk.valid[name] & (slot != _UNKNOWN)))
                 slot[~chunk.valid[name]] = _UNKNOWN
         frames = Frames(chunk.columns[TIME], _words(chunk), _lengths(chunk), number.astype(np.uint8))
-        self._put_away(slot, frames)
         if self._transfers is not None:
             form = key >> 16 & 0xFF
             sound &= (key >> _EXTENDED_BIT & 1 == 1) & ((form == CONNECTION_FORMAT) | (form == DATA_FORMAT))
             self._join(self._transfers, np.flatnonzero(sound & (frames.length == 8)), key, slot, frames)
+        self._put_away(slot, frames)
 
     def _join(self, transfers: Transfers, rows: Index, key: Index, slot: Slots, frames: Frames) -> None:
-        """Put messages whose frames are in `rows` together, and away."""
+        """Put messages whose frames are in `rows` together, and away; with them those of their kind that came in one.
+
+        The latter leave `slot`: a stream's rows are kept in the order in which they came, and a sender takes one frame
+        or several as the message's length asks for it.
+        """
         found = [
             transfers.feed(
                 number >> _BUS_SHIFT, number & _ID_MASK, word.to_bytes(8, "little"), time_ns, claimed=known >= 0
@@ -201,16 +206,18 @@ class GroupScan:
                 strict=True,
             )
         ]  # fmt: skip
-        whole = [
-            item
-            for item in found
+        wanted = [
+            (row, item)
+            for row, item in zip(rows.tolist(), found, strict=True)
             if item is not None and self._databases.match("CAN", item.bus, item.frame_id, extended=True) is not None
         ]
-        if not whole:
+        if not wanted:
             return
+        whole = [item for _, item in wanted]
         width = -(-max(len(item.data) for item in whole) // 8) * 8
         data = np.frombuffer(b"".join(item.data.ljust(width, b"\0") for item in whole), "<u8").astype(np.uint64)
-        slots = [self._slot(item.bus << _BUS_SHIFT | 1 << _EXTENDED_BIT | item.frame_id) for item in whole]
+        keys = [item.bus << _BUS_SHIFT | 1 << _EXTENDED_BIT | item.frame_id for item in whole]
+        slots = np.array([self._slot(item) for item in keys], np.int32)
         joined = Frames(
             np.array([item.time_ns for item in whole], np.int64),
             data.reshape(len(whole), -1),
@@ -219,7 +226,14 @@ class GroupScan:
         )
         self.joined += len(whole)
         self.unknown -= sum(item.unclaimed for item in whole)
-        self._put_away(np.array(slots, np.int32), joined)
+        single = np.flatnonzero(np.isin(slot, slots))
+        places = np.concatenate([np.array([row for row, _ in wanted], np.int64), single])
+        order = np.argsort(places, kind="stable")
+        self._put_away(
+            np.concatenate([slots, slot[single]])[order], joined.followed_by(frames.where(single)).where(order)
+        )
+        slot[single] = _UNKNOWN
+        self.unknown -= single.size
 
     def _resolve(self, key: Index, slot: Slots) -> None:
         """Look up identifiers that the table does not hold, and remember them."""
@@ -287,13 +301,17 @@ def _words(chunk: FrameChunk) -> Words:
 
 def _lengths(chunk: FrameChunk) -> Lengths:
     """Return how many payload bytes each frame has, by what the recorder says and what there is."""
-    width = min(chunk.columns["DataBytes"].shape[1], FRAME_BYTES)
+    width: Any = min(chunk.columns["DataBytes"].shape[1], FRAME_BYTES)
+    if "DataBytes" in chunk.sizes:
+        width = np.clip(chunk.sizes["DataBytes"], 0, width)
     said = next((name for name in _LENGTHS if name in chunk.columns), None)
     if said is None:
         return np.full(chunk.rows, width, np.uint16)
     values = chunk.columns[said]
     if said == "DLC":
         values = _DLC_BYTES[values.astype(np.int64) & 0xF]
+        if "EDL" in chunk.columns:  # codes past 8 mean more bytes in frames of CAN FD only
+            values = np.where(chunk.columns["EDL"] == 0, np.minimum(values, 8), values)
     length: Lengths = (np.minimum(values, width) if values.dtype.kind == "u" else np.clip(values, 0, width)).astype(
         np.uint16, copy=False
     )

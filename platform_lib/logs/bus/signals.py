@@ -91,7 +91,8 @@ def physical_values(raw: npt.NDArray[Any], signal: Signal) -> npt.NDArray[Any]:
     if raw.dtype == np.uint64 and signal.length < 64:
         raw = raw.view(np.int64)  # whose conversion to float is the faster one
     if (signal.scale == 1.0 and signal.offset == 0.0) or raw.dtype == np.float16:
-        raw = raw.astype(np.float64, copy=False)
+        with np.errstate(invalid="ignore"):  # signalling NaNs: any bytes may come
+            raw = raw.astype(np.float64, copy=False)
     if signal.scale == 1.0 and signal.offset == 0.0:
         return raw
     values = np.empty(raw.size, np.float64)

@@ -21,6 +21,7 @@ _KINDS: dict[str, BusKind] = {"CAN_DataFrame": "CAN", "LIN_Frame": "LIN"}
 
 # How many identifiers a sentence names.
 _SHOWN = 8
+_BYTES = "DataBytes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,12 @@ class BusStreams:
         """
         kind = _KINDS.get(group.kind)
         if kind is None or not self._databases.covers(kind):
+            return []
+        if _BYTES not in group.fields:  # of a kind that is not read, which the report names, or never recorded
+            self._report.undecoded[group.name] = group.rows
+            self._report.problems.append(
+                f"group '{group.name}': {group.rows} {kind} frames are not decoded: their bytes ({_BYTES}) are not read"
+            )
             return []
         scan = GroupScan(kind, self._databases, self._store, self._slots)
         scan.run(group)

@@ -78,10 +78,10 @@ def _only_target(streams: Sequence[Stream], out: Path, form: Form, said: Form) -
         raise ConfigError(
             f"{len(streams)} streams do not fit into one file of rows",
             where=out,
-            remedy="name a folder, or one stream with --stream",
+            remedy="name a folder, or one stream behind the log",
         )
     if form is not said:
-        raise ConfigError(f"the file's name says {said}, the command {form}", where=out, remedy="leave out --format")
+        raise ConfigError(f"the file's name says {said}, the command {form}", where=out, remedy="leave out --to")
     return Target(streams[0], out)
 
 

@@ -37,6 +37,8 @@ _HEAD = np.dtype(
 )
 # The same bytes without names: numpy copies records with fields one field at a time.
 _HEAD_BYTES = np.dtype((np.void, _HEAD.itemsize))
+_LINK_BYTES = 4 << 20
+_MOST_OTHERS = 1 << 20  # schemas and channels are 65,535 each at most
 _FAR = 1 << 62  # past every end, and still an int64
 PAYLOAD_AT = _HEAD.itemsize - INLINE_BYTES
 Heads = npt.NDArray[Any]
@@ -100,13 +102,13 @@ def read_records(data: Buffer, *, cut: bool = False) -> Records:
     Raises:
         CorruptLog: A record passes the end, or is of no kind.
     """
-    starts = np.array(_chain(data), np.int64)
+    starts = _chain(data)
     raw = np.frombuffer(data, np.uint8)
     if cut:
         starts = _surely_whole(raw, starts)
-    elif starts[-1] != raw.size:
-        raise CorruptLog("a record passes its chunk's end")
     ops = raw[starts[:-1]]
+    if starts[-1] != raw.size and not cut and ops.all():
+        raise CorruptLog("a record passes its chunk's end")
     if (ops == Op.MESSAGE).all():
         return Records(data, starts[:-1], _heads(data, starts[:-1]), (), int(starts[-1]))
     if not ops.all():
@@ -131,26 +133,38 @@ def _surely_whole(raw: npt.NDArray[np.uint8], starts: Index) -> Index:
 
 def _mixed(data: Buffer, starts: Index, ops: npt.NDArray[np.uint8]) -> Records:
     message_at = starts[:-1][ops == Op.MESSAGE]
-    rest = np.flatnonzero(ops != Op.MESSAGE).tolist()
+    rest = np.flatnonzero(ops != Op.MESSAGE)
+    if rest.size > _MOST_OTHERS:
+        raise UnsupportedLog(f"a chunk with {rest.size} records beside its messages; at most {_MOST_OTHERS} are read")
     header = RECORD_HEADER.size
-    others = tuple((int(ops[row]), int(starts[row]) + header, int(starts[row + 1])) for row in rest)
+    others = tuple((int(ops[row]), int(starts[row]) + header, int(starts[row + 1])) for row in rest.tolist())
     return Records(data, message_at, _heads(data, message_at), others, int(starts[-1]))
 
 
-def _chain(data: Buffer) -> list[int]:
-    """Return where records begin, and last where the chain leaves `data` or a head no longer fits."""
+def _chain(data: Buffer) -> Index:
+    """Return where records begin, and last where the chain leaves `data`, a head no longer fits, or zeros have begun.
+
+    A number takes five times the memory in Python's form: of no more than some MiB of records they are held in it.
+    """
     view = memoryview(data)
     last = len(view) - RECORD_HEADER.size
     unpack = RECORD_HEADER.unpack_from
     header = RECORD_HEADER.size
+    parts: list[Index] = []
     starts = [0]
-    append = starts.append
     at = 0
     while at <= last:
-        at += unpack(view, at)[1] + header
-        append(at)
+        bound = min(last, at + _LINK_BYTES)
+        append = starts.append
+        while at <= bound:
+            at += unpack(view, at)[1] + header
+            append(at)
+        if at > last or not view[starts[-2]]:
+            break
+        parts.append(np.array(starts[:-1], np.int64))
+        starts = [at]
     starts[-1] = min(starts[-1], _FAR)
-    return starts
+    return np.concatenate([*parts, np.array(starts, np.int64)])
 
 
 def _heads(data: Buffer, message_at: Index) -> Heads:

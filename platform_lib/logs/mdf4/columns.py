@@ -84,6 +84,7 @@ class Column:
         channel: What it is read from.
         array: Reads it; the mask says which rows are null.
         raw: Reads it unconverted: (N,) numbers or (N, W) bytes, padded with zeros; ``None`` where that is no use.
+        sized: Reads bytes of variable length like `raw`, and (N,) how many they are; ``None`` for all others.
         signal_data: Its variable-length values, ``None`` for others.
         offsets: Reads where these are.
         number: What it is made of, where that is one number a record, which is read together with others.
@@ -100,6 +101,7 @@ class Column:
     offsets: Callable[[Records], Values] | None = None
     number: Number | None = None
     finish: Finish | None = None
+    sized: Callable[[Batch], tuple[Values, Values]] | None = None
 
     def read(self, batch: Batch, values: Values | None = None) -> pa.Array:
         """Return the column's values for a batch; `values` are those of its number, where they were read already."""
@@ -174,8 +176,9 @@ def plan(channel: Channel, name: str, around: Surroundings) -> Column:
         found = _nested(channel.array.sizes, found)
     offsets = None if data is None else offsets_of(channel, around.before)
     return Column(
-        name, found.arrow, metadata, channel, found.array, found.raw, data, offsets, found.number, found.finish
-    )
+        name, found.arrow, metadata, channel, found.array, found.raw, data, offsets, found.number, found.finish,
+        found.sized,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +190,7 @@ class Plan:
     raw: Callable[[Batch], Values] | None = None
     number: Number | None = None
     finish: Finish | None = None
+    sized: Callable[[Batch], tuple[Values, Values]] | None = None
 
 
 # -- numbers -----------------------------------------------------------------------------------------------------------
@@ -365,7 +369,10 @@ def _bytes(channel: Channel, around: Surroundings) -> Plan:
         lengths = np.minimum(sizes(batch), place.count)
         return _masked(binary(data[np.arange(place.count) < lengths[:, None]], lengths), mask)
 
-    return Plan(pa.binary(), array, matrix)
+    def sized(batch: Batch) -> tuple[Values, Values]:
+        return matrix(batch), sizes(batch) if sizes else np.empty(0, np.int64)
+
+    return Plan(pa.binary(), array, matrix, sized=sized if sizes else None)
 
 
 def _whole_bytes(channel: Channel, around: Surroundings) -> Place:
@@ -385,13 +392,16 @@ def _variable(channel: Channel, around: Surroundings, data: SignalData) -> Plan:
     if not is_identity(channel.conversion):
         raise Unreadable("variable-length values with a conversion")
 
-    def matrix(batch: Batch) -> Values:
+    def sized(batch: Batch) -> tuple[Values, Values]:
         joined, lengths = values(batch)
         out = np.zeros((lengths.size, int(lengths.max(initial=0))), np.uint8)
         out[np.arange(out.shape[1]) < lengths[:, None]] = joined
-        return out
+        return out, lengths
 
-    return Plan(pa.binary(), lambda batch, mask: _masked(binary(*values(batch)), mask), matrix)
+    def array(batch: Batch, mask: Mask) -> pa.Array:
+        return _masked(binary(*values(batch)), mask)
+
+    return Plan(pa.binary(), array, lambda batch: sized(batch)[0], sized=sized)
 
 
 def offsets_of(channel: Channel, before: int) -> Number:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from platform_lib.errors import CorruptLog, UnsupportedLog
 from platform_lib.logs import mdf_clock
@@ -416,8 +417,16 @@ def frame_kinds(columns: Sequence[Column]) -> dict[FrameKind, tuple[str, ...]]:
         fields = tuple(
             column.name.removeprefix(f"{kind}.")
             for column in columns
-            if column.raw is not None and column.name.startswith(f"{kind}.")
+            if column.raw is not None and column.name.startswith(f"{kind}.") and _usable(column, f"{kind}.DataBytes")
         )
         if "ID" in fields:
             found[kind] = fields
     return found
+
+
+def _usable(column: Column, data_name: str) -> bool:
+    """Whether a column is what frames need: a payload is bytes (or an array of them), not one number."""
+    array = column.channel.array
+    in_array = array is not None and column.channel.bit_count == 8
+    in_bytes = array is None and (pa.types.is_binary(column.arrow) or pa.types.is_fixed_size_list(column.arrow))
+    return column.name != data_name or in_array or in_bytes

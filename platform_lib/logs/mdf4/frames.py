@@ -27,12 +27,14 @@ class FrameChunk:
         first_row: The first frame's row in its group.
         valid: By field name, (rows,) bool, ``False`` where the frame's invalidation bit is set; only fields that have
             invalid samples in this chunk are listed.
+        sizes: By field name, (rows,) int64, how many bytes of a row were recorded; only fields of variable length.
     """
 
     rows: int
     columns: dict[str, npt.NDArray[Any]] = field(repr=False)
     first_row: int = 0
     valid: dict[str, npt.NDArray[np.bool_]] = field(default_factory=dict, repr=False)
+    sizes: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict, repr=False)
 
 
 class FrameGroup(Protocol):

@@ -310,14 +310,19 @@ def _frames(batch: Batch, times: Index, wanted: dict[str, Column]) -> FrameChunk
 
     columns: dict[str, Values] = {TIME: times}
     valid: dict[str, npt.NDArray[np.bool_]] = {}
+    sizes: dict[str, Index] = {}
     for name, column in wanted.items():
-        if column.raw is None:
+        if column.sized is not None:
+            columns[name], sizes[name] = column.sized(batch)
+        elif column.raw is not None:
+            values = column.raw(batch)
+            columns[name] = values if column.channel.array is None else values.reshape(times.size, -1)
+        else:
             continue
-        columns[name] = column.raw(batch)
         mask = invalid(column.channel, batch)
         if mask is not None:
             valid[name] = ~mask
-    return FrameChunk(times.size, columns, batch.first_row, valid)
+    return FrameChunk(times.size, columns, batch.first_row, valid, sizes)
 
 
 def _ranges(spans: Sequence[Span], window: Window) -> list[tuple[int, int]]:

@@ -468,7 +468,13 @@ def _structs_of(kind: Type, seen: set[int]) -> Iterator[Struct]:
 
 
 def _parts(kind: Type, known: dict[int, int]) -> int:
-    """Count the values that are read one by one; a type that occurs twice is counted twice but visited once."""
+    """Count the values that are read one by one; a type that occurs twice is counted twice but visited once.
+
+    Raises:
+        UnsupportedLog: An array is longer than any message.
+    """
+    if isinstance(kind, Array) and (kind.count or 0) > _LIST_LIMIT:
+        raise UnsupportedLog(f"the definition holds an array of {kind.count} elements; at most {_LIST_LIMIT} are read")
     if id(kind) not in known:
         match kind:
             case Struct():

@@ -77,3 +77,5 @@ def topic_decoder(
                 return f"messages are encoded as {message_encoding!r} with a schema in {schema_encoding!r}"
     except UnsupportedLog as error:
         return error.what
+    except RecursionError:
+        return "its message definition nests too deep"

@@ -13,7 +13,7 @@ from platform_lib.errors import UnsupportedLog
 from platform_lib.logs.schemas import kinds
 from platform_lib.logs.schemas.kinds import Array, Extensibility, Primitive, Struct, Text, Type, Union
 
-_BETWEEN_FILES = re.compile(r"^(?:=+|IDL:.*|#.*)$", re.MULTILINE)
+_BETWEEN_FILES = re.compile(r"^(?:=+[ \t\r]*|IDL:.*|#.*)$", re.MULTILINE)
 _TOKEN = re.compile(
     r"""(?P<space>\s+|//[^\n]*|/\*.*?\*/)
       |(?P<word>(?:::)?[A-Za-z_]\w*(?:::[A-Za-z_]\w*)*)

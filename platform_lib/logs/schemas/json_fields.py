@@ -19,6 +19,7 @@ from platform_lib.logs.schemas.faulty import FaultyPayload
 
 Check = Callable[[Any], Any]
 _MOST_DEPTH = 32
+_INTEGERS = 1 << 63
 
 
 def _number(value: Any) -> Any:
@@ -30,6 +31,8 @@ def _number(value: Any) -> Any:
 def _integer(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value != int(value):
         raise ValueError(f"{_shown(value)} is no integer")
+    if not -_INTEGERS <= value < _INTEGERS:  # which the schema allows, and int64 does not hold
+        raise UnsupportedLog(f"the integer {_shown(value)} takes more than 64 bits with its sign")
     return int(value)
 
 

@@ -33,6 +33,8 @@ can be called so. Numbers from 50000 on are free for use within one organisation
 
 # Types that refer to each other multiply when they are written out; real ones have some hundred parts.
 _MOST_PARTS = 20_000
+# Protobuf's own parsers read messages to this depth. Source: google/protobuf, CodedInputStream's default recursion limit.
+_MOST_DEPTH = 100
 
 Get = Callable[[Any], Any]
 
@@ -131,6 +133,8 @@ class _Builder:
 
     def fields(self, kind: Descriptor, above: tuple[str, ...]) -> tuple[_Field, ...]:
         """Return the fields of a message type that lies inside the types `above`."""
+        if len(above) > _MOST_DEPTH:
+            raise UnsupportedLog(f"its protobuf type nests more than {_MOST_DEPTH} deep")
         return tuple(self._field(field, above) for field in kind.fields)
 
     def _field(self, field: FieldDescriptor, above: tuple[str, ...]) -> _Field:

@@ -12,7 +12,7 @@ from platform_lib.errors import UnsupportedLog
 from platform_lib.logs.schemas import kinds
 from platform_lib.logs.schemas.kinds import Array, Struct, Text, Type
 
-_SEPARATOR = re.compile(r"^=+[ \t]*$", re.MULTILINE)
+_SEPARATOR = re.compile(r"^=+[ \t\r]*$", re.MULTILINE)  # definitions from Windows end their lines with CR LF
 _FIELD = re.compile(
     r"^(?P<type>[A-Za-z][A-Za-z0-9_/]*)(?:<=\d+)?(?P<array>\[(?:<=)?\d*\])?\s+(?P<name>[A-Za-z][A-Za-z0-9_]*)\s*(?P<rest>.*)$"
 )

@@ -227,3 +227,69 @@ def test_a_ros1_chunk_of_another_length_than_it_says_is_refused(tmp_path: Path, 
         with pytest.raises(error, match="a chunk ") as caught:
             open_log(path)
         assert (caught.value.where, bool(caught.value.remedy)) == (str(path), True)
+
+
+def rewritten(folder: Path, change: Any) -> Path:
+    path = folder / "metadata.yaml"
+    document = yaml.safe_load(path.read_text())
+    change(document["rosbag2_bagfile_information"])
+    path.write_text(yaml.safe_dump(document))
+    return folder
+
+
+@pytest.mark.parametrize("prefix", ["bag/", "as_it_was_called/", ""])
+def test_paths_of_early_bags_begin_with_their_folder(tmp_path: Path, prefix: str) -> None:
+    folder = write_bag(tmp_path / "bag", StoragePlugin.SQLITE3)
+    expected = ours(folder)
+
+    def early(bag: dict[str, Any]) -> None:
+        bag["version"] = 3
+        bag["relative_file_paths"] = [prefix + name for name in bag["relative_file_paths"]]
+
+    assert ours(rewritten(folder, early)) == expected
+    if prefix:  # later ones mean what they say
+        with pytest.raises(CorruptLog, match="a file of the bag is missing"):
+            open_log(rewritten(folder, lambda bag: bag.update(version=4)))
+
+
+def test_text_that_looks_like_a_number_or_a_date_stays_text(tmp_path: Path) -> None:
+    folder = write_bag(tmp_path / "bag", StoragePlugin.SQLITE3)
+    path = folder / "metadata.yaml"
+    text = re.sub(r"\n  custom_data:.*", "", path.read_text().rstrip())
+    path.write_text(f"{text}\n  custom_data:\n    vehicle: 0017\n    day: 2026-06-01\n    dry: yes\n")
+    with open_log(folder) as log:
+        assert log.metadata == {"vehicle": "0017", "day": "2026-06-01", "dry": "yes"}
+    path.write_text(f"{text}\n  custom_data: ~\n")
+    with open_log(folder) as log:
+        assert log.metadata == {}
+
+
+def test_a_message_that_would_not_fit_into_memory_is_refused_before_it_is_made(tmp_path: Path) -> None:
+    import zstandard
+
+    folder = write_bag(tmp_path / "bag", StoragePlugin.SQLITE3, compression=CompressionMode.MESSAGE)
+    stream = zstandard.ZstdCompressor().compressobj(size=1 << 40)  # the size that the frame claims
+    lie = stream.compress(bytes(1 << 20)) + stream.flush(zstandard.COMPRESSOBJ_FLUSH_BLOCK)
+    with sqlite3.connect(next(folder.glob("*.db3"))) as bag:
+        bag.execute("UPDATE messages SET data = ? WHERE id = 3", (lie,))
+    with pytest.raises(UnsupportedLog, match="1099511627776 bytes"):
+        ours_decoded(folder)
+
+
+def ours_decoded(path: Path) -> int:
+    with open_log(path) as log:
+        return sum(batch.num_rows for _, batch in log.read_all())
+
+
+def test_messages_of_no_topic_are_left_out_on_request_and_counted(tmp_path: Path) -> None:
+    folder = write_bag(tmp_path / "bag", StoragePlugin.SQLITE3)
+    path = next(folder.glob("*.db3"))
+    expected = ours(path)
+    with sqlite3.connect(path) as bag:
+        bag.execute("DELETE FROM topics WHERE name = '/number'")
+    with pytest.raises(CorruptLog, match="10 messages belong to no topic"):
+        open_log(path)
+    with open_log(path, recover=True) as log:
+        assert log.report.recovered
+        assert log.report.bytes_lost > 0
+    assert ours(path, recover=True) == {"/text": expected["/text"]}

@@ -122,10 +122,11 @@ def test_a_read_past_the_end_is_refused(bucket: Any) -> None:
 
 
 class _BreakingServer:
-    """Answers ranged requests, but breaks the connection in the middle of the first bodies."""
+    """Answers ranged requests, but breaks the connection in the middle of the first bodies, is busy, or knows no ranges."""
 
-    def __init__(self, data: bytes, breaks: int) -> None:
+    def __init__(self, data: bytes, breaks: int = 0, *, busy: int = 0, ranges: bool = True) -> None:
         self._data, self._breaks = data, breaks
+        self._busy, self._ranges = busy, ranges
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.address = f"http://127.0.0.1:{self._socket.getsockname()[1]}"
         self._thread = threading.Thread(target=self._serve, daemon=True)
@@ -151,6 +152,14 @@ class _BreakingServer:
         wanted = request.lower().split("range: bytes=")[1].split("\r\n")[0]
         first, last = (int(item) for item in wanted.split("-"))
         body = self._data[first : last + 1]
+        if self._busy:
+            self._busy -= 1
+            connection.sendall(b"HTTP/1.1 503 Slow Down\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            return
+        if not self._ranges:
+            head = f'HTTP/1.1 200 OK\r\nContent-Length: {len(self._data)}\r\nETag: "e"\r\nConnection: close\r\n\r\n'
+            connection.sendall(head.encode() + self._data)
+            return
         head = (
             f'HTTP/1.1 206 Partial Content\r\nContent-Length: {len(body)}\r\nETag: "e"\r\nConnection: close\r\n'
             f"Content-Range: bytes {first}-{first + len(body) - 1}/{len(self._data)}\r\n\r\n"
@@ -176,4 +185,31 @@ def test_a_connection_that_breaks_is_taken_up_where_it_broke(
     assert source.read_at(5000, 90_000) == data[5000:95_000]
     assert source.requests == 2 + breaks
     source.close()
+    server.close()
+
+
+def test_a_store_that_is_busy_is_asked_again(bucket: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = bytes(range(256)) * 40
+    server = _BreakingServer(data, busy=1)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.address)
+    source = S3Source(f"s3://{BUCKET}/a.bin")
+    assert source.read_at(5000, 3000) == data[5000:8000]
+    source.close()
+    server.close()
+
+
+@pytest.mark.parametrize("size_bytes", [4096, 4097])
+def test_a_store_without_ranges_is_no_source_of_wrong_bytes(
+    bucket: Any, monkeypatch: pytest.MonkeyPatch, size_bytes: int
+) -> None:
+    data = bytes(range(256)) * 16 + b"!" * (size_bytes - 4096)
+    server = _BreakingServer(data, ranges=False)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", server.address)
+    if size_bytes == 4096:  # the answer to the first request is all of it
+        source = S3Source(f"s3://{BUCKET}/a.bin")
+        assert source.read_at(0, 4096) == data
+        source.close()
+    else:
+        with pytest.raises(ConfigError, match="another part of the object"):
+            S3Source(f"s3://{BUCKET}/a.bin")
     server.close()

@@ -145,3 +145,27 @@ def test_what_is_too_wide_is_left_out_and_named(tmp_path: Path, array_frames: An
     assert found[0].schema.names == ["timestamp_ns", "v"]
     assert read(streams, "CAN0/M", "v") == [16]
     assert any("'blob', a value of 128 bits" in line for line in report.problems)
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8", "utf-8-sig", "utf-16"])
+def test_a_database_is_read_in_the_encoding_that_it_is_written_in(tmp_path: Path, encoding: str) -> None:
+    path = tmp_path / "heat.dbc"
+    text = 'VERSION ""\nNS_ :\nBS_:\nBU_: E\nBO_ 1 M: 8 E\n SG_ T : 0|8@1+ (1,0) [0|0] "°C" E\nVAL_ 1 T 0 "zu kühl" ;\n'
+    path.write_bytes(text.encode(encoding))
+    match = Databases.load([str(path)], []).match("CAN", 1, 1, extended=False)
+    assert match is not None
+    assert match.message.signals[0].unit == "°C"
+    assert match.message.signals[0].choices == ((0, "zu kühl"),)
+
+
+def test_an_identifier_that_one_file_gives_two_messages_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "twice.dbc"
+    one = 'BO_ 1 One: 8 E\n SG_ a : 0|8@1+ (1,0) [0|0] "" E\n'
+    path.write_text(f'VERSION ""\nNS_ :\nBS_:\nBU_: E\n{one}{one.replace("One", "Two")}')
+    databases = Databases.load([str(path)], [])
+    match = databases.match("CAN", 1, 1, extended=False)
+    assert match is not None
+    assert match.message.name == "One"
+    assert databases.notes == ["identifiers that mean different messages within twice.dbc: 1; the first message counts"]
+    path.write_text(f'VERSION ""\nNS_ :\nBS_:\nBU_: E\n{one}')
+    assert Databases.load([str(path)], []).notes == []

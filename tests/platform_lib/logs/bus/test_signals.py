@@ -148,3 +148,15 @@ def test_frames_marked_invalid_are_counted_and_left_out(tmp_path: Path, array_fr
 )
 def test_parameter_group_numbers(frame_id: int, group: int) -> None:
     assert parameter_group(frame_id) == group
+
+
+def test_any_bits_of_a_float_signal_are_read_without_a_warning(tmp_path: Path, array_frames: Any) -> None:
+    path = tmp_path / "float.dbc"
+    signal = 'BO_ 10 F: 8 E\n SG_ f : 0|32@1- (1,0) [0|0] "" E\nSIG_VALTYPE_ 10 f : 1;\n'
+    path.write_text(f'VERSION ""\nNS_ :\nBS_:\nBU_: E\n{signal}')
+    streams = BusStreams(Databases.load([str(path)], []), Report("mdf4"))
+    streams.add(array_frames([10, 10], [bytes.fromhex("010080ff00000000"), bytes.fromhex("0000803f00000000")]))
+    assert [same(row["f"], value) for row, value in zip(rows_of(streams, "CAN0/F"), (math.nan, 1.0), strict=True)] == [
+        True,
+        True,
+    ]

@@ -164,3 +164,22 @@ def test_invalid_frames_take_no_part(database: Path, array_frames: Any) -> None:
     report = Report("mdf4")
     streams = BusStreams(Databases.load([str(database)], []), report)
     assert streams.add(array_frames([n for n, _ in frames], [data for _, data in frames], valid=valid)) == []
+
+
+@pytest.mark.parametrize("step", [1 << 20, 13])
+def test_messages_of_one_frame_and_of_several_stay_in_the_order_in_which_they_came(
+    tmp_path: Path, array_frames: Any, step: int
+) -> None:
+    frames: list[Frame] = []
+    for count in range(0, 20, 2):
+        frames += [(0x18FECA05, bytes([count] * 8)), *broadcast(5, bytes([count + 1]) + DATA[1:], 0xFECA)]
+    path = tmp_path / "faults.dbc"
+    path.write_text(LONG.format(dm1=0x98FECAFE, named=0x98FEECFE))
+    report = Report("mdf4")
+    streams = BusStreams(Databases.load([str(path)], []), report)
+    found = streams.add(array_frames([item[0] for item in frames], [item[1] for item in frames], step=step))
+    rows = [row for batch in streams.read(found[0].name, Window()) for row in batch.to_pylist()]
+    assert [row["Lamp"] for row in rows] == list(range(20))
+    assert [row["timestamp_ns"] for row in rows] == sorted(row["timestamp_ns"] for row in rows)
+    assert [row["Last"] for row in rows] == [None, DATA[38]] * 10
+    assert report.undecoded["0:bus"] == 0

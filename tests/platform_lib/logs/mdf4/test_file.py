@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 from asammdf import MDF, Signal
-from mdf4_writer import START_NS, Channel, Conversion, Data, Group, Writer, time_channel, write_mdf4
+from mdf4_writer import START_NS, Channel, Conversion, Data, Group, Writer, seconds, time_channel, write_mdf4
 
 from platform_lib.errors import CorruptLog
 from platform_lib.logs import open_log
@@ -330,3 +330,13 @@ def test_a_damaged_group_costs_itself_alone_when_recovering(tmp_path: Path) -> N
         assert log.report.bytes_lost == len(data)
         for stream in log.streams:
             assert [v for batch in log.read(stream.name) for v in batch["v"].to_pylist()] == list(range(9))
+
+
+def test_a_broken_header_comment_costs_its_own_words_alone(tmp_path: Path) -> None:
+    writer = Writer()
+    writer.link(64, 5, writer.text("<HDcomment><TX>cut", "MD"))
+    path = writer.write(tmp_path / "log.mf4", [Data([Group([time_channel()], 3, 8)], b"".join(seconds(3)))])
+    with pytest.raises(CorruptLog, match="header comment is broken XML"):
+        open_log(path)
+    with open_log(path, recover=True) as log:
+        assert (log.metadata, log.report.recovered, log.streams[0].rows) == ({}, True, 3)

@@ -456,3 +456,17 @@ def test_a_faulty_message_is_named_by_topic_and_time(tmp_path: Path) -> None:
         list(log.read("/bad"))
     with open_log(path) as log:
         assert sum(batch.num_rows for batch in log.read("/bad", decode=False)) == 5
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n"])
+def test_definitions_from_windows_end_their_lines_in_their_way(ending: str) -> None:
+    text = "Point p  # where\nint32 x\n===\nMSG: q/Point\nuint8 UP=1\nuint8 y\n".replace("\n", ending)
+    payload = b"\0\1\0\0" + bytes([7, 0, 0, 0]) + (5).to_bytes(4, "little")
+    assert decode_cdr("q/msg/P", text, [payload]).to_pylist() == [{"p": {"y": 7}, "x": 5}]
+
+
+@pytest.mark.parametrize("field", ["uint8[4294967296] x", "float64[2147483648] x"])
+def test_arrays_longer_than_any_message_are_named(field: str) -> None:
+    with pytest.raises(UnsupportedLog, match="an array of"):
+        message_decoder("p/msg/M", field)
+    message_decoder("p/msg/M", "uint8[2147483647] x").fields()

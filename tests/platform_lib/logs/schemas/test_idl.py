@@ -196,3 +196,10 @@ def test_a_topic_defined_by_idl(tmp_path: Path) -> None:
         assert [row["a"] for batch in log.read("/good") for row in batch.to_pylist()] == [-2]
         assert "any" in log.report.unsupported["/bad"]
         assert [batch["data"].to_pylist() for batch in log.read("/bad")] == [[b"\0\1\0\0\xfe\xff"]]
+
+
+def test_definitions_from_windows_end_their_lines_in_their_way() -> None:
+    text = (
+        "=====\nIDL: p/msg/P\n// made\nmodule p { module msg {\n  struct P { long x; };\n}; };\n=====\nIDL: p/msg/Q\n"
+    )
+    assert parse_idl("p/msg/P", text.replace("\n", "\r\n")) == parse_idl("p/msg/P", text)

@@ -14,6 +14,7 @@ from mcap.writer import Writer
 from platform_lib.errors import CorruptLog, UnsupportedLog
 from platform_lib.logs import open_log
 from platform_lib.logs.payloads import Payloads
+from platform_lib.logs.schemas.decoders import topic_decoder
 from platform_lib.logs.schemas.faulty import FaultyPayload
 from platform_lib.logs.schemas.protobuf import protobuf_decoder
 
@@ -192,3 +193,28 @@ def test_topics_of_every_encoding(tmp_path: Path) -> None:
         assert "FlatBuffers" in log.report.unsupported["/flat"]
         for name in log.report.unsupported:
             assert [batch["data"].to_pylist() for batch in log.read(name)] == [[b"\xff"]]
+
+
+def nested(depth: int) -> bytes:
+    file = descriptor_pb2.FileDescriptorProto(name="deep.proto", syntax="proto3")
+    for level in range(depth):
+        last = level == depth - 1
+        field = file.message_type.add(name=f"M{level}").field.add(name="a", number=1, label=1, type=5 if last else 11)
+        if not last:
+            field.type_name = f".M{level + 1}"
+    return descriptor_pb2.FileDescriptorSet(file=[file]).SerializeToString()
+
+
+def test_types_that_nest_deeper_than_protobuf_reads_are_named() -> None:
+    assert not isinstance(topic_decoder("protobuf", "protobuf", "M0", None, nested(100)), str)
+    for depth in (102, 400):
+        reason = topic_decoder("protobuf", "protobuf", "M0", None, nested(depth))
+        assert reason == "its protobuf type nests more than 100 deep"
+    assert "recursion" in str(topic_decoder("protobuf", "protobuf", "M0", None, nested(3000)))
+
+
+def test_message_definitions_that_nest_too_deep_are_named() -> None:
+    text = (
+        "A1 a\n" + "".join(f"===\nMSG: p/A{at}\nA{at + 1} a\n" for at in range(1, 3000)) + "===\nMSG: p/A3000\nbool a\n"
+    )
+    assert topic_decoder("cdr", "ros2msg", "p/msg/A0", text, None) == "its message definition nests too deep"
