@@ -169,6 +169,19 @@ class CompiledPrecision(_Strict):
     checks: tuple[Check, ...]
 
 
+class Rewrite(_Strict):
+    """One change of the float model before anything else: same arithmetic, operators that the chip has.
+
+    Attributes:
+        name: ``opset``, ``static-batch``, ``erf-gelu``, ``transpose-rank``.
+        layer: The node or input that changed; empty where it is the whole model.
+    """
+
+    name: str
+    layer: str
+    what: str
+
+
 class CompileReport(_Strict):
     """What `compile` made and proved: ``report.json`` beside the artefacts.
 
@@ -176,6 +189,7 @@ class CompileReport(_Strict):
         chosen: The precision that goes into a bundle; None when none passed.
         precisions: ``fp16`` (the float reference on the same target) and each quantized precision.
         digests: Relative path -> sha256 of each artefact, to be checked before every load.
+        rewrites: What was changed in the float model, each proven by the rung ``original->onnx``.
     """
 
     schema_version: Literal[1] = 1
@@ -191,6 +205,7 @@ class CompileReport(_Strict):
     parity: tuple[ParityRung, ...]
     digests: dict[str, str]
     notes: tuple[str, ...] = ()
+    rewrites: tuple[Rewrite, ...] = ()
 
     def precision(self, name: str) -> CompiledPrecision | None:
         """Return one precision's results, if it was compiled."""
