@@ -75,7 +75,7 @@ def compile_model(
     precision that misses a check or a threshold is published with its verdict, and never chosen.
 
     Args:
-        onnx_path: The float model, static shapes, float32 inputs, opset 13 or newer (20 is best).
+        onnx_path: The float model, static shapes but for the batch, float32 inputs, opset 11 or newer (20 is best).
         target: A name from ``targets/qnn.yaml``, for example ``sa8255p``.
         calibration: Input name -> float32 (N, *shape); a batch axis of 1 may be left out.
         out: The folder to publish.
@@ -127,8 +127,9 @@ def _run(job: Job, workplace: Workplace, folder: Path, say: OnStage) -> CompileR
         scratch=workplace.scratch / "quantize",
         log=workplace.log,
         limits=job.settings.limits,
+        original=job.model.path if job.model.rewrites else None,
     )
-    rungs = [_torch_rung(job, quantized)]
+    rungs = [_torch_rung(job, quantized), *_proven_rewrites(job, quantized)]
     precisions: list[CompiledPrecision] = []
     sdk_versions: set[str] = set()
     failures: dict[str, CompileError] = {}
@@ -158,7 +159,7 @@ def _run(job: Job, workplace: Workplace, folder: Path, say: OnStage) -> CompileR
 
 def _copy_float_model(job: Job, folder: Path) -> Path:
     copy = folder / _FLOAT_MODEL
-    if job.model.external:
+    if job.model.external or job.model.rewrites:
         onnx.save(job.model.proto, copy)
         return copy
     shutil.copyfile(job.model.path, copy)
@@ -237,6 +238,27 @@ def _torch_rung(job: Job, quantized: Quantized) -> ParityRung:
     )
 
 
+def _proven_rewrites(job: Job, quantized: Quantized) -> list[ParityRung]:
+    """Compare the model as it was brought with its rewrite; one that answers otherwise ends the compile."""
+    if not job.model.rewrites:
+        return []
+    found = parity.rung(
+        parity.ORIGINAL_ONNX,
+        "fp32",
+        quantized.original,
+        quantized.onnx,
+        threshold_db=parity.thresholds_db("fp32", None)[parity.ORIGINAL_ONNX],
+    )
+    if found.status != "pass":
+        changed = ", ".join(f"{item.name} of '{item.layer}'" for item in job.model.rewrites[:3])
+        raise CompileError(
+            f"the rewritten model answers otherwise than the model brought ({found.reason}): {changed}",
+            where=job.model.path,
+            remedy="export with opset 20, static shapes and batch 1, so that nothing has to be rewritten",
+        )
+    return [found]
+
+
 def _rungs(job: Job, precision: str, quantized: Quantized, on_target: Samples | None) -> list[ParityRung]:
     engines = {
         "onnx": quantized.onnx,
@@ -280,6 +302,7 @@ def _report(
         precisions=tuple(precisions),
         parity=tuple(rungs),
         digests={item.name: sha256_file(item) for item in sorted(folder.iterdir())},
+        rewrites=job.model.rewrites,
         notes=(*job.notes, *notes, _emulated(job), *_STANDING_NOTES),
     )
 

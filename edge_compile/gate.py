@@ -378,7 +378,7 @@ def _judge_ladder(case: Case) -> list[Verdict]:
     asked = case.thresholds.parity
     found = [_rung(case, floor) for floor in asked.rungs]
     named = {floor.name for floor in (*asked.rungs, asked.device_rung)}
-    extra = [r for r in case.compiled.parity if r.precision == case.compiled.chosen and r.name not in named]
+    extra = [r for r in case.compiled.parity if r.precision in ("fp32", case.compiled.chosen) and r.name not in named]
     return found + [Verdict(rung.status, f"{rung.name}: {_db(rung)}") for rung in extra]
 
 

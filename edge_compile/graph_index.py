@@ -30,7 +30,8 @@ class GraphIndex:
         self._constants = {item.name: item for item in graph.initializer}
         for node in graph.node:
             if node.op_type == "Constant":
-                self._constants |= {node.output[0]: item.t for item in node.attribute if item.name == "value"}
+                made = [item.t for item in node.attribute if item.name == "value"]
+                self._constants |= dict(zip(node.output, made, strict=False))
 
     def constant(self, name: str) -> NDArray[np.generic] | None:
         """Return the value of a constant, None if it is none."""

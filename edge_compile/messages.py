@@ -18,6 +18,7 @@ class QuantizeRequest(Message):
 
     Attributes:
         model: The float model.
+        original: The model as it was brought, where it was rewritten.
         calibration: ``.npz`` of input name -> (N, *shape).
         frozen: The same, for the parity ladder.
         architecture: Chip generation, whose rules AIMET applies (``htp_v73``).
@@ -31,6 +32,7 @@ class QuantizeRequest(Message):
     architecture: str
     precisions: tuple[Literal["w8a16", "w8a8", "w8mixed"], ...]
     export_int32_bias: bool = True
+    original: str | None = None
 
 
 class QuantizeAnswer(Message):

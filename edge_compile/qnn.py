@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from edge_compile.compiled import OPTIMISATION_LEVEL, Compiled
 from edge_compile.context import read_context
-from edge_compile.graph_audit import GraphDump, OpTrace, computes_quantized, summarize, unsupported
+from edge_compile.graph_audit import GraphDump, OpTrace, computes_quantized, refused_nodes, summarize
 from edge_compile.messages import CompileAnswer, CompileRequest, RunAnswer, RunRequest
+from edge_compile.op_advice import advice
 from edge_compile.performance import estimates_csv, performance, read_estimates
 from edge_compile.targets.table import Target
 from edge_compile.worker import Limits, WorkerStoppedError, run_worker
@@ -21,6 +22,7 @@ from platform_lib.storage import sha256_file
 _WORKER = "edge_compile.qnn_worker"
 _TRACE = "qnn_op_trace.json"
 _PROFILE = "profile.csv"
+_SHOWN = 4  # refused nodes that a message names
 
 
 def compile_precision(
@@ -129,16 +131,18 @@ def _collect(precision: str, answer: CompileAnswer, scratch: Path) -> Compiled:
 
 def _with_reasons(error: CompileError, trace: Path, precision: str, model: Path) -> CompileError:
     try:
-        refused = unsupported(OpTrace.model_validate_json(trace.read_bytes()))
+        refused = refused_nodes(OpTrace.model_validate_json(trace.read_bytes()))
     except (FileNotFoundError, ValidationError):
-        refused = {}
+        refused = ()
     if not refused:
         return CompileError(f"{precision}: {error.what}", where=error.where, remedy=error.remedy)
-    name, reason = next(iter(refused.items()))
-    erf = ", or export with opset 20: below it GELU becomes Erf" if "Erf" in reason else ""
+    first = refused[0]
+    others = [f"{row.op_type} '{row.node_name}'" for row in refused[1:_SHOWN]]
+    also = f"; also {', '.join(others)}" if others else ""
     return CompileError(
-        f"{precision}: the compiler refuses {len(refused)} node(s), first '{name}'{_reader_of(name, model)}: {reason}",
-        remedy=f"replace the operator in the model{erf}",
+        f"{precision}: the compiler refuses {len(refused)} node(s), first {first.op_type} '{first.node_name}'"
+        f"{_reader_of(first.node_name, model)}: {first.reason}{also}",
+        remedy="; ".join(dict.fromkeys(advice(row.op_type) for row in refused[:_SHOWN])),
     )
 
 

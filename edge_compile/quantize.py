@@ -21,6 +21,7 @@ class Quantized:
     Attributes:
         frozen: ``.npz`` of the frozen inputs, for the engines still to run.
         onnx: The float model's outputs on the frozen inputs, onnxruntime on the CPU.
+        original: The same of the model as it was brought, where it was rewritten.
         simulation: Precision -> outputs of AIMET's simulation.
         qdq: Precision -> outputs of the exported QDQ model, onnxruntime on the CPU.
         models: Precision -> the QDQ model.
@@ -29,6 +30,7 @@ class Quantized:
 
     frozen: Path
     onnx: Samples
+    original: Samples | None
     simulation: Mapping[str, Samples]
     qdq: Mapping[str, Samples]
     models: Mapping[str, Path]
@@ -47,6 +49,7 @@ def quantize(
     log: Path,
     limits: Limits,
     export_int32_bias: bool = True,
+    original: Path | None = None,
 ) -> Quantized:
     """Quantize a float model at each precision.
 
@@ -60,6 +63,8 @@ def quantize(
         log: Where the tools' messages go.
         limits: Time and memory.
         export_int32_bias: Only a test of the float-island check turns it off.
+
+        original: The model as it was brought, where `model` is a rewrite of it.
 
     Raises:
         CompileError: AIMET refused the model, crashed, or ran over a limit.
@@ -75,12 +80,14 @@ def quantize(
             "architecture": architecture,
             "precisions": precisions,
             "export_int32_bias": export_int32_bias,
+            "original": None if original is None else str(original),
         }
     )
     answer = run_worker(_WORKER, request, QuantizeAnswer, scratch=scratch, log=log, limits=limits)
     return Quantized(
         frozen=scratch / "frozen.npz",
         onnx=load_arrays(scratch / "fp32.outputs.npz"),
+        original=None if original is None else load_arrays(scratch / "original.outputs.npz"),
         simulation={name: load_arrays(scratch / f"{name}.simulation.npz") for name in precisions},
         qdq={name: load_arrays(scratch / f"{name}.qdq.npz") for name in precisions},
         models={name: scratch / f"{name}.qdq.onnx" for name in precisions},

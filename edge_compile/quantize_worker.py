@@ -32,6 +32,8 @@ def quantize(request: QuantizeRequest) -> QuantizeAnswer:
     calibration, frozen = load_arrays(Path(request.calibration)), load_arrays(Path(request.frozen))
     shapes = _shapes(onnx.load(request.model).graph.output)
     run_session(_cpu_session(request.model), frozen, shapes, Path("fp32.outputs.npz"))
+    if request.original is not None:
+        run_session(_cpu_session(request.original), frozen, shapes, Path("original.outputs.npz"))
     folded = 0
     for precision in request.precisions:
         model = onnx.load(request.model)

@@ -9,25 +9,41 @@ import onnx
 from edge_compile.graph_index import GraphIndex, replace_nodes
 from platform_lib.evidence import Rewrite
 
-# onnxruntime's Gelu is x * 0.5 * (1 + erf(x / sqrt 2)), the same that was written out; it needs no newer opset.
-_DOMAIN = "com.microsoft"
+# ONNX has Gelu since then. onnxruntime's own (com.microsoft) needs no newer opset, but AIMET cannot infer its types.
+# Source: https://onnx.ai/onnx/operators/onnx__Gelu.html, and aimet-onnx 2.42.0, 2026-11-30.
+GELU_OPSET = 20
+_RUNTIME_DOMAIN = "com.microsoft"
+
+
+def has_gelu(model: onnx.ModelProto) -> bool:
+    """Say whether there is a GELU to be made one node of ONNX's own."""
+    index = GraphIndex(model.graph)
+    return any(
+        _is_runtimes(node) or (node.op_type == "Erf" and _match(index, node) is not None) for node in model.graph.node
+    )
 
 
 def fuse_gelu(model: onnx.ModelProto) -> tuple[Rewrite, ...]:
-    """Replace every written-out GELU of the graph by one node; an Erf that is none stays."""
+    """Replace every written-out GELU of the graph by one node, and onnxruntime's by ONNX's; an Erf that is none stays."""
     found = []
+    for node in [node for node in model.graph.node if _is_runtimes(node)]:
+        node.domain = ""
+        what = "onnxruntime's Gelu became ONNX's, which is the same"
+        found.append(Rewrite(name="runtime-gelu", layer=node.name or str(node.output[0]), what=what))
     for erf in [node for node in model.graph.node if node.op_type == "Erf"]:
         matched = _match(GraphIndex(model.graph), erf)
         if matched is None:
             continue
         taken, last, parts = matched
         name = erf.name or f"gelu_{last.output[0]}"
-        gelu = onnx.helper.make_node("Gelu", [taken], [last.output[0]], name=name, domain=_DOMAIN)
+        gelu = onnx.helper.make_node("Gelu", [taken], [last.output[0]], name=name, approximate="none")
         replace_nodes(model.graph, last, [*parts, last], [gelu])
         found.append(Rewrite(name="erf-gelu", layer=name, what=f"{len(parts) + 1} nodes around an Erf became one Gelu"))
-    if found and not any(item.domain == _DOMAIN for item in model.opset_import):
-        model.opset_import.append(onnx.helper.make_opsetid(_DOMAIN, 1))
     return tuple(found)
+
+
+def _is_runtimes(node: onnx.NodeProto) -> bool:
+    return node.op_type == "Gelu" and node.domain == _RUNTIME_DOMAIN
 
 
 def _match(index: GraphIndex, erf: onnx.NodeProto) -> tuple[str, onnx.NodeProto, list[onnx.NodeProto]] | None:

@@ -22,7 +22,9 @@ def lower_transposes(model: onnx.ModelProto) -> tuple[Rewrite, ...]:
         shape = shapes.get(node.input[0])
         if shape is None or len(shape) <= MOST_AXES:
             continue
-        order = next((tuple(item.ints) for item in node.attribute if item.name == "perm"), tuple(range(len(shape)))[::-1])
+        order = next(
+            (tuple(item.ints) for item in node.attribute if item.name == "perm"), tuple(range(len(shape)))[::-1]
+        )
         lower, lower_order = reduce_axes(shape, order)
         if len(lower) > MOST_AXES:
             continue

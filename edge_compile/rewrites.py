@@ -6,11 +6,12 @@ where they differ (the rung ``original->onnx``). What was rewritten stands in th
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 import onnx
 
-from edge_compile.rewrite_gelu import fuse_gelu
+from edge_compile.rewrite_gelu import GELU_OPSET, fuse_gelu, has_gelu
 from edge_compile.rewrite_transpose import lower_transposes
 from platform_lib.errors import ContractError
 from platform_lib.evidence import Rewrite
@@ -21,23 +22,31 @@ NEEDED_OPSET = 13
 # onnx's converter knows the way from here: Source: onnx 1.23.2, on every model of the tests, 2026-11-30.
 OLDEST_OPSET = 11
 
-_Pass = Callable[[onnx.ModelProto], tuple[Rewrite, ...]]
 
-
-def rewrite(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[Rewrite, ...]]:
+def rewrite(proto: onnx.ModelProto, *, where: Path | None = None) -> tuple[onnx.ModelProto, tuple[Rewrite, ...]]:
     """Return the model in operators that the chip has, and what was changed; the model given stays as it is.
+
+    Args:
+        proto: A sound float model.
+        where: Its file, for the message.
 
     Raises:
         ContractError: Its opset is too old to be raised.
     """
-    model, found = _raise_opset(proto)
-    if model is proto:
-        model = onnx.ModelProto()
-        model.CopyFrom(proto)
-    passes: tuple[_Pass, ...] = (_fix_batch, fuse_gelu, lower_transposes)
-    for one in passes:
-        found += one(model)
-    return model, found
+    model = onnx.ModelProto()
+    model.CopyFrom(proto)
+    found: list[Rewrite] = []
+    if OLDEST_OPSET <= (opset_of(model) or 0) < NEEDED_OPSET:
+        model = _raised(model, NEEDED_OPSET, found, where)
+    found += _fix_batch(model)
+    if has_gelu(model) and (opset_of(model) or 0) < GELU_OPSET:
+        # A model that cannot be raised keeps its Erf, and the compiler will name it.
+        with suppress(ContractError):
+            model = _raised(model, GELU_OPSET, found, where)
+    if (opset_of(model) or 0) >= GELU_OPSET:
+        found += fuse_gelu(model)
+    found += lower_transposes(model)
+    return model, tuple(found)
 
 
 def opset_of(proto: onnx.ModelProto) -> int | None:
@@ -45,20 +54,21 @@ def opset_of(proto: onnx.ModelProto) -> int | None:
     return next((int(item.version) for item in proto.opset_import if item.domain in ("", "ai.onnx")), None)
 
 
-def _raise_opset(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, tuple[Rewrite, ...]]:
-    version = opset_of(proto)
-    if version is None or not OLDEST_OPSET <= version < NEEDED_OPSET:
-        return proto, ()
+def _raised(proto: onnx.ModelProto, version: int, found: list[Rewrite], where: Path | None) -> onnx.ModelProto:
+    """Return the model in a newer opset, and note it in `found`."""
+    old = opset_of(proto)
     try:
         # onnx's converter ends in errors of many kinds, some of C++, that share no parent but this.
-        raised = onnx.version_converter.convert_version(proto, NEEDED_OPSET)
+        raised = onnx.version_converter.convert_version(proto, version)
         onnx.checker.check_model(raised)
     except Exception as error:
         raise ContractError(
-            f"opset {version} is too old, and could not be raised to {NEEDED_OPSET} ({_first_line(error)})",
+            f"opset {old} is too old, and could not be raised to {version} ({_first_line(error)})",
+            where=where,
             remedy="export with opset 20 (below it GELU decomposes into Erf, which the chip has not)",
         ) from error
-    return raised, (Rewrite(name="opset", layer="", what=f"raised from {version} to {NEEDED_OPSET}"),)
+    found.append(Rewrite(name="opset", layer="", what=f"raised from {old} to {version}"))
+    return raised
 
 
 def _fix_batch(model: onnx.ModelProto) -> tuple[Rewrite, ...]:
@@ -76,7 +86,9 @@ def _fix_batch(model: onnx.ModelProto) -> tuple[Rewrite, ...]:
             item.type.tensor_type.shape.dim[axis].Clear()
     for found in onnx.shape_inference.infer_shapes(model, data_prop=True).graph.output:
         names[found.name].CopyFrom(found)
-    return tuple(Rewrite(name="static-batch", layer=item.name, what="the open batch axis is fixed to 1") for item in opened)
+    return tuple(
+        Rewrite(name="static-batch", layer=item.name, what="the open batch axis is fixed to 1") for item in opened
+    )
 
 
 def _open_axes(item: onnx.ValueInfoProto) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,6 +23,9 @@ from platform_lib.storage import publish_bytes
 _LOGGER = logging.getLogger(__name__)
 _POLL_S = 0.05
 _GONE_S = 10.0  # how long a killed tool's children are waited for
+# Less than this left on the disk after a failure: the failure is the disk's. A full disk lets no tool say so itself.
+_FULL_BYTES = 1 << 20
+_DISK_FULL = 74  # a worker's exit status for a full disk; EX_IOERR of sysexits.h
 _RESULT = "result.json"
 _FAILURE = "failure.json"
 
@@ -97,6 +101,11 @@ def run_worker(
     if status == 0 and (scratch / _RESULT).is_file():
         return answer.model_validate_json((scratch / _RESULT).read_bytes())
     raise _explain(module, status, scratch, log)
+
+
+def end_for_a_full_disk() -> None:
+    """End a worker that could not write: there is no place left to say it in words."""
+    raise SystemExit(_DISK_FULL)
 
 
 def write_answer(answer: Message) -> None:
@@ -180,6 +189,12 @@ def _explain(module: str, status: int, scratch: Path, log: Path) -> PlatformErro
         error: PlatformError = kind(found.what, where=found.where, remedy=found.remedy)
         return error
     name = module.rpartition(".")[2]
+    if status == _DISK_FULL or shutil.disk_usage(scratch).free < _FULL_BYTES:
+        return WorkerStoppedError(
+            f"{name} found no space left on the disk",
+            where=scratch.parent.parent,
+            remedy="free some disk space, or name an --out on another disk; nothing was published",
+        )
     if status < 0:
         return WorkerStoppedError(
             f"{name} was killed by {signal.Signals(-status).name}",

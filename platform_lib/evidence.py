@@ -173,7 +173,7 @@ class Rewrite(_Strict):
     """One change of the float model before anything else: same arithmetic, operators that the chip has.
 
     Attributes:
-        name: ``opset``, ``static-batch``, ``erf-gelu``, ``transpose-rank``.
+        name: ``opset``, ``static-batch``, ``erf-gelu``, ``runtime-gelu``, ``transpose-rank``.
         layer: The node or input that changed; empty where it is the whole model.
     """
 

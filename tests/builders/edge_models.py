@@ -62,7 +62,6 @@ def resnet(width: int, size: int) -> tuple[Any, dict[str, tuple[int, ...]], list
 
 def vit_bev(width: int = 32, size: int = 32) -> tuple[Any, dict[str, tuple[int, ...]], list[str]]:
     """Return a small bird's-eye-view net: conv stem, two transformer blocks with GELU, deconvolution head."""
-    import torch
     from torch import nn
 
     class Block(nn.Module):
@@ -107,7 +106,9 @@ def detector(width: int = 16, size: int = 32) -> tuple[Any, dict[str, tuple[int,
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.down = nn.Sequential(nn.Conv2d(3, width, 3, 2, 1), nn.SiLU(), nn.Conv2d(width, width, 3, 2, 1), nn.SiLU())
+            self.down = nn.Sequential(
+                nn.Conv2d(3, width, 3, 2, 1), nn.SiLU(), nn.Conv2d(width, width, 3, 2, 1), nn.SiLU()
+            )
             self.deeper = nn.Sequential(nn.Conv2d(width, width, 3, 2, 1), nn.SiLU())
             self.up = nn.Upsample(scale_factor=2, mode="nearest")
             self.box, self.score = nn.Conv2d(2 * width, 4, 1), nn.Conv2d(2 * width, 5, 1)
