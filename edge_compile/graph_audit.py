@@ -25,6 +25,8 @@ ALLOWED_TYPES: dict[str, frozenset[str]] = {
     "w8a8": _INDEX_TYPES | {"ufixed8", "sfixed8", "sfixed32"},
     "w8a16": _INDEX_TYPES | {"ufixed8", "sfixed8", "ufixed16", "sfixed16", "sfixed32"},
     "w8mixed": _INDEX_TYPES | {"ufixed8", "sfixed8", "ufixed16", "sfixed16", "sfixed32"},
+    "mixed": _INDEX_TYPES | {"ufixed8", "sfixed8", "ufixed16", "sfixed16", "sfixed32"},
+    "w4a16": _INDEX_TYPES | {"sfixed4", "ufixed4", "ufixed8", "sfixed8", "ufixed16", "sfixed16", "sfixed32"},
 }
 _GRAPH_INPUT, _GRAPH_OUTPUT = 0, 1  # Source: QNN's public API reference, Qnn_TensorType_t.
 

@@ -34,8 +34,21 @@ def compile_precision(
     scratch: Path,
     log: Path,
     limits: Limits,
+    also: tuple[Target, ...] = (),
+    rules: str | None = None,
 ) -> Compiled:
-    """Compile one model for one chip, inside `scratch`.
+    """Compile one model for one chip, or for several in one binary, inside `scratch`.
+
+    Args:
+        model: The file to compile.
+        precision: Names what is written.
+        target: The chip.
+        options: The caller's compiler options.
+        scratch: A folder to make.
+        log: Where the tools' messages go.
+        limits: Time and memory.
+        also: Other chips for the same binary.
+        rules: Whose data types the nodes may have; `precision` by default.
 
     Raises:
         CompileError: The compiler refused it (with the nodes it refused), crashed, or ran over a limit.
@@ -45,6 +58,7 @@ def compile_precision(
         model=str(model),
         context=f"{precision}.ctx.onnx",
         soc_model=target.soc_model,
+        also=tuple(other.soc_model for other in also),
         options=dict(options),
         optimisation_level=OPTIMISATION_LEVEL,
     )
@@ -54,7 +68,7 @@ def compile_precision(
         raise
     except CompileError as error:
         raise _with_reasons(error, scratch / _TRACE, precision, model) from error
-    return _collect(precision, answer, scratch)
+    return _collect(precision, answer, scratch, rules=rules or precision)
 
 
 def run_on_emulator(
@@ -98,7 +112,7 @@ def run_on_emulator(
     return run_worker(_WORKER, request, RunAnswer, scratch=scratch, log=log, limits=limits)
 
 
-def _collect(precision: str, answer: CompileAnswer, scratch: Path) -> Compiled:
+def _collect(precision: str, answer: CompileAnswer, scratch: Path, *, rules: str | None = None) -> Compiled:
     context = scratch / f"{precision}.ctx.onnx"
     info = read_context(context)
     dump_files = sorted(item for item in scratch.glob("QNN*.json") if not item.name.endswith("_tensor_log.json"))
@@ -121,7 +135,7 @@ def _collect(precision: str, answer: CompileAnswer, scratch: Path) -> Compiled:
         context=context,
         files=files,
         info=info,
-        graph=summarize(dumps, trace, precision, cpu_nodes=info.cpu_nodes),
+        graph=summarize(dumps, trace, rules or precision, cpu_nodes=info.cpu_nodes),
         quantized=computes_quantized(dumps),
         performance=performance(estimates),
         answer=answer,

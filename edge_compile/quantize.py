@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_compile.arrays import load_arrays, save_arrays
-from edge_compile.messages import QuantizeAnswer, QuantizeRequest
+from edge_compile.messages import QuantizeAnswer, QuantizeRequest, SearchReport, SearchRequest
 from edge_compile.samples import Samples
 from edge_compile.worker import Limits, run_worker
 
@@ -26,6 +26,7 @@ class Quantized:
         qdq: Precision -> outputs of the exported QDQ model, onnxruntime on the CPU.
         models: Precision -> the QDQ model.
         encodings: Precision -> AIMET's encodings.
+        search: What the search for a mix found, if ``mixed`` was asked for.
     """
 
     frozen: Path
@@ -36,6 +37,7 @@ class Quantized:
     models: Mapping[str, Path]
     encodings: Mapping[str, Path]
     folded_batch_norms: int
+    search: SearchReport | None
 
 
 def quantize(
@@ -50,6 +52,8 @@ def quantize(
     limits: Limits,
     export_int32_bias: bool = True,
     original: Path | None = None,
+    search: SearchRequest | None = None,
+    watch: Callable[[], None] | None = None,
 ) -> Quantized:
     """Quantize a float model at each precision.
 
@@ -64,6 +68,8 @@ def quantize(
         limits: Time and memory.
         export_int32_bias: Only a test of the float-island check turns it off.
 
+        search: How to find the mix, where ``mixed`` is asked for.
+        watch: Called now and then while the worker works.
         original: The model as it was brought, where `model` is a rewrite of it.
 
     Raises:
@@ -81,9 +87,10 @@ def quantize(
             "precisions": precisions,
             "export_int32_bias": export_int32_bias,
             "original": None if original is None else str(original),
+            "search": search,
         }
     )
-    answer = run_worker(_WORKER, request, QuantizeAnswer, scratch=scratch, log=log, limits=limits)
+    answer = run_worker(_WORKER, request, QuantizeAnswer, scratch=scratch, log=log, limits=limits, watch=watch)
     return Quantized(
         frozen=scratch / "frozen.npz",
         onnx=load_arrays(scratch / "fp32.outputs.npz"),
@@ -93,4 +100,5 @@ def quantize(
         models={name: scratch / f"{name}.qdq.onnx" for name in precisions},
         encodings={name: scratch / f"{name}.encodings.json" for name in precisions},
         folded_batch_norms=answer.folded_batch_norms,
+        search=answer.search,
     )

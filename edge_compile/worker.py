@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -61,7 +62,14 @@ _Answer = TypeVar("_Answer", bound=Message)
 
 
 def run_worker(
-    module: str, request: Message, answer: type[_Answer], *, scratch: Path, log: Path, limits: Limits
+    module: str,
+    request: Message,
+    answer: type[_Answer],
+    *,
+    scratch: Path,
+    log: Path,
+    limits: Limits,
+    watch: Callable[[], None] | None = None,
 ) -> _Answer:
     """Have ``module.serve`` answer a request in a new process.
 
@@ -72,6 +80,7 @@ def run_worker(
         scratch: An empty folder, the worker's current folder: whatever a tool drops there stays there.
         log: Where the worker's standard output and error are appended.
         limits: What it may use.
+        watch: Called twenty times a second while it runs.
 
     Raises:
         CompileError: The tool failed.
@@ -94,7 +103,7 @@ def run_worker(
             start_new_session=True,
         )
         try:
-            status = _watch(process, limits, deadline_s=started_s + limits.time_s)
+            status = _watch(process, limits, watch, deadline_s=started_s + limits.time_s)
         finally:
             _stop(process)
     _LOGGER.info("worker=%s pid=%s status=%s seconds=%.1f", module, process.pid, status, time.monotonic() - started_s)
@@ -126,8 +135,12 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONWARNINGS": "default"}
 
 
-def _watch(process: subprocess.Popen[bytes], limits: Limits, *, deadline_s: float) -> int:
+def _watch(
+    process: subprocess.Popen[bytes], limits: Limits, watch: Callable[[], None] | None, *, deadline_s: float
+) -> int:
     while True:
+        if watch is not None:
+            watch()
         try:
             return process.wait(timeout=_POLL_S)
         except subprocess.TimeoutExpired:

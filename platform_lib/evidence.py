@@ -182,6 +182,22 @@ class Rewrite(_Strict):
     what: str
 
 
+class SharedContext(_Strict):
+    """One binary that holds the code of several chips, of the precision that was chosen.
+
+    Attributes:
+        targets: Their names, as asked.
+        soc_models: Their ids, read back from the binary.
+        context: The context model and its binary, relative to the report.
+    """
+
+    precision: str
+    targets: tuple[str, ...]
+    soc_models: tuple[int, ...]
+    context: tuple[str, ...]
+    context_bytes: int
+
+
 class CompileReport(_Strict):
     """What `compile` made and proved: ``report.json`` beside the artefacts.
 
@@ -190,6 +206,7 @@ class CompileReport(_Strict):
         precisions: ``fp16`` (the float reference on the same target) and each quantized precision.
         digests: Relative path -> sha256 of each artefact, to be checked before every load.
         rewrites: What was changed in the float model, each proven by the rung ``original->onnx``.
+        shared: The binary for several chips, where one was asked for; each chip has a rung of its own.
     """
 
     schema_version: Literal[1] = 1
@@ -206,6 +223,7 @@ class CompileReport(_Strict):
     digests: dict[str, str]
     notes: tuple[str, ...] = ()
     rewrites: tuple[Rewrite, ...] = ()
+    shared: SharedContext | None = None
 
     def precision(self, name: str) -> CompiledPrecision | None:
         """Return one precision's results, if it was compiled."""
