@@ -23,6 +23,9 @@ _FACTORS: dict[np.dtype[np.generic], tuple[int, type[np.generic]]] = {
     np.dtype(np.int8): (256, np.int16),
 }
 _BIASED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+# Where a constant is an operand like any other. Elsewhere it is a weight, of 8 bits whatever the width around it.
+# Source: HTP of QNN 2.51.0 refused a LayerNormalization of 16 bits with its weight widened; seen on 2026-11-30.
+_OPERANDS = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Pow", "Where", "Concat")
 
 
 @dataclass(slots=True)
@@ -58,7 +61,7 @@ def unify_widths(model: onnx.ModelProto) -> int:
                 added[name] += _pair(graph, index, cast, name, widened[name])
                 count += 1
             if at == 0 and node.op_type in _BIASED:
-                _rescale_bias(graph, index, node, cast)
+                _rescale_biases(graph, index, node, cast)
             node.input[at] = widened[name]
         for node, cast in cluster.writes:
             if _dtype(index, cast) in _FACTORS:
@@ -91,7 +94,7 @@ def _clusters(graph: onnx.GraphProto, index: GraphIndex) -> list[_Cluster]:
         cluster = found[root(at)]
         for spot, name in enumerate(node.input):
             maker = index.producers.get(name)
-            if maker is not None and maker.op_type == "DequantizeLinear" and _is_activation(index, maker):
+            if maker is not None and maker.op_type == "DequantizeLinear" and _is_activation(index, maker, node):
                 cluster.reads.append((node, spot, maker))
         cluster.writes += [
             (node, reader)
@@ -102,10 +105,12 @@ def _clusters(graph: onnx.GraphProto, index: GraphIndex) -> list[_Cluster]:
     return list(found.values())
 
 
-def _is_activation(index: GraphIndex, cast: onnx.NodeProto) -> bool:
+def _is_activation(index: GraphIndex, cast: onnx.NodeProto, reader: onnx.NodeProto) -> bool:
     """Say whether a cast gives a feature map, or a constant that takes part as one; weights have their own rules."""
     stored = index.constant(str(cast.input[0]))
-    return stored is None or (stored.dtype == np.uint8 and _scale(index, cast).size == 1)
+    if stored is None:
+        return True
+    return reader.op_type in _OPERANDS and stored.dtype == np.uint8 and _scale(index, cast).size == 1
 
 
 def _dtype(index: GraphIndex, cast: onnx.NodeProto) -> np.dtype[np.generic] | None:
@@ -135,25 +140,42 @@ def _pair(
     ]
 
 
-def _rescale_bias(graph: onnx.GraphProto, index: GraphIndex, node: onnx.NodeProto, cast: onnx.NodeProto) -> None:
+def _rescale_biases(graph: onnx.GraphProto, index: GraphIndex, node: onnx.NodeProto, cast: onnx.NodeProto) -> None:
     """Keep the rule that a bias counts in steps of input times weight, now that the input's steps are finer."""
     zero = index.constant(str(cast.input[2]))
-    bias = index.producers.get(str(node.input[2])) if len(node.input) > 2 else None
-    stored = None if bias is None else index.constant(str(bias.input[0]))
-    if zero is None or bias is None or stored is None or stored.dtype != np.int32:
-        return
+    assert zero is not None  # noqa: S101 - the caller asked for its dtype
     factor, _ = _FACTORS[zero.dtype]
-    finer = stored.astype(np.int64) * factor
-    if np.abs(finer).max(initial=0) > np.iinfo(np.int32).max:
-        return  # its own scale stays: the value is right, and the compiler may take it or refuse it by name
-    name = str(node.input[2])
-    values = {f"{name}_fine": finer.astype(np.int32), f"{name}_fine_scale": _scale(index, bias) / np.float32(factor)}
-    graph.initializer.extend(onnx.numpy_helper.from_array(value, key) for key, value in values.items())
-    inputs = [*values, *bias.input[2:3]]
-    fine = onnx.helper.make_node("DequantizeLinear", inputs, [f"{name}_fine_dq"], name=f"{name}_fine_dq")
+    places = [(node, 2)] if len(node.input) > 2 else []
+    # A MatMul's bias is the constant that an Add behind it takes.
+    if node.op_type == "MatMul":
+        places += [(sum_, at) for sum_ in index.readers[str(node.output[0])] for at in (0, 1) if sum_.op_type == "Add"]
+    for reader, at in places:
+        bias = index.producers.get(str(reader.input[at]))
+        stored = None if bias is None or bias.op_type != "DequantizeLinear" else index.constant(str(bias.input[0]))
+        if bias is None or stored is None or stored.dtype != np.int32:
+            continue
+        finer = stored.astype(np.int64) * factor
+        # Where it does not fit, its own scale stays: the value is right, and the compiler takes it or refuses it by name.
+        if np.abs(finer).max(initial=0) <= np.iinfo(np.int32).max:
+            _put_bias(graph, reader, at, bias, finer.astype(np.int32), _scale(index, bias) / np.float32(factor))
+
+
+def _put_bias(
+    graph: onnx.GraphProto,
+    reader: onnx.NodeProto,
+    at: int,
+    bias: onnx.NodeProto,
+    values: NDArray[np.int32],
+    scale: NDArray[np.generic],
+) -> None:
+    name = f"{reader.input[at]}_fine"
+    numbers = {f"{name}_int": values, f"{name}_scale": scale}
+    graph.initializer.extend(onnx.numpy_helper.from_array(value, key) for key, value in numbers.items())
+    inputs = [*numbers, *bias.input[2:3]]
+    fine = onnx.helper.make_node("DequantizeLinear", inputs, [f"{name}_dq"], name=f"{name}_dq")
     fine.attribute.extend(bias.attribute)
     graph.node.insert(0, fine)
-    node.input[2] = f"{name}_fine_dq"
+    reader.input[at] = f"{name}_dq"
 
 
 def _insert(graph: onnx.GraphProto, added: dict[str, list[onnx.NodeProto]]) -> None:

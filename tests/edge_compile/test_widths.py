@@ -90,7 +90,7 @@ def test_the_bias_counts_in_the_finer_steps() -> None:
     model = network({"x": "u8", "r": "u16", "y": "u16"})
     unify_widths(model)
     arrays = {item.name: numpy_helper.to_array(item) for item in model.graph.initializer}
-    assert arrays["b_fine"].tolist() == [900 * 257, -400 * 257, 30 * 257, 7 * 257]
+    assert arrays["b_fine_int"].tolist() == [900 * 257, -400 * 257, 30 * 257, 7 * 257]
     np.testing.assert_allclose(arrays["b_fine_scale"] * 257, arrays["b_scale"], rtol=1e-6)
 
 
