@@ -6,6 +6,7 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import onnx
@@ -36,12 +37,14 @@ from edge_compile.report_page import page
 from edge_compile.samples import Samples
 from edge_compile.shared import compile_shared
 from edge_compile.targets.table import find_target
+from edge_compile.waivers import in_force
 from edge_compile.worker import Limits, WorkerStoppedError
 from edge_compile.workplace import MANIFEST, Workplace, check_replaceable, open_workplace
 from platform_lib.errors import CompileError, IntegrityError
 from platform_lib.evidence import (
     CompiledPrecision,
     CompileReport,
+    NodeWaiver,
     ParityRung,
     SharedContext,
     read_evidence,
@@ -101,6 +104,7 @@ def compile_model(
     emulator_samples: int | None = None,
     choose: str | None = None,
     also: Sequence[str] = (),
+    waivers: Sequence[NodeWaiver] = (),
     search_budget_s: float = SEARCH_BUDGET_S,
     limits: Limits | None = None,
     force: bool = False,
@@ -127,6 +131,7 @@ def compile_model(
         emulator_samples: How many frozen inputs the emulator runs; None for all, up to `job.EMULATED_AT_MOST`.
         choose: The only precision to choose, if it passes; None for the fastest that passes.
         also: Other targets; the chosen precision is also compiled into one binary for all of them and `target`.
+        waivers: Nodes that may compute in float until a day (`edge_compile.waivers`); an expired one counts for nothing.
         search_budget_s: How long the search of ``mixed`` may measure single tensors; more of them stay wide after it.
         limits: Time and memory of each worker process.
         force: Compile even if `out` is up to date.
@@ -145,6 +150,7 @@ def compile_model(
         emulator_samples,
         choose,
         others,
+        in_force(waivers, datetime.now(tz=UTC).date()),
         search_budget_s,
         limits or Limits(),
     )
@@ -289,7 +295,7 @@ def _compile_one(
         context_bytes=sum((scratch / name).stat().st_size for name in compiled.info.binaries),
         graph=compiled.graph,
         performance=compiled.performance,
-        checks=run_checks(compiled, ran, job.target, workplace.scratch),
+        checks=run_checks(compiled, ran, job.target, workplace.scratch, waivers=job.settings.waivers),
     )
     return compiled, load_arrays(outputs), item
 
@@ -390,6 +396,7 @@ def _report(
         digests={item.name: sha256_file(item) for item in sorted(folder.iterdir())},
         rewrites=job.model.rewrites,
         shared=shared,
+        waivers=job.settings.waivers,
         notes=(*job.notes, *notes, _emulated(job), *_STANDING_NOTES),
     )
 

@@ -22,6 +22,7 @@ from edge_compile.samples import Samples, beyond_calibration, check_outputs, che
 from edge_compile.targets.table import Target
 from edge_compile.worker import Limits
 from platform_lib.errors import ConfigError
+from platform_lib.evidence import NodeWaiver
 from platform_lib.manifest import Input, Step, input_of
 from platform_lib.storage import sha256_file
 
@@ -62,6 +63,7 @@ class Settings:
         choose: The only precision to choose, if it passes; None for the fastest that passes,
             and of those no slower than its bounds the most exact.
         also: Other chips whose code is to go into one binary with the target's.
+        waivers: Nodes that may compute in float; those in force alone, so that one that expires compiles again.
         search_budget_s: How long the search of ``mixed`` may measure single tensors.
         limits: Time and memory of each worker process; no part of the result, so not of the skip digest.
     """
@@ -72,6 +74,7 @@ class Settings:
     emulator_samples: int | None = None
     choose: str | None = None
     also: tuple[Target, ...] = ()
+    waivers: tuple[NodeWaiver, ...] = ()
     search_budget_s: float = SEARCH_BUDGET_S
     limits: Limits = field(default_factory=Limits)
 
@@ -192,6 +195,7 @@ def step_of(job: Job) -> Step:
         "optimisation_level": OPTIMISATION_LEVEL,
         "emulator_samples": job.emulated,
         "choose": job.settings.choose,
+        "waivers": [item.model_dump(mode="json") for item in job.settings.waivers],
         "also": [other.name for other in job.settings.also],
         "search_budget_s": job.settings.search_budget_s if "mixed" in job.settings.precisions else None,
         "tools": dict(tool_versions()),

@@ -6,6 +6,7 @@ and what was not measured is ``None`` with a reason, or ``not_run`` with a reaso
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -182,6 +183,21 @@ class Rewrite(_Strict):
     what: str
 
 
+class NodeWaiver(_Strict):
+    """A dated exception: one node of one precision may compute in float.
+
+    Attributes:
+        node: As the compiled graph names it; exactly one.
+        until: The last day on which it holds.
+    """
+
+    precision: str
+    node: Annotated[str, StringConstraints(min_length=1)]
+    until: date
+    approved_by: Annotated[str, StringConstraints(min_length=1)]
+    why: Annotated[str, StringConstraints(min_length=1)]
+
+
 class SharedContext(_Strict):
     """One binary that holds the code of several chips, of the precision that was chosen.
 
@@ -207,6 +223,7 @@ class CompileReport(_Strict):
         digests: Relative path -> sha256 of each artefact, to be checked before every load.
         rewrites: What was changed in the float model, each proven by the rung ``original->onnx``.
         shared: The binary for several chips, where one was asked for; each chip has a rung of its own.
+        waivers: Nodes that may compute in float until a day; the gate leaves a precision that rests on one open.
     """
 
     schema_version: Literal[1] = 1
@@ -224,6 +241,7 @@ class CompileReport(_Strict):
     notes: tuple[str, ...] = ()
     rewrites: tuple[Rewrite, ...] = ()
     shared: SharedContext | None = None
+    waivers: tuple[NodeWaiver, ...] = ()
 
     def precision(self, name: str) -> CompiledPrecision | None:
         """Return one precision's results, if it was compiled."""

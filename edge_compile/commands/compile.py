@@ -17,6 +17,7 @@ from edge_compile.compiler import REPORT, SEARCHING, CompileResult, compile_mode
 from edge_compile.explaining import Reason, reasons_of
 from edge_compile.job import PRECISIONS, SEARCH_BUDGET_S
 from edge_compile.onnx_model import read_model
+from edge_compile.waivers import read_waivers
 from platform_lib.catalog.liveness import orderly_termination
 from platform_lib.console import ERR, OUT, print_json, progress
 from platform_lib.errors import ConfigError, ContractError, MissingPartError
@@ -64,6 +65,9 @@ def compile_command(
         list[str] | None,
         typer.Option(help="Another chip, for one binary that serves both; repeatable.", show_default=False),
     ] = None,
+    waivers: Annotated[
+        Path | None, typer.Option(help="YAML of nodes that may compute in float until a day.", show_default=False)
+    ] = None,
     search_budget_s: Annotated[
         float, typer.Option(min=0.0, help="Seconds that the search of `mixed` may measure single tensors.")
     ] = SEARCH_BUDGET_S,
@@ -108,6 +112,7 @@ def compile_command(
             emulator_samples=emulator_samples,
             choose=choose,
             also=tuple(also or ()),
+            waivers=() if waivers is None else read_waivers(waivers),
             search_budget_s=search_budget_s,
             force=force,
             on_stage=on_stage,

@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pydantic import ValidationError
 
 from edge_compile.gate import judge
 from platform_lib.evaluation.rates import wilson
-from platform_lib.evidence import Check, GateReport, GateResult, Interval
+from platform_lib.evidence import Check, CompileReport, GateReport, GateResult, Interval, NodeWaiver
 from platform_lib.handoff.gates import GATES, blocking, state_of, worst
 from platform_lib.handoff.thresholds import Privacy
 from platform_lib.manifest import Manifest, Output, read_manifest
@@ -122,6 +123,11 @@ def _chosen(report: Any, **changes: Any) -> Any:
         item.model_copy(update=changes) if item.precision == report.chosen else item for item in report.precisions
     )
     return report.model_copy(update={"precisions": items})
+
+
+def _waived(report: CompileReport, node: str) -> CompileReport:
+    waiver = NodeWaiver(precision=str(report.chosen), node=node, until=date(2027, 1, 31), approved_by="A", why="B")
+    return report.model_copy(update={"waivers": (waiver,)})
 
 
 def _graph(report: Any, **changes: Any) -> Any:
@@ -306,6 +312,8 @@ FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("not evaluated", "G4 margins", "not_run", {"compressed": lambda _: None}),
     ("node on the CPU", "G4 NPU", "fail", {"compiled": lambda c: _graph(c, cpu_nodes=1)}),
     ("float island", "G4 NPU", "fail", {"compiled": lambda c: _graph(c, float_nodes=("LayerNorm_3",))}),
+    ("waived float island", "G4 NPU", "not_run", {"compiled": lambda c: _waived(_graph(c, float_nodes=("LayerNorm_3",)), "LayerNorm_3")}),
+    ("another node waived", "G4 NPU", "fail", {"compiled": lambda c: _waived(_graph(c, float_nodes=("LayerNorm_3",)), "LayerNorm_4")}),
     ("refused node", "G4 NPU", "fail", {"compiled": lambda c: _graph(c, unsupported={"Erf": "no kernel"})}),
     ("empty graph", "G4 NPU", "fail", {"compiled": lambda c: _graph(c, npu_nodes=0)}),
     ("no graph", "G4 NPU", "not_run", {"compiled": lambda c: _chosen(c, graph=None)}),
