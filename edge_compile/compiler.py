@@ -204,7 +204,7 @@ def _run(job: Job, workplace: Workplace, folder: Path, say: OnStage) -> CompileR
         shared, more = compile_shared(job, choice[0], quantized, workplace, folder)
         made.rungs.extend(more)
         choice = choose_precision(made.precisions, made.rungs, wanted=job.settings.choose)
-    report = _report(job, folder, made, choice, shared)
+    report = _report(job, folder, made, (choice[0], (*quantized.notes, *choice[1])), shared)
     write_evidence(folder / REPORT, report)
     publish_bytes(folder / PAGE, page(report, quantized.search).encode())
     return report

@@ -94,6 +94,7 @@ class QuantizeAnswer(Message):
     folded_batch_norms: int
     precisions: tuple[str, ...]
     search: SearchReport | None = None
+    notes: tuple[str, ...] = ()
 
 
 class CompileRequest(Message):

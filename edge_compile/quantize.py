@@ -38,6 +38,7 @@ class Quantized:
     encodings: Mapping[str, Path]
     folded_batch_norms: int
     search: SearchReport | None
+    notes: tuple[str, ...]
 
 
 def quantize(
@@ -101,4 +102,5 @@ def quantize(
         encodings={name: scratch / f"{name}.encodings.json" for name in precisions},
         folded_batch_norms=answer.folded_batch_norms,
         search=answer.search,
+        notes=answer.notes,
     )
