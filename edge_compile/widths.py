@@ -157,7 +157,14 @@ def _rescale_biases(graph: onnx.GraphProto, index: GraphIndex, node: onnx.NodePr
         finer = stored.astype(np.int64) * factor
         # Where it does not fit, its own scale stays: the value is right, and the compiler takes it or refuses it by name.
         if np.abs(finer).max(initial=0) <= np.iinfo(np.int32).max:
-            _put_bias(graph, reader, at, bias, finer.astype(np.int32), _scale(index, bias) / np.float32(factor))
+            _put_bias(
+                graph,
+                reader,
+                at,
+                bias,
+                finer.astype(np.int32),
+                _scale(index, bias).astype(np.float32) / np.float32(factor),
+            )
 
 
 def _put_bias(

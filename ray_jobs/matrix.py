@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import ray
@@ -112,12 +113,16 @@ def compile_matrix(
             (ready, *_), _ = ray.wait(list(waiting), num_returns=1)
             cell = waiting.pop(ready)
             where = f"{cell.model.name} for {cell.target}"
-            told[cell] = answer_of(ready, died=lambda why, where=where: MatrixError(why, where=where))
+            told[cell] = answer_of(ready, died=partial(_died, where))
             note(where)
     matrix = Matrix(cells=tuple(read_cell(cell, told[cell], out) for cell in cells))
     publish_bytes(out / MATRIX, (matrix.model_dump_json(indent=2) + "\n").encode())
     publish_bytes(out / PAGE, matrix_page(matrix).encode())
     return matrix
+
+
+def _died(where: str, why: str) -> MatrixError:
+    return MatrixError(why, where=where, remedy="run the command again; what was compiled is skipped")
 
 
 def run_compile(arguments: list[str]) -> Told:
