@@ -71,7 +71,18 @@ def unify_widths(model: onnx.ModelProto) -> int:
                 count += 1
                 del node
     _insert(graph, added)
+    _drop_unread(graph)
     return count
+
+
+def _drop_unread(graph: onnx.GraphProto) -> None:
+    """Take away the casts whose reader took another: the compiler refuses one of a bias that nobody reads."""
+    index = GraphIndex(graph)
+    for row in reversed(range(len(graph.node))):
+        node = graph.node[row]
+        read = any(name in index.readers or name in index.outputs for name in node.output)
+        if node.op_type == "DequantizeLinear" and not read:
+            del graph.node[row]
 
 
 def _clusters(graph: onnx.GraphProto, index: GraphIndex) -> list[_Cluster]:

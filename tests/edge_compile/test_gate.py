@@ -154,6 +154,13 @@ def _rung(report: Any, name: str, **changes: Any) -> Any:
     return report.model_copy(update={"parity": rungs})
 
 
+def _rewritten(report: Any, status: str) -> Any:
+    changed = report.parity[0].model_copy(
+        update={"name": "original->onnx", "precision": "fp32", "status": status, "reason": "so"}
+    )
+    return report.model_copy(update={"parity": (*report.parity, changed)})
+
+
 def _pii(dataset: Manifest, state: str) -> Manifest:
     return _proof(dataset, pii_states={"train": {"none_present": 30}, "val": {state: 10}, "test": {"none_present": 20}})
 
@@ -348,6 +355,8 @@ FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
      {"compiled": lambda c: _rung(c, "torch->onnx", status="not_run", reason="no reference given")}),
     ("few samples", "G5 ladder", "not_run", {"compiled": lambda c: _rung(c, "qdq->target", samples=1)}),
     ("no number", "G5 ladder", "fail", {"compiled": lambda c: _rung(c, "qdq->target", sqnr_db=None, max_abs_error=0.1)}),
+    ("rewrite not proven", "G5 ladder", "fail", {"compiled": lambda c: _rewritten(c, "fail")}),
+    ("rewrite not compared", "G5 ladder", "not_run", {"compiled": lambda c: _rewritten(c, "not_run")}),
     ("rung missing", "G5 ladder", "not_run", {"compiled": lambda c: c.model_copy(update={"parity": c.parity[1:]})}),
     ("rung twice", "G5 ladder", "fail", {"compiled": lambda c: c.model_copy(update={"parity": c.parity + c.parity[:1]})}),
     ("device failed", "G5 device", "fail",
