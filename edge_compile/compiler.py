@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +34,7 @@ from edge_compile.qnn import compile_precision, run_on_emulator
 from edge_compile.quantize import Quantized, quantize
 from edge_compile.report_page import page
 from edge_compile.samples import Samples
+from edge_compile.search_notes import said_of
 from edge_compile.shared import compile_shared
 from edge_compile.targets.table import find_target
 from edge_compile.waivers import in_force
@@ -201,9 +201,7 @@ def _run(job: Job, workplace: Workplace, folder: Path, say: OnStage) -> CompileR
     shared = None
     if job.settings.also and choice[0] is not None:
         say(f"compiling {choice[0]} for {len(job.settings.also) + 1} chips in one binary")
-        shared, more = compile_shared(job, choice[0], quantized, workplace, folder)
-        made.rungs.extend(more)
-        choice = choose_precision(made.precisions, made.rungs, wanted=job.settings.choose)
+        shared = compile_shared(job, choice[0], quantized, workplace, folder)
     report = _report(job, folder, made, (choice[0], (*quantized.notes, *choice[1])), shared)
     write_evidence(folder / REPORT, report)
     publish_bytes(folder / PAGE, page(report, quantized.search).encode())
@@ -239,14 +237,10 @@ def _make(
 
 def _tell_search(notes: Path, told: set[str], say: OnStage) -> None:
     """Say how far a search is, each time it has measured another tensor."""
-    if not notes.is_file():
-        return
-    rows = notes.read_text().splitlines()
-    total = re.search(r'"of": ([0-9]+)', rows[-1]) if len(rows) > 1 else None
-    said = "" if total is None else f"{SEARCHING} {len(rows) - 1} of {total[1]} tensors measured"
-    if said and said not in told:
+    said = said_of(notes)
+    if said is not None and said not in told:
         told.add(said)
-        say(said)
+        say(f"{SEARCHING} {said}")
 
 
 def _copy_float_model(job: Job, folder: Path) -> Path:

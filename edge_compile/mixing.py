@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from edge_compile.messages import SearchedTensor, SearchReport, SearchRequest, S
 from edge_compile.parity import distance
 from edge_compile.precision_search import Found, explain, search
 from edge_compile.samples import Samples
+from edge_compile.search_notes import noting, read_notes
 
 Run = Callable[[Samples], Samples]
 
@@ -82,32 +82,14 @@ def find_mix(
 
     notes = Path(request.notes)
     known = read_notes(notes, request.key)
-    with notes.open("a") as stream:
-        if not known:
-            stream.truncate(0)
-            stream.write(json.dumps({"key": request.key}) + "\n")
-            stream.flush()
 
-        def note(tensor: str, sqnr_db: float) -> None:
-            row = {"tensor": tensor, "sqnr_db": None if sqnr_db == inf else sqnr_db, "of": len(units)}
-            stream.write(json.dumps(row) + "\n")
-            stream.flush()
+    def over_budget() -> bool:
+        return time.monotonic() - started_s > request.budget_s
 
-        over = lambda: time.monotonic() - started_s > request.budget_s  # noqa: E731 - one expression, used once
-        found = search(tuple(units), measure, request.tolerance_db, known=known, over_budget=over, note=note)
+    with noting(notes, request.key, known, of=len(units)) as note:
+        found = search(tuple(units), measure, request.tolerance_db, known=known, over_budget=over_budget, note=note)
     report = _report(found, units, request, layers)
     return report, tuple(name for unit in found.wide for name in units[unit].tensors)
-
-
-def read_notes(path: Path, key: str) -> dict[str, float]:
-    """Return what an earlier search measured of single tensors; nothing if it was of another model, or is damaged."""
-    try:
-        first, *rows = [json.loads(line) for line in path.read_text().splitlines()]
-        if first != {"key": key}:
-            return {}
-        return {row["tensor"]: inf if row["sqnr_db"] is None else float(row["sqnr_db"]) for row in rows}
-    except (FileNotFoundError, ValueError, KeyError, TypeError):
-        return {}
 
 
 def evenly(samples: Samples, count: int) -> Samples:

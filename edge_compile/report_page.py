@@ -8,7 +8,7 @@ from html import escape
 
 from edge_compile.messages import SearchReport
 from edge_compile.parity import ONNX_TARGET
-from platform_lib.evidence import CompileReport
+from platform_lib.evidence import CompileReport, SharedContext
 
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#222}"
@@ -63,6 +63,8 @@ def page(report: CompileReport, search: SearchReport | None) -> str:
         "<h2>Parity ladder</h2>",
         _ladder(report),
     ]
+    if report.shared is not None:
+        parts += ["<h2>One binary for several chips</h2>", _shared(report.shared)]
     if search is not None:
         parts += ["<h2>Why a tensor is in 16 bits</h2>", _search(search)]
     if report.rewrites:
@@ -98,6 +100,13 @@ def _ladder(report: CompileReport) -> str:
         for rung in report.parity
     ]
     return _table(("rung", "precision", "verdict", "samples", "SQNR", "reason"), rows)
+
+
+def _shared(shared: SharedContext) -> str:
+    chips = ", ".join(f"{name} ({soc})" for name, soc in zip(shared.targets, shared.soc_models, strict=True))
+    said = f"{shared.precision} for {chips}, ids read back: {', '.join(shared.context)}, {shared.context_bytes / 1024:.0f} KiB"
+    rows = [(rung.name, rung.status, rung.reason or "") for rung in shared.parity]
+    return f"<p>{escape(said)}</p>" + _table(("rung", "verdict", "reason"), rows)
 
 
 def _search(search: SearchReport) -> str:

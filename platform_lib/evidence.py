@@ -205,6 +205,7 @@ class SharedContext(_Strict):
         targets: Their names, as asked.
         soc_models: Their ids, read back from the binary.
         context: The context model and its binary, relative to the report.
+        parity: For each chip, how far the binary is from the QDQ model; ``not_run`` where nothing here can load it.
     """
 
     precision: str
@@ -212,6 +213,7 @@ class SharedContext(_Strict):
     soc_models: tuple[int, ...]
     context: tuple[str, ...]
     context_bytes: int
+    parity: tuple[ParityRung, ...]
 
 
 class CompileReport(_Strict):
@@ -222,7 +224,7 @@ class CompileReport(_Strict):
         precisions: ``fp16`` (the float reference on the same target) and each quantized precision.
         digests: Relative path -> sha256 of each artefact, to be checked before every load.
         rewrites: What was changed in the float model, each proven by the rung ``original->onnx``.
-        shared: The binary for several chips, where one was asked for; each chip has a rung of its own.
+        shared: The binary for several chips, where one was asked for.
         waivers: Nodes that may compute in float until a day; the gate leaves a precision that rests on one open.
     """
 

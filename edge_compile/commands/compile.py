@@ -183,6 +183,9 @@ def _show(result: CompileResult) -> None:
             OUT.print(f"{rung.status} {rung.precision} {rung.name}: {rung.reason}", markup=False, highlight=False)
     for note in report.notes:
         OUT.print("note: ", note, markup=False, highlight=False, sep="")
+    if report.shared is not None:
+        chips = ", ".join(report.shared.targets)
+        OUT.print(f"one binary for {chips}: {report.shared.context[0]}; parity not run", markup=False, highlight=False)
     verdict = f"chosen: {report.chosen}" if report.chosen else "[red]no precision passed; nothing was chosen[/]"
     OUT.print(f"{verdict}  ({result.folder / REPORT})", highlight=False)
 
