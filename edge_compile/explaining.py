@@ -19,6 +19,7 @@ _WHY = {
     "w4a16": "w4a16 gives every tensor 16 bits",
     "w8a8": "w8a8 gives every tensor 8 bits",
 }
+_FOLLOWS = "it follows its neighbours"
 _BY_RANK = {8: "w8mixed gives feature maps 8 bits", 16: "w8mixed gives what is no feature map 16 bits"}
 
 
@@ -48,9 +49,8 @@ def reasons_of(folder: Path, report: CompileReport) -> tuple[Reason, ...]:
         for tensor, bits in _widths(folder / item.encodings).items():
             if tensor not in makers:
                 continue
-            bits, why = searched.get(
-                tensor, (bits, _WHY.get(item.precision) or _BY_RANK.get(bits, "it follows its neighbours"))
-            )
+            why = _WHY.get(item.precision) or (_BY_RANK[bits] if item.precision == "w8mixed" else _FOLLOWS)
+            bits, why = searched.get(tensor, (bits, why))
             found.append(Reason(item.precision, makers[tensor], tensor, bits, why))
     return tuple(found)
 
