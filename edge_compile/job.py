@@ -31,8 +31,9 @@ PRECISIONS = ("w8a16", "w8a8")
 # leaves nodes that compute in float, which fails a check, so it is made only where it is asked for.
 # mixed: the fewest tensors in 16 bits that reach the tolerance, found by a search. w4a16: weights in 4 bits, for size.
 KNOWN_PRECISIONS = (*PRECISIONS, "w8mixed", "mixed", "w4a16")
-# What a search is asked for where no tolerance is given, beyond what the ladder asks of a mix: its later rungs lose some.
-SEARCH_MARGIN_DB = 1.0
+# What a search is asked for beyond the tolerance: it measures on calibration samples, whose ranges are known, and the target
+# loses some more. Source: a BEV net lost 2.6 dB on the way and the planner of the tests 0.8; measured on 2026-11-30.
+SEARCH_MARGIN_DB = 3.0
 SEARCH_BUDGET_S = 600.0
 _SEARCH_SAMPLES = 8
 # Frozen inputs that the emulator runs unless the caller says how many: all, up to this. Source: measured on 2026-11-20;

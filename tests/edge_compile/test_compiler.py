@@ -242,7 +242,7 @@ def test_a_compiled_qdq_model_still_loads_by_its_own_names(published: Published)
 
 def test_a_mix_is_searched_explained_and_put_into_one_binary_for_two_chips(planner: Planner, tmp_path: Path) -> None:
     stages: list[str] = []
-    changes = {"precisions": ("mixed",), "tolerance": 41.0, "also": ("sa8797p",), "emulator_samples": 2}
+    changes = {"precisions": ("mixed",), "tolerance": 38.5, "also": ("sa8797p",), "emulator_samples": 2}
     result = compile_planner(planner, tmp_path / "out", on_stage=stages.append, **changes)
     report, folder = result.report, result.folder
     assert report.chosen == "mixed"
