@@ -12,14 +12,6 @@ _SAMPLES = "tests.bench.sample_sides"
 
 STORE_KEY = "s3-one-of-twenty"
 """The line that counts bytes; see `object_store`."""
-<<<<<<< HEAD
-=======
-CATALOG_KEY = "catalogue"
-"""The ten questions asked of a big catalogue: latencies, and no peer; see `catalog_latency`."""
-
-SPOT_KEY = "spot"
-"""What policies pay on real spot traces, against Uniform Progress and the optimum; see `spot`."""
->>>>>>> 432257f (make bench ONLY=edge: against a script by hand; the ladder's decibels beside what was noted)
 
 
 @dataclass(frozen=True, slots=True)
