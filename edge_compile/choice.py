@@ -10,7 +10,7 @@ from edge_compile.parity import ONNX_TARGET
 from platform_lib.evidence import CompiledPrecision, ParityRung
 
 # Where the vendor gives no latency, the fewer bits count as faster.
-_FEWEST_BITS_FIRST = ("w8a8", "w8mixed", "w8a16")
+_FEWEST_BITS_FIRST = ("w8a8", "mixed", "w8mixed", "w4a16", "w8a16")
 
 
 def passes(item: CompiledPrecision, parity: Sequence[ParityRung]) -> bool:

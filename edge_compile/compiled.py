@@ -23,12 +23,19 @@ class ContextInfo:
         sdk_version: The QNN release that built it.
         binaries: Files it refers to, in its own folder.
         cpu_nodes: Nodes that are not a context binary, and would run on the CPU.
+        also: Other chips whose code is in the same binary, as asked.
     """
 
     soc_model: int
     sdk_version: str
     binaries: tuple[str, ...]
     cpu_nodes: int
+    also: tuple[int, ...] = ()
+
+    @property
+    def soc_models(self) -> tuple[int, ...]:
+        """Every chip it was built for."""
+        return (self.soc_model, *self.also)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import onnx
@@ -15,20 +16,47 @@ from edge_compile.arrays import load_arrays
 from edge_compile.checks import FLOAT_REFERENCE, failed_compile, run_checks
 from edge_compile.choice import choose as choose_precision
 from edge_compile.compiled import Compiled
-from edge_compile.job import PRECISIONS, Arrays, Job, OnStage, Settings, check_job, sample_count, step_of, tool_versions
+from edge_compile.job import (
+    PRECISIONS,
+    SEARCH_BUDGET_S,
+    Arrays,
+    Job,
+    OnStage,
+    Settings,
+    check_job,
+    sample_count,
+    search_of,
+    step_of,
+    tool_versions,
+)
 from edge_compile.performance import not_estimated
 from edge_compile.qnn import compile_precision, run_on_emulator
 from edge_compile.quantize import Quantized, quantize
+from edge_compile.report_page import page
 from edge_compile.samples import Samples
+from edge_compile.search_notes import said_of
+from edge_compile.shared import compile_shared
 from edge_compile.targets.table import find_target
+from edge_compile.waivers import in_force
 from edge_compile.worker import Limits, WorkerStoppedError
 from edge_compile.workplace import MANIFEST, Workplace, check_replaceable, open_workplace
 from platform_lib.errors import CompileError, IntegrityError
-from platform_lib.evidence import CompiledPrecision, CompileReport, ParityRung, read_evidence, write_evidence
+from platform_lib.evidence import (
+    CompiledPrecision,
+    CompileReport,
+    NodeWaiver,
+    ParityRung,
+    SharedContext,
+    read_evidence,
+    write_evidence,
+)
 from platform_lib.manifest import Manifest
-from platform_lib.storage import publish_folder, sha256_file
+from platform_lib.storage import publish_bytes, publish_folder, sha256_file
 
 REPORT = "report.json"
+SEARCH = "mixed.search.json"
+PAGE = "report.html"
+SEARCHING = "searching:"
 _FLOAT_MODEL = "fp32.onnx"
 _STANDING_NOTES = (
     "latency and memory traffic are vendor simulated figures, not measured on a device",
@@ -51,6 +79,16 @@ class CompileResult:
     skipped: bool
 
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """What has been made so far; grows with each precision."""
+
+    rungs: list[ParityRung]
+    precisions: list[CompiledPrecision]
+    failures: dict[str, CompileError]
+    sdk_versions: set[str]
+
+
 def compile_model(
     onnx_path: str | Path,
     target: str,
@@ -65,6 +103,9 @@ def compile_model(
     options: Mapping[str, str] | None = None,
     emulator_samples: int | None = None,
     choose: str | None = None,
+    also: Sequence[str] = (),
+    waivers: Sequence[NodeWaiver] = (),
+    search_budget_s: float = SEARCH_BUDGET_S,
     limits: Limits | None = None,
     force: bool = False,
     on_stage: OnStage | None = None,
@@ -75,7 +116,7 @@ def compile_model(
     precision that misses a check or a threshold is published with its verdict, and never chosen.
 
     Args:
-        onnx_path: The float model, static shapes, float32 inputs, opset 13 or newer (20 is best).
+        onnx_path: The float model, static shapes but for the batch, float32 inputs, opset 11 or newer (20 is best).
         target: A name from ``targets/qnn.yaml``, for example ``sa8255p``.
         calibration: Input name -> float32 (N, *shape); a batch axis of 1 may be left out.
         out: The folder to publish.
@@ -84,10 +125,14 @@ def compile_model(
         accept_unconfirmed: Accept a target whose compiler id is a guess.
         frozen: Inputs for the parity ladder, as `calibration`; without them the calibration inputs are taken.
         reference: torch's outputs on the frozen inputs, output name -> (N, *shape).
-        precisions: Which to make, of ``w8a16``, ``w8a8`` and ``w8mixed`` (feature maps in 8 bits, vectors in 16).
+        precisions: Which to make, of ``w8a16``, ``w8a8``, ``w8mixed`` (feature maps in 8 bits, vectors in 16), ``mixed`` (the
+            fewest tensors in 16 bits that reach the tolerance) and ``w4a16``.
         options: Compiler options of the allow-list in `edge_compile.provider_options`.
         emulator_samples: How many frozen inputs the emulator runs; None for all, up to `job.EMULATED_AT_MOST`.
         choose: The only precision to choose, if it passes; None for the fastest that passes.
+        also: Other targets; the chosen precision is also compiled into one binary for all of them and `target`.
+        waivers: Nodes that may compute in float until a day (`edge_compile.waivers`); an expired one counts for nothing.
+        search_budget_s: How long the search of ``mixed`` may measure single tensors; more of them stay wide after it.
         limits: Time and memory of each worker process.
         force: Compile even if `out` is up to date.
         on_stage: Told what happens next.
@@ -97,7 +142,18 @@ def compile_model(
     """
     say = on_stage or _silent
     chip = find_target(target, accept_unconfirmed=accept_unconfirmed)
-    settings = Settings(tuple(precisions), tolerance, options, emulator_samples, choose, limits or Limits())
+    others = tuple(find_target(name, accept_unconfirmed=accept_unconfirmed) for name in also)
+    settings = Settings(
+        tuple(precisions),
+        tolerance,
+        options,
+        emulator_samples,
+        choose,
+        others,
+        in_force(waivers, datetime.now(tz=UTC).date()),
+        search_budget_s,
+        limits or Limits(),
+    )
     folder = Path(out).expanduser().resolve()
     check_replaceable(folder)
     say("checking the model and its samples")
@@ -118,6 +174,7 @@ def _run(job: Job, workplace: Workplace, folder: Path, say: OnStage) -> CompileR
     """Quantize, compile, run, compare, judge; every file to publish is copied into `folder`."""
     float_model = _copy_float_model(job, folder)
     say(f"quantizing: {', '.join(job.settings.precisions)}")
+    told: set[str] = set()
     quantized = quantize(
         float_model,
         job.calibration,
@@ -127,38 +184,68 @@ def _run(job: Job, workplace: Workplace, folder: Path, say: OnStage) -> CompileR
         scratch=workplace.scratch / "quantize",
         log=workplace.log,
         limits=job.settings.limits,
+        original=job.model.path if job.model.rewrites else None,
+        search=search_of(job, workplace.notes),
+        watch=lambda: _tell_search(workplace.notes, told, say),
     )
-    rungs = [_torch_rung(job, quantized)]
-    precisions: list[CompiledPrecision] = []
-    sdk_versions: set[str] = set()
-    failures: dict[str, CompileError] = {}
+    made = _Made([_torch_rung(job, quantized), *_proven_rewrites(job, quantized)], [], {}, set())
     for precision in (FLOAT_REFERENCE, *job.settings.precisions):
-        try:
-            model = quantized.models.get(precision, float_model)
-            compiled, on_target, item = _compile_one(job, precision, model, quantized.frozen, workplace, say)
-        except WorkerStoppedError:
-            raise  # killed or out of its limits: that says nothing about the model, so it must not be recorded
-        except CompileError as error:
-            on_target, item = None, _failed(precision, error)
-            failures[precision] = error
-        else:
-            sdk_versions.add(compiled.info.sdk_version)
-            for name, file in compiled.files.items():
-                shutil.copyfile(file, folder / name)
-        rungs.extend(_rungs(job, precision, quantized, on_target))
-        precisions.append(item)
-    _refuse_if_none_compiled(job, failures)
+        _make(job, precision, quantized, float_model, workplace, folder, made, say)
+    _refuse_if_none_compiled(job, made.failures)
     for precision in job.settings.precisions:
         shutil.copyfile(quantized.models[precision], folder / f"{precision}.qdq.onnx")
         shutil.copyfile(quantized.encodings[precision], folder / f"{precision}.encodings.json")
-    report = _report(job, folder, precisions, rungs, sdk_versions)
+    if quantized.search is not None:
+        publish_bytes(folder / SEARCH, (quantized.search.model_dump_json(indent=2) + "\n").encode())
+    choice = choose_precision(made.precisions, made.rungs, wanted=job.settings.choose)
+    shared = None
+    if job.settings.also and choice[0] is not None:
+        say(f"compiling {choice[0]} for {len(job.settings.also) + 1} chips in one binary")
+        shared = compile_shared(job, choice[0], quantized, workplace, folder)
+    report = _report(job, folder, made, (choice[0], (*quantized.notes, *choice[1])), shared)
     write_evidence(folder / REPORT, report)
+    publish_bytes(folder / PAGE, page(report, quantized.search).encode())
     return report
+
+
+def _make(
+    job: Job,
+    precision: str,
+    quantized: Quantized,
+    float_model: Path,
+    workplace: Workplace,
+    folder: Path,
+    made: _Made,
+    say: OnStage,
+) -> None:
+    """Compile and run one precision, and note what came of it; its files go into `folder`."""
+    try:
+        model = quantized.models.get(precision, float_model)
+        compiled, on_target, item = _compile_one(job, precision, model, quantized.frozen, workplace, say)
+    except WorkerStoppedError:
+        raise  # killed or out of its limits: that says nothing about the model, so it must not be recorded
+    except CompileError as error:
+        on_target, item = None, _failed(precision, error)
+        made.failures[precision] = error
+    else:
+        made.sdk_versions.add(compiled.info.sdk_version)
+        for name, file in compiled.files.items():
+            shutil.copyfile(file, folder / name)
+    made.rungs.extend(_rungs(job, precision, quantized, on_target))
+    made.precisions.append(item)
+
+
+def _tell_search(notes: Path, told: set[str], say: OnStage) -> None:
+    """Say how far a search is, each time it has measured another tensor."""
+    said = said_of(notes)
+    if said is not None and said not in told:
+        told.add(said)
+        say(f"{SEARCHING} {said}")
 
 
 def _copy_float_model(job: Job, folder: Path) -> Path:
     copy = folder / _FLOAT_MODEL
-    if job.model.external:
+    if job.model.external or job.model.rewrites:
         onnx.save(job.model.proto, copy)
         return copy
     shutil.copyfile(job.model.path, copy)
@@ -202,7 +289,7 @@ def _compile_one(
         context_bytes=sum((scratch / name).stat().st_size for name in compiled.info.binaries),
         graph=compiled.graph,
         performance=compiled.performance,
-        checks=run_checks(compiled, ran, job.target, workplace.scratch),
+        checks=run_checks(compiled, ran, job.target, workplace.scratch, waivers=job.settings.waivers),
     )
     return compiled, load_arrays(outputs), item
 
@@ -237,6 +324,27 @@ def _torch_rung(job: Job, quantized: Quantized) -> ParityRung:
     )
 
 
+def _proven_rewrites(job: Job, quantized: Quantized) -> list[ParityRung]:
+    """Compare the model as it was brought with its rewrite; one that answers otherwise ends the compile."""
+    if not job.model.rewrites:
+        return []
+    found = parity.rung(
+        parity.ORIGINAL_ONNX,
+        "fp32",
+        quantized.original,
+        quantized.onnx,
+        threshold_db=parity.thresholds_db("fp32", None)[parity.ORIGINAL_ONNX],
+    )
+    if found.status != "pass":
+        changed = ", ".join(f"{item.name} of '{item.layer}'" for item in job.model.rewrites[:3])
+        raise CompileError(
+            f"the rewritten model answers otherwise than the model brought ({found.reason}): {changed}",
+            where=job.model.path,
+            remedy="export with opset 20, static shapes and batch 1, so that nothing has to be rewritten",
+        )
+    return [found]
+
+
 def _rungs(job: Job, precision: str, quantized: Quantized, on_target: Samples | None) -> list[ParityRung]:
     engines = {
         "onnx": quantized.onnx,
@@ -263,11 +371,11 @@ def _rungs(job: Job, precision: str, quantized: Quantized, on_target: Samples | 
 def _report(
     job: Job,
     folder: Path,
-    precisions: Sequence[CompiledPrecision],
-    rungs: Sequence[ParityRung],
-    sdk_versions: set[str],
+    made: _Made,
+    choice: tuple[str | None, tuple[str, ...]],
+    shared: SharedContext | None,
 ) -> CompileReport:
-    chosen, notes = choose_precision(precisions, rungs, wanted=job.settings.choose)
+    chosen, notes = choice
     return CompileReport(
         model_name=job.model.path.stem,
         onnx_sha256=job.onnx_sha256,
@@ -275,11 +383,14 @@ def _report(
         soc_model=job.target.soc_model,
         architecture=job.target.architecture,
         id_confirmed=job.target.confirmed,
-        tools={**tool_versions(), "qnn": ", ".join(sorted(sdk_versions))},
+        tools={**tool_versions(), "qnn": ", ".join(sorted(made.sdk_versions))},
         chosen=chosen,
-        precisions=tuple(precisions),
-        parity=tuple(rungs),
+        precisions=tuple(made.precisions),
+        parity=tuple(made.rungs),
         digests={item.name: sha256_file(item) for item in sorted(folder.iterdir())},
+        rewrites=job.model.rewrites,
+        shared=shared,
+        waivers=job.settings.waivers,
         notes=(*job.notes, *notes, _emulated(job), *_STANDING_NOTES),
     )
 

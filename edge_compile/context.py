@@ -18,7 +18,8 @@ from platform_lib.storage import sha256_file
 _METADATA_KEY = "ep_compatibility_info.QNNExecutionProvider"
 _CONTEXT_OP = "EPContext"
 # `v2:6:2.51.0:5.51.0:0:52:0:0`: SDK version at index 2, chip id at 5. Source: read from binaries compiled with
-# QNN 2.51.0 for each id of targets/qnn.yaml on 2026-11-20; an ignored chip name leaves 0 there.
+# QNN 2.51.0 for each id of targets/qnn.yaml on 2026-11-20; an ignored chip name leaves 0 there. A binary for several
+# chips has a list in that place (`0,0:52,72:0,0`), in the order asked; seen on 2026-11-30.
 _SDK_FIELD, _SOC_FIELD, _FIELDS = 2, 5, 8
 
 
@@ -36,7 +37,8 @@ def read_context(path: Path) -> ContextInfo:
     found = next((item.value for item in model.metadata_props if item.key == _METADATA_KEY), "")
     fields = found.split(":")
     contexts = [node for node in model.graph.node if node.op_type == _CONTEXT_OP]
-    if len(fields) != _FIELDS or not fields[_SOC_FIELD].isdigit() or not contexts:
+    chips = fields[_SOC_FIELD].split(",") if len(fields) == _FIELDS else []
+    if not chips or not all(chip.isdigit() for chip in chips) or not contexts:
         raise IntegrityError(f"no QNN target in its metadata ('{found}')", where=path, remedy="compile again")
     names = {
         attribute.s.decode(errors="replace")
@@ -47,7 +49,8 @@ def read_context(path: Path) -> ContextInfo:
     if any(Path(name).name != name for name in names):
         raise IntegrityError("refers to a file outside its folder", where=path, remedy="compile again")
     return ContextInfo(
-        soc_model=int(fields[_SOC_FIELD]),
+        soc_model=int(chips[0]),
+        also=tuple(int(chip) for chip in chips[1:]),
         sdk_version=fields[_SDK_FIELD],
         binaries=tuple(sorted(names)),
         cpu_nodes=len(model.graph.node) - len(contexts),
@@ -69,9 +72,9 @@ def check_context(path: Path, *, digests: Mapping[str, str], soc_model: int) -> 
     info = read_context(path)
     for name in info.binaries:
         _check_digest(path.with_name(name), digests)
-    if info.soc_model != soc_model:
+    if soc_model not in info.soc_models:
         raise IntegrityError(
-            f"built for chip id {info.soc_model}, not {soc_model}; the runtime would load it all the same",
+            f"built for chip id {', '.join(map(str, info.soc_models))}, not {soc_model}; the runtime would load it all the same",
             where=path,
             remedy="compile for this target",
         )

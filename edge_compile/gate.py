@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from edge_compile.gate_case import Case, Verdict, figures, left_open, passes
 from edge_compile.gate_data import judge_contract, judge_drives, judge_near_duplicates, judge_pii, judge_places
@@ -313,10 +313,19 @@ def _judge_npu(case: Case) -> list[Verdict]:
     found = [
         passes(graph.npu_nodes > 0, f"{name}: {graph.npu_nodes} nodes on the NPU"),
         passes(graph.cpu_nodes == 0, f"{name}: {graph.cpu_nodes} nodes on the CPU"),
-        passes(not graph.float_nodes, f"{name}: {len(graph.float_nodes)} nodes compute in float"),
+        _in_float(case, name, graph.float_nodes),
         passes(not graph.unsupported, f"{name}: {len(graph.unsupported)} nodes refused by the compiler"),
     ]
     return found
+
+
+def _in_float(case: Case, name: str, nodes: Sequence[str]) -> Verdict:
+    """Judge nodes that compute in float; one that is waived for a while is neither a failure nor a pass."""
+    waived = {item.node: item for item in case.compiled.waivers if item.precision == name}
+    if nodes and all(node in waived for node in nodes):
+        until = min(waived[node].until for node in nodes)
+        return Verdict("not_run", f"{name}: {len(nodes)} nodes compute in float, waived until {until}")
+    return passes(not nodes, f"{name}: {len(nodes)} nodes compute in float")
 
 
 def _judge_latency(case: Case) -> list[Verdict]:
@@ -378,7 +387,7 @@ def _judge_ladder(case: Case) -> list[Verdict]:
     asked = case.thresholds.parity
     found = [_rung(case, floor) for floor in asked.rungs]
     named = {floor.name for floor in (*asked.rungs, asked.device_rung)}
-    extra = [r for r in case.compiled.parity if r.precision == case.compiled.chosen and r.name not in named]
+    extra = [r for r in case.compiled.parity if r.precision in ("fp32", case.compiled.chosen) and r.name not in named]
     return found + [Verdict(rung.status, f"{rung.name}: {_db(rung)}") for rung in extra]
 
 

@@ -25,6 +25,8 @@ ALLOWED_TYPES: dict[str, frozenset[str]] = {
     "w8a8": _INDEX_TYPES | {"ufixed8", "sfixed8", "sfixed32"},
     "w8a16": _INDEX_TYPES | {"ufixed8", "sfixed8", "ufixed16", "sfixed16", "sfixed32"},
     "w8mixed": _INDEX_TYPES | {"ufixed8", "sfixed8", "ufixed16", "sfixed16", "sfixed32"},
+    "mixed": _INDEX_TYPES | {"ufixed8", "sfixed8", "ufixed16", "sfixed16", "sfixed32"},
+    "w4a16": _INDEX_TYPES | {"sfixed4", "ufixed4", "ufixed8", "sfixed8", "ufixed16", "sfixed16", "sfixed32"},
 }
 _GRAPH_INPUT, _GRAPH_OUTPUT = 0, 1  # Source: QNN's public API reference, Qnn_TensorType_t.
 
@@ -146,10 +148,15 @@ def summarize(dumps: tuple[GraphDump, ...], trace: OpTrace, precision: str, *, c
     )
 
 
+def refused_nodes(trace: OpTrace) -> tuple[UnsupportedNode, ...]:
+    """Return the ONNX nodes that the compiler refused; the casts around them only if alone."""
+    casts = ("QuantizeLinear", "DequantizeLinear")
+    return tuple(row for row in trace.unsupported_nodes if row.op_type not in casts) or trace.unsupported_nodes
+
+
 def unsupported(trace: OpTrace) -> dict[str, str]:
-    """Return each ONNX node that the compiler refused, with its reason; the casts around them only if alone."""
-    refused = [row for row in trace.unsupported_nodes if row.op_type not in ("QuantizeLinear", "DequantizeLinear")]
-    return {row.node_name: row.reason for row in refused or trace.unsupported_nodes}
+    """Return each of those nodes with the compiler's reason."""
+    return {row.node_name: row.reason for row in refused_nodes(trace)}
 
 
 def _roles(dump: GraphDump, names: tuple[str, ...]) -> set[int]:

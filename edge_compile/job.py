@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import metadata
@@ -12,19 +14,28 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from edge_compile.compiled import OPTIMISATION_LEVEL
+from edge_compile.messages import SearchRequest
 from edge_compile.onnx_model import FloatModel, read_model
+from edge_compile.parity import ONNX_TARGET, thresholds_db
 from edge_compile.provider_options import check_caller_options
 from edge_compile.samples import Samples, beyond_calibration, check_outputs, check_samples, samples_sha256
 from edge_compile.targets.table import Target
 from edge_compile.worker import Limits
 from platform_lib.errors import ConfigError
+from platform_lib.evidence import NodeWaiver
 from platform_lib.manifest import Input, Step, input_of
 from platform_lib.storage import sha256_file
 
 PRECISIONS = ("w8a16", "w8a8")
 # w8mixed: feature maps in 8 bits, vectors in 16, for outputs that 256 steps are too coarse for. In some graphs it
 # leaves nodes that compute in float, which fails a check, so it is made only where it is asked for.
-KNOWN_PRECISIONS = (*PRECISIONS, "w8mixed")
+# mixed: the fewest tensors in 16 bits that reach the tolerance, found by a search. w4a16: weights in 4 bits, for size.
+KNOWN_PRECISIONS = (*PRECISIONS, "w8mixed", "mixed", "w4a16")
+# What a search is asked for beyond the tolerance: it measures on calibration samples, whose ranges are known, and the target
+# loses some more. Source: a BEV net lost 2.6 dB on the way and the planner of the tests 0.8; measured on 2026-11-30.
+SEARCH_MARGIN_DB = 3.0
+SEARCH_BUDGET_S = 600.0
+_SEARCH_SAMPLES = 8
 # Frozen inputs that the emulator runs unless the caller says how many: all, up to this. Source: measured on 2026-11-20;
 # one takes 0.03 s (the demo's planner) to 14 s (resnet18), so this many stay within a worker's time limit.
 EMULATED_AT_MOST = 64
@@ -52,6 +63,9 @@ class Settings:
         emulator_samples: How many frozen inputs the emulator runs; None for all, up to `EMULATED_AT_MOST`.
         choose: The only precision to choose, if it passes; None for the fastest that passes,
             and of those no slower than its bounds the most exact.
+        also: Other chips whose code is to go into one binary with the target's.
+        waivers: Nodes that may compute in float; those in force alone, so that one that expires compiles again.
+        search_budget_s: How long the search of ``mixed`` may measure single tensors.
         limits: Time and memory of each worker process; no part of the result, so not of the skip digest.
     """
 
@@ -60,6 +74,9 @@ class Settings:
     options: Mapping[str, str] | None = None
     emulator_samples: int | None = None
     choose: str | None = None
+    also: tuple[Target, ...] = ()
+    waivers: tuple[NodeWaiver, ...] = ()
+    search_budget_s: float = SEARCH_BUDGET_S
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -77,6 +94,8 @@ class Settings:
             raise ConfigError(f"a tolerance of {self.tolerance_db} dB", remedy="give a finite number of dB")
         if self.emulator_samples is not None and self.emulator_samples < 1:
             raise ConfigError(f"{self.emulator_samples} emulator samples", remedy="give at least 1")
+        if not 0.0 <= self.search_budget_s < np.inf:
+            raise ConfigError(f"a search budget of {self.search_budget_s} s", remedy="give a number of seconds")
         check_caller_options(self.options or {})
 
 
@@ -120,6 +139,9 @@ def check_job(
     Raises:
         PlatformError: The model cannot be compiled, or an array does not fit it.
     """
+    if len({target.soc_model, *(other.soc_model for other in settings.also)}) <= len(settings.also):
+        names = ", ".join((target.name, *(other.name for other in settings.also)))
+        raise ConfigError(f"a chip twice in one binary: {names}", remedy="name each other chip once, by --also")
     model = read_model(path)
     onnx_sha256 = sha256_file(path)
     notes = [] if target.confirmed else [f"the chip id {target.soc_model} is unconfirmed: {target.note}"]
@@ -135,6 +157,26 @@ def check_job(
     )
     outputs = None if reference is None else check_outputs(reference, model.outputs, count=sample_count(inputs))
     return Job(model, onnx_sha256, target, calibrated, inputs, outputs, settings, tuple(notes))
+
+
+def search_of(job: Job, notes: Path) -> SearchRequest | None:
+    """Return how to search for a mix, None if none was asked for."""
+    if "mixed" not in job.settings.precisions:
+        return None
+    of = {
+        "model": job.onnx_sha256,
+        "calibration": samples_sha256(job.calibration),
+        "architecture": job.target.architecture,
+        "tools": tool_versions(),
+    }
+    asked_db = thresholds_db("mixed", job.settings.tolerance_db)[ONNX_TARGET]
+    return SearchRequest(
+        tolerance_db=asked_db + SEARCH_MARGIN_DB,
+        budget_s=job.settings.search_budget_s,
+        samples=_SEARCH_SAMPLES,
+        notes=str(notes),
+        key=hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest(),
+    )
 
 
 def step_of(job: Job) -> Step:
@@ -154,6 +196,9 @@ def step_of(job: Job) -> Step:
         "optimisation_level": OPTIMISATION_LEVEL,
         "emulator_samples": job.emulated,
         "choose": job.settings.choose,
+        "waivers": [item.model_dump(mode="json") for item in job.settings.waivers],
+        "also": [other.name for other in job.settings.also],
+        "search_budget_s": job.settings.search_budget_s if "mixed" in job.settings.precisions else None,
         "tools": dict(tool_versions()),
     }
     return Step("compile", inputs=inputs, config=config, modules=_MODULES)

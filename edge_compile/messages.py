@@ -13,15 +13,68 @@ class Message(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+class SearchRequest(Message):
+    """Find which tensors of the precision ``mixed`` need 16 bits.
+
+    Attributes:
+        tolerance_db: The worst output's SQNR that the simulation has to keep against the float model.
+        budget_s: How long single tensors may be measured.
+        samples: How many calibration samples each measurement takes.
+        notes: A file for what was measured, so that a search that is ended goes on where it was.
+        key: What the notes have to be of: model, samples, tools.
+    """
+
+    tolerance_db: float
+    budget_s: float
+    samples: int
+    notes: str
+    key: str
+
+
+class SearchStep(Message):
+    """One mix that was measured in simulation: so many of the most sensitive tensors in 16 bits; null is no error."""
+
+    wide: int
+    sqnr_db: float | None
+
+
+class SearchedTensor(Message):
+    """One tensor, or several that share a quantizer, and why it has its width.
+
+    Attributes:
+        layer: The operator that makes it.
+        alone_db: The SQNR with it alone in 8 bits; None where that made no error, or was not measured.
+    """
+
+    tensor: str
+    shared_with: tuple[str, ...]
+    layer: str
+    bits: Literal[8, 16]
+    alone_db: float | None
+    why: str
+
+
+class SearchReport(Message):
+    """What the search found, the most sensitive tensor first: ``mixed.search.json``."""
+
+    tolerance_db: float
+    reached: bool
+    stopped: bool
+    steps: tuple[SearchStep, ...]
+    tensors: tuple[SearchedTensor, ...]
+
+
 class QuantizeRequest(Message):
     """Quantize one float model.
 
     Attributes:
         model: The float model.
+        original: The model as it was brought, where it was rewritten.
         calibration: ``.npz`` of input name -> (N, *shape).
         frozen: The same, for the parity ladder.
         architecture: Chip generation, whose rules AIMET applies (``htp_v73``).
         precisions: What to make.
+        search: How to find the mix; needed for ``mixed``.
         export_int32_bias: Must be true in earnest: without it LayerNorms are left in float, and nobody says so.
     """
 
@@ -29,8 +82,10 @@ class QuantizeRequest(Message):
     calibration: str
     frozen: str
     architecture: str
-    precisions: tuple[Literal["w8a16", "w8a8", "w8mixed"], ...]
+    precisions: tuple[Literal["w8a16", "w8a8", "w8mixed", "mixed", "w4a16"], ...]
     export_int32_bias: bool = True
+    original: str | None = None
+    search: SearchRequest | None = None
 
 
 class QuantizeAnswer(Message):
@@ -38,6 +93,8 @@ class QuantizeAnswer(Message):
 
     folded_batch_norms: int
     precisions: tuple[str, ...]
+    search: SearchReport | None = None
+    notes: tuple[str, ...] = ()
 
 
 class CompileRequest(Message):
@@ -47,6 +104,7 @@ class CompileRequest(Message):
         model: File to compile.
         context: Name of the context model to write in the current folder.
         soc_model: The chip's numeric id.
+        also: Ids of other chips whose code goes into the same binary.
         options: The caller's compiler options.
         optimisation_level: onnxruntime's graph optimisation; has to be named, its default fails on some models.
     """
@@ -55,6 +113,7 @@ class CompileRequest(Message):
     model: str
     context: str
     soc_model: int
+    also: tuple[int, ...] = ()
     options: dict[str, str]
     optimisation_level: Literal["ORT_DISABLE_ALL", "ORT_ENABLE_BASIC"]
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 
+from edge_compile.op_advice import never_compiles
+from edge_compile.rewrites import NEEDED_OPSET, OLDEST_OPSET, opset_of, rewrite
 from edge_compile.samples import TensorSpec
 from platform_lib.errors import ContractError, MissingPartError
+from platform_lib.evidence import Rewrite
 
-# Per-channel QuantizeLinear, which every precision here uses, appeared in opset 13.
-# Source: https://onnx.ai/onnx/operators/onnx__QuantizeLinear.html, read 2026-11-20.
-OLDEST_OPSET = 13
 # Source: onnxruntime 1.31.1 loads opset 26 and IR version 13, and refuses the next; measured on 2026-11-20.
 NEWEST_OPSET, NEWEST_IR = 26, 13
 _STANDARD_DOMAINS = frozenset({"", "ai.onnx"})
@@ -31,8 +31,9 @@ class FloatModel:
     """A float model that passed every check.
 
     Attributes:
-        proto: The model with all its weights in memory.
+        proto: The model with all its weights in memory, rewritten where that was needed.
         external: Files beside the model that hold weights.
+        rewrites: What was changed in it; the file is as it was brought.
     """
 
     path: Path
@@ -41,6 +42,7 @@ class FloatModel:
     outputs: tuple[TensorSpec, ...]
     opset: int
     external: tuple[Path, ...]
+    rewrites: tuple[Rewrite, ...] = ()
 
 
 def read_model(path: Path) -> FloatModel:
@@ -68,13 +70,16 @@ def _read(path: Path) -> FloatModel:
     if not proto.graph.node:
         raise ContractError("the ONNX model has no nodes", where=path, remedy="export the model again")
     _check_kind(path, proto)
+    _check_opset(path, proto)
     _check_weights(path, proto)
+    _check_operators(path, proto)
+    proto, rewrites = rewrite(proto, where=path)
     inputs = tuple(_spec(path, "input", item) for item in proto.graph.input)
     outputs = tuple(_spec(path, "output", item) for item in proto.graph.output)
     if not inputs or not outputs:
         raise ContractError("the ONNX model has no input or no output", where=path, remedy="export the model again")
     _check_flow(path, proto)
-    return FloatModel(path, proto, inputs, outputs, _opset(path, proto), external)
+    return FloatModel(path, proto, inputs, outputs, opset_of(proto) or 0, external, rewrites)
 
 
 def _check_valid(path: Path) -> None:
@@ -112,11 +117,20 @@ def _external_files(path: Path) -> tuple[Path, ...]:
     return files
 
 
-def _opset(path: Path, proto: onnx.ModelProto) -> int:
-    version = next((item.version for item in proto.opset_import if item.domain in ("", "ai.onnx")), None)
+def _check_operators(path: Path, proto: onnx.ModelProto) -> None:
+    """Refuse, before any work, the operators that no target has in any form."""
+    if not (refused := [(node, why) for node in proto.graph.node if (why := never_compiles(node.op_type))]):
+        return
+    node, (what, remedy) = refused[0]
+    more = f", and {len(refused) - 1} more such" if len(refused) > 1 else ""
+    raise ContractError(f"the {node.op_type} '{node.name or node.output[0]}' {what}{more}", where=path, remedy=remedy)
+
+
+def _check_opset(path: Path, proto: onnx.ModelProto) -> None:
+    version = opset_of(proto)
     if version is None or version < OLDEST_OPSET:
         raise ContractError(
-            f"opset {version} is too old: quantized models need {OLDEST_OPSET} or newer",
+            f"opset {version} is too old: quantized models need {NEEDED_OPSET}, and {OLDEST_OPSET} can be raised to it",
             where=path,
             remedy="export with opset 20 (below it GELU decomposes into Erf, which the chip has not)",
         )
@@ -126,7 +140,6 @@ def _opset(path: Path, proto: onnx.ModelProto) -> int:
             where=path,
             remedy="export with opset 20",
         )
-    return int(version)
 
 
 def _check_flow(path: Path, proto: onnx.ModelProto) -> None:
@@ -226,6 +239,6 @@ def _static_shape(path: Path, role: str, item: onnx.ValueInfoProto) -> tuple[int
             raise ContractError(
                 f"{role} '{item.name}' has a dynamic shape (axis {axis} is '{label}'); the chip needs static ones",
                 where=path,
-                remedy="export without dynamic axes, batch 1",
+                remedy="export with static shapes (of open axes only a batch, the first, can be fixed to 1 here)",
             )
     return tuple(int(dimension.dim_value) for dimension in kind.shape.dim)

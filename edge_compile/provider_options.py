@@ -20,7 +20,7 @@ CALLER_OPTIONS: dict[str, tuple[str, ...]] = {
 # Options this package sets itself: a fixed pattern each.
 _OWN_OPTIONS: dict[str, str] = {
     "backend_path": r"/.*libQnnHtp\.so",
-    "soc_model": r"[1-9][0-9]{0,3}",
+    "soc_model": r"[1-9][0-9]{0,3}(,[1-9][0-9]{0,3}){0,7}",
     "enable_framework_op_trace": r"1",
     "dump_json_qnn_graph": r"1",
     "json_qnn_graph_dir": r"\.",

@@ -10,8 +10,9 @@ from pydantic import ValidationError
 
 from edge_compile.compiled import OPTIMISATION_LEVEL, Compiled
 from edge_compile.context import read_context
-from edge_compile.graph_audit import GraphDump, OpTrace, computes_quantized, summarize, unsupported
+from edge_compile.graph_audit import GraphDump, OpTrace, computes_quantized, refused_nodes, summarize
 from edge_compile.messages import CompileAnswer, CompileRequest, RunAnswer, RunRequest
+from edge_compile.op_advice import advice
 from edge_compile.performance import estimates_csv, performance, read_estimates
 from edge_compile.targets.table import Target
 from edge_compile.worker import Limits, WorkerStoppedError, run_worker
@@ -21,6 +22,7 @@ from platform_lib.storage import sha256_file
 _WORKER = "edge_compile.qnn_worker"
 _TRACE = "qnn_op_trace.json"
 _PROFILE = "profile.csv"
+_SHOWN = 4  # refused nodes that a message names
 
 
 def compile_precision(
@@ -32,8 +34,21 @@ def compile_precision(
     scratch: Path,
     log: Path,
     limits: Limits,
+    also: tuple[Target, ...] = (),
+    rules: str | None = None,
 ) -> Compiled:
-    """Compile one model for one chip, inside `scratch`.
+    """Compile one model for one chip, or for several in one binary, inside `scratch`.
+
+    Args:
+        model: The file to compile.
+        precision: Names what is written.
+        target: The chip.
+        options: The caller's compiler options.
+        scratch: A folder to make.
+        log: Where the tools' messages go.
+        limits: Time and memory.
+        also: Other chips for the same binary.
+        rules: Whose data types the nodes may have; `precision` by default.
 
     Raises:
         CompileError: The compiler refused it (with the nodes it refused), crashed, or ran over a limit.
@@ -43,6 +58,7 @@ def compile_precision(
         model=str(model),
         context=f"{precision}.ctx.onnx",
         soc_model=target.soc_model,
+        also=tuple(other.soc_model for other in also),
         options=dict(options),
         optimisation_level=OPTIMISATION_LEVEL,
     )
@@ -52,7 +68,7 @@ def compile_precision(
         raise
     except CompileError as error:
         raise _with_reasons(error, scratch / _TRACE, precision, model) from error
-    return _collect(precision, answer, scratch)
+    return _collect(precision, answer, scratch, rules=rules or precision)
 
 
 def run_on_emulator(
@@ -96,7 +112,7 @@ def run_on_emulator(
     return run_worker(_WORKER, request, RunAnswer, scratch=scratch, log=log, limits=limits)
 
 
-def _collect(precision: str, answer: CompileAnswer, scratch: Path) -> Compiled:
+def _collect(precision: str, answer: CompileAnswer, scratch: Path, *, rules: str | None = None) -> Compiled:
     context = scratch / f"{precision}.ctx.onnx"
     info = read_context(context)
     dump_files = sorted(item for item in scratch.glob("QNN*.json") if not item.name.endswith("_tensor_log.json"))
@@ -119,7 +135,7 @@ def _collect(precision: str, answer: CompileAnswer, scratch: Path) -> Compiled:
         context=context,
         files=files,
         info=info,
-        graph=summarize(dumps, trace, precision, cpu_nodes=info.cpu_nodes),
+        graph=summarize(dumps, trace, rules or precision, cpu_nodes=info.cpu_nodes),
         quantized=computes_quantized(dumps),
         performance=performance(estimates),
         answer=answer,
@@ -129,16 +145,18 @@ def _collect(precision: str, answer: CompileAnswer, scratch: Path) -> Compiled:
 
 def _with_reasons(error: CompileError, trace: Path, precision: str, model: Path) -> CompileError:
     try:
-        refused = unsupported(OpTrace.model_validate_json(trace.read_bytes()))
+        refused = refused_nodes(OpTrace.model_validate_json(trace.read_bytes()))
     except (FileNotFoundError, ValidationError):
-        refused = {}
+        refused = ()
     if not refused:
         return CompileError(f"{precision}: {error.what}", where=error.where, remedy=error.remedy)
-    name, reason = next(iter(refused.items()))
-    erf = ", or export with opset 20: below it GELU becomes Erf" if "Erf" in reason else ""
+    first = refused[0]
+    others = [f"{row.op_type} '{row.node_name}'" for row in refused[1:_SHOWN]]
+    also = f"; also {', '.join(others)}" if others else ""
     return CompileError(
-        f"{precision}: the compiler refuses {len(refused)} node(s), first '{name}'{_reader_of(name, model)}: {reason}",
-        remedy=f"replace the operator in the model{erf}",
+        f"{precision}: the compiler refuses {len(refused)} node(s), first {first.op_type} '{first.node_name}'"
+        f"{_reader_of(first.node_name, model)}: {first.reason}{also}",
+        remedy="; ".join(dict.fromkeys(advice(row.op_type) for row in refused[:_SHOWN])),
     )
 
 

@@ -30,7 +30,7 @@ def compile_context(request: CompileRequest) -> CompileAnswer:
         ConfigError: An option that is not on the allow-list.
     """
     options = {
-        "soc_model": str(request.soc_model),
+        "soc_model": ",".join(map(str, (request.soc_model, *request.also))),
         "enable_framework_op_trace": "1",
         "dump_json_qnn_graph": "1",
         "json_qnn_graph_dir": ".",
@@ -74,7 +74,7 @@ def run_context(request: RunRequest) -> RunAnswer:
     ]
     outputs = {name: np.stack([row[index] for row in rows]) for index, name in enumerate(names)}
     save_arrays(Path(request.outputs), outputs)
-    return RunAnswer(checked_files=(path.name, *info.binaries), soc_model=info.soc_model, samples=count)
+    return RunAnswer(checked_files=(path.name, *info.binaries), soc_model=request.soc_model, samples=count)
 
 
 def _session_options(options: Mapping[str, str]) -> Any:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from edge_compile.arrays import load_arrays, save_arrays
-from edge_compile.messages import QuantizeAnswer, QuantizeRequest
+from edge_compile.messages import QuantizeAnswer, QuantizeRequest, SearchReport, SearchRequest
 from edge_compile.samples import Samples
 from edge_compile.worker import Limits, run_worker
 
@@ -21,19 +21,24 @@ class Quantized:
     Attributes:
         frozen: ``.npz`` of the frozen inputs, for the engines still to run.
         onnx: The float model's outputs on the frozen inputs, onnxruntime on the CPU.
+        original: The same of the model as it was brought, where it was rewritten.
         simulation: Precision -> outputs of AIMET's simulation.
         qdq: Precision -> outputs of the exported QDQ model, onnxruntime on the CPU.
         models: Precision -> the QDQ model.
         encodings: Precision -> AIMET's encodings.
+        search: What the search for a mix found, if ``mixed`` was asked for.
     """
 
     frozen: Path
     onnx: Samples
+    original: Samples | None
     simulation: Mapping[str, Samples]
     qdq: Mapping[str, Samples]
     models: Mapping[str, Path]
     encodings: Mapping[str, Path]
     folded_batch_norms: int
+    search: SearchReport | None
+    notes: tuple[str, ...]
 
 
 def quantize(
@@ -47,6 +52,9 @@ def quantize(
     log: Path,
     limits: Limits,
     export_int32_bias: bool = True,
+    original: Path | None = None,
+    search: SearchRequest | None = None,
+    watch: Callable[[], None] | None = None,
 ) -> Quantized:
     """Quantize a float model at each precision.
 
@@ -60,6 +68,10 @@ def quantize(
         log: Where the tools' messages go.
         limits: Time and memory.
         export_int32_bias: Only a test of the float-island check turns it off.
+
+        search: How to find the mix, where ``mixed`` is asked for.
+        watch: Called now and then while the worker works.
+        original: The model as it was brought, where `model` is a rewrite of it.
 
     Raises:
         CompileError: AIMET refused the model, crashed, or ran over a limit.
@@ -75,15 +87,20 @@ def quantize(
             "architecture": architecture,
             "precisions": precisions,
             "export_int32_bias": export_int32_bias,
+            "original": None if original is None else str(original),
+            "search": search,
         }
     )
-    answer = run_worker(_WORKER, request, QuantizeAnswer, scratch=scratch, log=log, limits=limits)
+    answer = run_worker(_WORKER, request, QuantizeAnswer, scratch=scratch, log=log, limits=limits, watch=watch)
     return Quantized(
         frozen=scratch / "frozen.npz",
         onnx=load_arrays(scratch / "fp32.outputs.npz"),
+        original=None if original is None else load_arrays(scratch / "original.outputs.npz"),
         simulation={name: load_arrays(scratch / f"{name}.simulation.npz") for name in precisions},
         qdq={name: load_arrays(scratch / f"{name}.qdq.npz") for name in precisions},
         models={name: scratch / f"{name}.qdq.onnx" for name in precisions},
         encodings={name: scratch / f"{name}.encodings.json" for name in precisions},
         folded_batch_norms=answer.folded_batch_norms,
+        search=answer.search,
+        notes=answer.notes,
     )

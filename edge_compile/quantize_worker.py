@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -10,20 +11,25 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime as ort
-from aimet_onnx import QuantizationSimModel
+from aimet_onnx import QuantizationSimModel, apply_seq_mse
 from aimet_onnx.batch_norm_fold import fold_all_batch_norms_to_weight
 from aimet_onnx.common import libquant_info
 from aimet_onnx.qc_quantize_op import QcQuantizeOp
 from numpy.typing import NDArray
 
 from edge_compile.arrays import load_arrays, save_arrays
-from edge_compile.messages import Message, QuantizeAnswer, QuantizeRequest
+from edge_compile.messages import Message, QuantizeAnswer, QuantizeRequest, SearchReport
+from edge_compile.mixing import evenly, find_mix
+from edge_compile.parity import distance
 from edge_compile.samples import Samples
+from edge_compile.widths import unify_widths
 from platform_lib.errors import CompileError
 
 Shapes = dict[str, tuple[int, ...]]
-_ACTIVATIONS = {"w8a16": "int16", "w8a8": "int8", "w8mixed": "int8"}
+_ACTIVATIONS = {"w8a16": "int16", "w8a8": "int8", "w8mixed": "int8", "mixed": "int8", "w4a16": "int16"}
+_WEIGHTS = {"w4a16": "int4"}
 _FEATURE_MAP_RANK = 4
+_TUNING_SAMPLES = 8
 _FOLDS = ("Flatten", "Reshape", "Squeeze")
 
 
@@ -32,24 +38,82 @@ def quantize(request: QuantizeRequest) -> QuantizeAnswer:
     calibration, frozen = load_arrays(Path(request.calibration)), load_arrays(Path(request.frozen))
     shapes = _shapes(onnx.load(request.model).graph.output)
     run_session(_cpu_session(request.model), frozen, shapes, Path("fp32.outputs.npz"))
+    if request.original is not None:
+        run_session(_cpu_session(request.original), frozen, shapes, Path("original.outputs.npz"))
     folded = 0
+    searched: SearchReport | None = None
+    notes: list[str] = []
     for precision in request.precisions:
-        model = onnx.load(request.model)
-        conv_pairs, linear_pairs = fold_all_batch_norms_to_weight(model)
-        folded = len(conv_pairs) + len(linear_pairs)
-        simulation = QuantizationSimModel(
-            model,
-            param_type="int8",
-            activation_type=_ACTIVATIONS[precision],
-            quant_scheme="min_max",
-            config_file=f"htp_{request.architecture}",
-            providers=["CPUExecutionProvider"],
-        )
+        simulation, model, folded = _simulation(request, precision)
         if precision == "w8mixed":
             _widen_vectors(simulation, model)
+        elif precision == "mixed":
+            searched, wide = _search(simulation, request, calibration, shapes)
+            simulation, _, _ = _simulation(request, precision)
+            for name in wide:
+                simulation.qc_quantize_op_dict[name].set_bitwidth(16)
+        elif precision == "w4a16":
+            simulation, note = _tuned(simulation, request, calibration, shapes)
+            notes.append(note)
         simulation.compute_encodings(list(_each(calibration)))
         _save(simulation, precision, request, frozen, shapes)
-    return QuantizeAnswer(folded_batch_norms=folded, precisions=request.precisions)
+    return QuantizeAnswer(folded_batch_norms=folded, precisions=request.precisions, search=searched, notes=tuple(notes))
+
+
+def _simulation(request: QuantizeRequest, precision: str) -> tuple[Any, onnx.ModelProto, int]:
+    """Return AIMET's simulation without encodings, its model, and how many batch norms went into weights."""
+    model = onnx.load(request.model)
+    conv_pairs, linear_pairs = fold_all_batch_norms_to_weight(model)
+    simulation = QuantizationSimModel(
+        model,
+        param_type=_WEIGHTS.get(precision, "int8"),
+        activation_type=_ACTIVATIONS[precision],
+        quant_scheme="min_max",
+        config_file=f"htp_{request.architecture}",
+        providers=["CPUExecutionProvider"],
+    )
+    return simulation, model, len(conv_pairs) + len(linear_pairs)
+
+
+def _tuned(simulation: Any, request: QuantizeRequest, calibration: Samples, shapes: Shapes) -> tuple[Any, str]:
+    """Choose weight scales by sequential MSE where that brings the simulation closer, and say what came of it.
+
+    With 16 steps a weight, the scale that spans the largest weight is rarely the best one.
+    """
+    tuned, _, _ = _simulation(request, "w4a16")
+    few = evenly(calibration, _TUNING_SAMPLES)
+    apply_seq_mse(tuned, list(_each(few)))
+    reference = outputs_of(_cpu_session(request.model), few, shapes, "fp32")
+    closeness = []
+    for one in (simulation, tuned):
+        one.compute_encodings(list(_each(calibration)))
+        found = distance(reference, outputs_of(one.session, few, shapes, "w4a16")).sqnr_db
+        closeness.append(math.inf if found is None else found)
+    plain_db, tuned_db = closeness
+    said = f"w4a16: sequential MSE gives {tuned_db:.1f} dB in simulation, plain scales {plain_db:.1f} dB"
+    return (tuned, f"{said}; taken") if tuned_db > plain_db else (simulation, f"{said}; not taken")
+
+
+def _search(
+    simulation: Any, request: QuantizeRequest, calibration: Samples, shapes: Shapes
+) -> tuple[SearchReport, tuple[str, ...]]:
+    if request.search is None:
+        raise CompileError("no search was asked for", where="mixed")
+    simulation.compute_encodings(list(_each(calibration)))
+    session = _cpu_session(request.model)
+    layers = {
+        str(name): f"{node.op_type} '{node.name or name}'"
+        for node in onnx.load(request.model).graph.node
+        for name in node.output
+    }
+    return find_mix(
+        simulation,
+        lambda samples: outputs_of(session, samples, shapes, "fp32"),
+        lambda samples: outputs_of(simulation.session, samples, shapes, "mixed"),
+        evenly(calibration, request.search.samples),
+        request.search,
+        layers,
+    )
 
 
 def _widen_vectors(simulation: Any, model: onnx.ModelProto) -> None:
@@ -130,6 +194,8 @@ def _save(simulation: Any, precision: str, request: QuantizeRequest, frozen: Sam
     quantized = simulation.to_onnx_qdq(export_int32_bias=request.export_int32_bias, prequantize_constants=True)
     if precision == "w8mixed":
         _convert_folds(quantized)
+    elif precision == "mixed":
+        unify_widths(quantized)
     if [item.name for item in quantized.graph.output] != list(shapes):
         raise CompileError("AIMET renamed the model's outputs", where=precision)
     onnx.save(quantized, f"{precision}.qdq.onnx")
@@ -146,18 +212,27 @@ def run_session(session: Any, samples: Samples, shapes: Shapes, out: Path) -> No
     Raises:
         CompileError: An output has not the shape that the model says.
     """
+    save_arrays(out, outputs_of(session, samples, shapes, out.name))
+
+
+def outputs_of(session: Any, samples: Samples, shapes: Shapes, where: str) -> Samples:
+    """Run a session on each sample alone: output name -> (N, *shape).
+
+    Raises:
+        CompileError: An output has not the shape that the model says.
+    """
     run: Callable[..., list[NDArray[np.float32]]] = session.run
     rows = [run(None, sample) for sample in _each(samples)]
     if len(rows[0]) != len(shapes):
-        raise CompileError(f"{len(rows[0])} outputs instead of {len(shapes)}", where=out.name)
+        raise CompileError(f"{len(rows[0])} outputs instead of {len(shapes)}", where=where)
     for index, (name, shape) in enumerate(shapes.items()):
         if wrong := [row[index].shape for row in rows if row[index].shape != shape]:
             raise CompileError(
                 f"the output '{name}' came out as {wrong[0]}, and the model says {shape}",
-                where=out.name.partition(".")[0],
+                where=where.partition(".")[0],
                 remedy="the chip needs static shapes: leave out operators such as NonZero, and export again",
             )
-    save_arrays(out, {name: np.stack([row[index] for row in rows]) for index, name in enumerate(shapes)})
+    return {name: np.stack([row[index] for row in rows]) for index, name in enumerate(shapes)}
 
 
 def _cpu_session(model: str) -> Any:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -22,6 +24,9 @@ from platform_lib.storage import publish_bytes
 _LOGGER = logging.getLogger(__name__)
 _POLL_S = 0.05
 _GONE_S = 10.0  # how long a killed tool's children are waited for
+# Less than this left on the disk after a failure: the failure is the disk's. A full disk lets no tool say so itself.
+_FULL_BYTES = 1 << 20
+_DISK_FULL = 74  # a worker's exit status for a full disk; EX_IOERR of sysexits.h
 _RESULT = "result.json"
 _FAILURE = "failure.json"
 
@@ -57,7 +62,14 @@ _Answer = TypeVar("_Answer", bound=Message)
 
 
 def run_worker(
-    module: str, request: Message, answer: type[_Answer], *, scratch: Path, log: Path, limits: Limits
+    module: str,
+    request: Message,
+    answer: type[_Answer],
+    *,
+    scratch: Path,
+    log: Path,
+    limits: Limits,
+    watch: Callable[[], None] | None = None,
 ) -> _Answer:
     """Have ``module.serve`` answer a request in a new process.
 
@@ -68,6 +80,7 @@ def run_worker(
         scratch: An empty folder, the worker's current folder: whatever a tool drops there stays there.
         log: Where the worker's standard output and error are appended.
         limits: What it may use.
+        watch: Called twenty times a second while it runs.
 
     Raises:
         CompileError: The tool failed.
@@ -90,13 +103,18 @@ def run_worker(
             start_new_session=True,
         )
         try:
-            status = _watch(process, limits, deadline_s=started_s + limits.time_s)
+            status = _watch(process, limits, watch, deadline_s=started_s + limits.time_s)
         finally:
             _stop(process)
     _LOGGER.info("worker=%s pid=%s status=%s seconds=%.1f", module, process.pid, status, time.monotonic() - started_s)
     if status == 0 and (scratch / _RESULT).is_file():
         return answer.model_validate_json((scratch / _RESULT).read_bytes())
     raise _explain(module, status, scratch, log)
+
+
+def end_for_a_full_disk() -> None:
+    """End a worker that could not write: there is no place left to say it in words."""
+    raise SystemExit(_DISK_FULL)
 
 
 def write_answer(answer: Message) -> None:
@@ -117,8 +135,12 @@ def _environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONWARNINGS": "default"}
 
 
-def _watch(process: subprocess.Popen[bytes], limits: Limits, *, deadline_s: float) -> int:
+def _watch(
+    process: subprocess.Popen[bytes], limits: Limits, watch: Callable[[], None] | None, *, deadline_s: float
+) -> int:
     while True:
+        if watch is not None:
+            watch()
         try:
             return process.wait(timeout=_POLL_S)
         except subprocess.TimeoutExpired:
@@ -180,6 +202,12 @@ def _explain(module: str, status: int, scratch: Path, log: Path) -> PlatformErro
         error: PlatformError = kind(found.what, where=found.where, remedy=found.remedy)
         return error
     name = module.rpartition(".")[2]
+    if status == _DISK_FULL or shutil.disk_usage(scratch).free < _FULL_BYTES:
+        return WorkerStoppedError(
+            f"{name} found no space left on the disk",
+            where=scratch.parent.parent,
+            remedy="free some disk space, or name an --out on another disk; nothing was published",
+        )
     if status < 0:
         return WorkerStoppedError(
             f"{name} was killed by {signal.Signals(-status).name}",

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 from pathlib import Path
 
-from edge_compile.worker import write_answer, write_refusal
+from edge_compile.worker import end_for_a_full_disk, write_answer, write_refusal
 from platform_lib.errors import PlatformError
 from platform_lib.processes import end_with_parent
 
@@ -23,6 +24,10 @@ def main() -> None:
     except PlatformError as error:
         write_refusal(error)
         raise SystemExit(1) from error
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            end_for_a_full_disk()
+        raise
 
 
 if __name__ == "__main__":

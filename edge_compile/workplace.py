@@ -20,10 +20,11 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True, slots=True)
 class Workplace:
-    """The scratch folder of one compile, and the log that its tools write to."""
+    """The scratch folder of one compile, the log that its tools write to, and the notes that outlive an ended search."""
 
     scratch: Path
     log: Path
+    notes: Path
 
 
 @contextmanager
@@ -46,10 +47,12 @@ def open_workplace(out: Path) -> Iterator[Workplace]:
         scratch.mkdir()
         log = scratch / "tools.log"
         log.touch()
+        notes = out.with_name(f".search-{out.name}.jsonl")
         kept = out.with_name(f"{out.name}.compile-tools.log")
         try:
-            yield Workplace(scratch, log)
+            yield Workplace(scratch, log, notes)
             kept.unlink(missing_ok=True)
+            notes.unlink(missing_ok=True)
         except CompileError as error:
             shutil.copyfile(log, kept)
             remedy = f"{error.remedy}; the tools' own words: {kept}" if error.remedy else f"read {kept}"

@@ -145,6 +145,13 @@ COMMANDS: dict[str, Entry] = {
         _EDGE,
         "edge",
     ),
+    "matrix": Entry(
+        "ray_jobs.commands.matrix",
+        "matrix",
+        "Compile a folder of models for several targets; one page of all.",
+        _EDGE,
+        "data",
+    ),
     "gate": Entry("edge_compile.commands.gate", "gate", "Judge the evidence against written thresholds.", _EDGE),
     "bundle": Entry(
         "edge_compile.commands.bundle",

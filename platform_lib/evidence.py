@@ -6,6 +6,7 @@ and what was not measured is ``None`` with a reason, or ``not_run`` with a reaso
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -169,6 +170,52 @@ class CompiledPrecision(_Strict):
     checks: tuple[Check, ...]
 
 
+class Rewrite(_Strict):
+    """One change of the float model before anything else: same arithmetic, operators that the chip has.
+
+    Attributes:
+        name: ``opset``, ``static-batch``, ``erf-gelu``, ``runtime-gelu``, ``transpose-rank``.
+        layer: The node or input that changed; empty where it is the whole model.
+    """
+
+    name: str
+    layer: str
+    what: str
+
+
+class NodeWaiver(_Strict):
+    """A dated exception: one node of one precision may compute in float.
+
+    Attributes:
+        node: As the compiled graph names it; exactly one.
+        until: The last day on which it holds.
+    """
+
+    precision: str
+    node: Annotated[str, StringConstraints(min_length=1)]
+    until: date
+    approved_by: Annotated[str, StringConstraints(min_length=1)]
+    why: Annotated[str, StringConstraints(min_length=1)]
+
+
+class SharedContext(_Strict):
+    """One binary that holds the code of several chips, of the precision that was chosen.
+
+    Attributes:
+        targets: Their names, as asked.
+        soc_models: Their ids, read back from the binary.
+        context: The context model and its binary, relative to the report.
+        parity: For each chip, how far the binary is from the QDQ model; ``not_run`` where nothing here can load it.
+    """
+
+    precision: str
+    targets: tuple[str, ...]
+    soc_models: tuple[int, ...]
+    context: tuple[str, ...]
+    context_bytes: int
+    parity: tuple[ParityRung, ...]
+
+
 class CompileReport(_Strict):
     """What `compile` made and proved: ``report.json`` beside the artefacts.
 
@@ -176,6 +223,9 @@ class CompileReport(_Strict):
         chosen: The precision that goes into a bundle; None when none passed.
         precisions: ``fp16`` (the float reference on the same target) and each quantized precision.
         digests: Relative path -> sha256 of each artefact, to be checked before every load.
+        rewrites: What was changed in the float model, each proven by the rung ``original->onnx``.
+        shared: The binary for several chips, where one was asked for.
+        waivers: Nodes that may compute in float until a day; the gate leaves a precision that rests on one open.
     """
 
     schema_version: Literal[1] = 1
@@ -191,6 +241,9 @@ class CompileReport(_Strict):
     parity: tuple[ParityRung, ...]
     digests: dict[str, str]
     notes: tuple[str, ...] = ()
+    rewrites: tuple[Rewrite, ...] = ()
+    shared: SharedContext | None = None
+    waivers: tuple[NodeWaiver, ...] = ()
 
     def precision(self, name: str) -> CompiledPrecision | None:
         """Return one precision's results, if it was compiled."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import zipfile
 import zlib
 from pathlib import Path
@@ -12,9 +13,11 @@ import typer
 from numpy.typing import NDArray
 from rich.table import Table
 
-from edge_compile.compiler import REPORT, CompileResult, compile_model
-from edge_compile.job import PRECISIONS
+from edge_compile.compiler import REPORT, SEARCHING, CompileResult, compile_model
+from edge_compile.explaining import Reason, reasons_of
+from edge_compile.job import PRECISIONS, SEARCH_BUDGET_S
 from edge_compile.onnx_model import read_model
+from edge_compile.waivers import read_waivers
 from platform_lib.catalog.liveness import orderly_termination
 from platform_lib.console import ERR, OUT, print_json, progress
 from platform_lib.errors import ConfigError, ContractError, MissingPartError
@@ -39,7 +42,9 @@ def compile_command(
     ] = None,
     precision: Annotated[
         list[str] | None,
-        typer.Option(help="w8a16, w8a8 or w8mixed; repeatable. Default: the first two.", show_default=False),
+        typer.Option(
+            help="w8a16, w8a8, w8mixed, mixed or w4a16; repeatable. Default: the first two.", show_default=False
+        ),
     ] = None,
     choose: Annotated[
         str | None,
@@ -56,6 +61,19 @@ def compile_command(
     option: Annotated[
         list[str] | None, typer.Option(help="Compiler option KEY=VALUE, for example vtcm_mb=8.", show_default=False)
     ] = None,
+    also: Annotated[
+        list[str] | None,
+        typer.Option(help="Another chip, for one binary that serves both; repeatable.", show_default=False),
+    ] = None,
+    waivers: Annotated[
+        Path | None, typer.Option(help="YAML of nodes that may compute in float until a day.", show_default=False)
+    ] = None,
+    search_budget_s: Annotated[
+        float, typer.Option(min=0.0, help="Seconds that the search of `mixed` may measure single tensors.")
+    ] = SEARCH_BUDGET_S,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say of every tensor why it is in 16 bits, or why 8 are enough.")
+    ] = False,
     accept_unconfirmed: Annotated[
         bool, typer.Option("--accept-unconfirmed", help="Accept a target whose compiler id is a guess.")
     ] = False,
@@ -69,11 +87,14 @@ def compile_command(
     frozen_inputs, reference = (None, None) if frozen is None else _split(frozen, *names)
     calibrated, _ = _split(calibration, *names)
     options = _options(option or [])
-    stages = 2 + 2 * (1 + len(precisions))
+    stages = 2 + 2 * (1 + len(precisions)) + bool(also)
     with orderly_termination(), progress("compiling", total=stages) as task:
         said: list[str] = []
 
         def on_stage(stage: str) -> None:
+            if stage.startswith(SEARCHING):  # a part of quantizing
+                task.advance(0, note=stage)
+                return
             task.advance(1 if said else 0, note=stage)
             said.append(stage)
 
@@ -90,14 +111,22 @@ def compile_command(
             options=options,
             emulator_samples=emulator_samples,
             choose=choose,
+            also=tuple(also or ()),
+            waivers=() if waivers is None else read_waivers(waivers),
+            search_budget_s=search_budget_s,
             force=force,
             on_stage=on_stage,
         )
         task.advance(stages - len(said) + 1, note="up to date" if result.skipped else "done")
+    reasons = reasons_of(result.folder, result.report) if explain else ()
     if as_json:
-        print_json({"folder": str(result.folder), "skipped": result.skipped, **result.report.model_dump(mode="json")})
+        said_json = {"folder": str(result.folder), "skipped": result.skipped, **result.report.model_dump(mode="json")}
+        print_json(said_json | ({"explained": [dataclasses.asdict(row) for row in reasons]} if explain else {}))
     else:
         _show(result)
+        if explain:
+            OUT.print()
+            OUT.print(_reasons(reasons))
     if result.report.chosen is None:
         raise typer.Exit(1)
 
@@ -154,8 +183,19 @@ def _show(result: CompileResult) -> None:
             OUT.print(f"{rung.status} {rung.precision} {rung.name}: {rung.reason}", markup=False, highlight=False)
     for note in report.notes:
         OUT.print("note: ", note, markup=False, highlight=False, sep="")
+    if report.shared is not None:
+        chips = ", ".join(report.shared.targets)
+        OUT.print(f"one binary for {chips}: {report.shared.context[0]}; parity not run", markup=False, highlight=False)
     verdict = f"chosen: {report.chosen}" if report.chosen else "[red]no precision passed; nothing was chosen[/]"
     OUT.print(f"{verdict}  ({result.folder / REPORT})", highlight=False)
+
+
+def _reasons(reasons: tuple[Reason, ...]) -> Table:
+    table = _table("precision", "layer", "tensor", "bits")
+    table.add_column("why")
+    for row in reasons:
+        table.add_row(row.precision, row.layer, row.tensor, str(row.bits), row.why)
+    return table
 
 
 def _precision_table(report: CompileReport) -> Table:

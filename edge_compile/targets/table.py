@@ -9,20 +9,10 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from edge_compile.targets.doors import door_of, refuse
 from platform_lib.errors import ConfigError
 
 _TABLE = Path(__file__).with_name("qnn.yaml")
-# Other families people ask for, by the beginning of the name.
-_OTHER_FAMILIES = {
-    "orin": "NVIDIA",
-    "thor": "NVIDIA",
-    "xavier": "NVIDIA",
-    "jetson": "NVIDIA",
-    "nvidia": "NVIDIA",
-    "tensorrt": "NVIDIA",
-    "aic": "Qualcomm Cloud AI 100",
-    "qaic": "Qualcomm Cloud AI 100",
-}
 
 
 class Target(BaseModel):
@@ -55,16 +45,18 @@ def find_target(name: str, *, accept_unconfirmed: bool = False) -> Target:
     """Return the target called `name`.
 
     Raises:
+        MissingPartError: Its maker's compiler is not here.
         ConfigError: It is not in the table, or its id is unconfirmed and that was not accepted.
     """
     known = targets()
     found = known.get(name.strip().lower())
     if found is None:
-        family = next(
-            (maker for start, maker in _OTHER_FAMILIES.items() if name.strip().lower().startswith(start)), None
+        door = door_of(name)
+        if door is not None:
+            raise refuse(door, name)
+        raise ConfigError(
+            f"unknown target '{name}'", where=_TABLE.name, remedy=f"choose one of: {', '.join(sorted(known))}"
         )
-        what = f"unknown target '{name}'" if family is None else f"{family} targets are not supported yet ('{name}')"
-        raise ConfigError(what, where=_TABLE.name, remedy=f"choose one of: {', '.join(sorted(known))}")
     if not found.confirmed and not accept_unconfirmed:
         raise ConfigError(
             f"the compiler id of '{found.name}' is unconfirmed: {found.soc_model} is a guess ({found.note})",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.bench.catalog_latency import ASKED, latency_table, measure_fleet
+from tests.bench.edge import edge_table, measure_edge
 from tests.bench.files import Cache
 from tests.bench.fleet import Fleet
 from tests.bench.fleet_rows import FULL_DRIVES
@@ -111,10 +112,17 @@ def _network(cache: Cache, rounds: int) -> Answer:
     return Answer(network_table(rows), _rows(rows), unsound=any(row.faults for row in rows))
 
 
+def _edge(cache: Cache, rounds: int) -> Answer:
+    """Measure the edge compiler; its models are made for this."""
+    rows = measure_edge(cache.folder, tell, rounds=rounds, whole=cache.scale >= 1)
+    return Answer(edge_table(rows), _rows(rows))
+
+
 OWN_TABLES = (
     OwnTable("catalogue", _catalogue),
     OwnTable("spot", _spot),
     OwnTable("tiering", _tiering),
     OwnTable("rightsize", _rightsize),
     OwnTable("network", _network),
+    OwnTable("edge", _edge, small=False),
 )

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from edge_compile.compiled import OPTIMISATION_LEVEL, Compiled, ContextInfo
 from edge_compile.messages import CompileAnswer, RunAnswer
 from edge_compile.performance import not_estimated
 from edge_compile.targets.table import find_target
-from platform_lib.evidence import GraphSummary
+from edge_compile.waivers import in_force, read_waivers
+from platform_lib.errors import ConfigError, MissingPartError
+from platform_lib.evidence import Check, GraphSummary, NodeWaiver
 
 TARGET = find_target("sa8255p")
 SCRATCH = Path("/scratch")
@@ -91,3 +94,62 @@ def test_the_float_reference_is_float_on_purpose_and_must_be() -> None:
 def test_a_failed_compile_fails_publishing_and_runs_nothing_else() -> None:
     found = {item.name: item.status for item in failed_compile("the compiler refuses Erf")}
     assert found == {**dict.fromkeys(CHECK_NAMES, "not_run"), "published_only_after_success": "fail"}
+
+
+# Dated waivers
+
+WAIVER = NodeWaiver(
+    precision="w8a8", node="LayerNorm_1", until=date(2027, 1, 31), approved_by="A. Person", why="no int8 kernel"
+)
+
+
+def float_islands(nodes: tuple[str, ...], *waivers: NodeWaiver) -> Check:
+    found = run_checks(with_graph(float_nodes=nodes), RAN, TARGET, SCRATCH, waivers=waivers)
+    return next(item for item in found if item.name == "no_float_islands")
+
+
+def test_a_waived_node_passes_and_says_until_when_by_whom_and_why() -> None:
+    found = float_islands(("LayerNorm_1",), WAIVER)
+    assert found.status == "pass"
+    assert "LayerNorm_1 until 2027-01-31 by A. Person: no int8 kernel" in found.detail
+
+
+@pytest.mark.parametrize(
+    ("nodes", "waiver"),
+    [
+        (("LayerNorm_1", "LayerNorm_2"), WAIVER),
+        (("LayerNorm_1",), WAIVER.model_copy(update={"precision": "w8a16"})),
+        (("LayerNorm_10",), WAIVER),
+    ],
+)
+def test_a_waiver_covers_its_own_node_alone(nodes: tuple[str, ...], waiver: NodeWaiver) -> None:
+    assert float_islands(nodes, waiver).status == "fail"
+
+
+def test_a_waiver_holds_on_its_last_day_and_not_after() -> None:
+    assert in_force([WAIVER], date(2027, 1, 31)) == (WAIVER,)
+    assert in_force([WAIVER], date(2027, 2, 1)) == ()
+
+
+def test_waivers_are_read_strictly(tmp_path: Path) -> None:
+    path = tmp_path / "waivers.yaml"
+    row = "{precision: w8a8, node: LayerNorm_1, until: 2027-01-31, approved_by: A. Person, why: no int8 kernel}"
+    path.write_text(f"waivers: [{row}]")
+    assert read_waivers(path) == (WAIVER,)
+    for text in (
+        f"waivers: [{row}, {row}]",
+        f"waivers: [{row.replace('until: 2027-01-31, ', '')}]",
+        "waiver: []",
+        "{",
+        "waivers: 3",
+    ):
+        path.write_text(text)
+        with pytest.raises(ConfigError) as caught:
+            read_waivers(path)
+        assert caught.value.remedy
+    with pytest.raises(MissingPartError):
+        read_waivers(tmp_path / "none.yaml")
+
+
+def test_a_single_compile_that_holds_a_second_chip_is_seen() -> None:
+    assert verdicts(replace(GOOD, info=replace(GOOD.info, also=(72,))))["soc_readback"] == "fail"

@@ -27,7 +27,9 @@ from edge_compile.checks import CHECK_NAMES, run_checks
 from edge_compile.compiled import Compiled
 from edge_compile.compiler import CompileResult
 from edge_compile.context import check_context, read_context
-from edge_compile.messages import CompileAnswer, CompileRequest
+from edge_compile.explaining import reasons_of
+from edge_compile.graph_audit import GraphDump
+from edge_compile.messages import CompileAnswer, CompileRequest, SearchReport
 from edge_compile.provider_options import CALLER_OPTIONS
 from edge_compile.qnn import compile_precision, run_on_emulator
 from edge_compile.quantize import quantize
@@ -192,7 +194,7 @@ def test_every_rung_of_the_ladder_ran_and_passed(published: Published) -> None:
 
 def test_every_artefact_is_named_with_its_digest(published: Published) -> None:
     folder, report = published.result.folder, published.result.report
-    assert set(report.digests) == names_in(folder) - {"report.json", "manifest.json"}
+    assert set(report.digests) == names_in(folder) - {"report.json", "report.html", "manifest.json"}
     assert all(sha256_file(folder / name) == digest for name, digest in report.digests.items())
     assert changed_outputs(published.result.manifest, folder) == []
     assert {item.path for item in published.result.manifest.outputs.values()} == names_in(folder) - {"manifest.json"}
@@ -236,6 +238,33 @@ def test_a_compiled_qdq_model_still_loads_by_its_own_names(published: Published)
     graph = onnx.load(published.result.folder / "w8a8.qdq.onnx").graph
     assert [item.name for item in graph.input] == ["image", "ego_history", "command"]
     assert [item.name for item in graph.output] == ["plan"]
+
+
+def test_a_mix_is_searched_explained_and_put_into_one_binary_for_two_chips(planner: Planner, tmp_path: Path) -> None:
+    stages: list[str] = []
+    changes = {"precisions": ("mixed",), "tolerance": 38.5, "also": ("sa8797p",), "emulator_samples": 2}
+    result = compile_planner(planner, tmp_path / "out", on_stage=stages.append, **changes)
+    report, folder = result.report, result.folder
+    assert report.chosen == "mixed"
+    search = SearchReport.model_validate_json((folder / "mixed.search.json").read_bytes())
+    wide = {item.tensor for item in search.tensors if item.bits == 16}
+    assert search.reached
+    assert 0 < len(wide) < len(search.tensors)
+    assert any(stage.startswith("searching: ") for stage in stages)
+    reasons = {row.tensor: row for row in reasons_of(folder, report)}
+    assert {name for name in wide if reasons[name].why.startswith("16 bits: alone in 8 bits it leaves")} == wide
+    assert {"ufixed8", "ufixed16"} <= graph_tensors(folder / "mixed.graph.json")
+    assert report.shared is not None
+    assert (report.shared.targets, report.shared.soc_models) == (("sa8255p", "sa8797p"), (52, 72))
+    assert read_context(folder / report.shared.context[0]).soc_models == (52, 72)
+    rungs = {rung.name: rung.status for rung in report.shared.parity}
+    assert rungs == {"qdq->sa8255p": "not_run", "qdq->sa8797p": "not_run"}
+    assert "Why a tensor is in 16 bits" in (folder / "report.html").read_text()
+    assert names_in(tmp_path) == {"out"}  # the search's notes are gone
+
+
+def graph_tensors(path: Path) -> set[str]:
+    return {item.type_name for item in GraphDump.model_validate_json(path.read_bytes()).graph.tensors.values()}
 
 
 # The silent failures, planted one by one

@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from pydantic import ValidationError
 
 from edge_compile.gate import judge
 from platform_lib.evaluation.rates import wilson
-from platform_lib.evidence import Check, GateReport, GateResult, Interval
+from platform_lib.evidence import Check, CompileReport, GateReport, GateResult, Interval, NodeWaiver
 from platform_lib.handoff.gates import GATES, blocking, state_of, worst
 from platform_lib.handoff.thresholds import Privacy
 from platform_lib.manifest import Manifest, Output, read_manifest
@@ -124,6 +125,11 @@ def _chosen(report: Any, **changes: Any) -> Any:
     return report.model_copy(update={"precisions": items})
 
 
+def _waived(report: CompileReport, node: str) -> CompileReport:
+    waiver = NodeWaiver(precision=str(report.chosen), node=node, until=date(2027, 1, 31), approved_by="A", why="B")
+    return report.model_copy(update={"waivers": (waiver,)})
+
+
 def _graph(report: Any, **changes: Any) -> Any:
     return _chosen(report, graph=report.precision(report.chosen).graph.model_copy(update=changes))
 
@@ -146,6 +152,13 @@ def _check(report: Any, name: str, status: str | None) -> Any:
 def _rung(report: Any, name: str, **changes: Any) -> Any:
     rungs = tuple(item.model_copy(update=changes) if item.name == name else item for item in report.parity)
     return report.model_copy(update={"parity": rungs})
+
+
+def _rewritten(report: Any, status: str) -> Any:
+    changed = report.parity[0].model_copy(
+        update={"name": "original->onnx", "precision": "fp32", "status": status, "reason": "so"}
+    )
+    return report.model_copy(update={"parity": (*report.parity, changed)})
 
 
 def _pii(dataset: Manifest, state: str) -> Manifest:
@@ -306,6 +319,8 @@ FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
     ("not evaluated", "G4 margins", "not_run", {"compressed": lambda _: None}),
     ("node on the CPU", "G4 NPU", "fail", {"compiled": lambda c: _graph(c, cpu_nodes=1)}),
     ("float island", "G4 NPU", "fail", {"compiled": lambda c: _graph(c, float_nodes=("LayerNorm_3",))}),
+    ("waived float island", "G4 NPU", "not_run", {"compiled": lambda c: _waived(_graph(c, float_nodes=("LayerNorm_3",)), "LayerNorm_3")}),
+    ("another node waived", "G4 NPU", "fail", {"compiled": lambda c: _waived(_graph(c, float_nodes=("LayerNorm_3",)), "LayerNorm_4")}),
     ("refused node", "G4 NPU", "fail", {"compiled": lambda c: _graph(c, unsupported={"Erf": "no kernel"})}),
     ("empty graph", "G4 NPU", "fail", {"compiled": lambda c: _graph(c, npu_nodes=0)}),
     ("no graph", "G4 NPU", "not_run", {"compiled": lambda c: _chosen(c, graph=None)}),
@@ -340,6 +355,8 @@ FAULTS: list[tuple[str, str, str, dict[str, Any]]] = [
      {"compiled": lambda c: _rung(c, "torch->onnx", status="not_run", reason="no reference given")}),
     ("few samples", "G5 ladder", "not_run", {"compiled": lambda c: _rung(c, "qdq->target", samples=1)}),
     ("no number", "G5 ladder", "fail", {"compiled": lambda c: _rung(c, "qdq->target", sqnr_db=None, max_abs_error=0.1)}),
+    ("rewrite not proven", "G5 ladder", "fail", {"compiled": lambda c: _rewritten(c, "fail")}),
+    ("rewrite not compared", "G5 ladder", "not_run", {"compiled": lambda c: _rewritten(c, "not_run")}),
     ("rung missing", "G5 ladder", "not_run", {"compiled": lambda c: c.model_copy(update={"parity": c.parity[1:]})}),
     ("rung twice", "G5 ladder", "fail", {"compiled": lambda c: c.model_copy(update={"parity": c.parity + c.parity[:1]})}),
     ("device failed", "G5 device", "fail",

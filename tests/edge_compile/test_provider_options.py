@@ -26,8 +26,8 @@ def test_an_unknown_or_internal_option_is_refused_from_a_caller(name: str) -> No
         check_caller_options({name: "1"})
 
 
-@pytest.mark.parametrize("soc_model", ["SA8255P", "", "0", "-1", "52,72"])
-def test_only_one_numeric_chip_id_reaches_the_compiler(soc_model: str) -> None:
+@pytest.mark.parametrize("soc_model", ["SA8255P", "", "0", "-1", "52,", "52,SA8797P", "52,0"])
+def test_only_numeric_chip_ids_reach_the_compiler(soc_model: str) -> None:
     with pytest.raises(ConfigError, match="soc_model"):
         check_provider_options({**OWN, "soc_model": soc_model})
 

@@ -33,6 +33,8 @@ def serve(request):
         raise ContractError("not today", where="here", remedy="tomorrow")
     if "crash" in word:
         raise RuntimeError("the tool broke")
+    if "full" in word:
+        raise OSError(28, "No space left on device")
     if "die" in word:
         os.kill(os.getpid(), signal.SIGKILL)
     if "hang" in word:
@@ -132,3 +134,9 @@ def wait_until(condition) -> None:
     while not condition():
         assert time.monotonic() < deadline_s
         time.sleep(0.05)
+
+
+def test_a_full_disk_says_nothing_about_the_model(scratch: Path) -> None:
+    with pytest.raises(WorkerStoppedError, match="toy_worker found no space left on the disk") as caught:
+        ask(scratch, "full")
+    assert "free some disk space" in str(caught.value.remedy)

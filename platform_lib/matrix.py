@@ -1,0 +1,115 @@
+"""Models x targets x precisions: what was compiled, how close it is, how fast, and the evidence behind each cell. Pure."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict
+
+from platform_lib.evidence import CompileReport, Interval
+
+_FLOAT = "fp16"
+_STYLE = (
+    "body{font:15px/1.5 system-ui,sans-serif;margin:2rem;color:#222}table{border-collapse:collapse}"
+    "td,th{padding:.25rem .9rem .25rem 0;text-align:left}th{border-bottom:1px solid #999}"
+    ".pass{color:#176b2c}.fail{color:#a11}.not_run{color:#8a5a00}"
+)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Row(_Strict):
+    """One precision of one model on one target.
+
+    Attributes:
+        sqnr_db: Against the float model, on the target's emulator; None where it is identical or was not run.
+        verdict: ``pass`` where every check and every rung of its own passed, ``fail`` where one failed.
+        measured_on: Where the latency comes from.
+    """
+
+    precision: str
+    sqnr_db: float | None
+    latency_us: Interval | None
+    measured_on: str
+    size_bytes: int
+    verdict: str
+
+    @classmethod
+    def of(cls, report: CompileReport) -> tuple[Self, ...]:
+        """Return a report's rows."""
+        found = []
+        for item in report.precisions:
+            rungs = [rung for rung in report.parity if rung.precision == item.precision]
+            ratio = next((rung.sqnr_db for rung in rungs if rung.name == "onnx->target"), None)
+            asked = [check for check in item.checks if (item.precision, check.name) != (_FLOAT, "no_float_islands")]
+            states = {check.status for check in asked} | {rung.status for rung in rungs}
+            verdict = "fail" if "fail" in states else "not_run" if "not_run" in states or not rungs else "pass"
+            found.append(
+                cls(
+                    precision=item.precision,
+                    sqnr_db=ratio,
+                    latency_us=item.performance.latency_us,
+                    measured_on=item.performance.measured_on,
+                    size_bytes=item.context_bytes,
+                    verdict=verdict,
+                )
+            )
+        return tuple(found)
+
+
+class Cell(_Strict):
+    """One model on one target.
+
+    Attributes:
+        refused: Why nothing was compiled.
+        skipped: It was up to date, and nothing ran.
+        folder: Its evidence, relative to the matrix.
+    """
+
+    model: str
+    target: str
+    refused: str | None
+    skipped: bool
+    chosen: str | None
+    folder: str
+    rows: tuple[Row, ...]
+
+
+class Matrix(_Strict):
+    """All cells: ``matrix.json``."""
+
+    schema_version: int = 1
+    cells: tuple[Cell, ...]
+
+    @property
+    def whole(self) -> bool:
+        """Whether every cell has a precision that passed."""
+        return all(cell.chosen is not None for cell in self.cells)
+
+
+def matrix_page(matrix: Matrix) -> str:
+    """Return the matrix as one HTML page; each model links to the report that lies behind it."""
+    heads = ("model", "target", "precision", "SQNR on the target", "simulated us", "KiB", "gate", "chosen")
+    lines = []
+    for cell in matrix.cells:
+        link = f'<a href="{escape(cell.folder)}/report.html">{escape(cell.model)}</a>'
+        if cell.refused is not None:
+            said = f'<td colspan="6" class="fail">refused: {escape(cell.refused)}</td>'
+            lines.append(f"<tr><td>{escape(cell.model)}</td><td>{escape(cell.target)}</td>{said}</tr>")
+        for row in cell.rows:
+            ratio = "-" if row.sqnr_db is None else f"{row.sqnr_db:.1f} dB"
+            time = "unknown" if row.latency_us is None else f"{row.latency_us.value:g}"
+            values = (link, escape(cell.target), escape(row.precision), ratio, time, f"{row.size_bytes / 1024:.0f}")
+            chosen = "yes" if row.precision == cell.chosen else ""
+            tail = f'<td class="{row.verdict}">{row.verdict}</td><td>{chosen}</td>'
+            lines.append("<tr>" + "".join(f"<td>{value}</td>" for value in values) + tail + "</tr>")
+    head = "".join(f"<th>{name}</th>" for name in heads)
+    said = "Times are the vendor's simulation, not measured on a device; SQNR is against the float model."
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Models and targets</title><style>{_STYLE}'
+        f"</style></head><body><h1>Models and targets</h1><p>{said}</p><table><tr>{head}</tr>{''.join(lines)}</table>"
+        "</body></html>\n"
+    )
