@@ -213,7 +213,7 @@ def digest(paths: Sequence[Path], cpus: int | None) -> tuple[list[Content], list
     contents = []
     for sha256, places in sorted(by_digest.items()):
         path, stamp = places[0]
-        names = tuple(str(item.resolve()) for item, _ in places)
+        names = tuple(str(item.absolute()) for item, _ in places)
         contents.append(Content(sha256, path, str(path), names, stamp, _is_mdf(path)))
     return contents, unreadable
 

@@ -16,8 +16,9 @@ from platform_lib.contracts.model import Contract, Result, Rule, judge
 from platform_lib.contracts.rules import rules_of
 from platform_lib.errors import ConfigError
 from platform_lib.lake.lake import Lake
-from platform_lib.lake.query import VIEWS, lock_down
+from platform_lib.lake.query import lock_down
 from platform_lib.lake.tables import SIGNAL_SCHEMA
+from platform_lib.lake.views import VIEWS
 
 DATASET = "dataset_samples"
 """The name under which a dataset's rows are asked; pictures are not among them."""

@@ -32,18 +32,23 @@ def query(
         Path | None,
         typer.Option("--out", "-o", help="Write all rows to NAME.parquet, NAME.csv or NAME.jsonl.", show_default=False),
     ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option("--timeout", min=0.1, help="End the query after so many seconds.", show_default=False),
+    ] = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
     """Run SQL over the lake: signals, samples (without their bytes), drives, files, streams, schemas, quarantine.
 
     Only committed rows are there, nothing can be changed, and no other file can be read.
-    `DESCRIBE signals` names a table's columns; packed_signals is what the table on disk holds.
+    `SHOW TABLES` says what each table holds, `DESCRIBE signals` names its columns. A query that names drives, days,
+    vehicles or classes of sensor reads the files of those alone.
     """
     if out is not None and out.suffix not in _WRITERS:
         raise UsageError(f"no form for '{out.name}'", where="--out", remedy=f"end it in {', '.join(_WRITERS)}")
     with Lake.open(open_home(home, make=False)) as lake:
-        result = lake.query(sql, limit=None if out is not None else limit or None)
+        result = lake.query(sql, limit=None if out is not None else limit or None, timeout_s=timeout)
     if out is not None:
         with publish_file(out) as temporary:
             _WRITERS[out.suffix](result.table, temporary)

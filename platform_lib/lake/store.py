@@ -10,6 +10,7 @@ import logging
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -44,6 +45,21 @@ _COMPACTED_ROWS = 64  # that are held at once: pictures
 _LAST_VERSION = 2**64 - 1  # Lance names version v's manifest by this number less v, so that the newest sorts first
 
 
+@dataclass(frozen=True, slots=True)
+class SampleFragments:
+    """The fragments of one version of the sample store.
+
+    Attributes:
+        version: Which.
+        by_path: Data file below the lake's folder -> its fragment (`lance.LanceFragment`).
+        unrecorded: Files of which the catalogue does not know whose rows they hold.
+    """
+
+    version: int
+    by_path: Mapping[str, Any]
+    unrecorded: Collection[str]
+
+
 class Store:
     """Both stores of one home.
 
@@ -71,6 +87,7 @@ class Store:
         self.writers, self.blur_writers = Writers(home), Writers(home, "blur")
         self.rewriting = home.lake / "rewriting"
         self._iceberg = SqlCatalog("drivetrain", uri=uri, warehouse=str(home.lake), **{"py-io-impl": _FILE_IO})
+        self.fragments: SampleFragments | None = None  # likewise
         self._plan: SignalPlan | None = None  # of the version that was asked for last: a version never changes
 
     @property
