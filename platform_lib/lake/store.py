@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -57,7 +58,7 @@ class SampleFragments:
 
     version: int
     by_path: Mapping[str, Any]
-    unrecorded: Collection[str]
+    unrecorded: AbstractSet[str]
 
 
 class Store:
