@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -18,7 +18,7 @@ from platform_lib.catalog.postgres import embedded_postgres
 from platform_lib.errors import ConfigError
 from platform_lib.home import Home
 from platform_lib.lake.packing import unpack
-from platform_lib.lake.query import QueryResult, run_query
+from platform_lib.lake.query import Answer, QueryResult, run_query, stream_query
 from platform_lib.lake.sample_reading import open_samples
 from platform_lib.lake.store import Store
 from platform_lib.lake.tables import PACKED_SCHEMA, SAMPLES_RESULT, SIGNALS_RESULT
@@ -183,6 +183,12 @@ class Lake:
             ConfigError: The statement is wrong, is not a single SELECT, or did not end in time.
         """
         return run_query(self.catalog, self.store, sql, limit=limit, timeout_s=timeout_s)
+
+    def stream_query(
+        self, sql: str, use: Callable[[pa.RecordBatchReader], Answer], *, timeout_s: float | None = None
+    ) -> Answer:
+        """Run a SELECT as `query` does, and let `use` read its rows batch by batch, in bounded memory."""
+        return stream_query(self.catalog, self.store, sql, use, timeout_s=timeout_s)
 
 
 def _ingests_of(view: LakeView, drive_id: str) -> list[int]:

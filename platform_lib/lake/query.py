@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import TypeVar
 
 import duckdb
 import pyarrow as pa
@@ -20,6 +20,9 @@ from platform_lib.lake.store import Store
 from platform_lib.lake.views import VIEWS, Views
 
 _MEMORY_LIMIT = "2GB"
+_BATCH_ROWS = 65_536
+_ASK_AGAIN_S = 0.1
+Answer = TypeVar("Answer")
 _SHOW_TABLES = re.compile(r"\s*show\s+(all\s+)?tables\s*;?\s*", re.IGNORECASE)
 _UNKNOWN_TABLE = re.compile(r"(?P<said>Table with name (?P<name>\w+) does not exist!)(\nDid you mean \"[^\"]*\"\?)?")
 
@@ -43,45 +46,69 @@ def run_query(
     """Run one SELECT over the views named in `VIEWS`; see `Lake.query`."""
     if _SHOW_TABLES.fullmatch(sql):  # DuckDB would list what the views are made of as well
         return QueryResult(list_views(), truncated=False)
+    if limit is None:
+        table = stream_query(catalog, store, sql, lambda reader: reader.read_all(), timeout_s=timeout_s)
+        return QueryResult(table, truncated=False)
+    table = stream_query(
+        catalog, store, sql, lambda reader: _first_rows(reader, limit + 1), timeout_s=timeout_s, at_once=limit + 1
+    )
+    return QueryResult(table.slice(0, limit), truncated=table.num_rows > limit)
+
+
+def stream_query(
+    catalog: Catalog,
+    store: Store,
+    sql: str,
+    use: Callable[[pa.RecordBatchReader], Answer],
+    *,
+    timeout_s: float | None = None,
+    at_once: int = _BATCH_ROWS,
+) -> Answer:
+    """Run one SELECT, and let `use` read its rows `at_once` at a time, so that they need not fit into memory together.
+
+    Ctrl-C and `timeout_s` end it wherever it is: it works in a thread of its own, which DuckDB can be told to leave.
+    """
+    if _SHOW_TABLES.fullmatch(sql):
+        return use(list_views().to_reader())
     with duckdb.connect(":memory:") as connection:
         lock_down(connection)
         statement = _single_select(connection, sql)
         wanted = _views_in(connection, sql)
-        with Moment.of(catalog.engine) as moment, _ended_after(connection, timeout_s):
+        with Moment.of(catalog.engine) as moment:
             views = Views(catalog, store, moment)
             views.register(connection, wanted)
             try:
-                table = _answer(connection.sql(statement), limit)
-            except duckdb.InterruptException as error:
+                return _interruptible(
+                    connection, lambda: use(connection.sql(statement).to_arrow_reader(max(1, at_once))), timeout_s
+                )
+            except TimeoutError as error:
                 raise _too_long(sql, timeout_s) from error
-            except duckdb.Error as error:
+            except (duckdb.Error, pa.ArrowException) as error:
                 raise (views.failed[0] if views.failed else _wrong(sql, error)) from error
-    if limit is None:
-        return QueryResult(table, truncated=False)
-    return QueryResult(table.slice(0, limit), truncated=table.num_rows > limit)
 
 
-def _answer(relation: duckdb.DuckDBPyRelation, limit: int | None) -> pa.Table:
-    if limit is None:
-        return relation.to_arrow_table()
-    return _first_rows(relation.to_arrow_reader(max(1, limit + 1)), limit + 1)
+def _interruptible(
+    connection: duckdb.DuckDBPyConnection, work: Callable[[], Answer], timeout_s: float | None
+) -> Answer:
+    """Wait for work that the connection does; end it when it takes longer, or when this process is told to end.
 
-
-@contextmanager
-def _ended_after(connection: duckdb.DuckDBPyConnection, timeout_s: float | None) -> Iterator[None]:
-    """Interrupt what the connection does in the block once it took so long."""
-    timer = threading.Timer(timeout_s or 0.0, connection.interrupt)
-    if timeout_s:
-        timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+    Raises:
+        TimeoutError: It took longer.
+    """
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(work)
+        try:
+            return future.result(timeout_s)
+        except BaseException:
+            while not future.done():  # one word may come between two of its steps
+                connection.interrupt()
+                wait([future], _ASK_AGAIN_S)
+            raise
 
 
 def _too_long(sql: str, timeout_s: float | None) -> ConfigError:
     return ConfigError(
-        f"the query did not end within {timeout_s:g} s" if timeout_s else "the query was interrupted",
+        f"the query did not end within {timeout_s:g} s",
         where=_short(sql),
         remedy="ask for less (a drive, a day, a stream), or give it longer with --timeout",
     )
@@ -137,7 +164,7 @@ def _first_rows(reader: pa.RecordBatchReader, count: int) -> pa.Table:
     return pa.Table.from_batches(batches, reader.schema).slice(0, count)
 
 
-def _wrong(sql: str, error: duckdb.Error) -> ConfigError:
+def _wrong(sql: str, error: Exception) -> ConfigError:
     return ConfigError(
         f"the query was refused: {_UNKNOWN_TABLE.sub(_suggest, str(error)).strip()}",
         where=_short(sql),
