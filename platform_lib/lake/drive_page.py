@@ -56,7 +56,8 @@ def show_drive(home: Home, name: str, *, as_json: bool) -> None:
         _show_streams(drive.start_ns, [item for _, item in streams])
     else:
         _say(f"  note: {why}")
-        for item in drive.files:  # each by its own clock: their distance says nothing
+        # Each by its own clock: their distance says nothing.
+        for item in sorted(drive.files, key=lambda item: item.start_ns or 0):
             _say(f"{item.file_sha256[:12]}  {item.paths[0]}")
             _show_streams(item.start_ns, [record for sha256, record in streams if sha256 == item.file_sha256])
     _show_route(route)
