@@ -72,6 +72,20 @@ def plain_line(text: str) -> str:
     return _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
+def one_line(text: str, most: int) -> str:
+    """Return what somebody wrote over several lines as one of at most so many characters; a cut shows."""
+    flat = plain_line(" ".join(text.split()))
+    return flat if len(flat) <= most else f"{flat[: most - 1]}…"
+
+
+def size(count_bytes: int) -> str:
+    """Return a size in bytes, kB, MB, GB or TB."""
+    for unit, factor in (("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count_bytes >= factor:
+            return f"{count_bytes / factor:.3g} {unit}"
+    return "1 byte" if count_bytes == 1 else f"{count_bytes} bytes"
+
+
 def print_error(error: PlatformError, *, as_json: bool) -> None:
     """Print an error for people on standard error, or for machines as ``{"error": ...}`` on standard output."""
     if as_json:

@@ -213,9 +213,18 @@ def digest(paths: Sequence[Path], cpus: int | None) -> tuple[list[Content], list
     contents = []
     for sha256, places in sorted(by_digest.items()):
         path, stamp = places[0]
-        names = tuple(str(item.resolve()) for item, _ in places)
+        names = tuple(map(_named, (item for item, _ in places)))
         contents.append(Content(sha256, path, str(path), names, stamp, _is_mdf(path)))
     return contents, unreadable
+
+
+def _named(path: Path) -> str:
+    """Return where a log was found, links as they were named, without ``..`` where that leads to the same place."""
+    absolute = path.absolute()
+    if ".." not in absolute.parts:
+        return str(absolute)
+    flat = Path(os.path.normpath(absolute))
+    return str(flat if flat.exists() and flat.samefile(absolute) else absolute)
 
 
 def content_at(names: Sequence[str], sha256: str) -> Content | None:

@@ -15,6 +15,8 @@ from typing import Any
 import ray
 from pydantic import JsonValue
 
+from platform_lib.catalog.filters import DriveFilter
+from platform_lib.catalog.finding import Finder
 from platform_lib.catalog.model import ContractRun, Drive
 from platform_lib.console import progress
 from platform_lib.contracts.admission import REASON, Admission, admit, refuse_broken
@@ -43,6 +45,7 @@ logger = logging.getLogger(__name__)
 # Opening the lake costs a task some tenths of a second, so a task takes several drives; but not so many that the
 # last one keeps the others waiting.
 _TASKS_PER_CPU = 3
+_PAGE = 1000
 _WORK_PREFIX = "dataset-"
 INPUTS_PAGE = "docs/reference/dataset-inputs.md"
 _NOT_ON_BUS = "with a known unit on a bus"  # how `platform_lib.datasets.sources` ends that reason
@@ -76,14 +79,15 @@ def build_dataset(
     force: bool = False,
     blur_recall: Path | None = None,
     mix_units: bool = False,
+    which: DriveFilter | None = None,
 ) -> DatasetOutcome:
-    """Build ``HOME/datasets/<name>`` from everything the lake holds.
+    """Build ``HOME/datasets/<name>`` from everything the lake holds, or from the drives that `which` names.
 
-    With `mix_units` drives are joined whose signals changed their unit in between.
+    Of other drives no file is opened. With `mix_units` drives are joined whose signals changed their unit in between.
 
     Raises:
         ConfigError: The name cannot be a folder, or the seed is negative.
-        MissingPartError: The lake holds no drive.
+        MissingPartError: The lake holds no drive, or none such.
         ContractError: Too few drives gave samples to be split three ways, or a table breaks its data contract, or a signal
             changed its unit between drives.
         DatasetBuildError: A worker died.
@@ -94,15 +98,19 @@ def build_dataset(
     if seed < 0:
         raise ConfigError(f"seed {seed} is negative", where="--seed", remedy="take 0 or more")
     with home.lock("dataset"), Lake.open(home) as lake:
-        version, drives = lake.version(), lake.drives()
+        version, drives = lake.version(), _drives(lake, which)
         if not drives:
             raise MissingPartError(
-                "the lake holds no drive", where=home.lake, remedy="read some in with `drivetrain ingest FOLDER`"
+                "the lake holds no drive" if which is None else "the lake holds no such drive",
+                where=home.lake,
+                remedy="read some in with `drivetrain ingest FOLDER`; `drivetrain drives` lists what is there",
             )
         contracts = read_contracts(home.root)
         step = _step(home, version.sha256, seed=seed, rules=chosen, contracts=contracts)
         if mix_units:
             step.config["mix_units"] = True
+        if which is not None:
+            step.config["which"] = {name: value for name, value in asdict(which).items() if value is not None}
         if blur_recall is not None:
             read_evidence(BlurRecall, blur_recall)
             step.inputs["blur_recall"] = input_of(blur_recall)
@@ -119,6 +127,19 @@ def build_dataset(
             return DatasetOutcome(folder, found, skipped=False)
         _record(lake, found, folder)
     return DatasetOutcome(folder, found, skipped=True)
+
+
+def _drives(lake: Lake, which: DriveFilter | None) -> list[Drive]:
+    """Return the drives that a dataset is made from, in order of their ids."""
+    if which is None:
+        return lake.drives()
+    finder, found = Finder(lake.catalog.engine), list[Drive]()
+    page = finder.drives(which, limit=_PAGE)
+    found += page.drives
+    while page.after is not None:
+        page = finder.drives(which, limit=_PAGE, after=page.after)
+        found += page.drives
+    return sorted(found, key=lambda item: item.drive_id)
 
 
 def valid_name(name: str) -> str:

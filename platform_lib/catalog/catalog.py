@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -12,7 +11,6 @@ from sqlalchemy import (
     BigInteger,
     Connection,
     Engine,
-    Row,
     Text,
     create_engine,
     delete,
@@ -49,11 +47,11 @@ from platform_lib.catalog.model import (
     UsedOptions,
     VisibleIngest,
 )
+from platform_lib.catalog.reading import key_of, read_head, read_streams, read_view, visible_ingest
 from platform_lib.catalog.records import write_artefact, write_manifest
 from platform_lib.catalog.schema import (
     ARTEFACTS,
     BUCKET_LOGS,
-    COMMITS,
     EDGES,
     ERASED_FILES,
     FILE_PATHS,
@@ -63,7 +61,6 @@ from platform_lib.catalog.schema import (
     QUARANTINE,
     READ_OPTIONS,
     RELEASES,
-    STREAMS,
 )
 from platform_lib.errors import ContractError, HomeError
 from platform_lib.manifest import Manifest
@@ -115,7 +112,7 @@ class Catalog:
     def head(self) -> LakeHead | None:
         """Return the stores' versions that readers take; None before the first commit."""
         with self._engine.connect() as connection:
-            return _read_head(connection)
+            return read_head(connection)
 
     def view(self, drive_ids: Collection[str] | None = None) -> LakeView:
         """Return the committed ingests and the stores' versions that hold them, as of one moment.
@@ -123,16 +120,8 @@ class Catalog:
         Args:
             drive_ids: Only ingests of these drives; of all by default, which in a large lake are millions.
         """
-        ours = INGESTS.c.state == "committed"
-        if drive_ids is not None:
-            ours &= INGESTS.c.drive_id == any_of(sorted(drive_ids), Text())
         with self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
-            head = _read_head(connection)
-            ingests = connection.execute(select(INGESTS).where(ours).order_by(INGESTS.c.file_sha256)).all()
-        return LakeView(
-            head=head,
-            ingests=tuple(map(_visible, ingests)),
-        )
+            return read_view(connection, drive_ids)
 
     def drives(self, drive_ids: Sequence[str] | None = None) -> list[Drive]:
         """Return the drives that have a committed file, in order of their ids: all, or those named."""
@@ -141,16 +130,8 @@ class Catalog:
 
     def streams(self, ingest_ids: Iterable[int]) -> dict[int, list[StreamRecord]]:
         """Return what became of each stream, by ingest."""
-        wanted = list(ingest_ids)
         with self._engine.connect() as connection:
-            rows = connection.execute(
-                select(STREAMS).where(STREAMS.c.ingest_id.in_(wanted)).order_by(STREAMS.c.ingest_id, STREAMS.c.stream)
-            ).all()
-        found: dict[int, list[StreamRecord]] = defaultdict(list)
-        for row in rows:
-            fields = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name for it
-            found[fields.pop("ingest_id")].append(StreamRecord(**fields))
-        return found
+            return read_streams(connection, ingest_ids)
 
     def quarantined(self) -> list[Quarantined]:
         """Return the files that could not be read, in order of their digests."""
@@ -168,7 +149,7 @@ class Catalog:
             paths = read_paths(connection, [row.file_sha256 for row in rows])
         return [
             Quarantined(
-                Refusal(_key(row), row.recover, row.kind, row.reason, row.remedy),
+                Refusal(key_of(row), row.recover, row.kind, row.reason, row.remedy),
                 paths[row.file_sha256],
                 row.bytes,
                 row.quarantined_utc,
@@ -189,14 +170,14 @@ class Catalog:
         named = INGESTS.c.file_sha256 == any_of(sorted(file_sha256s), Text())
         with self._engine.connect() as connection:
             rows = connection.execute(select(INGESTS).where((INGESTS.c.state == "committed") & named)).all()
-        return {row.file_sha256: _visible(row) for row in rows}
+        return {row.file_sha256: visible_ingest(row) for row in rows}
 
     def ingests(self, ingest_ids: Collection[int]) -> dict[int, VisibleIngest]:
         """Return those of these ingests that are committed, by their ids."""
         named = INGESTS.c.ingest_id == any_of(sorted(ingest_ids), BigInteger())
         with self._engine.connect() as connection:
             rows = connection.execute(select(INGESTS).where((INGESTS.c.state == "committed") & named)).all()
-        return {row.ingest_id: _visible(row) for row in rows}
+        return {row.ingest_id: visible_ingest(row) for row in rows}
 
     def note_files(self, found: Sequence[FoundFile]) -> None:
         """Remember contents and every path they were seen at."""
@@ -456,18 +437,3 @@ class Catalog:
 def _lock_commits(connection: Connection) -> None:
     """Hold the commits' lock until the transaction ends, whatever becomes of the client."""
     connection.execute(select(func.pg_advisory_xact_lock(_COMMIT_LOCK)))
-
-
-def _read_head(connection: Connection) -> LakeHead | None:
-    newest = connection.execute(
-        select(COMMITS.c.iceberg_snapshot_id, COMMITS.c.lance_version).order_by(COMMITS.c.commit_id.desc()).limit(1)
-    ).first()
-    return None if newest is None else LakeHead(newest.iceberg_snapshot_id, newest.lance_version)
-
-
-def _visible(row: Any) -> VisibleIngest:
-    return VisibleIngest(row.ingest_id, row.drive_id, _key(row), row.recovered)
-
-
-def _key(row: Row[Any]) -> FileKey:
-    return FileKey(row.file_sha256, row.reader_version, row.schema_version, row.options_sha256)

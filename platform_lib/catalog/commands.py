@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from platform_lib.catalog.catalog import Catalog
 from platform_lib.catalog.cells import parse_near
+from platform_lib.catalog.coherence import LONGEST_NS, doubt, length_text, recorded
 from platform_lib.catalog.filters import DriveFilter
 from platform_lib.catalog.finding import Finder
 from platform_lib.catalog.model import Drive
@@ -25,12 +27,13 @@ from platform_lib.catalog.paging import (
     parse_moment,
 )
 from platform_lib.catalog.postgres import embedded_postgres
-from platform_lib.console import ERR, OUT, print_json
+from platform_lib.console import ERR, OUT, one_line, plain_line, print_json
 from platform_lib.home import open_home
 from platform_lib.options import HomeOption, JsonOption
 from platform_lib.table import Column, print_table
 
 _LABEL_CHARS = 60
+_MOST_NOTES = 10
 _COLUMNS = (
     Column("vehicle"),
     Column("session"),
@@ -91,11 +94,12 @@ def drives(
     found = page.drives
     following = key_text(page.after)
     if as_json:
-        listed = [{**asdict(item), "duration_s": duration_s(item)} for item in found]
+        listed = [_document(item) for item in found]
         print_json({"drives": listed, "next": following})
         return
     OUT.print("1 drive" if len(found) == 1 else f"{len(found)} drives", highlight=False)
     print_table(_COLUMNS, [_cells(item) for item in found])
+    _tell_doubts(found)
     if following is not None:
         ERR.print(f"there are more: --after {following}", markup=False, highlight=False)
     if quarantined:
@@ -103,24 +107,46 @@ def drives(
         OUT.print(f"{files} in quarantine; the table 'quarantine' of `drivetrain query` says why", highlight=False)
 
 
+def _document(drive: Drive) -> dict[str, Any]:
+    recorded_ns, recordings = recorded(drive)
+    told = {"duration_s": duration_s(drive), "recorded_s": recorded_ns / 1e9, "recordings": recordings}
+    return {**asdict(drive), **told, "doubt": doubt(drive)}
+
+
+def _tell_doubts(found: Sequence[Drive]) -> None:
+    """Say of which drives the length is that of a folder's recordings, and not of a drive."""
+    doubts = [(item.drive_id, why) for item in found if (why := doubt(item)) is not None]
+    for drive_id, why in doubts[:_MOST_NOTES]:
+        OUT.print(plain_line(f"* {drive_id}: {why}"), markup=False, highlight=False)
+    if len(doubts) > _MOST_NOTES:
+        OUT.print(f"* {len(doubts) - _MOST_NOTES} more such drives: --json says it of each", highlight=False)
+
+
+def _seconds(drive: Drive) -> str:
+    """Return a drive's length; of a folder whose logs lie far apart, what was recorded, with a mark."""
+    whole_s = duration_s(drive)
+    if whole_s is None:
+        return "unknown"
+    if doubt(drive) is None:
+        return f"{whole_s:.1f}"
+    recorded_ns, recordings = recorded(drive)
+    if recorded_ns > LONGEST_NS:
+        return f"{length_text(recorded_ns)} *"
+    return f"{recorded_ns / 1e9:.1f} in {recordings} recordings *"
+
+
 def _cells(drive: Drive) -> list[str]:
-    seconds = duration_s(drive)
     return [
         drive.vehicle or "unknown",
         drive.session,
         "unknown" if drive.start_ns is None else _utc(drive.start_ns),
-        "unknown" if seconds is None else f"{seconds:.1f}",
+        _seconds(drive),
         str(len(drive.files)),
         str(drive.streams),
         f"{drive.signal_rows:,}",
         f"{drive.sample_rows:,}",
-        ", ".join(f"{name}={_short(value)}" for name, value in drive.labels.items()),
+        ", ".join(f"{name}={one_line(value, _LABEL_CHARS)}" for name, value in drive.labels.items()),
     ]
-
-
-def _short(value: str) -> str:
-    """Cut a label that somebody wrote a paragraph in; `--json` has all of it."""
-    return value if len(value) <= _LABEL_CHARS else f"{value[:_LABEL_CHARS]}…"
 
 
 def duration_s(drive: Drive) -> float | None:

@@ -9,7 +9,7 @@ from sqlalchemy.dialects import postgresql
 
 from platform_lib.catalog.any_of import any_of
 from platform_lib.catalog.clip_schema import CLIPS_DUE, PII_STATE
-from platform_lib.catalog.model import FileKey, IngestRecord, LakeHead, Refusal, StreamRecord
+from platform_lib.catalog.model import DriveIdentity, FileKey, IngestRecord, LakeHead, Refusal, StreamRecord
 from platform_lib.catalog.schema import (
     COMMITS,
     DRIVES,
@@ -89,21 +89,28 @@ def note_due(connection: Connection, drive_ids: Collection[str]) -> None:
         connection.execute(statement, [{"drive_id": item} for item in sorted(set(drive_ids))])
 
 
-def commit_one(connection: Connection, record: IngestRecord, commit_id: int) -> None:
-    """Make one record visible; its file's older ingest is superseded."""
-    if record.drive.vehicle is not None:
-        connection.execute(postgresql.insert(VEHICLES).on_conflict_do_nothing(), {"vehicle": record.drive.vehicle})
+def complete_drive(connection: Connection, identity: DriveIdentity) -> None:
+    """Note a drive; a log that knows its vehicle completes one that was known by its folder's name alone."""
+    if identity.vehicle is not None:
+        connection.execute(postgresql.insert(VEHICLES).on_conflict_do_nothing(), {"vehicle": identity.vehicle})
     drive = postgresql.insert(DRIVES).values(
-        drive_id=record.drive.drive_id, vehicle=record.drive.vehicle, session=record.drive.session
+        drive_id=identity.drive_id, vehicle=identity.vehicle, session=identity.session
     )
-    # A log that knows its vehicle completes a drive that was known by its folder's name alone.
-    connection.execute(
+    completed = connection.execute(
         drive.on_conflict_do_update(
             index_elements=["drive_id"],
             set_={"vehicle": drive.excluded.vehicle, "session": drive.excluded.session},
             where=DRIVES.c.vehicle.is_(None) & drive.excluded.vehicle.is_not(None),
         )
     )
+    if completed.rowcount:  # contracts on that vehicle bind its other logs from now on
+        ours = INGESTS.c.drive_id == identity.drive_id
+        connection.execute(update(INGESTS).where(ours, INGESTS.c.checked_with.is_not(None)).values(checked_with=None))
+
+
+def commit_one(connection: Connection, record: IngestRecord, commit_id: int) -> None:
+    """Make one record visible; its file's older ingest is superseded."""
+    complete_drive(connection, record.drive)
     file_sha256 = select(INGESTS.c.file_sha256).where(INGESTS.c.ingest_id == record.ingest_id).scalar_subquery()
     before = connection.execute(
         update(INGESTS)

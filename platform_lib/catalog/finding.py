@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Engine, Integer, Text, and_, cast, func, literal, select
 from sqlalchemy.dialects import postgresql
 
+from platform_lib.catalog.any_of import any_of
 from platform_lib.catalog.clip_schema import CLIP_TAGS, CLIPS, DATASET_CLIPS, DATASETS, ODD_CELLS, TAGS
 from platform_lib.catalog.clips import CLIP_NS
 from platform_lib.catalog.drive_rows import read_drives, read_paths
@@ -193,8 +194,8 @@ class Finder:
             ).all()
         return [SawClip(row.sha256, row.name, row.split, row.samples) for row in rows]
 
-    def every_clip(self, most: int) -> dict[str, list[Any]]:
-        """Return clips as columns, in no order, at most so many of them."""
+    def every_clip(self, most: int, drive_ids: Collection[str] | None = None) -> dict[str, list[Any]]:
+        """Return clips of these drives (of all by default) as columns, in no order, at most so many of them."""
         position = (
             (CLIPS.c.latitude_e7 / literal(_E7)).label("latitude_deg"),
             (CLIPS.c.longitude_e7 / literal(_E7)).label("longitude_deg"),
@@ -205,6 +206,8 @@ class Finder:
             .join(ODD_CELLS, ODD_CELLS.c.odd_id == CLIPS.c.odd_id)
             .limit(most)
         )
+        if drive_ids is not None:
+            wanted = wanted.where(DRIVES.c.drive_id == any_of(sorted(drive_ids), Text()))
         with self._reading() as connection:
             result = connection.execute(wanted)
             names = list(result.keys())

@@ -244,6 +244,11 @@ class Drive:
     sample_rows: int
 
 
+def amount(figure: str, unit: str) -> str:
+    """Return a figure with its unit; a calendar year is named, not counted."""
+    return f"{unit} {figure}" if unit == "year" else f"{figure} {unit}".strip()
+
+
 @dataclass(frozen=True, slots=True)
 class Finding:
     """A rule of a data contract that was not kept, or could not be judged.
@@ -276,7 +281,7 @@ class Finding:
     @property
     def sentence(self) -> str:
         """All of it in one line."""
-        found = f"{self.figure} {self.unit}".strip() if self.figure else "nothing to measure"
+        found = amount(self.figure, self.unit) if self.figure else "nothing to measure"
         return f"{self.rule}: {found}, has to be {self.required}" + (f" ({self.place})" if self.place else "")
 
 

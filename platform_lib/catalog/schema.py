@@ -122,12 +122,18 @@ INGESTS = Table(
     Column("pii_state", Text, nullable=False, server_default=text("'unknown'")),
     Column("metadata", JSONB, nullable=False, server_default=text("'{}'")),
     Column("problems", JSONB, nullable=False, server_default=text("'[]'")),
+    Column(
+        "checked_with",
+        Text,
+        comment="digest of the contracts and checks that it was last held against; null: of none, or its vehicle changed",
+    ),
     CheckConstraint("state IN ('started', 'committed', 'superseded', 'deleted')", name="state"),
     CheckConstraint(
         "state <> 'committed' OR (commit_id IS NOT NULL AND drive_id IS NOT NULL)", name="committed_is_complete"
     ),
     CheckConstraint("pii_state IN ('unknown', 'present', 'blurred', 'none_present')", name="pii_state"),
     Index("uq_ingests_committed_file", "file_sha256", unique=True, postgresql_where=text("state = 'committed'")),
+    Index("ix_ingests_checked_with", "checked_with", "ingest_id", postgresql_where=text("state = 'committed'")),
     Index(None, "drive_id"),
     comment="One attempt to read one file. Only rows of committed ones are ever visible; deleted ones have none left.",
 )

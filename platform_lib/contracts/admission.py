@@ -69,7 +69,7 @@ def admit(lake: Lake, contracts: Sequence[Contract], drives: Sequence[Drive]) ->
     for run in lake.catalog.contract_runs(ingest_ids=list(of_drive)):
         if run.ingest_id is not None and run.contract_sha256 in current and run.checks_version == CHECKS_VERSION:
             files[of_drive[run.ingest_id]].append(run)
-    of_lake = check_lake(lake, contracts)
+    of_lake = check_lake(lake, contracts, drive_ids=[item.drive_id for item in drives])
     left_out = {
         item.drive_id: why
         for item in drives

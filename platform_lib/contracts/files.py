@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 
-from platform_lib.catalog.model import ContractRun, Drive, Finding, LakeView, StreamRecord
+from platform_lib.catalog.due_checks import DueCheck, DueChecks
+from platform_lib.catalog.model import ContractRun, Finding, StreamRecord
 from platform_lib.contracts import CHECKS_VERSION
 from platform_lib.contracts.measures import StreamData, measure
 from platform_lib.contracts.model import Contract, Result, Rule, judge, shown
@@ -20,6 +22,7 @@ logger = logging.getLogger(__name__)
 _BATCH_ROWS = 20_000_000
 """Values of the files that are checked together: their times and measured columns are held at once."""
 _BATCH_FILES = 64
+_PAGE_FILES = 1024
 _PATTERN_SIGNS = frozenset("*?[")
 _VALUE_CHECKS = frozenset({"nullValues", "missingValues", "invalidValues", "stuck"})
 
@@ -31,27 +34,39 @@ def check_files(
 
     Args:
         lake: Whose files.
-        contracts: Those that bind the home.
-        drive_ids: Only files of these drives; all by default.
+        contracts: Those that bind the home: all of them, unless drives are named.
+        drive_ids: Only files of these drives. By default those of the whole lake that carry another mark than that of these
+            contracts, found by an index: of files that were checked nothing is read.
         again: Check those too that were checked by the same contract and code.
 
     Returns:
         The runs made now: one for each file and contract that binds its vehicle, in order of their files.
     """
-    named = None if drive_ids is None else sorted(set(drive_ids))
-    view, drives = lake.catalog.view(named), lake.catalog.drives(named)
     rules = {item.sha256: [rule for rule in rules_of(item) if rule.kind == "stream"] for item in contracts}
-    todo = _todo(lake, view, drives, [item for item in contracts if rules[item.sha256]], again=again)
-    sizes = {file.file_sha256: drive.signal_rows // len(drive.files) for drive in drives for file in drive.files}
-    keys = {item.ingest_id: item.key.file_sha256 for item in view.ingests}
+    bound = [item for item in contracts if rules[item.sha256]]
+    if drive_ids is None and not again:
+        return _check_due(lake, bound, rules)
+    named = None if drive_ids is None else sorted(set(drive_ids))
     runs: list[ContractRun] = []
-    for batch in _batches(sorted(todo), {ingest_id: sizes.get(keys[ingest_id], 0) for ingest_id in todo}):
-        found = _check_batch(lake, view, {ingest_id: todo[ingest_id] for ingest_id in batch}, rules)
-        lake.catalog.record_contract_runs(found)
-        runs += found
-    if runs:
-        logger.info("files=%d checked against their contracts", len(todo))
+    for due in _in_batches(DueChecks(lake.catalog.engine).of_drives(named)):
+        runs += _check(lake, bound, rules, due, again=again)
     return runs
+
+
+def _check_due(lake: Lake, contracts: Sequence[Contract], rules: Mapping[str, Sequence[Rule]]) -> list[ContractRun]:
+    marks, mark = DueChecks(lake.catalog.engine), _mark(contracts)
+    runs: list[ContractRun] = []
+    while due := marks.next(mark, _PAGE_FILES):
+        for batch in _in_batches(due):
+            runs += _check(lake, contracts, rules, batch, again=False)
+            marks.done(mark, [item.ingest_id for item in batch])
+    return runs
+
+
+def _mark(contracts: Sequence[Contract]) -> str:
+    """Digest what decides whether a file was checked: the contracts, and the code of the checks."""
+    told = "\n".join([str(CHECKS_VERSION), *sorted(item.sha256 for item in contracts)])
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def binds(contract: Contract, vehicle: str | None) -> bool:
@@ -59,41 +74,57 @@ def binds(contract: Contract, vehicle: str | None) -> bool:
     return any(pattern == "*" or (vehicle and fnmatchcase(vehicle, pattern)) for pattern in contract.vehicles)
 
 
+def _check(
+    lake: Lake,
+    contracts: Sequence[Contract],
+    rules: Mapping[str, Sequence[Rule]],
+    due: Sequence[DueCheck],
+    *,
+    again: bool,
+) -> list[ContractRun]:
+    """Check some files, as many as may be held at once, against what they were not held against yet."""
+    todo = _todo(lake, due, contracts, again=again)
+    if not todo:
+        return []
+    found = _check_batch(lake, todo, rules)
+    lake.catalog.record_contract_runs(found)
+    logger.info("files=%d checked against their contracts", len(todo))
+    return found
+
+
 def _todo(
-    lake: Lake, view: LakeView, drives: Sequence[Drive], contracts: Sequence[Contract], *, again: bool
+    lake: Lake, due: Sequence[DueCheck], contracts: Sequence[Contract], *, again: bool
 ) -> dict[int, list[Contract]]:
-    vehicles = {item.drive_id: item.vehicle for item in drives}
-    ours = {item.ingest_id: item.drive_id for item in view.ingests if item.drive_id in vehicles}
     known: set[tuple[int | None, str]] = set()
     if not again:
         known = {
             (run.ingest_id, run.contract_sha256)
-            for run in lake.catalog.contract_runs(ingest_ids=list(ours))
+            for run in lake.catalog.contract_runs(ingest_ids=[item.ingest_id for item in due])
             if run.checks_version == CHECKS_VERSION
         }
     todo: dict[int, list[Contract]] = defaultdict(list)
-    for ingest_id, drive_id in ours.items():
+    for item in due:
         for contract in contracts:
-            if binds(contract, vehicles[drive_id]) and (ingest_id, contract.sha256) not in known:
-                todo[ingest_id].append(contract)
+            if binds(contract, item.vehicle) and (item.ingest_id, contract.sha256) not in known:
+                todo[item.ingest_id].append(contract)
     return dict(todo)
 
 
-def _batches(ingest_ids: Sequence[int], sizes: Mapping[int, int]) -> Iterator[list[int]]:
-    batch: list[int] = []
+def _in_batches(due: Iterable[DueCheck]) -> Iterator[list[DueCheck]]:
+    batch: list[DueCheck] = []
     rows = 0
-    for ingest_id in ingest_ids:
-        if batch and (rows + sizes[ingest_id] > _BATCH_ROWS or len(batch) >= _BATCH_FILES):
+    for item in due:
+        if batch and (rows + item.signal_rows > _BATCH_ROWS or len(batch) >= _BATCH_FILES):
             yield batch
             batch, rows = [], 0
-        batch.append(ingest_id)
-        rows += sizes[ingest_id]
+        batch.append(item)
+        rows += item.signal_rows
     if batch:
         yield batch
 
 
 def _check_batch(
-    lake: Lake, view: LakeView, todo: Mapping[int, Sequence[Contract]], rules_by: Mapping[str, Sequence[Rule]]
+    lake: Lake, todo: Mapping[int, Sequence[Contract]], rules_by: Mapping[str, Sequence[Rule]]
 ) -> list[ContractRun]:
     listed = lake.catalog.streams(todo)
     bound: dict[int, list[tuple[Contract, list[Rule]]]] = {}
@@ -102,11 +133,12 @@ def _check_batch(
         streams = {item.stream: item for item in listed.get(ingest_id, ()) if item.kept_as != "nothing" and item.rows}
         bound[ingest_id] = [(contract, _binding(rules_by[contract.sha256], streams)) for contract in contracts]
         wanted[ingest_id] = _wanted([rule for _, rules in bound[ingest_id] for rule in rules], streams)
-    if view.head is None:
+    head = lake.catalog.head()
+    if head is None:
         return []
     return [
         run_of(contract, evaluate(rules, streams), ingest_id=ingest_id)
-        for ingest_id, streams in read_streams(lake.store, view.head, wanted)
+        for ingest_id, streams in read_streams(lake, head, wanted)
         for contract, rules in bound[ingest_id]
     ]
 

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from importlib import resources
 from string import Template
 
+from platform_lib.catalog.model import amount
 from platform_lib.contracts.state import Checked, DriveState
 from platform_lib.contracts.summary import ContractSummary, RuleRow
 
 _MOST_FINDINGS = 500
+_NUMBER_AND_UNIT = re.compile(r"(\d) (s|ms|rows)\b")
 _MOST_DRIVES = 1000
 
 
@@ -34,9 +37,9 @@ def render_page(state: Checked) -> str:
                     _name(item.contract_id),
                     _code(found.rule),
                     _badge(found.severity, found.verdict),
-                    _number(f"{found.figure} {found.unit}" if found.figure else "nothing"),
+                    _number(amount(found.figure, found.unit) if found.figure else "nothing"),
                     _name(found.required),
-                    escape(": ".join(text for text in (subject, found.place) if text)),
+                    _place(": ".join(text for text in (subject, found.place) if text)),
                 )
                 for item, subject, found in listed[:_MOST_FINDINGS]
             ],
@@ -120,10 +123,10 @@ def _rule(row: RuleRow) -> tuple[str, ...]:
         _code(row.rule),
         _name(row.severity),
         _badge(row.severity, row.verdict),
-        _number(f"{row.figure} {row.unit}" if row.figure else "nothing"),
+        _number(amount(row.figure, row.unit) if row.figure else "nothing"),
         _name(row.required),
         _number(row.failed_of),
-        escape(row.where),
+        _place(row.where),
     )
 
 
@@ -144,6 +147,12 @@ def _name(text: str) -> str:
 
 def _number(text: str) -> str:
     return f'<td class="num">{escape(text.strip())}</td>'
+
+
+def _place(text: str) -> str:
+    """Show a place, which breaks after the slashes of a path and at spaces, but not between a number and its unit."""
+    glued = _NUMBER_AND_UNIT.sub("\\1\u00a0\\2", escape(text))
+    return f'<td class="place">{glued.replace("/", "/<wbr>")}</td>'
 
 
 def _code(text: str) -> str:

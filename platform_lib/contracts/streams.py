@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 from platform_lib.catalog.model import LakeHead
 from platform_lib.contracts.measures import ColumnData, Int64, StreamData
 from platform_lib.errors import IntegrityError
+from platform_lib.lake.lake import Lake
+from platform_lib.lake.sample_reading import open_samples
 from platform_lib.lake.store import Store
 from platform_lib.lake.tables import PACKED_SCHEMA, SAMPLE_SCHEMA, TIMES, VALUE_LISTS
 
@@ -40,12 +42,12 @@ class Wanted:
     samples: frozenset[str]
 
 
-def read_streams(store: Store, head: LakeHead, wanted: Mapping[int, Wanted]) -> Iterator[tuple[int, list[StreamData]]]:
+def read_streams(lake: Lake, head: LakeHead, wanted: Mapping[int, Wanted]) -> Iterator[tuple[int, list[StreamData]]]:
     """Yield each ingest's streams, as far as rules need them.
 
     Args:
-        store: The lake's stores.
-        head: Their versions.
+        lake: Which.
+        head: Its stores' versions.
         wanted: Ingest -> what of it. All of it is held in memory at once: keep to some tens of files.
 
     Raises:
@@ -53,10 +55,10 @@ def read_streams(store: Store, head: LakeHead, wanted: Mapping[int, Wanted]) -> 
     """
     found: dict[int, list[StreamData]] = {ingest_id: [] for ingest_id in wanted}
     if any(item.signals for item in wanted.values()):
-        for ingest_id, stream in _signal_streams(store, head, wanted):
+        for ingest_id, stream in _signal_streams(lake.store, head, wanted):
             found[ingest_id].append(stream)
     if any(item.samples for item in wanted.values()):
-        for ingest_id, stream in _sample_streams(store, head, wanted):
+        for ingest_id, stream in _sample_streams(lake, head, wanted):
             found[ingest_id].append(stream)
     yield from found.items()
 
@@ -166,10 +168,9 @@ def _stamps(values: Mapping[str, pa.ChunkedArray]) -> Int64 | None:
     return stamps
 
 
-def _sample_streams(store: Store, head: LakeHead, wanted: Mapping[int, Wanted]) -> Iterator[tuple[int, StreamData]]:
+def _sample_streams(lake: Lake, head: LakeHead, wanted: Mapping[int, Wanted]) -> Iterator[tuple[int, StreamData]]:
     ids = [ingest_id for ingest_id, item in wanted.items() if item.samples]
-    condition = f"ingest_id IN ({', '.join(map(str, ids))})"
-    table = store.samples(head).to_table(columns=_SAMPLES, filter=condition)
+    table = open_samples(lake.catalog, lake.store, head, ids, _SAMPLES)
     for ingest_id in ids:
         own = table.filter(pc.equal(table["ingest_id"], ingest_id))
         for name in sorted(wanted[ingest_id].samples & set(own["stream"].unique().to_pylist())):

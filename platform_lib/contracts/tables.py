@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import duckdb
@@ -16,8 +16,9 @@ from platform_lib.contracts.model import Contract, Result, Rule, judge
 from platform_lib.contracts.rules import rules_of
 from platform_lib.errors import ConfigError
 from platform_lib.lake.lake import Lake
-from platform_lib.lake.query import VIEWS, lock_down
+from platform_lib.lake.query import lock_down
 from platform_lib.lake.tables import SIGNAL_SCHEMA
+from platform_lib.lake.views import VIEWS
 
 DATASET = "dataset_samples"
 """The name under which a dataset's rows are asked; pictures are not among them."""
@@ -27,15 +28,23 @@ _IMAGE = "image"
 Ask = Callable[[str], pa.Table]
 
 
-def check_lake(lake: Lake, contracts: Sequence[Contract]) -> list[ContractRun]:
-    """Hold the lake's views against the contracts on them, record what was found, and return it."""
+def check_lake(
+    lake: Lake, contracts: Sequence[Contract], *, drive_ids: Collection[str] | None = None
+) -> list[ContractRun]:
+    """Hold the lake's views against the contracts on them, record what was found, and return it.
+
+    Args:
+        lake: Whose.
+        contracts: Those that bind the home.
+        drive_ids: Of the table on disk only the columns of these drives' files are looked at; of all by default.
+    """
     version = lake.version().sha256
     runs = []
     for contract in contracts:
         rules = [rule for rule in rules_of(contract) if rule.kind == "view"]
         if rules:
             results = _evaluate(
-                rules, lambda sql: lake.query(sql, limit=_MOST_ROWS).table, lambda at: schema_of(lake, at)
+                rules, lambda sql: lake.query(sql, limit=_MOST_ROWS).table, lambda at: schema_of(lake, at, drive_ids)
             )
             runs.append(run_of(contract, results, artefact_sha256=version))
     lake.catalog.record_contract_runs(runs)
@@ -76,8 +85,8 @@ def _ask(connection: duckdb.DuckDBPyConnection, sql: str) -> pa.Table:
         raise ConfigError(f"the query was refused: {str(error).strip()}") from error
 
 
-def schema_of(lake: Lake, view: str) -> pa.Schema:
-    """Return what a view's columns really are: of a table on disk the schema in its own files.
+def schema_of(lake: Lake, view: str, drive_ids: Collection[str] | None = None) -> pa.Schema:
+    """Return what a view's columns really are: of a table on disk the schema in its own files, or in these drives'.
 
     Raises:
         ConfigError: There is no such view.
@@ -85,7 +94,8 @@ def schema_of(lake: Lake, view: str) -> pa.Schema:
     if view not in VIEWS:
         raise ConfigError(f"no view '{view}'", remedy=f"the views are {', '.join(VIEWS)}")
     head = lake.catalog.head()
-    if head is not None and view == "packed_signals" and (files := lake.store.signal_files(head)):
+    ids = None if drive_ids is None else [item.ingest_id for item in lake.catalog.view(drive_ids).ingests]
+    if head is not None and view == "packed_signals" and (files := lake.store.signal_files(head, ids)):
         schemas = [pq.read_schema(path) for path in files]
         return pa.schema([item for item in schemas[0] if all(item.name in other.names for other in schemas)])
     if view == "signals":

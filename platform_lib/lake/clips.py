@@ -26,9 +26,9 @@ from platform_lib.catalog.model import PII_STATES, LakeHead, LakeView, PiiState
 from platform_lib.datasets.places import known_positions
 from platform_lib.datasets.splits import STRATA
 from platform_lib.lake.lake import Lake
-from platform_lib.lake.query import visible_samples
 from platform_lib.lake.route import POSITIONS, Positions, positions_in
-from platform_lib.lake.tables import PACKED_SCHEMA, TIMES
+from platform_lib.lake.sample_reading import visible_samples
+from platform_lib.lake.tables import PACKED_SCHEMA, SAMPLE_SCHEMA, TIMES
 from platform_lib.privacy.frames import IMAGE_ENCODINGS
 
 logger = logging.getLogger(__name__)
@@ -118,9 +118,9 @@ def derive(
     ids = [ingest_id for own in drives.values() for ingest_id in own]
     if head is None or not ids:
         return {}
-    samples = visible_samples(
-        lake.catalog, lake.store, head, ids, ["ingest_id", "timestamp_ns", "encoding", "pii_state"]
-    )
+    names = ["ingest_id", "timestamp_ns", "encoding", "pii_state"]
+    empty = pa.schema([SAMPLE_SCHEMA.field(name) for name in names]).empty_table()
+    samples = pa.concat_tables([empty, *visible_samples(lake.catalog, lake.store, head, ids, names)])
     found = {}
     for drive_id, own in drives.items():
         if own:

@@ -32,26 +32,29 @@ def query(
         Path | None,
         typer.Option("--out", "-o", help="Write all rows to NAME.parquet, NAME.csv or NAME.jsonl.", show_default=False),
     ] = None,
+    timeout: Annotated[
+        float | None,
+        typer.Option("--timeout", min=0.1, help="End the query after so many seconds.", show_default=False),
+    ] = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
     """Run SQL over the lake: signals, samples (without their bytes), drives, files, streams, schemas, quarantine.
 
     Only committed rows are there, nothing can be changed, and no other file can be read.
-    `DESCRIBE signals` names a table's columns; packed_signals is what the table on disk holds.
+    `SHOW TABLES` says what each table holds, `DESCRIBE signals` names its columns. A query that names drives, days,
+    vehicles or classes of sensor reads the files of those alone.
     """
     if out is not None and out.suffix not in _WRITERS:
         raise UsageError(f"no form for '{out.name}'", where="--out", remedy=f"end it in {', '.join(_WRITERS)}")
     with Lake.open(open_home(home, make=False)) as lake:
-        result = lake.query(sql, limit=None if out is not None else limit or None)
-    if out is not None:
-        with publish_file(out) as temporary:
-            _WRITERS[out.suffix](result.table, temporary)
-        if as_json:
-            print_json({"path": out, "row_count": len(result.table)})
-        else:
-            OUT.print(f"{out}: {len(result.table):,} rows", markup=False, highlight=False)
-        return
+        if out is not None:
+            with publish_file(out) as temporary:
+                write = _WRITERS[out.suffix]
+                rows_written = lake.stream_query(sql, lambda reader: write(reader, temporary), timeout_s=timeout)
+            _tell_written(out, rows_written, as_json=as_json)
+            return
+        result = lake.query(sql, limit=limit or None, timeout_s=timeout)
     names = result.table.column_names
     rows = list(zip(*(column.to_pylist() for column in result.table.columns), strict=True))
     if as_json:
@@ -64,26 +67,59 @@ def query(
         ERR.print(f"the first {len(rows)} rows; --limit 0 prints all")
 
 
-def _write_csv(table: pa.Table, path: Path) -> None:
+def _tell_written(out: Path, rows: int, *, as_json: bool) -> None:
+    if as_json:
+        print_json({"path": out, "row_count": rows})
+    else:
+        OUT.print(f"{out}: {rows:,} rows", markup=False, highlight=False)
+
+
+def _write_parquet(reader: pa.RecordBatchReader, path: Path) -> int:
+    rows = 0
+    with pq.ParquetWriter(path, reader.schema, compression="zstd") as writer:
+        for batch in reader:
+            writer.write_batch(batch)
+            rows += batch.num_rows
+    return rows
+
+
+def _write_csv(reader: pa.RecordBatchReader, path: Path) -> int:
     """Write CSV; what is nested is written as JSON."""
-    columns = [
-        pa.array([None if cell is None else json.dumps(_plain(cell)) for cell in column.to_pylist()], pa.string())
-        if pa.types.is_nested(column.type)
-        else column
-        for column in table.columns
-    ]
-    pa.csv.write_csv(pa.table(columns, names=table.column_names), path)
+    nested = [pa.types.is_nested(field.type) for field in reader.schema]
+    schema = pa.schema(
+        [
+            pa.field(field.name, pa.string()) if inside else field
+            for field, inside in zip(reader.schema, nested, strict=True)
+        ]
+    )
+    rows = 0
+    with pa.csv.CSVWriter(path, schema) as writer:
+        for batch in reader:
+            columns = [
+                pa.array(
+                    [None if cell is None else json.dumps(_plain(cell)) for cell in column.to_pylist()], pa.string()
+                )
+                if inside
+                else column
+                for column, inside in zip(batch.columns, nested, strict=True)
+            ]
+            writer.write_batch(pa.record_batch(columns, schema=schema))
+            rows += batch.num_rows
+    return rows
 
 
-def _write_lines(table: pa.Table, path: Path) -> None:
+def _write_lines(reader: pa.RecordBatchReader, path: Path) -> int:
+    rows = 0
     with path.open("w", encoding="utf-8") as stream:
-        for batch in table.to_batches():
+        for batch in reader:
             for row in batch.to_pylist():
                 stream.write(json.dumps(_plain(row), default=str) + "\n")
+            rows += batch.num_rows
+    return rows
 
 
-_WRITERS: dict[str, Callable[[pa.Table, Path], None]] = {
-    ".parquet": lambda table, path: pq.write_table(table, path, compression="zstd"),
+_WRITERS: dict[str, Callable[[pa.RecordBatchReader, Path], int]] = {
+    ".parquet": _write_parquet,
     ".csv": _write_csv,
     ".jsonl": _write_lines,
 }

@@ -1,7 +1,7 @@
 """Puts small files of the lake together; what readers see stays the same, row for row.
 
 1. mark      a file says that a rewrite is under way                               nothing changed yet
-2. signals   small Parquet files of one partition become few large ones            one Iceberg snapshot
+2. signals   small Parquet files of one partition become few large ones            an Iceberg snapshot for 4 GiB
 3. samples   small Lance fragments likewise                                        one Lance version
 4. name      the catalogue names both versions and the new files                   one PostgreSQL transaction
 
@@ -26,6 +26,7 @@ from platform_lib.lake.writer import describe
 logger = logging.getLogger(__name__)
 
 SMALL_BYTES, TARGET_BYTES = 32 << 20, 256 << 20
+ROUND_BYTES = 4 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +39,20 @@ class CompactReport:
     sample_files: int
 
 
-def compact(lake: Lake, *, small_bytes: int = SMALL_BYTES, target_bytes: int = TARGET_BYTES) -> CompactReport:
-    """Put files together; under the home's lock ``ingest``, with nothing left to sweep or to finish.
+def compact(
+    lake: Lake,
+    *,
+    small_bytes: int = SMALL_BYTES,
+    target_bytes: int = TARGET_BYTES,
+    round_bytes: int = ROUND_BYTES,
+) -> CompactReport:
+    """Put files together, of every vehicle and day in one go; under the home's lock ``ingest``, with nothing left to sweep or to finish.
 
     Args:
         lake: Which.
         small_bytes: Files below this are put together.
         target_bytes: About how large the new ones become.
+        round_bytes: After about how much a version of the signal table is kept, so that a kill costs no more than that.
 
     Raises:
         HomeError: The stores are ahead of what readers see.
@@ -55,7 +63,7 @@ def compact(lake: Lake, *, small_bytes: int = SMALL_BYTES, target_bytes: int = T
     lake.store.refuse_ahead(head)
     before = lake.store.inventory(head)
     lake.store.rewriting.touch()
-    _compact_signals(lake, before.signals, small_bytes, target_bytes)
+    _compact_signals(lake, before.signals, small_bytes, target_bytes, round_bytes)
     lake.store.compact_samples(small_bytes=small_bytes, target_bytes=target_bytes)
     after = lake.store.inventory(finish_rewrite(lake) or head)
     return CompactReport(len(before.signals), len(after.signals), len(before.fragments), len(after.fragments))
@@ -88,12 +96,23 @@ def note_files(lake: Lake) -> LakeHead:
     return newest
 
 
-def _compact_signals(lake: Lake, files: Mapping[Path, int], small_bytes: int, target_bytes: int) -> None:
+def _compact_signals(
+    lake: Lake, files: Mapping[Path, int], small_bytes: int, target_bytes: int, round_bytes: int
+) -> None:
     replaced: dict[Path, list[Path]] = {}
+    held_bytes = 0
     for group in _groups(files, small_bytes, target_bytes):
         target = group[0].parent / f"compact-{uuid.uuid4().hex[:12]}.parquet"
         merge(group, target)
         replaced[target] = group
+        held_bytes += sum(files[path] for path in group)
+        if held_bytes >= round_bytes:
+            _replace(lake, replaced)
+            replaced, held_bytes = {}, 0
+    _replace(lake, replaced)
+
+
+def _replace(lake: Lake, replaced: Mapping[Path, Sequence[Path]]) -> None:
     if replaced:
         lake.store.replace_signals([item for group in replaced.values() for item in group], list(replaced))
 

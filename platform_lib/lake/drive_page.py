@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
 from platform_lib.braille import braille_map
+from platform_lib.catalog.coherence import doubt
 from platform_lib.catalog.finding import Finder
 from platform_lib.catalog.model import Drive, StreamRecord
-from platform_lib.console import OUT, can_show, print_json
+from platform_lib.console import OUT, can_show, one_line, plain_line, print_json, size
 from platform_lib.home import Home
 from platform_lib.lake.lake import Lake
 from platform_lib.lake.route import Route, route_of
@@ -25,6 +27,7 @@ _STREAMS = (
     Column("note"),
 )
 _MAP_COLUMNS, _MAP_ROWS = 48, 12
+_LABEL_CHARS = 120
 
 
 def show_drive(home: Home, name: str, *, as_json: bool) -> None:
@@ -44,15 +47,31 @@ def show_drive(home: Home, name: str, *, as_json: bool) -> None:
     if as_json:
         print_json(_document(drive, streams, route))
         return
-    OUT.print(f"{drive.drive_id}: {', '.join(f'{k}={v}' for k, v in drive.labels.items())}", markup=False)
+    labels = ", ".join(f"{name}={one_line(value, _LABEL_CHARS)}" for name, value in drive.labels.items())
+    _say(f"{drive.drive_id}: {labels}" if labels else drive.drive_id)
     for item in drive.files:
         lost = ", recovered" if item.recovered else ""
-        OUT.print(f"  {item.file_sha256[:12]}  {item.bytes / 1e6:,.1f} MB  {item.paths[0]}{lost}", markup=False)
-    if drive.start_ns is not None:
-        start = datetime.fromtimestamp(drive.start_ns // 1_000_000_000, UTC)
-        OUT.print(f"  from {start:%Y-%m-%d %H:%M:%S} UTC, the times below count from there", highlight=False)
-    print_table(_STREAMS, [_row(item, drive.start_ns) for _, item in sorted(streams, key=lambda pair: pair[1].stream)])
+        _say(f"  {item.file_sha256[:12]}  {size(item.bytes):>10}  {item.paths[0]}{lost}")
+    if (why := doubt(drive)) is None:
+        _show_streams(drive.start_ns, [item for _, item in streams])
+    else:
+        _say(f"  note: {why}")
+        # Each by its own clock: their distance says nothing.
+        for item in sorted(drive.files, key=lambda item: item.start_ns or 0):
+            _say(f"{item.file_sha256[:12]}  {item.paths[0]}")
+            _show_streams(item.start_ns, [record for sha256, record in streams if sha256 == item.file_sha256])
     _show_route(route)
+
+
+def _say(line: str) -> None:
+    OUT.print(plain_line(line), markup=False, highlight=False)
+
+
+def _show_streams(start_ns: int | None, streams: Sequence[StreamRecord]) -> None:
+    if start_ns is not None:
+        start = datetime.fromtimestamp(start_ns // 1_000_000_000, UTC)
+        OUT.print(f"  from {start:%Y-%m-%d %H:%M:%S} UTC, the times below count from there", highlight=False)
+    print_table(_STREAMS, [_row(item, start_ns) for item in sorted(streams, key=lambda item: item.stream)])
 
 
 def _row(item: StreamRecord, start_ns: int | None) -> list[str]:
@@ -83,6 +102,7 @@ def _show_route(route: Route | None) -> None:
 def _document(drive: Drive, streams: list[tuple[str, StreamRecord]], route: Route | None) -> dict[str, Any]:
     return {
         **asdict(drive),
+        "doubt": doubt(drive),
         "stream_list": [
             {"file_sha256": sha256, **{k: v for k, v in asdict(item).items() if k != "schema_text"}}
             for sha256, item in streams

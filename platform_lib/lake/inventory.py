@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +63,32 @@ def _fragments(uri: Path, store: Any) -> dict[int, dict[Path, int | None]]:
 def fragment_files(uri: Path, metadata: Any) -> dict[Path, int | None]:
     """Return a fragment's data files -> bytes, or None where the store notes none."""
     return {uri / "data" / item.path: item.file_size_bytes for item in metadata.files}
+
+
+def replaced_before(versions: Sequence[tuple[int, float]], moment_s: float) -> list[int]:
+    """Return the versions that another had replaced before a moment, and that nobody has begun to read since then.
+
+    The age of a version itself says nothing: one of last month may have been the newest until a minute ago.
+
+    Args:
+        versions: Id and time of its commit (s since 1970), the oldest first.
+        moment_s: Seconds since 1970.
+    """
+    return [number for (number, _), (_, replaced_s) in pairwise(versions) if replaced_s < moment_s]
+
+
+def forget_versions(uri: Path, older_than: timedelta) -> int:
+    """Forget the versions of a Lance table that were replaced so long ago, with the files that they alone name.
+
+    Only while nothing is being written. Returns how many went.
+    """
+    store = lance.dataset(str(uri))
+    found = sorted((int(item["version"]), item["timestamp"].timestamp()) for item in store.versions())
+    gone = replaced_before(found, (datetime.now(UTC) - older_than).timestamp())
+    if not gone:
+        return 0
+    cleaned = store.cleanup_old_versions(versions=gone, delete_unverified=True, error_if_tagged_old_versions=False)
+    return int(cleaned.old_versions)
 
 
 def signal_orphans(table: Table, folder: Path) -> set[Path]:

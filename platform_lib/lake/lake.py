@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -18,7 +18,8 @@ from platform_lib.catalog.postgres import embedded_postgres
 from platform_lib.errors import ConfigError
 from platform_lib.home import Home
 from platform_lib.lake.packing import unpack
-from platform_lib.lake.query import QueryResult, run_query
+from platform_lib.lake.query import Answer, QueryResult, run_query, stream_query
+from platform_lib.lake.sample_reading import open_samples
 from platform_lib.lake.store import Store
 from platform_lib.lake.tables import PACKED_SCHEMA, SAMPLES_RESULT, SIGNALS_RESULT
 from platform_lib.privacy.frames import ADMITTED, IMAGE_ENCODINGS
@@ -146,9 +147,8 @@ class Lake:
         if view.head is None:
             return SAMPLES_RESULT.empty_table()
         quoted = stream.replace("'", "''")
-        table = self.store.samples(view.head).to_table(
-            columns=_SAMPLE_COLUMNS,
-            filter=f"ingest_id IN ({', '.join(map(str, ids))}) AND stream = '{quoted}' AND NOT ({_RAW_IMAGE})",
+        table = open_samples(
+            self.catalog, self.store, view.head, ids, _SAMPLE_COLUMNS, f"stream = '{quoted}' AND NOT ({_RAW_IMAGE})"
         )
         blurs = [item.blur_id for item in self.blurs.visible() if item.ingest_id in ids]
         blurred = self.store.blurred.rows(blurs, columns=_SAMPLE_COLUMNS, condition=f"stream = '{quoted}'")
@@ -171,17 +171,24 @@ class Lake:
         blurs = [item.blur_id for item in self.blurs.visible() if item.ingest_id in ids]
         return raw - len(self.store.blurred.rows(blurs, columns=["blur_id"], condition=condition))
 
-    def query(self, sql: str, *, limit: int | None = None) -> QueryResult:
+    def query(self, sql: str, *, limit: int | None = None, timeout_s: float | None = None) -> QueryResult:
         """Run one SELECT over the views signals, samples (without data), drives, files, streams, schemas and quarantine.
 
         Args:
             sql: DuckDB's dialect.
             limit: Most rows to return; all by default.
+            timeout_s: After how long it is ended; never by default.
 
         Raises:
-            ConfigError: The statement is wrong, or is not a single SELECT.
+            ConfigError: The statement is wrong, is not a single SELECT, or did not end in time.
         """
-        return run_query(self.catalog, self.store, sql, limit=limit)
+        return run_query(self.catalog, self.store, sql, limit=limit, timeout_s=timeout_s)
+
+    def stream_query(
+        self, sql: str, use: Callable[[pa.RecordBatchReader], Answer], *, timeout_s: float | None = None
+    ) -> Answer:
+        """Run a SELECT as `query` does, and let `use` read its rows batch by batch, in bounded memory."""
+        return stream_query(self.catalog, self.store, sql, use, timeout_s=timeout_s)
 
 
 def _ingests_of(view: LakeView, drive_id: str) -> list[int]:

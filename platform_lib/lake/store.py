@@ -9,7 +9,9 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,15 @@ from platform_lib.catalog.model import LakeHead
 from platform_lib.errors import HomeError
 from platform_lib.home import Home
 from platform_lib.lake.durable import DurableFileIO, files_below, fsync_files, make_folder
-from platform_lib.lake.inventory import Inventory, fragment_files, lance_orphans, signal_orphans, take_inventory
+from platform_lib.lake.inventory import (
+    Inventory,
+    forget_versions,
+    fragment_files,
+    lance_orphans,
+    replaced_before,
+    signal_orphans,
+    take_inventory,
+)
 from platform_lib.lake.rewriting import merge
 from platform_lib.lake.signal_table import SIGNAL_PARTITIONS, SIGNALS, SignalFile, SignalPlan, among, only_ingest
 from platform_lib.lake.tables import BLURRED_NAME, RAW_NAME, SAMPLE_SCHEMA, TIMES, VALUE_LISTS
@@ -42,6 +52,21 @@ _TABLE = f"{_NAMESPACE}.signals"
 _FILE_IO = f"{DurableFileIO.__module__}.{DurableFileIO.__name__}"
 _COMPACTED_ROWS = 64  # that are held at once: pictures
 _LAST_VERSION = 2**64 - 1  # Lance names version v's manifest by this number less v, so that the newest sorts first
+
+
+@dataclass(frozen=True, slots=True)
+class SampleFragments:
+    """The fragments of one version of the sample store.
+
+    Attributes:
+        version: Which.
+        by_path: Data file below the lake's folder -> its fragment (`lance.LanceFragment`).
+        unrecorded: Files of which the catalogue does not know whose rows they hold.
+    """
+
+    version: int
+    by_path: Mapping[str, Any]
+    unrecorded: AbstractSet[str]
 
 
 class Store:
@@ -71,6 +96,7 @@ class Store:
         self.writers, self.blur_writers = Writers(home), Writers(home, "blur")
         self.rewriting = home.lake / "rewriting"
         self._iceberg = SqlCatalog("drivetrain", uri=uri, warehouse=str(home.lake), **{"py-io-impl": _FILE_IO})
+        self.fragments: SampleFragments | None = None  # likewise
         self._plan: SignalPlan | None = None  # of the version that was asked for last: a version never changes
 
     @property
@@ -258,7 +284,7 @@ class Store:
         return sorted(found)
 
     def expire(self, head: LakeHead, older_than: timedelta) -> tuple[int, int]:
-        """Forget versions older than that, and delete the files that only they name; `head` stays whatever its age.
+        """Forget versions that were replaced so long ago, and delete the files that only they name; `head` stays.
 
         Returns:
             How many versions of the signal table and of the sample store went.
@@ -268,23 +294,18 @@ class Store:
         """
         table = self._table()
         self.refuse_ahead(head)
-        oldest_ms = (datetime.now(UTC) - older_than).timestamp() * 1000
-        gone = [
-            item.snapshot_id
-            for item in table.metadata.snapshots
-            if item.timestamp_ms < oldest_ms and item.snapshot_id != head.iceberg_snapshot_id
-        ]
+        snapshots = sorted(table.metadata.snapshots, key=lambda item: item.timestamp_ms)
+        moment_s = (datetime.now(UTC) - older_than).timestamp()
+        gone = replaced_before([(item.snapshot_id, item.timestamp_ms / 1000) for item in snapshots], moment_s)
+        gone = [number for number in gone if number != head.iceberg_snapshot_id]
         if gone:
             table.maintenance.expire_snapshots().by_ids(gone).commit()
-        store = lance.dataset(str(self.samples_uri))
         with self._samples_on_disk():
-            cleaned = store.cleanup_old_versions(
-                older_than=older_than, delete_unverified=True, error_if_tagged_old_versions=False
-            )
+            forgotten = forget_versions(self.samples_uri, older_than)
         self.raw.expire(older_than)
         self.blurred.expire(older_than)
         self.collect_garbage()
-        return len(gone), int(cleaned.old_versions)
+        return len(gone), forgotten
 
     def refuse_ahead(self, head: LakeHead) -> None:
         """Refuse to change versions while there are some that readers do not see.

@@ -10,7 +10,7 @@ from typing import Any
 
 from rich.markup import escape
 
-from platform_lib.console import OUT, can_show, plain_line
+from platform_lib.console import OUT, can_show, plain_line, size
 from platform_lib.logs.column_summary import sparkline
 from platform_lib.logs.export.model import Export
 from platform_lib.logs.instants import utc_text
@@ -197,14 +197,6 @@ def number(value: float | None) -> str:
     if float(value).is_integer() and abs(value) < 1e6:
         return str(int(value))
     return f"{value:.4g}"
-
-
-def size(count_bytes: int) -> str:
-    """Return a size in bytes, kB, MB or GB."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count_bytes >= factor:
-            return f"{count_bytes / factor:.3g} {unit}"
-    return f"{count_bytes} bytes"
 
 
 def _cut(text: str, most: int) -> str:

@@ -18,7 +18,7 @@ import lance
 import pyarrow as pa
 
 from platform_lib.lake.durable import files_below, fsync_files, make_folder
-from platform_lib.lake.inventory import fragment_files, lance_orphans
+from platform_lib.lake.inventory import forget_versions, fragment_files, lance_orphans
 from platform_lib.lake.tables import SAMPLE_SCHEMA
 from platform_lib.storage import fsync_path
 
@@ -95,12 +95,10 @@ class FrameStore:
         drop_uncommitted(self.uri)
 
     def expire(self, older_than: timedelta) -> None:
-        """Forget versions that are older, with the files that they alone name; only while nothing is being written."""
+        """Forget versions that were replaced so long ago, with the files that they alone name; only while nobody writes."""
         if self.exists:
             with self._on_disk():
-                self._table().cleanup_old_versions(
-                    older_than=older_than, delete_unverified=True, error_if_tagged_old_versions=False
-                )
+                forget_versions(self.uri, older_than)
 
     def fragments(self) -> list[Any]:
         """Return its fragments (`lance.LanceFragment`)."""

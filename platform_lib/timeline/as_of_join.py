@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import numpy as np
 import numpy.typing as npt
 
@@ -10,6 +12,7 @@ from platform_lib.errors import ContractError
 from platform_lib.timeline.coverage import Coverage, CoverageArray, Int64Array, Selection
 
 Keys = npt.NDArray[np.generic]
+Number = TypeVar("Number", bound=np.generic)
 
 _WHERE = "timeline.as_of"
 # Keys within such a range count themselves; one slot a key and side costs nothing beside the join.
@@ -38,20 +41,54 @@ def as_of(
     Raises:
         ContractError: Times decrease, or lengths differ.
     """
+    places = np.arange(len(timestamp_ns), dtype=np.intp)
+    index, coverage = as_of_values(timestamp_ns, places, at_ns, max_age_ns=max_age_ns, key=key, at_key=at_key)
+    return Selection(index, coverage)
+
+
+def as_of_values(
+    timestamp_ns: Int64Array,
+    values: npt.NDArray[Number],
+    at_ns: Int64Array,
+    *,
+    max_age_ns: int | None,
+    key: Keys | None = None,
+    at_key: Keys | None = None,
+) -> tuple[npt.NDArray[Number], CoverageArray]:
+    """Join each time with the value of the last sample at or before it, as `as_of` selects it.
+
+    Where the value alone is wanted this moves half the bytes of selecting first and taking then.
+
+    Args:
+        timestamp_ns: As for `as_of`.
+        values: (N,) numbers or booleans, one a sample.
+        at_ns: As for `as_of`.
+        max_age_ns: As for `as_of`.
+        key: As for `as_of`.
+        at_key: As for `as_of`.
+
+    Returns:
+        Values (M,), 0 where none is known, and int8 (M,), a `Coverage` each.
+
+    Raises:
+        ContractError: Times decrease, lengths differ, or values are no numbers.
+    """
     _check(timestamp_ns, at_ns, key, at_key, max_age_ns)
+    if values.shape != timestamp_ns.shape or values.dtype.kind not in "biuf":
+        raise ContractError(f"{len(timestamp_ns)} times, and {values.shape} values of {values.dtype}", where=_WHERE)
     age_ns = _FOREVER if max_age_ns is None else max_age_ns
-    codes, at_codes, count = (None, None, 0) if key is None or at_key is None else _codes(key, at_key)
-    selected = _join(timestamp_ns, at_ns, age_ns, codes, at_codes, count)
-    if selected is not None:
-        return selected
+    keys = None if key is None or at_key is None else _codes(key, at_key)
+    found = _join(timestamp_ns, values, at_ns, age_ns, keys)
+    if found is not None:
+        return found
     order = np.argsort(at_ns, kind="stable")
-    again = None if at_codes is None else at_codes[order]
-    ordered = _join(timestamp_ns, np.ascontiguousarray(at_ns[order]), age_ns, codes, again, count)
+    again = None if keys is None else (keys[0], keys[1][order], keys[2])
+    ordered = _join(timestamp_ns, values, np.ascontiguousarray(at_ns[order]), age_ns, again)
     if ordered is None:
         raise ValueError("sorted times are not sorted")
-    index, coverage = np.empty_like(ordered.index), np.empty_like(ordered.coverage)
-    index[order], coverage[order] = ordered.index, ordered.coverage
-    return Selection(index, coverage)
+    joined, coverage = np.empty_like(ordered[0]), np.empty_like(ordered[1])
+    joined[order], coverage[order] = ordered
+    return joined, coverage
 
 
 def _check(
@@ -93,23 +130,23 @@ def _number(key: Keys, low: int) -> Int64Array:
 
 def _join(
     timestamp_ns: Int64Array,
+    values: npt.NDArray[Number],
     at_ns: Int64Array,
     max_age_ns: int,
-    codes: Int64Array | None,
-    at_codes: Int64Array | None,
-    count: int,
-) -> Selection | None:
+    keys: tuple[Int64Array, Int64Array, int] | None,
+) -> tuple[npt.NDArray[Number], CoverageArray] | None:
     """Join; None where the asked times decrease."""
-    index = np.empty(len(at_ns), dtype=np.intp)
+    joined = np.empty(len(at_ns), dtype=values.dtype)
     coverage = np.empty(len(at_ns), dtype=np.int8)
-    if codes is None or at_codes is None:
-        done = _merge(timestamp_ns, at_ns, max_age_ns, index, coverage)
+    if keys is None:
+        done = _merge(timestamp_ns, values, at_ns, max_age_ns, joined, coverage)
     else:
+        codes, at_codes, count = keys
         final = np.full(count, -1, dtype=np.int64)
         final[codes] = np.arange(len(codes))
         latest = np.full(count, -1, dtype=np.int64)
-        done = _merge_by_key(timestamp_ns, codes, at_ns, at_codes, max_age_ns, latest, final, index, coverage)
-    return Selection(index, coverage) if done else None
+        done = _merge_by_key(timestamp_ns, values, codes, at_ns, at_codes, max_age_ns, latest, final, joined, coverage)
+    return (joined, coverage) if done else None
 
 
 @compiled
@@ -122,9 +159,14 @@ def _decreases(times: Int64Array) -> bool:
 
 @compiled
 def _merge(
-    times: Int64Array, at: Int64Array, max_age: int, index: npt.NDArray[np.intp], coverage: CoverageArray
+    times: Int64Array,
+    values: npt.NDArray[Number],
+    at: Int64Array,
+    max_age: int,
+    joined: npt.NDArray[Number],
+    coverage: CoverageArray,
 ) -> bool:
-    """Fill `index` and `coverage`; stop and say False where `at` decreases."""
+    """Fill `joined` and `coverage`; stop and say False where `at` decreases."""
     following = 0
     before = at[0] if len(at) else 0
     for row in range(len(at)):
@@ -134,13 +176,14 @@ def _merge(
         before = now
         while following < len(times) and times[following] <= now:
             following += 1
-        index[row] = 0
         if following == 0:
+            joined[row] = 0
             coverage[row] = _BEFORE if len(times) else _NO_SAMPLES
         elif now - times[following - 1] > max_age:
+            joined[row] = 0
             coverage[row] = _GAP if following < len(times) else _AFTER
         else:
-            index[row] = following - 1
+            joined[row] = values[following - 1]
             coverage[row] = _KNOWN
     return True
 
@@ -148,13 +191,14 @@ def _merge(
 @compiled
 def _merge_by_key(
     times: Int64Array,
+    values: npt.NDArray[Number],
     codes: Int64Array,
     at: Int64Array,
     at_codes: Int64Array,
     max_age: int,
     latest: Int64Array,
     final: Int64Array,
-    index: npt.NDArray[np.intp],
+    joined: npt.NDArray[Number],
     coverage: CoverageArray,
 ) -> bool:
     """Do the same with a latest sample for each key; `codes` lie in ``[0, len(latest))``, `at_codes` may not."""
@@ -169,7 +213,7 @@ def _merge_by_key(
             latest[codes[following]] = following
             following += 1
         code = at_codes[row]
-        index[row] = 0
+        joined[row] = 0
         if code < 0 or code >= len(final) or final[code] < 0:
             coverage[row] = _NO_SAMPLES
         elif latest[code] < 0:
@@ -177,6 +221,6 @@ def _merge_by_key(
         elif now - times[latest[code]] > max_age:
             coverage[row] = _GAP if latest[code] < final[code] else _AFTER
         else:
-            index[row] = latest[code]
+            joined[row] = values[latest[code]]
             coverage[row] = _KNOWN
     return True

@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from platform_lib.catalog.filters import DriveFilter
+from platform_lib.catalog.paging import SinceOption, UntilOption, parse_moment
 from platform_lib.console import OUT, print_json
 from platform_lib.datasets.drive_clocks import clock_summary
 from platform_lib.datasets.model import SampleRules
@@ -65,6 +67,11 @@ def dataset(
             "--mixed-units", help="Join drives though a signal changed its unit between them; the manifest says so."
         ),
     ] = False,
+    vehicle: Annotated[
+        str | None, typer.Option("--vehicle", help="From drives of this vehicle alone.", show_default=False)
+    ] = None,
+    since: SinceOption = None,
+    until: UntilOption = None,
     force: ForceOption = False,
     home: HomeOption = None,
     as_json: JsonOption = False,
@@ -73,8 +80,10 @@ def dataset(
 
     Camera frames are joined with the bus signals of the second before (the recorders' clocks are aligned first), the
     route command, the path driven in the 3 s after, and the other agents on it. Whole drives go into train, val or
-    test. What is left out is counted, with the reason, in the manifest.
+    test. What is left out is counted, with the reason, in the manifest. --vehicle, --since and --until choose drives; of
+    others nothing is read.
     """
+    which = DriveFilter(vehicle, parse_moment(since, where="--since"), parse_moment(until, where="--until"))
     outcome = build_dataset(
         open_home(home),
         name,
@@ -83,6 +92,7 @@ def dataset(
         force=force,
         blur_recall=blur_recall,
         mix_units=mixed_units,
+        which=None if which == DriveFilter() else which,
     )
     _tell(outcome, as_json=as_json)
 

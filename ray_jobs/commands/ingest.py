@@ -13,7 +13,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from platform_lib.console import ERR, OUT, plain_line, print_error, print_json, progress
+from platform_lib.console import ERR, OUT, plain_line, print_error, print_json, progress, size
 from platform_lib.errors import StoppedError, UsageError
 from platform_lib.home import Home, open_home
 from platform_lib.options import HomeOption, JsonOption
@@ -169,7 +169,7 @@ def shown(*, as_json: bool) -> Iterator[Callable[[Progress], None]]:
 
 def note(now: Progress, seconds: float) -> str:
     """Say where an ingest is: bytes, rows a second, what is left of the time at the speed so far, quarantined."""
-    parts = [f"{now.done_bytes / 1e6:,.1f} of {now.total_bytes / 1e6:,.1f} MB", f"{now.rows:,} rows"]
+    parts = [f"{size(now.done_bytes)} of {size(now.total_bytes)}", f"{now.rows:,} rows"]
     if now.rows and seconds > 0:
         parts.append(f"{now.rows / seconds:,.0f} rows/s")
     if now.done and now.done_bytes and now.done < now.total:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from platform_lib.console import OUT, plain_line, print_json
+from platform_lib.console import OUT, plain_line, print_json, size
 from platform_lib.home import open_home
 from platform_lib.lake.compaction import SMALL_BYTES, TARGET_BYTES
 from platform_lib.options import HomeOption, JsonOption
@@ -102,7 +102,7 @@ def expire(
         return
     _say(
         f"{report.signal_versions} versions of the signal table and {report.sample_versions} of the sample store are gone, "
-        f"{max(0, report.freed_bytes) / 1e6:,.1f} MB freed"  # what notes the expiry may be more than what went
+        f"{size(max(0, report.freed_bytes))} freed"  # what notes the expiry may be more than what went
     )
 
 
@@ -111,7 +111,7 @@ def _print(report: MendReport) -> None:
     if found.findings:
         print_table(_COLUMNS, [[item.kind, item.where, item.what] for item in found.findings])
     _say(
-        f"{found.ingests} ingests, {found.files} data files of {found.bytes / 1e6:.1f} MB: "
+        f"{found.ingests} ingests, {found.files} data files of {size(found.bytes)}: "
         f"{len(found.findings) or 'no'} finding{'' if len(found.findings) == 1 else 's'}"
     )
     if found.digests or found.without_digest:

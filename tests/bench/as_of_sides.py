@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from platform_lib.timeline import as_of
+from platform_lib.timeline import Coverage, as_of_values
 from tests.bench.digests import Digest
 from tests.bench.side import Digests, Parts, Side, Task
 
@@ -76,8 +76,8 @@ class _Ours:
     def _join(self) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.bool_]]:
         own = self._tables
         keys = {"key": own.key, "at_key": own.at_key} if own.keyed else {}
-        found = as_of(own.timestamp_ns, own.at_ns, max_age_ns=own.tolerance_ns, **keys)
-        return own.value[found.index], found.valid
+        values, coverage = as_of_values(own.timestamp_ns, own.value, own.at_ns, max_age_ns=own.tolerance_ns, **keys)
+        return values, coverage == Coverage.KNOWN
 
     def check(self) -> Digests:
         values, valid = self._join()

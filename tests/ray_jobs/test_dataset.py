@@ -297,6 +297,32 @@ def test_a_second_run_is_skipped_and_a_forced_one_gives_the_same_rows(filled: Fi
     assert not list((filled.home.root / "scratch").glob("dataset-*"))
 
 
+@pytest.mark.slow
+def test_a_dataset_of_chosen_drives_opens_no_file_of_the_others(filled: Filled) -> None:
+    """The files of the two newest drives are garbage: who does not choose them does not notice."""
+    from platform_lib.catalog.filters import DriveFilter
+    from platform_lib.lake.lake import Lake
+    from ray_jobs.dataset import build_dataset
+
+    with Lake.open(filled.home) as lake:
+        drives = sorted(lake.drives(), key=lambda item: item.start_ns or 0)
+        first_left_out = drives[-2]
+        gone = {item.ingest_id for item in lake.catalog.view([item.drive_id for item in drives[-2:]]).ingests}
+        paths = [filled.home.lake / path for path, (_, of) in lake.catalog.lake_files().items() if of in gone]
+    saved = {path: path.read_bytes() for path in paths}
+    assert any(path.suffix == ".lance" for path in saved)
+    assert any(path.suffix == ".parquet" for path in saved)
+    try:
+        for path in saved:
+            path.write_bytes(b"garbage")
+        made = build_dataset(filled.home, "chosen", which=DriveFilter(until_ns=first_left_out.start_ns))
+    finally:
+        for path, content in saved.items():
+            path.write_bytes(content)
+    assert made.manifest.config["which"] == {"until_ns": first_left_out.start_ns}
+    assert made.manifest.metrics["drives"] == {"used": len(drives) - 2, "skipped": 0}
+
+
 def test_too_few_drives_are_refused_with_the_reasons_and_the_page_that_lists_what_is_needed() -> None:
     from platform_lib.datasets.model import SkippedDrive
     from ray_jobs.dataset import INPUTS_PAGE, _refuse_too_few

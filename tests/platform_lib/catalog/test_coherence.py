@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from platform_lib.catalog.coherence import doubt
+from platform_lib.catalog.coherence import doubt, recorded
 from platform_lib.catalog.model import Drive, DriveFile
 
 _SECOND = 1_000_000_000
@@ -50,3 +50,10 @@ def test_a_gap_of_minutes_and_a_span_of_days_are_told() -> None:
 
 def test_a_drive_that_its_logs_name_is_not_doubted() -> None:
     assert doubt(_drive((0, 1), (900 * _DAY, 901 * _DAY), vehicle="v")) is None
+
+
+def test_pauses_are_not_recorded_time_and_overlaps_count_once() -> None:
+    assert recorded(_drive()) == (0, 0)
+    assert recorded(_drive((None, None), (5, 5 + _SECOND))) == (_SECOND, 1)
+    assert recorded(_drive((0, 10 * _SECOND), (5 * _SECOND, 12 * _SECOND))) == (12 * _SECOND, 1)
+    assert recorded(_drive((0, _SECOND), (18_262 * _DAY, 18_262 * _DAY + 2 * _SECOND))) == (3 * _SECOND, 2)

@@ -14,8 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 from mcap.reader import make_reader
 from mcap.writer import CompressionType, Writer
+from sqlalchemy import event, text
 
-from platform_lib.catalog.model import ContractRun, FileKey, FoundFile
+from platform_lib.catalog.committing import complete_drive
+from platform_lib.catalog.model import ContractRun, DriveIdentity, FileKey, FoundFile
 from platform_lib.contracts.admission import Admission, admit
 from platform_lib.contracts.document import read_contracts
 from platform_lib.contracts.files import check_files
@@ -283,3 +285,39 @@ def test_a_changed_unit_and_type_are_errors(held: Held) -> None:
     said = {item.rule: item.sentence for run in runs for item in run.findings if item.is_error}
     assert said["wheel_speeds.WheelSpeedRearLeft.unit"].startswith("wheel_speeds.WheelSpeedRearLeft.unit: km/h")
     assert "double" in said["wheel_speeds.WheelSpeedRearLeft.type"]
+
+
+def test_an_ingest_reads_of_a_checked_lake_neither_files_nor_rows_of_the_catalogue(
+    held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_files(held.lake, CONTRACTS)
+    opened: list[object] = []
+    monkeypatch.setattr(type(held.lake.store), "partitioned_files", lambda *args, **named: opened.append(args) or [])
+    rows = 0
+
+    def count(*args: Any) -> None:
+        nonlocal rows
+        rows += max(args[1].rowcount, 0)
+
+    event.listen(held.lake.catalog.engine, "after_cursor_execute", count)
+    try:
+        assert check_files(held.lake, CONTRACTS) == []
+    finally:
+        event.remove(held.lake.catalog.engine, "after_cursor_execute", count)
+    assert rows == 0, "rows of the catalogue were read"
+    assert opened == []
+
+
+def test_a_file_whose_drive_gets_a_vehicle_later_is_checked_by_its_contracts(held: Held) -> None:
+    """A log of a folder names no vehicle; another one of that drive does, and binds both."""
+    check_files(held.lake, CONTRACTS)
+    (ingest_id, drive_id), *_ = [(item.ingest_id, item.drive_id) for item in held.lake.catalog.view().ingests]
+    with held.lake.catalog.engine.begin() as connection:
+        before = connection.execute(
+            text("SELECT vehicle FROM drives WHERE drive_id = :d"), {"d": drive_id}
+        ).scalar_one()
+        connection.execute(text("UPDATE drives SET vehicle = NULL WHERE drive_id = :d"), {"d": drive_id})
+        connection.execute(text("DELETE FROM contract_runs WHERE ingest_id = :i"), {"i": ingest_id})
+        identity = DriveIdentity(drive_id, before, "s")
+        complete_drive(connection, identity)
+    assert {run.ingest_id for run in check_files(held.lake, CONTRACTS)} == {ingest_id}

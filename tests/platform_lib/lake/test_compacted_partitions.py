@@ -40,7 +40,9 @@ def test_each_partition_becomes_one_file_of_its_own(
     lake.catalog.commit(lake.store.append([item.written for item in written]), [item.record for item in written])
     before = lake.query(_ROWS).table.to_pylist()
     assert len(before) == 36
-    report = compact(lake)
+    snapshots = len(lake.store.signal_table().metadata.snapshots)
+    report = compact(lake, round_bytes=1)
+    assert len(lake.store.signal_table().metadata.snapshots) == snapshots + 6, "a kill costs one round"
     assert (report.signal_files_before, report.signal_files) == (12, 6)
     head = lake.catalog.view().head
     assert head is not None

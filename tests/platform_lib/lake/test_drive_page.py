@@ -27,16 +27,19 @@ pytestmark = [
 _CDR = b"\x00\x01\x00\x00"
 
 
-def _write(path: Path, session: str, positions: list[tuple[float, float]]) -> None:
+def _write(path: Path, session: str | None, positions: list[tuple[float, float]], start_ns: int = 1000) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as stream:
         writer = Writer(stream, compression=CompressionType.NONE)
         writer.start(profile="ros2")
-        writer.add_metadata("drive", {"vehicle": "v", "session": session, "pii_state": "none_present"})
+        if session is None:
+            writer.add_metadata("drive", {"comment": "first line\r\n\tsecond line\n" + "long " * 60})
+        else:
+            writer.add_metadata("drive", {"vehicle": "v", "session": session, "pii_state": "none_present"})
         schema = writer.register_schema("a/msg/Fix", "ros2msg", b"float64 latitude\nfloat64 longitude")
         channel = writer.register_channel("/fix", "cdr", schema)
         for number, position in enumerate(positions):
-            writer.add_message(channel, 1000 + number, _CDR + struct.pack("<dd", *position), 1000 + number)
+            writer.add_message(channel, start_ns + number, _CDR + struct.pack("<dd", *position), start_ns + number)
         writer.finish()
 
 
@@ -50,7 +53,11 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     _write(folder / "a" / "a.mcap", "north", [(50.0, 7.0), (0.0, 0.0), (50.001, 7.0), (50.002, 7.0)])
     _write(folder / "b" / "b.mcap", "nowhere", [(0.0, 0.0), (float("nan"), 1.0)])
     made = open_home(folder / "home")
-    ingest(made, [folder / "a", folder / "b"], cpus=1)
+    for name, day in (("old", 10_000), ("new", 20_000)):
+        _write(folder / "heap" / f"{name}.mcap", None, [(10.0, 7.0), (10.001, 7.0)], day * 86_400_000_000_000)
+    (folder / "links").mkdir()
+    (folder / "links" / "b.mcap").symlink_to(folder / "b" / "b.mcap")
+    ingest(made, [folder / "a", folder / "links", folder / "heap"], cpus=1)
     return made
 
 
@@ -77,6 +84,38 @@ def test_one_drive_is_shown_by_its_id_or_session(home: Home) -> None:
     assert [item["stream"] for item in told["stream_list"]] == ["/fix"]
     with pytest.raises(Exception, match="no drive 'south'"):
         run("south")
+
+
+def test_a_folder_whose_logs_lie_years_apart_is_shown_as_recordings_with_a_warning(home: Home) -> None:
+    def run(*arguments: str) -> str:
+        return CliRunner().invoke(app, ["drives", *arguments, "--home", str(home.root)], catch_exceptions=False).stdout
+
+    listed = run()
+    assert "0.0 in 2 recordings *" in listed
+    assert "* heap: no log names its vehicle and session" in listed
+    assert "27.4 years" in listed
+    page = run("heap")
+    assert "note: no log names its vehicle" in page
+    assert "from 1997-05-19 00:00:00 UTC" in page
+    assert "from 2024-10-04 00:00:00 UTC" in page
+    assert "864,000,000.00" not in page, "a time that counts from another recording"
+    told = next(item for item in json.loads(run("--json"))["drives"] if item["drive_id"] == "heap")
+    assert (told["recordings"], told["recorded_s"]) == (2, 4e-9)
+    assert told["doubt"].startswith("no log names")
+
+
+def test_a_comment_of_several_lines_is_one_cut_line_and_a_size_is_never_nought(home: Home) -> None:
+    page = CliRunner().invoke(app, ["drives", "heap", "--home", str(home.root)], catch_exceptions=False).stdout
+    head = page.splitlines()[0]
+    assert head.startswith("heap: comment=first line second line long long")
+    assert head.endswith("…")
+    assert "0.0 MB" not in page
+    assert "bytes" in page or "kB" in page
+
+
+def test_a_log_behind_a_link_is_called_as_it_was_named(home: Home) -> None:
+    page = CliRunner().invoke(app, ["drives", "nowhere", "--home", str(home.root)], catch_exceptions=False).stdout
+    assert "links/b.mcap" in page
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])

@@ -13,13 +13,17 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sqlalchemy import delete, event, insert
 
 from platform_lib.catalog.model import FileKey, FoundFile
+from platform_lib.catalog.schema import LAKE_FILES
+from platform_lib.errors import ConfigError
 from platform_lib.lake.intake import FileStamp, LogJob, Place, ReadOptions, Taken, take_in
 from platform_lib.lake.lake import Lake
 from platform_lib.lake.partitions import LONGEST_VEHICLE_BYTES, Partition, vehicle_key
 from platform_lib.lake.rewriting import merge
 from platform_lib.lake.sensor_classes import SENSOR_CLASSES, sensor_class
+from platform_lib.lake.views import VIEWS
 from platform_lib.lake.writer import SignalWriter, Tag, WrittenFiles
 from platform_lib.storage import sha256_file
 
@@ -244,3 +248,110 @@ def test_a_file_of_two_partitions_is_not_taken_into_the_table(lake: Lake, tmp_pa
     with pytest.raises(ValueError, match="more than one"):
         lake.store.append([WrittenFiles((str(mixed),), ())])
     assert lake.store.newest() == before
+
+
+@pytest.fixture
+def recorded(filled: Lake) -> Iterator[Lake]:
+    """The same lake, with the catalogue knowing whose rows the sample store's files hold."""
+    head = filled.catalog.head()
+    assert head is not None
+    rows = []
+    for fragment in filled.store.samples(head).get_fragments():
+        (ingest_id,) = set(fragment.to_table(columns=["ingest_id"])["ingest_id"].to_pylist())
+        for item in fragment.metadata.files:
+            path = f"{filled.store.samples_uri.name}/data/{item.path}"
+            rows.append({"path": path, "bytes": item.file_size_bytes or 0, "sha256": "0", "ingest_id": ingest_id})
+    with filled.catalog.engine.begin() as connection:
+        connection.execute(insert(LAKE_FILES), rows)
+    filled.store.fragments = None
+    yield filled
+    with filled.catalog.engine.begin() as connection:
+        connection.execute(delete(LAKE_FILES))
+    filled.store.fragments = None
+
+
+@pytest.mark.slow
+def test_samples_of_a_drive_come_from_its_own_files(recorded: Lake) -> None:
+    """The others' are made garbage, and nobody notices who does not ask for them."""
+    drive_id = "dt-1_dt-1-1"
+    (own,) = recorded.catalog.view([drive_id]).ingests
+    paths = [item for item, (_, owner) in recorded.catalog.lake_files().items() if owner != own.ingest_id]
+    saved = {recorded.store.samples_uri.parent / item: b"" for item in paths}
+    assert len(saved) >= 2
+    for path in saved:
+        saved[path] = path.read_bytes()
+        path.write_bytes(b"not Lance")
+    try:
+        for condition in ("drive_id = 'dt-1_dt-1-1'", f"ingest_id = {own.ingest_id}", "vehicle = 'dt-1'"):
+            found = recorded.query(
+                f"SELECT stream, count(*) AS n FROM samples WHERE {condition} GROUP BY ALL ORDER BY ALL"  # noqa: S608 - of tests
+            )
+            assert found.table.to_pylist()[-1] == {"stream": "/list", "n": 2}, condition
+        assert len(recorded.samples(drive_id, "/list")) == 2
+        with pytest.raises(Exception, match=r"(?i)lance|refused|magic|invalid"):
+            recorded.query("SELECT count(*) AS n FROM samples")
+    finally:
+        for path, content in saved.items():
+            path.write_bytes(content)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("view", ["drives", "files", "streams"])
+def test_a_query_reads_the_catalogue_of_the_drives_that_it_names(filled: Lake, view: str) -> None:
+    rows: list[int] = []
+
+    def count(*args: Any) -> None:
+        rows.append(max(args[1].rowcount, 0))
+
+    event.listen(filled.catalog.engine, "after_cursor_execute", count)
+    try:
+        one = filled.query(f"SELECT * FROM {view} WHERE drive_id = 'dt-1_dt-1-0'").table  # noqa: S608 - of tests
+        few, rows = sum(rows), []
+        everything = filled.query(f"SELECT * FROM {view}").table  # noqa: S608 - of tests
+    finally:
+        event.remove(filled.catalog.engine, "after_cursor_execute", count)
+    assert 0 < len(one) < len(everything)
+    assert few < sum(rows)
+    assert few <= 3 + 5 * len(one)
+
+
+@pytest.mark.slow
+def test_show_tables_lists_the_views_and_says_what_each_holds(filled: Lake) -> None:
+    told = filled.query("show tables;").table.to_pylist()
+    assert [item["name"] for item in told] == list(VIEWS)
+    assert all(len(item["holds"]) > 20 for item in told)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO drives VALUES (1)",
+        "DELETE FROM drives",
+        "CREATE TABLE t AS SELECT 1",
+        "COPY (SELECT 1) TO '/tmp/x.csv'",
+        "ATTACH '/tmp/x.db'",
+        "SET memory_limit = '100GB'",
+        "PRAGMA enable_external_access",
+        "SELECT 1; DROP VIEW signals",
+        "WITH d AS (DELETE FROM drives RETURNING *) SELECT * FROM d",
+        "SELECT * FROM read_csv('/etc/passwd')",
+        "SELECT * FROM '/etc/passwd'",
+        "SELECT * FROM glob('/etc/*')",
+        "SELECT * FROM duckdb_secrets(), read_text('/etc/passwd')",
+        "EXPLAIN ANALYZE INSERT INTO drives VALUES (1)",
+        "EXPLAIN ANALYZE COPY (SELECT 1) TO '/tmp/drivetrain-written.csv'",
+    ],
+)
+def test_a_query_that_writes_or_reads_something_else_is_refused(filled: Lake, sql: str) -> None:
+    with pytest.raises(ConfigError):
+        filled.query(sql)
+    assert not Path("/tmp/drivetrain-written.csv").exists()  # noqa: S108 - where the statement would write
+
+
+@pytest.mark.slow
+def test_a_query_that_never_ends_is_ended(filled: Lake) -> None:
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    with pytest.raises(ConfigError, match=r"did not end within 0\.5 s"):
+        filled.query(endless, timeout_s=0.5)
+    assert filled.query("SELECT 1 AS one", timeout_s=60).table["one"].to_pylist() == [1]

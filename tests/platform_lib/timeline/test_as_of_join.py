@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from platform_lib.errors import ContractError
-from platform_lib.timeline import Coverage, as_of
+from platform_lib.timeline import Coverage, as_of, as_of_values
 
 T0 = 1_780_000_000_000_000_000
 MS = 1_000_000
@@ -115,3 +115,27 @@ def test_what_cannot_be_joined_is_refused(change: dict[str, object], said: str) 
     asked: dict[str, object] = {"timestamp_ns": at(0, 1), "at_ns": at(1), "max_age_ns": MS}
     with pytest.raises(ContractError, match=said):
         as_of(**(asked | change))  # type: ignore[arg-type]  # what is wrong with it is the point
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32, np.int64, np.int16, np.bool_])
+@pytest.mark.parametrize("keyed", [False, True])
+@pytest.mark.parametrize("ordered", [False, True])
+def test_joined_values_are_those_that_would_be_taken(dtype: type, *, keyed: bool, ordered: bool) -> None:
+    rng = np.random.default_rng(5)
+    times = np.sort(rng.integers(0, 1000, 200))
+    at = rng.integers(-50, 1100, 500)
+    at = np.sort(at) if ordered else at
+    keys = {"key": rng.integers(0, 5, 200), "at_key": rng.integers(0, 6, 500)} if keyed else {}
+    values = rng.normal(0.0, 50.0, 200).astype(dtype)
+    chosen = as_of(times, at, max_age_ns=7, **keys)
+    joined, coverage = as_of_values(times, values, at, max_age_ns=7, **keys)
+    assert joined.dtype == dtype
+    assert np.array_equal(coverage, chosen.coverage)
+    assert np.array_equal(joined, np.where(chosen.valid, values[chosen.index], np.zeros(1, dtype)))
+    assert 0 < chosen.valid.sum() < 500
+
+
+@pytest.mark.parametrize("values", [np.zeros(2), np.zeros((3, 2)), np.array(["a", "b", "c"])])
+def test_values_that_are_none_of_the_samples_are_refused(values: np.ndarray) -> None:
+    with pytest.raises(ContractError, match="3 times, and"):
+        as_of_values(np.arange(3), values, np.arange(3), max_age_ns=None)

@@ -91,7 +91,7 @@ def test_a_file_that_breaks_its_contract_is_named_with_what_follows(capsys: pyte
 
 def test_progress_tells_bytes_speed_what_is_left_and_what_was_quarantined() -> None:
     half = Progress(done=1, total=2, done_bytes=5_000_000, total_bytes=10_000_000, rows=1000, quarantined=1)
-    assert note(half, 10.0) == "5.0 of 10.0 MB, 1,000 rows, 100 rows/s, 0:00:10 left, 1 quarantined"
+    assert note(half, 10.0) == "5 MB of 10 MB, 1,000 rows, 100 rows/s, 0:00:10 left, 1 quarantined"
     small_ones_to_come = Progress(50, 100, 10_000_000, 10_000_000, 1000, 0)
     assert "0:00:03 left" in note(small_ones_to_come, 10.0)
-    assert note(Progress(0, 2, 0, 10_000_000, 0, 0), 0.0) == "0.0 of 10.0 MB, 0 rows, 0 quarantined"
+    assert note(Progress(0, 2, 0, 10_000_000, 0, 0), 0.0) == "0 bytes of 10 MB, 0 rows, 0 quarantined"
