@@ -83,6 +83,7 @@ def _show(report: ErasureReport) -> None:
         else "",
         f"  made from it and marked: {_kinds(report)}" if report.marked else "",
     ]
+    lines += _pieces(report)
     for line in filter(None, lines):
         OUT.print(line, markup=False, highlight=False)
     if report.tombstone is not None and report.proof is not None:
@@ -108,6 +109,13 @@ def _show(report: ErasureReport) -> None:
             markup=False,
             highlight=False,
         )
+    for stream, drives in report.sharing_samples.items():
+        ERR.print(
+            f"{len(drives)} drives hold some of the same samples of {stream} (no pictures), bit for bit; they were not "
+            f"named, and stay: {_some(drives)}",
+            markup=False,
+            highlight=False,
+        )
     if report.unplaced:
         ERR.print(
             f"{len(report.unplaced)} drives carry no position, so nobody can say whether they were there; they stay: "
@@ -115,6 +123,19 @@ def _show(report: ErasureReport) -> None:
             markup=False,
             highlight=False,
         )
+
+
+def _pieces(report: ErasureReport) -> list[str]:
+    """Say how strong the proof is: what is looked for, and what cannot be."""
+    told = report.pieces
+    verb = "would look" if report.dry_run else "looked"
+    lines = [f"  the proof {verb} for {told['searched']:,} pieces of {told['samples']:,} samples and frames"]
+    if told["shared"]:
+        lines.append(f"    {told['shared']:,} other pieces stay with drives that hold them too, so they tell nothing")
+    if told["samples_without"]:
+        without = f"{told['samples_without']:,} of the samples have no piece of their own"
+        lines.append(f"    {without}: too small, too uniform, or held by others")
+    return lines
 
 
 def _some(names: tuple[str, ...]) -> str:
