@@ -11,7 +11,8 @@ import pytest
 
 from platform_lib.catalog.catalog import Catalog
 from platform_lib.catalog.erasures import Erasures
-from platform_lib.catalog.lineage import Lineage
+from platform_lib.catalog.lineage import LAKE, Lineage
+from platform_lib.catalog.lineage_commands import _made_from, _show_marks
 from platform_lib.catalog.model import DriveIdentity, FileKey, FoundFile, IngestRecord, LakeHead
 from platform_lib.catalog.openlineage import run_events
 from platform_lib.home import open_home
@@ -46,6 +47,36 @@ def test_all_that_saw_a_drive_and_nothing_that_only_shares_its_lake(known: Linea
     assert (found[0].roles, found[0].via) == (("train/drive-0/0",), (FILE,))
     assert [item.sha256[0] for item in known.descendants([OTHER])] == ["5"]
     assert known.descendants(["9" * 64]) == []
+
+
+def test_logs_are_logs_and_other_files_are_files(known: Lineage, catalog: Catalog) -> None:
+    catalog.record_artefact("bundle", "6" * 64, "/h/bundles/b", {"model": "4" * 64, "thresholds": "7" * 64})
+    above = catalog.ancestors("6" * 64, beyond=LAKE)
+    assert above[FILE] == "log"
+    assert above["7" * 64] == "file"
+    assert _made_from(above) == "1 log file, 1 other file, dataset, lake, model, run"
+
+
+def test_a_dataset_built_again_is_not_the_erased_one_of_its_name(
+    known: Lineage, catalog: Catalog, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = open_home(tmp_path / "home").datasets / "town"
+    folder.mkdir(parents=True)
+    made = []
+    for lake, logs in (("a", [FILE, OTHER]), ("b", [OTHER])):  # the second from a version that an erasure left
+        proof = {"split_proof": {"files": {"train": {"drive": logs}}}}
+        step = Step("dataset", inputs={"lake": Input(sha256=lake * 64, uri="lake")}, config={}, modules=())
+        made.append(step.finish(folder / "manifest.json", {}, proof))
+        catalog.record(made[-1], folder)
+    first, second = (item.step_sha256 for item in made)
+    assert known.named("town") == sorted([first, second])
+    assert known.newest([first, second]) == known.newest([second, first]) == [second]
+    assert known.newest([first]) == [first]
+    assert catalog.ancestors(second, beyond=LAKE) == {OTHER: "log", "b" * 64: "lake"}
+    _show_marks("dataset", first, (3,), earlier=True)
+    said = capsys.readouterr().out
+    assert "an earlier dataset of that name" in said
+    assert "touched by erasure 3" in said
 
 
 def test_names_digests_and_their_beginnings(known: Lineage) -> None:
