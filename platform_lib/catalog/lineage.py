@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sqlalchemy import Engine, func, or_, select
 
+from platform_lib.catalog.elsewhere import notes, write_left
 from platform_lib.catalog.records import LAKE, write_manifest
 from platform_lib.catalog.schema import ARTEFACTS, EDGES, ERASURE_MARKS, FILES, INGESTS
 from platform_lib.errors import IntegrityError
@@ -51,6 +52,10 @@ class Lineage:
         catalogue left, is made up for here.
         """
         noted = 0
+        for left in notes(home):  # first: what lies in the home too keeps its place there
+            with self._engine.begin() as connection:
+                write_left(connection, left)
+            noted += 1
         for path, manifest in _manifests(home):
             place = path.parent if path.name == _MANIFEST else path.with_name(path.name.removesuffix(f".{_MANIFEST}"))
             with self._engine.begin() as connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import uuid
 from datetime import datetime
 from pathlib import Path
@@ -10,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from platform_lib.catalog.catalog import Catalog
+from platform_lib.catalog.elsewhere import note_elsewhere
 from platform_lib.catalog.erasures import Erasures
 from platform_lib.catalog.lineage import LAKE, Lineage
 from platform_lib.catalog.lineage_commands import _made_from, _show_marks
 from platform_lib.catalog.model import DriveIdentity, FileKey, FoundFile, IngestRecord, LakeHead
 from platform_lib.catalog.openlineage import run_events
 from platform_lib.home import open_home
-from platform_lib.manifest import Input, Step
+from platform_lib.manifest import Input, Step, manifest_path_of
 
 pytestmark = pytest.mark.slow
 FILE, OTHER = "f" * 64, "e" * 64
@@ -107,6 +109,32 @@ def test_bundles_and_compiles_are_learnt_from_their_manifests(known: Lineage, tm
     (packed,) = [item for item in found if item.kind == "bundle"]
     assert packed.uri == str(bundle)
     assert known.descendants([OTHER])[0].kind == "dataset"
+
+
+def test_what_was_written_outside_the_home_stays_known(known: Lineage, tmp_path: Path) -> None:
+    home, out = open_home(tmp_path / "home"), tmp_path / "out" / "compiled"
+    out.mkdir(parents=True)
+    (out / "report.json").write_text("{}")
+    step = Step("compile", inputs={"onnx": Input(sha256="4" * 64, uri="x")}, config={}, modules=())
+    compiled = step.finish(out / "manifest.json", {"report.json": out / "report.json"})
+    note_elsewhere(home, compiled, out)
+    bundle = tmp_path / "out" / "vehicle"
+    bundle.mkdir()
+    (bundle / "bundle.sig").write_text("signed")
+    step = Step(
+        "bundle", inputs={"r": Input(sha256=compiled.outputs["report.json"].sha256, uri="x")}, config={}, modules=()
+    )
+    packed = step.finish(manifest_path_of(bundle), {"bundle": bundle})
+    note_elsewhere(home, packed, bundle)
+    inside = home.bundles / "own"
+    inside.mkdir(parents=True)
+    note_elsewhere(home, packed, inside)
+    shutil.rmtree(tmp_path / "out")  # it has left
+    assert known.note_folders(home) == known.note_folders(home) == 2
+    found = {item.kind: item for item in known.descendants(known.named("first"))}
+    assert (found["bundle"].sha256, found["bundle"].uri) == (packed.outputs["bundle"].sha256, str(bundle))
+    assert known.named("vehicle") == [found["bundle"].sha256]
+    assert found["compile"].uri == str(out)
 
 
 def test_an_erasure_marks_what_it_touched_and_takes_the_drive_out_of_roles(known: Lineage, catalog: Catalog) -> None:
