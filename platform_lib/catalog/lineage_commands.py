@@ -92,7 +92,7 @@ def lineage(
     holds = _holds(where, below, clip) if clip is not None else {}
     if as_json:
         saw = [
-            {**asdict(item), **({"holds_clip": holds[item.sha256]} if item.sha256 in holds else {})} for item in below
+            {**asdict(item), **({"holds_sample": holds[item.sha256]} if item.sha256 in holds else {})} for item in below
         ]
         made_from = [
             {"sha256": key, "kind": kind, "uri": places.get(key, ("", None))[1]} for key, kind in above.items()
@@ -224,7 +224,7 @@ def _show(
         OUT.print(f"nothing was made from {what} {name}", markup=False, highlight=False)
         return
     OUT.print(f"made from {what} {name}:", markup=False, highlight=False)
-    said = {True: "holds the clip", False: "does not hold the clip", None: "no longer there"}
+    said = {True: "holds the sample", False: "does not hold the sample", None: "no longer there"}
     rows = []
     for item in below:
         notes = [f"touched by erasure {number}" for number in item.erased]
