@@ -77,7 +77,7 @@ def _show(report: ErasureReport) -> None:
     verb = "would erase" if report.dry_run else "erased"
     lines = [
         f"{verb} {report.files} log files whole and {report.files_in_part} in part, of {_some(report.drives)}",
-        f"  nothing stays of {_some(report.gone)}" if report.gone else "",
+        _gone(report),
         f"  datasets that {'would go' if report.dry_run else 'went'}: {_some(report.datasets)}"
         if report.datasets
         else "",
@@ -93,8 +93,11 @@ def _show(report: ErasureReport) -> None:
             highlight=False,
         )
         if report.proof.bundles:
-            named = f"{len(report.proof.bundles)} files of signed bundles name a drive and hold nothing else of it"
-            ERR.print(f"{named}; they stay as signed: {_some(report.proof.bundles)}", markup=False, highlight=False)
+            ERR.print(
+                f"the name, and nothing else: {_some(report.proof.bundles)}; a signed file is not changed",
+                markup=False,
+                highlight=False,
+            )
     if report.logs_outside:
         ERR.print(
             f"{len(report.logs_outside)} recorded logs lie outside the home and are yours to delete; they are never "
@@ -123,6 +126,16 @@ def _show(report: ErasureReport) -> None:
             markup=False,
             highlight=False,
         )
+
+
+def _gone(report: ErasureReport) -> str:
+    """Say of which drives everything goes, but for their names in what is signed."""
+    if not report.gone:
+        return ""
+    bundles = 0 if report.proof is None else len(report.proof.bundles)
+    files = "1 file" if bundles == 1 else f"{bundles} files"
+    but = f", but the name in {files} of signed bundles" if bundles else ""
+    return f"  nothing stays of {_some(report.gone)}{but}"
 
 
 def _pieces(report: ErasureReport) -> list[str]:
