@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -47,12 +48,18 @@ def show_drive(home: Home, name: str, *, as_json: bool) -> None:
     OUT.print(f"{drive.drive_id}: {', '.join(f'{k}={v}' for k, v in drive.labels.items())}", markup=False)
     for item in drive.files:
         lost = ", recovered" if item.recovered else ""
-        OUT.print(f"  {item.file_sha256[:12]}  {item.bytes / 1e6:,.1f} MB  {item.paths[0]}{lost}", markup=False)
+        OUT.print(f"  {item.file_sha256[:12]}  {item.bytes / 1e6:,.1f} MB  {_place(item.paths)}{lost}", markup=False)
     if drive.start_ns is not None:
         start = datetime.fromtimestamp(drive.start_ns // 1_000_000_000, UTC)
         OUT.print(f"  from {start:%Y-%m-%d %H:%M:%S} UTC, the times below count from there", highlight=False)
     print_table(_STREAMS, [_row(item, drive.start_ns) for _, item in sorted(streams, key=lambda pair: pair[1].stream)])
     _show_route(route)
+
+
+def _place(paths: Sequence[str]) -> str:
+    """Return one place of a content and how many more it has: the shortest name, since copies are named after it."""
+    first = min(paths, key=lambda path: (len(path), path))
+    return first if len(paths) == 1 else f"{first} and {len(paths) - 1} more of the same content"
 
 
 def _row(item: StreamRecord, start_ns: int | None) -> list[str]:
