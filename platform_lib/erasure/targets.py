@@ -74,7 +74,9 @@ def find_targets(lake: Lake, scope: Scope) -> Targets:
     drives = lake.catalog.drives(named)
     if scope.drive is not None and not drives:
         raise ConfigError(
-            f"no drive '{scope.drive}' in the lake", where="--drive", remedy="`drivetrain drives` lists them"
+            f"no drive '{scope.drive}' in the lake",
+            where="--drive",
+            remedy="`drivetrain drives` lists them: name one as its column 'drive' does",
         )
     ids = {item.key.file_sha256: item.ingest_id for item in lake.catalog.view(named).ingests}
     found: list[Target] = []
