@@ -108,6 +108,10 @@ class Town:
         self.take(write_log(self.logs["b"].with_name("second.mcap"), seed, session=session), killed=True)
         return [picture(seed, number)[at : at + 40] for number in range(COUNT) for at in (100, 1500, 2500)]
 
+    def take_with_lidar_of(self, other: int, seed: int, session: str) -> None:
+        """Take in a drive whose lidar blobs are another's, bit for bit; its pictures are its own."""
+        self.take(write_log(self.logs["b"].with_name("again.mcap"), seed, session=session, lidar_of=other))
+
     def blur(self, ingest_id: int) -> None:
         """Stand blurred frames beside an ingest's raw ones: the same pictures turned around."""
         (blur_id,) = self.lake.blurs.begin([ingest_id], "c0ffee", {})

@@ -31,7 +31,6 @@ from platform_lib.lake.check import check_lake
 from platform_lib.manifest import Input, Step
 from platform_lib.privacy.retention import expire_raw
 from platform_lib.storage import walk_files
-from tests.platform_lib.erasure.conftest import write_log
 
 pytestmark = pytest.mark.slow
 
@@ -247,8 +246,7 @@ def test_only_whole_pictures_count_as_the_same_pictures(town: Any) -> None:
     """One row that two lidar streams share is no picture; the same lidar sample is told as what it is."""
     search = needles_of(town.lake, find_targets(town.lake, make_scope(MONDAY, None, None, None)))
     assert (search.pictures, search.samples, search.shared, search.bare, search.of) == ((), {}, 0, 0, 3 * COUNT)
-    path = write_log(town.logs["b"].with_name("again.mcap"), 7, session="again-0007", lidar_of=1)
-    town.take(path)
+    town.take_with_lidar_of(1, 7, "again-0007")
     search = needles_of(town.lake, find_targets(town.lake, make_scope(MONDAY, None, None, None)))
     assert (search.pictures, search.samples) == ((), {"/lidar": ("car-17_again-0007",)})
     assert (search.bare, search.of, search.shared > 0) == (COUNT, 3 * COUNT, True)
