@@ -12,9 +12,10 @@ import typer
 from platform_lib.catalog.catalog import Catalog
 from platform_lib.catalog.clips import Clips
 from platform_lib.catalog.finding import Clip, Finder, SawClip
-from platform_lib.catalog.lineage import LAKE, Artefact, Lineage
+from platform_lib.catalog.lineage import Artefact, Lineage
 from platform_lib.catalog.openlineage import run_events
 from platform_lib.catalog.postgres import embedded_postgres
+from platform_lib.catalog.records import LAKE
 from platform_lib.console import OUT, print_json
 from platform_lib.errors import ConfigError
 from platform_lib.home import Home, open_home

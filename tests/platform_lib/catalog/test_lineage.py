@@ -9,14 +9,16 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 from platform_lib.catalog.catalog import Catalog
 from platform_lib.catalog.elsewhere import note_elsewhere
 from platform_lib.catalog.erasures import Erasures
-from platform_lib.catalog.lineage import LAKE, Lineage
+from platform_lib.catalog.lineage import Lineage
 from platform_lib.catalog.lineage_commands import _made_from, _show_marks
 from platform_lib.catalog.model import DriveIdentity, FileKey, FoundFile, IngestRecord, LakeHead
 from platform_lib.catalog.openlineage import run_events
+from platform_lib.catalog.records import LAKE
 from platform_lib.home import open_home
 from platform_lib.manifest import Input, Step, manifest_path_of
 
@@ -66,7 +68,7 @@ def test_a_dataset_built_again_is_not_the_erased_one_of_its_name(
     folder.mkdir(parents=True)
     made = []
     for lake, logs in (("a", [FILE, OTHER]), ("b", [OTHER])):  # the second from a version that an erasure left
-        proof = {"split_proof": {"files": {"train": {"drive": logs}}}}
+        proof: dict[str, JsonValue] = {"split_proof": {"files": {"train": {"drive": list(logs)}}}}
         step = Step("dataset", inputs={"lake": Input(sha256=lake * 64, uri="lake")}, config={}, modules=())
         made.append(step.finish(folder / "manifest.json", {}, proof))
         catalog.record(made[-1], folder)
