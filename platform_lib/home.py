@@ -83,6 +83,11 @@ class Home:
         return self.root / "bundles"
 
     @property
+    def elsewhere(self) -> Path:
+        """Notes of compiles and bundles that were written outside the home, one a file."""
+        return self.root / "elsewhere"
+
+    @property
     def mlflow(self) -> Path:
         """MLflow's artefacts; its database is in the embedded PostgreSQL."""
         return self.root / "mlflow"

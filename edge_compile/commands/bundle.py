@@ -11,6 +11,7 @@ from rich.markup import escape
 
 from edge_compile.bundle import build_bundle
 from edge_compile.bundle_sources import Places
+from platform_lib.catalog.elsewhere import note_elsewhere
 from platform_lib.catalog.liveness import orderly_termination
 from platform_lib.console import ERR, OUT, print_json
 from platform_lib.home import open_home
@@ -45,7 +46,9 @@ def bundle(
         gates=gates,
     )
     with orderly_termination():
-        made = build_bundle(places, out, open_home(home))
+        where = open_home(home)
+        made = build_bundle(places, out, where)
+        note_elsewhere(where, read_manifest(manifest_path_of(made.folder)), made.folder)
     if as_json:
         print_json(dataclasses.asdict(made))
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import zipfile
 import zlib
 from pathlib import Path
@@ -18,12 +19,16 @@ from edge_compile.explaining import Reason, reasons_of
 from edge_compile.job import PRECISIONS, SEARCH_BUDGET_S
 from edge_compile.onnx_model import read_model
 from edge_compile.waivers import read_waivers
+from platform_lib.catalog.elsewhere import note_elsewhere
 from platform_lib.catalog.liveness import orderly_termination
 from platform_lib.console import ERR, OUT, print_json, progress
-from platform_lib.errors import ConfigError, ContractError, MissingPartError
+from platform_lib.errors import ConfigError, ContractError, HomeError, MissingPartError
 from platform_lib.evidence import CompiledPrecision, CompileReport, ParityRung
+from platform_lib.home import Home, open_home
 from platform_lib.manifest import up_to_date
-from platform_lib.options import ForceOption, JsonOption
+from platform_lib.options import ForceOption, HomeOption, JsonOption
+
+logger = logging.getLogger(__name__)
 
 _Arrays = dict[str, NDArray[np.generic]]
 # What a frozen.npz may hold beside the model's inputs and outputs.
@@ -77,10 +82,14 @@ def compile_command(
     accept_unconfirmed: Annotated[
         bool, typer.Option("--accept-unconfirmed", help="Accept a target whose compiler id is a guess.")
     ] = False,
+    home: HomeOption = None,
     force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Quantize and compile an ONNX model, and prove it equal. Status 1 when no precision passes."""
+    """Quantize and compile an ONNX model, and prove it equal. Status 1 when no precision passes.
+
+    Where there is a home, its lineage knows of it, wherever --out lies.
+    """
     precisions = tuple(precision) if precision else PRECISIONS
     inputs = read_model(model)
     names = ({item.name for item in inputs.inputs}, {item.name for item in inputs.outputs})
@@ -88,6 +97,7 @@ def compile_command(
     calibrated, _ = _split(calibration, *names)
     options = _options(option or [])
     stages = 2 + 2 * (1 + len(precisions)) + bool(also)
+    where = _home(home)
     with orderly_termination(), progress("compiling", total=stages) as task:
         said: list[str] = []
 
@@ -117,6 +127,8 @@ def compile_command(
             force=force,
             on_stage=on_stage,
         )
+        if where is not None:
+            note_elsewhere(where, result.manifest, result.folder)
         task.advance(stages - len(said) + 1, note="up to date" if result.skipped else "done")
     reasons = reasons_of(result.folder, result.report) if explain else ()
     if as_json:
@@ -129,6 +141,17 @@ def compile_command(
             OUT.print(_reasons(reasons))
     if result.report.chosen is None:
         raise typer.Exit(1)
+
+
+def _home(named: Path | None) -> Home | None:
+    """Return the home that made this, if there is one: a compile needs none."""
+    try:
+        return open_home(named, make=False)
+    except HomeError as error:
+        if named is not None:
+            raise
+        logger.info("no home notes this compile: %s", error.what)
+        return None
 
 
 def _split(path: Path, inputs: set[str], outputs: set[str]) -> tuple[_Arrays, _Arrays | None]:

@@ -12,13 +12,14 @@ from sqlalchemy import (
     Connection,
     Engine,
     Text,
+    case,
     create_engine,
     delete,
     func,
     insert,
     literal,
+    or_,
     select,
-    text,
     update,
 )
 from sqlalchemy.dialects import postgresql
@@ -412,7 +413,9 @@ class Catalog:
             write_manifest(connection, manifest, folder, folder)
 
     def ancestors(self, sha256: str, *, beyond: str | None = None) -> dict[str, str]:
-        """Return everything an artefact was made from, however far back: digest -> kind (``file`` for a log).
+        """Return everything an artefact was made from, however far back: digest -> kind.
+
+        A log is a ``log``, also an erased one; what is neither a log nor recorded as made, a ``file``.
 
         Args:
             sha256: The artefact.
@@ -426,8 +429,10 @@ class Catalog:
                 own = select(ARTEFACTS.c.sha256).where(ARTEFACTS.c.sha256 == walk.c.sha256, ARTEFACTS.c.kind == beyond)
                 further = further.where(~own.exists())
             walk = walk.union(further)
+            logs = [select(it.c.file_sha256).where(it.c.file_sha256 == walk.c.sha256) for it in (FILES, ERASED_FILES)]
+            other = case((or_(*(it.exists() for it in logs)), "log"), else_="file")
             rows = connection.execute(
-                select(walk.c.sha256, func.coalesce(ARTEFACTS.c.kind, text("'file'")))
+                select(walk.c.sha256, func.coalesce(ARTEFACTS.c.kind, other))
                 .outerjoin(ARTEFACTS, ARTEFACTS.c.sha256 == walk.c.sha256)
                 .order_by(walk.c.sha256)
             ).all()

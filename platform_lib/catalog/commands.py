@@ -35,6 +35,7 @@ from platform_lib.table import Column, print_table
 _LABEL_CHARS = 60
 _MOST_NOTES = 10
 _COLUMNS = (
+    Column("drive"),
     Column("vehicle"),
     Column("session"),
     Column("start (UTC)"),
@@ -71,7 +72,7 @@ def drives(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """List the drives in the lake, newest first: vehicle, session, start, length, files, streams, rows, labels.
+    """List the drives in the lake, newest first: name, vehicle, session, start, length, files, streams, rows, labels.
 
     Of one drive: its files, its streams with their times and rates, and a small map of where it went.
     """
@@ -137,6 +138,7 @@ def _seconds(drive: Drive) -> str:
 
 def _cells(drive: Drive) -> list[str]:
     return [
+        drive.drive_id,
         drive.vehicle or "unknown",
         drive.session,
         "unknown" if drive.start_ns is None else _utc(drive.start_ns),

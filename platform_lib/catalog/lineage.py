@@ -8,14 +8,13 @@ from pathlib import Path
 
 from sqlalchemy import Engine, func, or_, select
 
-from platform_lib.catalog.records import write_manifest
+from platform_lib.catalog.elsewhere import notes, write_left
+from platform_lib.catalog.records import LAKE, write_manifest
 from platform_lib.catalog.schema import ARTEFACTS, EDGES, ERASURE_MARKS, FILES, INGESTS
 from platform_lib.errors import IntegrityError
 from platform_lib.home import Home
-from platform_lib.manifest import Manifest, read_manifest
+from platform_lib.manifest import Manifest, manifest_path_of, read_manifest
 
-LAKE = "lake"
-"""An artefact kind that holds everything: made from a file it says nothing about who looked at that file."""
 _SHORTEST = 6
 _MANIFEST = "manifest.json"
 
@@ -53,6 +52,10 @@ class Lineage:
         catalogue left, is made up for here.
         """
         noted = 0
+        for left in notes(home):  # first: what lies in the home too keeps its place there
+            with self._engine.begin() as connection:
+                write_left(connection, left)
+            noted += 1
         for path, manifest in _manifests(home):
             place = path.parent if path.name == _MANIFEST else path.with_name(path.name.removesuffix(f".{_MANIFEST}"))
             with self._engine.begin() as connection:
@@ -79,6 +82,20 @@ class Lineage:
                     found |= set(connection.execute(select(column).where(column.startswith(text))).scalars())
         return sorted(found)
 
+    def newest(self, digests: Sequence[str]) -> list[str]:
+        """Return of artefacts that were made at one place, one after another, the one that lies there.
+
+        Where none does any more, the last that was recorded. Files and artefacts alone at their place all stay.
+        """
+        with self._engine.connect() as connection:
+            rows = connection.execute(
+                select(ARTEFACTS).where(ARTEFACTS.c.sha256.in_(digests)).order_by(ARTEFACTS.c.recorded_utc)
+            ).all()
+        last = {(row.kind, row.uri): row.sha256 for row in rows}
+        last |= {(row.kind, row.uri): row.sha256 for row in rows if _lies_there(row.uri, row.sha256)}
+        older = {row.sha256 for row in rows} - set(last.values())
+        return [digest for digest in digests if digest not in older]
+
     def kind_of(self, digests: Iterable[str]) -> dict[str, tuple[str, str]]:
         """Return digest -> kind and place of those that are artefacts."""
         with self._engine.connect() as connection:
@@ -102,7 +119,7 @@ class Lineage:
                 by_digest.setdefault(row.sha256, []).append((row.input_sha256, row.role))
             wave = [digest for digest in by_digest if digest not in seen]
             seen |= set(wave)
-            erased = self._erased(wave)
+            erased = self.erased(wave)
             found += [
                 Artefact(
                     digest,
@@ -115,7 +132,8 @@ class Lineage:
             ]
         return found
 
-    def _erased(self, digests: Sequence[str]) -> dict[str, tuple[int, ...]]:
+    def erased(self, digests: Sequence[str]) -> dict[str, tuple[int, ...]]:
+        """Return the erasures that touched artefacts, by digest."""
         with self._engine.connect() as connection:
             rows = connection.execute(
                 select(ERASURE_MARKS.c.sha256, ERASURE_MARKS.c.erasure_id)
@@ -126,6 +144,16 @@ class Lineage:
         for digest, erasure_id in rows:
             found[digest] = (*found.get(digest, ()), erasure_id)
         return found
+
+
+def _lies_there(uri: str, sha256: str) -> bool:
+    for path in (Path(uri) / _MANIFEST, manifest_path_of(Path(uri))):
+        try:
+            if read_manifest(path).step_sha256 == sha256:
+                return True
+        except (IntegrityError, OSError):
+            continue
+    return False
 
 
 def _manifests(home: Home) -> Iterator[tuple[Path, Manifest]]:

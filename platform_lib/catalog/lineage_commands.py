@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -12,9 +12,10 @@ import typer
 from platform_lib.catalog.catalog import Catalog
 from platform_lib.catalog.clips import Clips
 from platform_lib.catalog.finding import Clip, Finder, SawClip
-from platform_lib.catalog.lineage import LAKE, Artefact, Lineage
+from platform_lib.catalog.lineage import Artefact, Lineage
 from platform_lib.catalog.openlineage import run_events
 from platform_lib.catalog.postgres import embedded_postgres
+from platform_lib.catalog.records import LAKE
 from platform_lib.console import OUT, print_json
 from platform_lib.errors import ConfigError
 from platform_lib.home import Home, open_home
@@ -81,7 +82,10 @@ def lineage(
     with embedded_postgres(where) as uri, Catalog(uri) as catalog:
         found = Lineage(catalog.engine)
         found.note_folders(where)
-        digests = _subject(found, what, name)
+        named = _subject(found, what, name)
+        digests = found.newest(named)
+        earlier = [digest for digest in named if digest not in digests]
+        touched = found.erased(named)
         below = found.descendants(digests)
         above = {key: kind for digest in digests for key, kind in catalog.ancestors(digest, beyond=LAKE).items()}
         places = found.kind_of(above)
@@ -89,7 +93,7 @@ def lineage(
     holds = _holds(where, below, clip) if clip is not None else {}
     if as_json:
         saw = [
-            {**asdict(item), **({"holds_clip": holds[item.sha256]} if item.sha256 in holds else {})} for item in below
+            {**asdict(item), **({"holds_sample": holds[item.sha256]} if item.sha256 in holds else {})} for item in below
         ]
         made_from = [
             {"sha256": key, "kind": kind, "uri": places.get(key, ("", None))[1]} for key, kind in above.items()
@@ -102,6 +106,8 @@ def lineage(
             {
                 "asked": {what: name},
                 "sha256": digests,
+                "earlier": earlier,
+                "erased": touched,
                 "made_from": made_from,
                 "saw_it": saw,
                 **(told if clip is not None else {}),
@@ -114,6 +120,8 @@ def lineage(
             took = f"took {item.samples} samples of it, for {item.split}"
             OUT.print(f"  dataset {item.name} ({item.sha256[:_SHORT]}) {took}", markup=False, highlight=False)
     _show(what, name, above, below, holds)
+    for digest in named:
+        _show_marks(what, digest, touched.get(digest, ()), earlier=digest in earlier)
 
 
 def _window(finder: Finder, clip: str) -> tuple[Clip | None, list[SawClip]]:
@@ -190,20 +198,34 @@ def _holds(home: Home, below: list[Artefact], clip: str) -> Mapping[str, bool | 
     return found
 
 
+def _show_marks(what: str, digest: str, touched: Sequence[int], *, earlier: bool) -> None:
+    """Say of what was asked about what an erasure did to it, and which others stood at its place before."""
+    marks = [f"touched by erasure {number}" for number in touched]
+    if earlier:
+        marks.insert(0, f"an earlier {what} of that name: ask for it by its digest")
+    if marks:
+        OUT.print(f"{what} {digest[:_SHORT]}: {'; '.join(marks)}", markup=False, highlight=False)
+
+
+def _made_from(above: Mapping[str, str]) -> str:
+    """Count logs as logs and other files (thresholds, frozen inputs, manifests) as files; name the other kinds."""
+    said = []
+    for kind, one in (("log", "log file"), ("file", "other file")):
+        count = sum(item == kind for item in above.values())
+        said += [f"{count} {one}" if count == 1 else f"{count} {one}s"] if count else []
+    return ", ".join([*said, *sorted(set(above.values()) - {"log", "file"})])
+
+
 def _show(
     what: str, name: str, above: Mapping[str, str], below: list[Artefact], holds: Mapping[str, bool | None]
 ) -> None:
-    files = sum(kind == "file" for kind in above.values())
     if above:
-        others = sorted({kind for kind in above.values()} - {"file"})
-        OUT.print(
-            f"{what} {name}: made from {', '.join([f'{files} log files', *others])}", markup=False, highlight=False
-        )
+        OUT.print(f"{what} {name}: made from {_made_from(above)}", markup=False, highlight=False)
     if not below:
         OUT.print(f"nothing was made from {what} {name}", markup=False, highlight=False)
         return
     OUT.print(f"made from {what} {name}:", markup=False, highlight=False)
-    said = {True: "holds the clip", False: "does not hold the clip", None: "no longer there"}
+    said = {True: "holds the sample", False: "does not hold the sample", None: "no longer there"}
     rows = []
     for item in below:
         notes = [f"touched by erasure {number}" for number in item.erased]

@@ -13,6 +13,8 @@ from platform_lib.catalog.clip_schema import BUNDLES, DATASETS, MODELS, RUNS
 from platform_lib.catalog.schema import ARTEFACTS, EDGES
 from platform_lib.manifest import Manifest
 
+LAKE = "lake"
+"""An artefact kind that holds everything: made from a file it says nothing about who looked at that file."""
 MODEL_FILES = ("weights.pt", "model.onnx")
 """Outputs of a run that are models."""
 _EVALUATION = "evaluation.json"
@@ -46,6 +48,7 @@ def write_manifest(connection: Connection, manifest: Manifest, place: Path, root
     digest = manifest.step_sha256
     if manifest.kind == "dataset":
         inputs |= _logs_of(manifest)
+        _note_lake(connection, manifest)
     write_artefact(connection, manifest.kind, digest, str(place), inputs)
     told = {"sha256": digest, "name": place.name, "created_utc": manifest.created_utc}
     size = sum(item.bytes for item in manifest.outputs.values())
@@ -59,6 +62,14 @@ def write_manifest(connection: Connection, manifest: Manifest, place: Path, root
         for name, output in manifest.outputs.items():
             kind = f"{manifest.kind} file"
             write_artefact(connection, kind, output.sha256, str(root / output.path), {name: digest})
+
+
+def _note_lake(connection: Connection, manifest: Manifest) -> None:
+    """Let a dataset's lake be known as one: an erasure makes a version that no ingest recorded."""
+    lake = manifest.inputs.get(LAKE)
+    if lake is not None:
+        row = postgresql.insert(ARTEFACTS).values(sha256=lake.sha256, kind=LAKE, uri=lake.uri)
+        connection.execute(row.on_conflict_do_nothing())
 
 
 def _write_run(connection: Connection, manifest: Manifest, told: Mapping[str, object], root: Path) -> None:

@@ -77,12 +77,13 @@ def _show(report: ErasureReport) -> None:
     verb = "would erase" if report.dry_run else "erased"
     lines = [
         f"{verb} {report.files} log files whole and {report.files_in_part} in part, of {_some(report.drives)}",
-        f"  nothing stays of {_some(report.gone)}" if report.gone else "",
+        _gone(report),
         f"  datasets that {'would go' if report.dry_run else 'went'}: {_some(report.datasets)}"
         if report.datasets
         else "",
         f"  made from it and marked: {_kinds(report)}" if report.marked else "",
     ]
+    lines += _pieces(report)
     for line in filter(None, lines):
         OUT.print(line, markup=False, highlight=False)
     if report.tombstone is not None and report.proof is not None:
@@ -92,8 +93,11 @@ def _show(report: ErasureReport) -> None:
             highlight=False,
         )
         if report.proof.bundles:
-            named = f"{len(report.proof.bundles)} files of signed bundles name a drive and hold nothing else of it"
-            ERR.print(f"{named}; they stay as signed: {_some(report.proof.bundles)}", markup=False, highlight=False)
+            ERR.print(
+                f"the name, and nothing else: {_some(report.proof.bundles)}; a signed file is not changed",
+                markup=False,
+                highlight=False,
+            )
     if report.logs_outside:
         ERR.print(
             f"{len(report.logs_outside)} recorded logs lie outside the home and are yours to delete; they are never "
@@ -108,6 +112,13 @@ def _show(report: ErasureReport) -> None:
             markup=False,
             highlight=False,
         )
+    for stream, drives in report.sharing_samples.items():
+        ERR.print(
+            f"{len(drives)} drives hold some of the same samples of {stream} (no pictures), bit for bit; they were not "
+            f"named, and stay: {_some(drives)}",
+            markup=False,
+            highlight=False,
+        )
     if report.unplaced:
         ERR.print(
             f"{len(report.unplaced)} drives carry no position, so nobody can say whether they were there; they stay: "
@@ -115,6 +126,29 @@ def _show(report: ErasureReport) -> None:
             markup=False,
             highlight=False,
         )
+
+
+def _gone(report: ErasureReport) -> str:
+    """Say of which drives everything goes, but for their names in what is signed."""
+    if not report.gone:
+        return ""
+    bundles = 0 if report.proof is None else len(report.proof.bundles)
+    files = "1 file" if bundles == 1 else f"{bundles} files"
+    but = f", but the name in {files} of signed bundles" if bundles else ""
+    return f"  nothing stays of {_some(report.gone)}{but}"
+
+
+def _pieces(report: ErasureReport) -> list[str]:
+    """Say how strong the proof is: what is looked for, and what cannot be."""
+    told = report.pieces
+    verb = "would look" if report.dry_run else "looked"
+    lines = [f"  the proof {verb} for {told['searched']:,} pieces of {told['samples']:,} samples and frames"]
+    if told["shared"]:
+        lines.append(f"    {told['shared']:,} other pieces stay with drives that hold them too, so they tell nothing")
+    if told["samples_without"]:
+        without = f"{told['samples_without']:,} of the samples have no piece of their own"
+        lines.append(f"    {without}: too small, too uniform, or held by others")
+    return lines
 
 
 def _some(names: tuple[str, ...]) -> str:

@@ -40,7 +40,7 @@ from platform_lib.erasure.history import drop_rows, forget_older
 from platform_lib.erasure.keeping import keep_rest
 from platform_lib.erasure.needles import Needles, scan
 from platform_lib.erasure.scope import Scope
-from platform_lib.erasure.targets import Targets, find_targets, needles_of
+from platform_lib.erasure.targets import Search, Targets, find_targets, needles_of
 from platform_lib.erasure.windows import Window
 from platform_lib.errors import ConfigError, IntegrityError
 from platform_lib.home import Home
@@ -82,7 +82,10 @@ class ErasureReport:
         files_in_part: Contents of which a time window goes.
         datasets: Datasets that hold something of it: they go whole.
         marked: Runs, models, evaluations and bundles made from it, by digest: they stay, marked.
-        sharing: Drives that hold some of the same pictures, bit for bit. They were not named, and stay.
+        sharing: Drives that hold some of the same pictures whole, bit for bit. They were not named, and stay.
+        sharing_samples: Stream -> drives that hold some of its samples, which are no pictures, whole, bit for bit.
+        pieces: How many pieces of content are looked for: `searched`; how many are not, since something that stays holds
+            them: `shared`; and of how many of the `samples` none is: `samples_without`.
         unplaced: Drives without a position, of which nobody can say whether they were in the area; they stay.
         logs_outside: Recorded logs outside the home: they are not this home's to delete, and are never taken in again.
         tombstone: None with `dry_run`.
@@ -97,6 +100,8 @@ class ErasureReport:
     datasets: tuple[str, ...]
     marked: tuple[tuple[str, str], ...]
     sharing: tuple[str, ...]
+    sharing_samples: Mapping[str, tuple[str, ...]]
+    pieces: Mapping[str, int]
     unplaced: tuple[str, ...]
     logs_outside: tuple[str, ...]
     tombstone: Tombstone | None
@@ -127,16 +132,16 @@ def erase(home: Home, scope: Scope | None, *, reason: str, requested_by: str, dr
             finished = tuple(_finish(home, lake, item)[0].erasure_id for item in erasures.open())
             sweep(lake)  # rows of logs that a killed ingest had not committed, whose drives nobody knows
         if scope is None:
-            return ErasureReport(dry_run, (), (), 0, 0, (), (), (), (), (), None, None, finished)
+            return ErasureReport(dry_run, (), (), 0, 0, (), (), (), {}, {}, (), (), None, None, finished)
         targets = _targets(lake, scope)
         _refuse_telling(reason, requested_by, targets)
         files = [item.file_sha256 for item in targets.items]
         datasets, marks = datasets_with(home, targets.drives, files), _marks(home, lake, files)
-        needles, sharing = needles_of(lake, targets)
+        search = needles_of(lake, targets)
         with held(home, datasets):
             tombstone = proof = None
             if not dry_run:
-                erasure_id = _begin(erasures, needles, scope, targets, datasets, marks, reason, requested_by)
+                erasure_id = _begin(erasures, search, scope, targets, datasets, marks, reason, requested_by)
                 opened = next(item for item in erasures.open() if item.erasure_id == erasure_id)
                 tombstone, proof = _finish(home, lake, opened, held_already=True)
     outside = [path for item in targets.items for path in item.paths if not Path(path).is_relative_to(home.root)]
@@ -148,7 +153,9 @@ def erase(home: Home, scope: Scope | None, *, reason: str, requested_by: str, dr
         files_in_part=sum(not item.whole for item in targets.items),
         datasets=tuple(item.folder.name for item in datasets),
         marked=tuple(marks),
-        sharing=sharing,
+        sharing=search.pictures,
+        sharing_samples=search.samples,
+        pieces=_counts(search),
         unplaced=targets.unplaced,
         logs_outside=tuple(sorted(outside)),
         tombstone=tombstone,
@@ -203,9 +210,18 @@ def _marks(home: Home, lake: Lake, files: Sequence[str]) -> list[tuple[str, str]
     return sorted({(item.sha256, item.kind) for item in lineage.descendants(files)})
 
 
+def _counts(search: Search) -> dict[str, int]:
+    return {
+        "searched": search.pieces,
+        "shared": search.shared,
+        "samples": search.of,
+        "samples_without": search.bare,
+    }
+
+
 def _begin(
     erasures: Erasures,
-    needles: Needles,
+    search: Search,
     scope: Scope,
     targets: Targets,
     datasets: Sequence[DerivedDataset],
@@ -227,13 +243,14 @@ def _begin(
         "gone": list(targets.gone),
         "drives": list(targets.drives),
         "marks": [[digest, kind, digest in removed] for digest, kind in marks],
+        "pieces": _counts(search),
     }
     return erasures.begin(
         scope_sha256=scope.sha256,
         requested_by=requested_by,
         reason=reason,
         plan=plan,
-        needles=needles.to_bytes(),
+        needles=search.needles.to_bytes(),
         files=[item.file_sha256 for item in targets.items],
         hidden=[item.ingest_id for item in targets.items if item.whole],
     )
@@ -292,6 +309,7 @@ def _remove(
             "datasets": sum(bool(removed) for _, _, removed in plan["marks"]),
             "marked": len(plan["marks"]),
             "files_deleted_beside_the_stores": files,
+            **{f"pieces_{name}": count for name, count in plan.get("pieces", {}).items()},
         }
         erasures.count(erasure_id, {**counts, **({"rows": rows} if rows else {})})
     erasures.remove(erasure_id, going, whole, partly)

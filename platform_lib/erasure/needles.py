@@ -10,9 +10,8 @@ may begin; all three are looked for.
 
 from __future__ import annotations
 
-import base64
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,12 +26,6 @@ _SPREAD = np.uint64(0xFF51AFD7ED558CCD)  # Source: MurmurHash3, fmix64
 _BLOCK_BYTES = 8 << 20
 _FILTER_BITS = (20, 26)
 """Least and most bits of the table that sorts out almost every offset; eight places a needle in between."""
-_FEWEST_KINDS = 12
-"""Different bytes that 16 bytes of content need: fewer are padding, or a table that every image has."""
-_PLACES = (0.35, 0.6, 0.85)
-"""Where pieces of a blob are taken: beyond the header, which other images share."""
-_SMALLEST_BLOB = 256
-_BASE64_PLACE, _BASE64_BYTES, _FEWEST_KINDS_OF_12 = 0.6, 12, 9
 _DIGITS, _FEWEST_DIGITS = frozenset(b"0123456789"), 4
 
 Digests = npt.NDArray[np.uint64]
@@ -75,17 +68,11 @@ class Found:
     texts: int
 
 
-def content_needles(blobs: Sequence[bytes]) -> Needles:
-    """Take three pieces of each blob, and one as base64; smaller ones than 256 bytes have none that would tell them apart."""
-    pieces = [piece for blob in blobs for piece in _pieces(blob)]
-    return Needles(_digests(pieces, WINDOW_BYTES), _NONE, _NONE)
-
-
 def text_needles(pieces: Iterable[bytes]) -> Needles:
     """Digest pieces of texts, of 8 or of 16 bytes each."""
     found = list(pieces)
     long, short = ([item for item in found if len(item) == size] for size in (WINDOW_BYTES, SHORT_BYTES))
-    return Needles(_NONE, _digests(long, WINDOW_BYTES), _digests(short, SHORT_BYTES))
+    return Needles(_NONE, np.unique(digests(long, WINDOW_BYTES)), np.unique(digests(short, SHORT_BYTES)))
 
 
 def distinctive(text: str, others: Iterable[str]) -> bytes | None:
@@ -125,9 +112,9 @@ def scan(folder: Path, needles: Needles, *, leave: Iterable[Path] = ()) -> tuple
     """
     skip, found, looked = [os.fspath(item) + os.sep for item in leave], [], 0
     sieves = (
-        _Sieve.of(needles.content, WINDOW_BYTES),
-        _Sieve.of(needles.texts, WINDOW_BYTES),
-        _Sieve.of(needles.short_texts, SHORT_BYTES),
+        Sieve.of(needles.content, WINDOW_BYTES),
+        Sieve.of(needles.texts, WINDOW_BYTES),
+        Sieve.of(needles.short_texts, SHORT_BYTES),
     )
     for path in sorted(walk_files(folder)):
         if any(os.fspath(path).startswith(prefix) for prefix in skip):
@@ -142,24 +129,12 @@ def scan(folder: Path, needles: Needles, *, leave: Iterable[Path] = ()) -> tuple
     return found, looked
 
 
-def _pieces(blob: bytes) -> list[bytes]:
-    if len(blob) < _SMALLEST_BLOB:
-        return []
-    pieces = [blob[at : at + WINDOW_BYTES] for at in (int(len(blob) * place) for place in _PLACES)]
-    return [piece for piece in pieces if len(set(piece)) >= _FEWEST_KINDS] + _base64_pieces(blob)
-
-
-def _base64_pieces(blob: bytes) -> list[bytes]:
-    at = int(len(blob) * _BASE64_PLACE)
-    pieces = [blob[at + shift : at + shift + _BASE64_BYTES] for shift in range(3)]
-    return [base64.b64encode(piece) for piece in pieces if len(set(piece)) >= _FEWEST_KINDS_OF_12]
-
-
-def _digests(pieces: Sequence[bytes], size: int) -> Digests:
+def digests(pieces: Sequence[bytes], size: int) -> Digests:
+    """Digest pieces of 16 or of 8 bytes, in their order."""
     if not pieces:
         return _NONE
     words = np.frombuffer(b"".join(pieces), "<u8").astype(np.uint64).reshape(len(pieces), size // 8)
-    return np.unique(_mix(words[:, 0], words[:, 1] if size == WINDOW_BYTES else None))
+    return _mix(words[:, 0], words[:, 1] if size == WINDOW_BYTES else None)
 
 
 def _mix(first: Digests, second: Digests | None) -> Digests:
@@ -169,7 +144,7 @@ def _mix(first: Digests, second: Digests | None) -> Digests:
 
 
 @dataclass(frozen=True, slots=True)
-class _Sieve:
+class Sieve:
     """Needles of one size, with a table that says for a digest's first bits whether there may be one."""
 
     wanted: Digests
@@ -178,7 +153,8 @@ class _Sieve:
     table: npt.NDArray[np.bool_]
 
     @classmethod
-    def of(cls, wanted: Digests, size: int) -> _Sieve:
+    def of(cls, wanted: Digests, size: int) -> Sieve:
+        """Make one for digests of pieces of 16 or of 8 bytes."""
         bits = min(max(_FILTER_BITS[0], (8 * len(wanted)).bit_length()), _FILTER_BITS[1])
         shift = np.uint64(64 - bits)
         table = np.zeros(1 << bits, dtype=np.bool_)
@@ -187,22 +163,28 @@ class _Sieve:
 
     def hits(self, data: bytes) -> int:
         """Count the offsets at which a needle lies."""
-        if not len(self.wanted) or len(data) < self.size:
-            return 0
-        count = 0
+        return sum(len(places) for places in self._places(data))
+
+    def found(self, data: bytes) -> Digests:
+        """Return which needles lie at any offset."""
+        return np.unique(np.concatenate([_NONE, *(self.wanted[places] for places in self._places(data))]))
+
+    def _places(self, data: bytes) -> Iterator[npt.NDArray[np.intp]]:
+        """Yield where in `wanted` the hits lie, for each of the eight ways to cut words."""
+        if not len(self.wanted):
+            return
         for offset in range(8):
             fit = (len(data) - offset) // 8
             if fit < self.size // 8:
                 continue
             words: Digests = np.frombuffer(data, np.uint64, count=fit, offset=offset)
-            digests = _mix(words, None) if self.size == SHORT_BYTES else _mix(words[:-1], words[1:])
-            maybe = digests[self.table[digests >> self.shift]]
+            mixed = _mix(words, None) if self.size == SHORT_BYTES else _mix(words[:-1], words[1:])
+            maybe = mixed[self.table[mixed >> self.shift]]
             place = np.minimum(np.searchsorted(self.wanted, maybe), len(self.wanted) - 1)
-            count += int((self.wanted[place] == maybe).sum())
-        return count
+            yield place[self.wanted[place] == maybe]
 
 
-def _scan_file(path: Path, content: _Sieve, texts: _Sieve, short_texts: _Sieve) -> tuple[int, int, int]:
+def _scan_file(path: Path, content: Sieve, texts: Sieve, short_texts: Sieve) -> tuple[int, int, int]:
     found = named = size = 0
     tail = b""
     with path.open("rb") as stream:

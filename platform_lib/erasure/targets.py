@@ -4,16 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
+import pyarrow as pa
 
 from platform_lib.catalog.model import Drive
-from platform_lib.erasure.needles import Needles, content_needles, distinctive, joined, text_needles
+from platform_lib.erasure.needles import Needles, distinctive, joined, text_needles
+from platform_lib.erasure.pieces import Pieces, whole
 from platform_lib.erasure.scope import Scope
 from platform_lib.erasure.windows import EVER, Window, among, clipped, padded, windows_inside
 from platform_lib.errors import ConfigError
 from platform_lib.lake.lake import Lake
 from platform_lib.lake.route import POSITIONS, positions_in
+from platform_lib.privacy.frames import IMAGE_ENCODINGS
 
 OTHER_RECORDER_NS = 5_000_000_000
 """Recorders of one drive differ by this much at most; times that one knows are widened by it for the others' logs."""
@@ -70,7 +74,9 @@ def find_targets(lake: Lake, scope: Scope) -> Targets:
     drives = lake.catalog.drives(named)
     if scope.drive is not None and not drives:
         raise ConfigError(
-            f"no drive '{scope.drive}' in the lake", where="--drive", remedy="`drivetrain drives` lists them"
+            f"no drive '{scope.drive}' in the lake",
+            where="--drive",
+            remedy="`drivetrain drives` lists them: name one as its column 'drive' does",
         )
     ids = {item.key.file_sha256: item.ingest_id for item in lake.catalog.view(named).ingests}
     found: list[Target] = []
@@ -117,47 +123,90 @@ def _placed(lake: Lake, drive: Drive, scope: Scope) -> dict[str, tuple[Window, .
     return found or None
 
 
-def needles_of(lake: Lake, targets: Targets) -> tuple[Needles, tuple[str, ...]]:
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What is looked for after an erasure, and who rightfully holds the same.
+
+    Attributes:
+        pictures: Drives that were not named and hold some of the same pictures whole, bit for bit: they stay.
+        samples: Stream -> drives that were not named and hold some of its other samples whole, bit for bit.
+        pieces: How many pieces of content are looked for.
+        shared: How many pieces are not, since something that stays holds them.
+        bare: Of how many samples, of `of`, no piece is looked for.
+    """
+
+    needles: Needles
+    pictures: tuple[str, ...]
+    samples: dict[str, tuple[str, ...]]
+    pieces: int
+    shared: int
+    bare: int
+    of: int
+
+
+def needles_of(lake: Lake, targets: Targets) -> Search:
     """Take pieces of everything that goes: of samples, raw and blurred frames, and of the names of drives that go whole.
 
-    Returns:
-        What to look for, and the drives that hold some of the same pictures bit for bit: they stay, and so what is
-        theirs too is not looked for.
+    All that stays is read, since what it holds too cannot be looked for.
     """
-    going = joined([_content(lake, item) for item in targets.items])
-    staying, sharing = np.zeros(len(going.content), np.bool_), set[str]()
-    named = {item.ingest_id for item in targets.items}
-    for item in lake.catalog.view().ingests:
-        if item.ingest_id not in named:
-            theirs = joined([content_needles(blobs) for _, blobs in _blobs(lake, item.ingest_id)])
-            shared = np.isin(going.content, theirs.content)
-            staying |= shared
-            sharing |= {item.drive_id} if shared.any() else set()
-    going = Needles(going.content[~staying], going.texts, going.short_texts)
+    named = {item.ingest_id: item for item in targets.items}
+    pieces, going = Pieces(), set[bytes]()
+    for item in targets.items:
+        for batch in _batches(lake, item.ingest_id):
+            blobs = [blob for blob, goes in zip(batch.blobs, _going(batch, item), strict=True) if goes]
+            pieces.add(blobs)
+            going |= {whole(blob) for blob in blobs}
+    staying = pieces.among_staying()
+    pictures, samples = set[str](), dict[str, set[str]]()
+    for ingest in lake.catalog.view().ingests:
+        target = named.get(ingest.ingest_id)
+        for batch in _batches(lake, ingest.ingest_id):
+            if target is not None:
+                staying.look([blob for blob, goes in zip(batch.blobs, _going(batch, target), strict=True) if not goes])
+                continue
+            staying.look(batch.blobs)
+            for blob, stream, picture in zip(batch.blobs, batch.streams, batch.pictures, strict=True):
+                if whole(blob) in going:
+                    (pictures if picture else samples.setdefault(stream, set())).add(ingest.drive_id)
+    chosen = pieces.choose(staying.shared)
     others = [drive.drive_id for drive in lake.drives() if drive.drive_id not in targets.gone]
     names = [piece for name in targets.gone if (piece := distinctive(name, others)) is not None]
-    return joined([going, text_needles(names)]), tuple(sorted(sharing - set(targets.gone)))
+    return Search(
+        needles=joined([chosen.needles, text_needles(names)]),
+        pictures=tuple(sorted(pictures)),
+        samples={stream: tuple(sorted(drives)) for stream, drives in sorted(samples.items())},
+        pieces=len(chosen.needles),
+        shared=chosen.shared,
+        bare=chosen.bare,
+        of=chosen.samples,
+    )
 
 
-def _content(lake: Lake, item: Target) -> Needles:
-    """Digest pieces of what goes of a log; a picture that stays too, bit for bit, is not looked for."""
-    going: list[Needles] = []
-    staying: list[Needles] = []
-    for times, blobs in _blobs(lake, item.ingest_id):
-        goes = among(times, item.windows) if item.windows else np.ones(len(times), dtype=np.bool_)
-        going.append(content_needles([blob for blob, yes in zip(blobs, goes, strict=True) if yes]))
-        staying.append(content_needles([blob for blob, yes in zip(blobs, goes, strict=True) if not yes]))
-    both, rest = joined(going), joined(staying)
-    return Needles(np.setdiff1d(both.content, rest.content), both.texts, both.short_texts)
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    times: np.ndarray
+    blobs: Sequence[bytes]
+    streams: Sequence[str]
+    pictures: Sequence[bool]
 
 
-def _blobs(lake: Lake, ingest_id: int) -> Iterator[tuple[np.ndarray, Sequence[bytes]]]:
+def _going(batch: _Batch, item: Target) -> Sequence[bool]:
+    return [True] * len(batch.blobs) if item.whole else among(batch.times, item.windows).tolist()
+
+
+def _batches(lake: Lake, ingest_id: int) -> Iterator[_Batch]:
+    """Yield the samples, raw and blurred frames of an ingest."""
     head = lake.catalog.head()
     blurs = [item.blur_id for item in lake.blurs.visible() if item.ingest_id == ingest_id]
-    streams = [lake.store.raw.batches([ingest_id], rows=_ROWS), lake.store.blurred.batches(blurs, rows=_ROWS)]
+    frames = [lake.store.raw.batches([ingest_id], rows=_ROWS), lake.store.blurred.batches(blurs, rows=_ROWS)]
+    for batch in chain.from_iterable(frames):
+        yield _batch(batch, [True] * batch.num_rows)
     if head is not None:
         scanner = lake.store.samples(head).scanner(filter=f"ingest_id = {ingest_id}", batch_size=_ROWS)
-        streams.append(scanner.to_batches())
-    for batches in streams:
-        for batch in batches:
-            yield batch.column("timestamp_ns").to_numpy(), batch.column("data").to_pylist()
+        for batch in scanner.to_batches():
+            yield _batch(batch, [encoding in IMAGE_ENCODINGS for encoding in batch.column("encoding").to_pylist()])
+
+
+def _batch(rows: pa.RecordBatch, pictures: Sequence[bool]) -> _Batch:
+    streams = rows.column("stream").to_pylist()
+    return _Batch(rows.column("timestamp_ns").to_numpy(), rows.column("data").to_pylist(), streams, pictures)

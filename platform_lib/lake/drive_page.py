@@ -51,14 +51,14 @@ def show_drive(home: Home, name: str, *, as_json: bool) -> None:
     _say(f"{drive.drive_id}: {labels}" if labels else drive.drive_id)
     for item in drive.files:
         lost = ", recovered" if item.recovered else ""
-        _say(f"  {item.file_sha256[:12]}  {size(item.bytes):>10}  {item.paths[0]}{lost}")
+        _say(f"  {item.file_sha256[:12]}  {size(item.bytes):>10}  {_place(item.paths)}{lost}")
     if (why := doubt(drive)) is None:
         _show_streams(drive.start_ns, [item for _, item in streams])
     else:
         _say(f"  note: {why}")
         # Each by its own clock: their distance says nothing.
         for item in sorted(drive.files, key=lambda item: item.start_ns or 0):
-            _say(f"{item.file_sha256[:12]}  {item.paths[0]}")
+            _say(f"{item.file_sha256[:12]}  {_place(item.paths)}")
             _show_streams(item.start_ns, [record for sha256, record in streams if sha256 == item.file_sha256])
     _show_route(route)
 
@@ -72,6 +72,12 @@ def _show_streams(start_ns: int | None, streams: Sequence[StreamRecord]) -> None
         start = datetime.fromtimestamp(start_ns // 1_000_000_000, UTC)
         OUT.print(f"  from {start:%Y-%m-%d %H:%M:%S} UTC, the times below count from there", highlight=False)
     print_table(_STREAMS, [_row(item, start_ns) for item in sorted(streams, key=lambda item: item.stream)])
+
+
+def _place(paths: Sequence[str]) -> str:
+    """Return one place of a content and how many more it has: the shortest name, since copies are named after it."""
+    first = min(paths, key=lambda path: (len(path), path))
+    return first if len(paths) == 1 else f"{first} and {len(paths) - 1} more of the same content"
 
 
 def _row(item: StreamRecord, start_ns: int | None) -> list[str]:

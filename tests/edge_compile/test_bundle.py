@@ -17,12 +17,14 @@ import pytest
 
 from edge_compile.bundle import build_bundle
 from edge_compile.bundle_sources import Places, read_sources
+from platform_lib.catalog.elsewhere import notes
 from platform_lib.errors import ConfigError, ContractError, IntegrityError, MissingPartError, PlatformError
 from platform_lib.evidence import CompileReport, EvaluationReport, read_evidence, write_evidence
 from platform_lib.handoff.keys import ensure_signing_key
 from platform_lib.handoff.verify import verify_bundle
 from platform_lib.home import Home, open_home
 from platform_lib.manifest import Step, manifest_path_of, read_manifest
+from platform_lib.storage import sha256_tree
 
 
 @pytest.fixture(scope="session")
@@ -254,6 +256,8 @@ def test_the_command_prints_one_document(places: Places, tmp_path: Path) -> None
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["package_id"].startswith("planner-sa8255p-w8a16-")
+    (left,) = notes(open_home(tmp_path / "home"))  # the home knows what was written outside it
+    assert (left.place, left.sha256) == (str(tmp_path / "b"), sha256_tree(tmp_path / "b"))
     (places.compiled / "w8a16.ctx.bin").write_bytes(b"x")
     done = subprocess.run(
         _command(places, tmp_path / "b", tmp_path / "home"), capture_output=True, text=True, check=False

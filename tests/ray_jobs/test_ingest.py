@@ -84,7 +84,7 @@ def test_each_content_is_taken_in_once_whatever_its_name_and_however_often(home:
     with Lake.open(home) as lake:
         drive = lake.drives()[0]
         assert [Path(path).name for path in drive.files[0].paths] == ["a.mcap", "copy of a.mcap"]
-        assert set(lake.catalog.ancestors(report.lake.sha256).values()) == {"file"}
+        assert set(lake.catalog.ancestors(report.lake.sha256).values()) == {"log"}
     write_tiny_log(logs / "s3" / "c.mcap", 3)
     third = ingest(home, [logs])
     assert _outcome(third) == (1, 2, 0)

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import shutil
 import uuid
 from datetime import datetime
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 from platform_lib.catalog.catalog import Catalog
+from platform_lib.catalog.elsewhere import note_elsewhere
 from platform_lib.catalog.erasures import Erasures
 from platform_lib.catalog.lineage import Lineage
+from platform_lib.catalog.lineage_commands import _made_from, _show_marks
 from platform_lib.catalog.model import DriveIdentity, FileKey, FoundFile, IngestRecord, LakeHead
 from platform_lib.catalog.openlineage import run_events
+from platform_lib.catalog.records import LAKE
 from platform_lib.home import open_home
-from platform_lib.manifest import Input, Step
+from platform_lib.manifest import Input, Step, manifest_path_of
 
 pytestmark = pytest.mark.slow
 FILE, OTHER = "f" * 64, "e" * 64
@@ -48,6 +53,36 @@ def test_all_that_saw_a_drive_and_nothing_that_only_shares_its_lake(known: Linea
     assert known.descendants(["9" * 64]) == []
 
 
+def test_logs_are_logs_and_other_files_are_files(known: Lineage, catalog: Catalog) -> None:
+    catalog.record_artefact("bundle", "6" * 64, "/h/bundles/b", {"model": "4" * 64, "thresholds": "7" * 64})
+    above = catalog.ancestors("6" * 64, beyond=LAKE)
+    assert above[FILE] == "log"
+    assert above["7" * 64] == "file"
+    assert _made_from(above) == "1 log file, 1 other file, dataset, lake, model, run"
+
+
+def test_a_dataset_built_again_is_not_the_erased_one_of_its_name(
+    known: Lineage, catalog: Catalog, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = open_home(tmp_path / "home").datasets / "town"
+    folder.mkdir(parents=True)
+    made = []
+    for lake, logs in (("a", [FILE, OTHER]), ("b", [OTHER])):  # the second from a version that an erasure left
+        proof: dict[str, JsonValue] = {"split_proof": {"files": {"train": {"drive": list(logs)}}}}
+        step = Step("dataset", inputs={"lake": Input(sha256=lake * 64, uri="lake")}, config={}, modules=())
+        made.append(step.finish(folder / "manifest.json", {}, proof))
+        catalog.record(made[-1], folder)
+    first, second = (item.step_sha256 for item in made)
+    assert known.named("town") == sorted([first, second])
+    assert known.newest([first, second]) == known.newest([second, first]) == [second]
+    assert known.newest([first]) == [first]
+    assert catalog.ancestors(second, beyond=LAKE) == {OTHER: "log", "b" * 64: "lake"}
+    _show_marks("dataset", first, (3,), earlier=True)
+    said = capsys.readouterr().out
+    assert "an earlier dataset of that name" in said
+    assert "touched by erasure 3" in said
+
+
 def test_names_digests_and_their_beginnings(known: Lineage) -> None:
     assert known.named("city") == known.named("2" * 64) == known.named("222222") == ["2" * 64]
     assert known.named("2222") == []  # too short to mean one
@@ -76,6 +111,32 @@ def test_bundles_and_compiles_are_learnt_from_their_manifests(known: Lineage, tm
     (packed,) = [item for item in found if item.kind == "bundle"]
     assert packed.uri == str(bundle)
     assert known.descendants([OTHER])[0].kind == "dataset"
+
+
+def test_what_was_written_outside_the_home_stays_known(known: Lineage, tmp_path: Path) -> None:
+    home, out = open_home(tmp_path / "home"), tmp_path / "out" / "compiled"
+    out.mkdir(parents=True)
+    (out / "report.json").write_text("{}")
+    step = Step("compile", inputs={"onnx": Input(sha256="4" * 64, uri="x")}, config={}, modules=())
+    compiled = step.finish(out / "manifest.json", {"report.json": out / "report.json"})
+    note_elsewhere(home, compiled, out)
+    bundle = tmp_path / "out" / "vehicle"
+    bundle.mkdir()
+    (bundle / "bundle.sig").write_text("signed")
+    step = Step(
+        "bundle", inputs={"r": Input(sha256=compiled.outputs["report.json"].sha256, uri="x")}, config={}, modules=()
+    )
+    packed = step.finish(manifest_path_of(bundle), {"bundle": bundle})
+    note_elsewhere(home, packed, bundle)
+    inside = home.bundles / "own"
+    inside.mkdir(parents=True)
+    note_elsewhere(home, packed, inside)
+    shutil.rmtree(tmp_path / "out")  # it has left
+    assert known.note_folders(home) == known.note_folders(home) == 2
+    found = {item.kind: item for item in known.descendants(known.named("first"))}
+    assert (found["bundle"].sha256, found["bundle"].uri) == (packed.outputs["bundle"].sha256, str(bundle))
+    assert known.named("vehicle") == [found["bundle"].sha256]
+    assert found["compile"].uri == str(out)
 
 
 def test_an_erasure_marks_what_it_touched_and_takes_the_drive_out_of_roles(known: Lineage, catalog: Catalog) -> None:

@@ -50,7 +50,9 @@ def _image(data: bytes) -> bytes:
     return _CDR + head + struct.pack("<I", len(data)) + data
 
 
-def write_log(path: Path, seed: int, *, session: str, pii: str = "unknown", place: bool = True) -> Path:
+def write_log(
+    path: Path, seed: int, *, session: str, pii: str = "unknown", place: bool = True, lidar_of: int | None = None
+) -> Path:
     """A log of `COUNT` rows a second apart: a picture, a speed, and where the car is (0.001 degrees north a second)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as stream:
@@ -69,7 +71,9 @@ def write_log(path: Path, seed: int, *, session: str, pii: str = "unknown", plac
             at = T0 + i * STEP_NS
             writer.add_message(camera, at, _image(picture(seed, i)), at)
             writer.add_message(speed, at, _CDR + struct.pack("<d", seed * 1000 + i), at)
-            writer.add_message(blob, at, np.random.default_rng([seed, i, 1]).bytes(400), at)
+            writer.add_message(
+                blob, at, np.random.default_rng([seed if lidar_of is None else lidar_of, i, 1]).bytes(400), at
+            )
             if place:
                 writer.add_message(gnss, at, _CDR + struct.pack("<dd", 47.0 + i * 0.001 + seed, 8.5), at)
         writer.finish()
@@ -103,6 +107,10 @@ class Town:
         """Take another log of a drive in, killed before it is seen; return pieces of its pictures."""
         self.take(write_log(self.logs["b"].with_name("second.mcap"), seed, session=session), killed=True)
         return [picture(seed, number)[at : at + 40] for number in range(COUNT) for at in (100, 1500, 2500)]
+
+    def take_with_lidar_of(self, other: int, seed: int, session: str) -> None:
+        """Take in a drive whose lidar blobs are another's, bit for bit; its pictures are its own."""
+        self.take(write_log(self.logs["b"].with_name("again.mcap"), seed, session=session, lidar_of=other))
 
     def blur(self, ingest_id: int) -> None:
         """Stand blurred frames beside an ingest's raw ones: the same pictures turned around."""

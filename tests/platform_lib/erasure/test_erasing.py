@@ -242,8 +242,18 @@ def test_frames_that_training_decoded_go_with_the_drive(town: Any) -> None:
     assert (home.runs / "city" / "manifest.json").exists()
 
 
+def test_only_whole_pictures_count_as_the_same_pictures(town: Any) -> None:
+    """One row that two lidar streams share is no picture; the same lidar sample is told as what it is."""
+    search = needles_of(town.lake, find_targets(town.lake, make_scope(MONDAY, None, None, None)))
+    assert (search.pictures, search.samples, search.shared, search.bare, search.of) == ((), {}, 0, 0, 3 * COUNT)
+    town.take_with_lidar_of(1, 7, "again-0007")
+    search = needles_of(town.lake, find_targets(town.lake, make_scope(MONDAY, None, None, None)))
+    assert (search.pictures, search.samples) == ((), {"/lidar": ("car-17_again-0007",)})
+    assert (search.bare, search.of, search.shared > 0) == (COUNT, 3 * COUNT, True)
+
+
 def test_the_proof_finds_what_somebody_kept(town: Any) -> None:
-    needles, _ = needles_of(town.lake, find_targets(town.lake, make_scope(MONDAY, None, None, None)))
+    needles = needles_of(town.lake, find_targets(town.lake, make_scope(MONDAY, None, None, None))).needles
     picture = town.lake.samples(MONDAY, "/camera")["data"][3].as_py()
     kept = town.home.keys / "holiday.bin"
     kept.parent.mkdir(exist_ok=True)

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from platform_lib.erasure.needles import Needles, content_needles, distinctive, joined, scan, text_needles
+from platform_lib.erasure.needles import Needles, distinctive, joined, scan, text_needles
+from platform_lib.erasure.pieces import Pieces, content_needles
 
 
 def _blob(seed: int, size: int = 4000) -> bytes:
@@ -63,3 +64,29 @@ def test_needles_survive_the_catalogue_and_tell_nothing() -> None:
     ]
     assert not any(blob[at : at + 8] in written for at in range(len(blob) - 8))
     assert len(Needles.from_bytes(joined([]).to_bytes())) == 0
+
+
+def test_a_piece_that_stays_elsewhere_gives_way_to_one_that_tells() -> None:
+    """One equal row of two lidar scans, at other offsets, takes that row out of the search and nothing else."""
+    ours, shared = _blob(1), _blob(1)[1400:1416]
+    pieces = Pieces()
+    pieces.add([ours])
+    staying = pieces.among_staying()
+    staying.look([_blob(2)[:333] + shared + _blob(3)])
+    chosen = pieces.choose(staying.shared)
+    assert (chosen.shared, chosen.samples, chosen.bare) == (1, 1, 0)
+    assert len(chosen.needles) == 3 + 3  # three places, and one of them as base64
+    plain = content_needles([ours])
+    assert len(np.setdiff1d(plain.content, chosen.needles.content)) == 1 + 3  # the row itself, whose text stood for all
+    staying.look([ours])
+    all_shared = pieces.choose(staying.shared)
+    assert (len(all_shared.needles), all_shared.bare) == (0, 1)
+
+
+def test_what_every_sample_that_goes_has_is_looked_for_last(tmp_path: Path) -> None:
+    background = _blob(9, 700)
+    blobs = [_blob(seed, 2000)[:600] + background + _blob(seed + 50, 700) for seed in range(10)]
+    (tmp_path / "back").write_bytes(background)
+    assert scan(tmp_path, content_needles(blobs))[0] == []
+    (tmp_path / "scan").write_bytes(blobs[3])
+    assert [item.path.name for item in scan(tmp_path, content_needles(blobs))[0]] == ["scan"]

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from platform_lib.cli import app
 from platform_lib.home import Home, open_home
+from platform_lib.lake.drive_page import _place
 from platform_lib.lake.lake import Lake
 from platform_lib.lake.route import route_of
 from ray_jobs.ingest import ingest
@@ -82,6 +83,9 @@ def test_one_drive_is_shown_by_its_id_or_session(home: Home) -> None:
     told = json.loads(run("north", "--json"))
     assert (told["drive_id"], told["route"]["positions"]) == ("v_north", 3)
     assert [item["stream"] for item in told["stream_list"]] == ["/fix"]
+    assert {"v_north", "v_nowhere"} <= {
+        line.split()[0] for line in run().splitlines()
+    }  # by the name that `erase` takes
     with pytest.raises(Exception, match="no drive 'south'"):
         run("south")
 
@@ -116,6 +120,12 @@ def test_a_comment_of_several_lines_is_one_cut_line_and_a_size_is_never_nought(h
 def test_a_log_behind_a_link_is_called_as_it_was_named(home: Home) -> None:
     page = CliRunner().invoke(app, ["drives", "nowhere", "--home", str(home.root)], catch_exceptions=False).stdout
     assert "links/b.mcap" in page
+
+
+def test_a_log_and_its_copies_are_one_place_and_how_many_more() -> None:
+    assert _place(("/logs/sensors.mcap",)) == "/logs/sensors.mcap"
+    copies = ("/logs/a/copy of can.mf4", "/logs/a/can.mf4", "/logs/b/can (1).mf4")
+    assert _place(copies) == "/logs/a/can.mf4 and 2 more of the same content"
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "csv", "jsonl"])
