@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import resource
 import shutil
 import sqlite3
 import tempfile
@@ -194,6 +195,23 @@ def test_a_sqlite_file_that_is_no_bag_is_refused(tmp_path: Path) -> None:
     database.close()
     with pytest.raises(UnsupportedLog, match="no ROS 2 bag"):
         open_log(path)
+
+
+def test_a_bag_whose_payloads_are_computed_is_refused_before_they_take_a_gigabyte(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.db3"
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE topics (id INTEGER, name TEXT, type TEXT, serialization_format TEXT)")
+        database.execute("INSERT INTO topics VALUES (1, '/a', 'std_msgs/msg/String', 'cdr')")
+        database.execute(
+            "CREATE TABLE messages (id INTEGER PRIMARY KEY, topic_id INTEGER, timestamp INTEGER,"
+            " data BLOB GENERATED ALWAYS AS (zeroblob(900000000)) VIRTUAL)"
+        )
+        database.execute("INSERT INTO messages (topic_id, timestamp) VALUES (1, 7)")
+    database.close()
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(CorruptLog, match="too big"):
+        open_log(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KiB
 
 
 @pytest.mark.parametrize("compression", [None, Writer1.CompressionFormat.BZ2, Writer1.CompressionFormat.LZ4])
