@@ -210,7 +210,9 @@ def _damage(connection: sqlite3.Connection) -> str | None:
 def _connect(path: Path) -> sqlite3.Connection:
     mode = "mode=ro" if _log_beside(path) else "mode=ro&immutable=1"  # only without such a log the file is all there is
     connection = sqlite3.connect(f"file:{quote(str(path.resolve()))}?{mode}", uri=True, check_same_thread=False)
-    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _MOST_MESSAGE_BYTES)  # a computed column may claim a gigabyte a row
+    connection.setlimit(
+        sqlite3.SQLITE_LIMIT_LENGTH, _MOST_MESSAGE_BYTES
+    )  # a computed column may claim a gigabyte a row
     return connection
 
 

@@ -39,6 +39,9 @@ _HEAD = np.dtype(
 _HEAD_BYTES = np.dtype((np.void, _HEAD.itemsize))
 _LINK_BYTES = 4 << 20
 _MOST_OTHERS = 1 << 20  # schemas and channels are 65,535 each at most
+# What reading takes a message at its peak, besides its bytes. Measured: 8.5 million empty messages, 216 bytes each.
+_MESSAGE_MEMORY_BYTES = 216
+_MOST_MEMORY_BYTES = 440 << 20
 _FAR = 1 << 62  # past every end, and still an int64
 PAYLOAD_AT = _HEAD.itemsize - INLINE_BYTES
 Heads = npt.NDArray[Any]
@@ -101,9 +104,14 @@ def read_records(data: Buffer, *, cut: bool = False) -> Records:
 
     Raises:
         CorruptLog: A record passes the end, or is of no kind.
+        UnsupportedLog: There are too many for bounded memory.
     """
     starts = _chain(data)
     raw = np.frombuffer(data, np.uint8)
+    if raw.size + starts.size * _MESSAGE_MEMORY_BYTES > _MOST_MEMORY_BYTES:
+        raise UnsupportedLog(
+            f"a chunk with {starts.size - 1} records in {raw.size} bytes: reading it takes too much memory"
+        )
     if cut:
         starts = _surely_whole(raw, starts)
     ops = raw[starts[:-1]]

@@ -53,7 +53,9 @@ class ExtentReader:
             kind = "messages" if extent.chunk is None else "chunk"
             raise damaged(self.source.name, extent.offset, f"the {kind} there: {error.what}") from error
         except UnsupportedLog as error:
-            raise UnsupportedLog(error.what, where=self.source.name, remedy="re-encode it with zstd chunks") from error
+            raise UnsupportedLog(
+                error.what, where=self.source.name, remedy="re-encode it with zstd chunks of a few MiB"
+            ) from error
         return records
 
     def _read(self, extent: Extent, stored: memoryview | None) -> Records:
