@@ -136,15 +136,20 @@ class ExtentCache:
             if found is not None:
                 self._kept.move_to_end(extent.offset)
                 return found
+            self._make_room(extent.size_bytes)  # before there are both in memory
         found = self._reader.read(extent)
         with self._lock:
             if extent.offset not in self._kept:  # another thread may have read it meanwhile
                 self._kept[extent.offset] = found
                 self._kept_bytes += _bytes(found.data)
-            while self._kept_bytes > self._most_bytes and len(self._kept) > 1:
-                _, dropped = self._kept.popitem(last=False)
-                self._kept_bytes -= _bytes(dropped.data)
+            self._make_room(0)
         return found
+
+    def _make_room(self, more_bytes: int) -> None:
+        """Let go of the oldest; of the last one only for something that comes."""
+        while self._kept_bytes + more_bytes > self._most_bytes and len(self._kept) > (not more_bytes):
+            _, dropped = self._kept.popitem(last=False)
+            self._kept_bytes -= _bytes(dropped.data)
 
 
 def _bytes(data: Buffer) -> int:
