@@ -23,6 +23,7 @@ from platform_lib.logs.model import BATCH_ROWS, Report, Window
 from platform_lib.logs.payloads import Index, Payloads, Rows
 
 SLAB_BYTES = 32 << 20
+SLAB_EXTENTS = 2048  # of tiny chunks: each costs some 3 KB while it is in a slab
 MOST_WAITING_BYTES = 96 << 20
 CACHE_BYTES = 48 << 20
 _UNCHECKED = "some of the chunks that were read have no checksum"
@@ -80,14 +81,14 @@ class McapRows:
         yield from batches.rest()
 
     def _slabs(self, chosen: list[int]) -> Iterator[tuple[list[int], list[Records]]]:
-        """Yield the records of the next few extents, `SLAB_BYTES` of them together."""
+        """Yield the records of the next few extents, `SLAB_BYTES` or `SLAB_EXTENTS` of them together."""
         ranks: list[int] = []
         parts: list[Records] = []
         size = 0
         stored = self._stored(chosen)
         for rank in chosen:
             extent = self._extents[rank]
-            if ranks and size + extent.size_bytes > SLAB_BYTES:
+            if ranks and (size + extent.size_bytes > SLAB_BYTES or len(ranks) == SLAB_EXTENTS):
                 yield ranks, parts
                 ranks, parts, size = [], [], 0
             ready = next(stored)
