@@ -244,7 +244,7 @@ def test_lineage_of_a_clip_says_which_datasets_took_samples_of_it(
     assert {"dataset", "run", "model"} <= {item["kind"] for item in told["saw_it"]}
     digest = told["took_samples"][0]["sha256"]
     made_from = _command(rows, monkeypatch, capsys, "lineage", "--dataset", digest, *where)["made_from"]
-    assert {item["kind"] for item in made_from} == {"file"}
+    assert {item["kind"] for item in made_from} == {"log"}
 
 
 @pytest.mark.parametrize(
