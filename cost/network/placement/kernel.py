@@ -148,87 +148,41 @@ def anneal(
     load, near, own, beside = _count(zone, need, capacity, source, tstarts, targets, rstarts, rinc, members, len(kind))
     best, at = 0.0, 0.0
     kept = zone.copy()
+    units, goals, origins = np.zeros(2, np.int64), np.zeros(2, np.int64), np.zeros(2, np.int64)  # of a move, or a swap
     for step in range(steps):
         heat = hot * (cold / hot) ** (step / steps)
         u = free[np.random.randint(count)]
         frm, to = zone[u], np.random.randint(zones)
         if to == frm or not allowed[u, to]:
             continue
-        v, back = -1, -1
+        moves = 1
+        units[0], goals[0], origins[0] = u, to, frm
         # A swap keeps loads and counts: where zones are full, it is the only move there is.
         if np.random.random() < 0.5:
             v = free[np.random.randint(count)]
             back = zone[v]
-            to = back
             if v == u or back == frm or not allowed[u, back] or not allowed[v, frm]:
                 continue
-        delta = _shift(
-            u, to, zone, load, need, near, own, beside, starts, inc, source, weight, rstarts, rinc, members, now, stay
-        )
-        if v >= 0:
+            moves = 2
+            goals[0] = back
+            units[1], goals[1], origins[1] = v, frm, back
+        delta = 0.0
+        for m in range(moves):
             delta += _shift(
-                v,
-                frm,
-                zone,
-                load,
-                need,
-                near,
-                own,
-                beside,
-                starts,
-                inc,
-                source,
-                weight,
-                rstarts,
-                rinc,
-                members,
-                now,
-                stay,
-            )
+                units[m], goals[m], zone, load, need, near, own, beside, starts, inc, source, weight, rstarts, rinc, members,
+                now, stay,
+            )  # fmt: skip
         ok = delta <= 0 or np.random.random() < np.exp(-delta / heat)
-        ok = ok and _sound(u, to, load, capacity, own, beside, rstarts, rinc, kind, limit, compared, zero)
-        if ok and v >= 0:
-            ok = _sound(v, frm, load, capacity, own, beside, rstarts, rinc, kind, limit, compared, zero)
-        if not ok:
-            if v >= 0:
-                _shift(
-                    v,
-                    back,
-                    zone,
-                    load,
-                    need,
-                    near,
-                    own,
-                    beside,
-                    starts,
-                    inc,
-                    source,
-                    weight,
-                    rstarts,
-                    rinc,
-                    members,
-                    now,
-                    stay,
-                )
-            _shift(
-                u,
-                frm,
-                zone,
-                load,
-                need,
-                near,
-                own,
-                beside,
-                starts,
-                inc,
-                source,
-                weight,
-                rstarts,
-                rinc,
-                members,
-                now,
-                stay,
+        for m in range(moves):
+            ok = ok and _sound(
+                units[m], goals[m], load, capacity, own, beside, rstarts, rinc, kind, limit, compared, zero
             )
+        if not ok:
+            for m in range(moves - 1, -1, -1):
+                _shift(
+                    units[m], origins[m], zone, load, need, near, own, beside, starts, inc, source, weight, rstarts, rinc,
+                    members, now, stay,
+                )  # fmt: skip
             continue
         at += delta
         if at < best - 1e-9:
