@@ -106,13 +106,39 @@ def _mismatches(approved: Any, actual: Any, unknown: Any, names: _Names, at: str
         for key in sorted({*approved, *actual}):
             yield from _mismatches(approved.get(key), actual.get(key), _part(unknown, key), names, _join(at, key))
     elif isinstance(approved, list) and isinstance(actual, list) and len(approved) == len(actual):
-        for place, (one, other) in enumerate(zip(approved, actual, strict=True)):
-            yield from _mismatches(one, other, _part(unknown, place), names, f"{at}[{place}]")
+        found = [
+            list(_mismatches(one, other, _part(unknown, place), names, f"{at}[{place}]"))
+            for place, (one, other) in enumerate(zip(approved, actual, strict=True))
+        ]
+        if any(found) and not _same_set(approved, actual, unknown, names):
+            for part in found:
+                yield from part
     elif isinstance(approved, str) and isinstance(actual, str):
         if names.put(approved) != names.put(actual):
             yield at
     elif approved != actual:
         yield at
+
+
+def _same_set(approved: list[Any], actual: list[Any], unknown: Any, names: _Names) -> bool:
+    """Say whether two lists are one set in two orders.
+
+    Terraform writes a set in the order of its values, so a stand-in lies elsewhere than what it became. Texts are
+    given in sorted order then; a list of texts that is not sorted is no set, and its order counts.
+    """
+    if all(isinstance(item, str) for item in (*approved, *actual)):
+        if approved != sorted(approved) or actual != sorted(actual):
+            return False
+        return sorted(map(names.put, approved)) == sorted(map(names.put, actual))
+    left = list(actual)
+    for place, one in enumerate(approved):
+        partner = next(
+            (item for item in left if not any(_mismatches(one, item, _part(unknown, place), names, ""))), None
+        )
+        if partner is None:
+            return False
+        left.remove(partner)
+    return True
 
 
 def _part(unknown: Any, key: str | int) -> Any:

@@ -114,3 +114,37 @@ def test_a_stand_in_that_is_the_beginning_of_another_is_not_mistaken() -> None:
     assert beyond_approval(approved, now, approved_inputs=before, actual_inputs=after) == []
     swapped = plan(change("a.a", ["create"], {"x": "arn:twelve", "y": "arn:one"}))
     assert len(beyond_approval(approved, swapped, approved_inputs=before, actual_inputs=after)) == 2
+
+
+def _between(approved: Any, now: Any) -> list[str]:
+    real = {**REAL, "net_subnets": ("subnet-f0", "subnet-b1")}  # they sort otherwise than the stand-ins
+    found = beyond_approval(
+        plan(change("a.a", ["create"], {"x": approved})),
+        plan(change("a.a", ["create"], {"x": now})),
+        approved_inputs=STAND_IN,
+        actual_inputs=real,
+    )
+    return [item.what for item in found]
+
+
+def test_a_set_whose_stand_ins_sort_otherwise_is_the_same_set() -> None:
+    assert _between(["subnet-0", "subnet-1"], ["subnet-b1", "subnet-f0"]) == []
+    assert (
+        _between(
+            [{"to": "subnet-0", "n": 1}, {"to": "subnet-1", "n": 2}],
+            [{"to": "subnet-b1", "n": 2}, {"to": "subnet-f0", "n": 1}],
+        )
+        == []
+    )
+
+
+def test_a_list_in_another_order_and_a_set_with_another_member_are_named() -> None:
+    assert _between(["subnet-1", "subnet-0"], ["subnet-f0", "subnet-b1"]) != []
+    assert _between(["subnet-0", "subnet-1"], ["subnet-b1", "subnet-c"]) != []
+    assert (
+        _between(
+            [{"to": "subnet-0", "n": 1}, {"to": "subnet-1", "n": 2}],
+            [{"to": "subnet-b1", "n": 1}, {"to": "subnet-f0", "n": 2}],
+        )
+        != []
+    )
