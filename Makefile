@@ -11,7 +11,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 # checkov's own environment: it pins an older boto3 than the platform has.
-TOOLS_STAMP := .venv-tools/.installed
+TOOLS_STAMP := .venv-tools/.installed .venv-focus/.installed
 HOME_FLAG := $(if $(DRIVETRAIN_HOME),,--home .drivetrain)
 # One folder of real drive logs to ingest beside the synthetic ones; LOGS= for none.
 LOGS ?= $(wildcard ../shared/data/logs)
@@ -31,11 +31,14 @@ $(STAMP): pyproject.toml constraints.txt
 .PHONY: install
 install: $(STAMP) ## Make .venv with every extra
 
-$(TOOLS_STAMP): policies/requirements.txt
+.venv-tools/.installed: policies/requirements.txt
+	@.ci/tools
+
+.venv-focus/.installed: tests/cost/focus/validator-requirements.txt
 	@.ci/tools
 
 .PHONY: tools
-tools: $(STAMP) $(TOOLS_STAMP) ## checkov in .venv-tools; terraform too where there is none, by its digest
+tools: $(STAMP) $(TOOLS_STAMP) ## checkov in .venv-tools, focus-validator in .venv-focus; terraform too where there is none, by its digest
 	@$(BIN)/drivetrain infra tools
 
 .PHONY: demo
@@ -101,4 +104,4 @@ constraints: ## Write constraints.txt from what .venv holds
 
 .PHONY: clean
 clean: ## Delete the virtual environments; the home folder stays
-	rm -rf $(VENV) .venv-tools
+	rm -rf $(VENV) .venv-tools .venv-focus

@@ -33,13 +33,14 @@ LACKING: dict[str, str] = {
     "aws_s3_bucket_intelligent_tiering_configuration": "S3 knows no tiers of Intelligent-Tiering",
     "aws_s3_account_public_access_block": "its address begins with the account's id, which no name on loopback does",
     "aws_budgets_budget": "Budgets cannot be read back with their tags and notifications",
+    "aws_backup_plan": "Backup gives plans back without their tags",
     "aws_backup_selection": "Backup knows no selections",
+    "aws_backup_vault": "Backup lists no recovery points, which deleting a vault asks for",
+    "aws_backup_vault_lock_configuration": "it lies on a vault",
     "aws_db_instance_automated_backups_replication": "RDS copies no automated backups",
 }
 # What the emulator keeps differently, by kind: attributes whose changes an emulated environment ignores.
 PERMANENT: dict[str, tuple[str, ...]] = {
-    "aws_backup_plan": ("tags", "tags_all"),
-    "aws_backup_vault": ("tags", "tags_all"),
     "aws_db_instance": (
         "performance_insights_enabled",
         "performance_insights_kms_key_id",
