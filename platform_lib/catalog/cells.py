@@ -57,19 +57,48 @@ def cells_of(latitude_deg: npt.NDArray[np.float64], longitude_deg: npt.NDArray[n
     return (_spread(west) << 1 | _spread(south)).astype(np.int32)
 
 
-def cells_near(near: Near) -> list[int]:
-    """Return every cell that a circle touches, and perhaps some at its corners."""
+def cells_near(near: Near) -> tuple[list[int], list[int]]:
+    """Return the cells that lie whole in a circle, and those that it touches besides (perhaps some at its corners)."""
+    box = box_around(near)
+    south, north = (_index(edge_deg + 90.0, 180.0) for edge_deg in (box.south_deg, box.north_deg))
+    rows = np.unique(np.arange(south, north + 1).clip(0, SIDES - 1))
+    first, last = (math.floor((edge_deg + 180.0) / 360.0 * SIDES) for edge_deg in (box.west_deg, box.east_deg))
+    columns = np.unique(np.arange(first, min(last, first + SIDES - 1) + 1) % SIDES)
+    cells = _spread(columns)[:, None] << 1 | _spread(rows)[None, :]
+    corners = np.stack([_within(near, columns + east, rows + up) for east in (0, 1) for up in (0, 1)])
+    inside = corners.all(axis=0)
+    return np.sort(cells[inside]).tolist(), np.sort(cells[~inside]).tolist()
+
+
+def _within(near: Near, columns: npt.NDArray[np.int64], rows: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Say of each corner (columns, rows) of cells whether it lies in a circle. Source: the haversine formula."""
+    latitude, longitude = np.radians(rows * 180.0 / SIDES - 90.0), np.radians(columns * 360.0 / SIDES - 180.0)
+    own_latitude, own_longitude = math.radians(near.latitude_deg), math.radians(near.longitude_deg)
+    up = np.sin((latitude - own_latitude) / 2) ** 2
+    across = np.sin((longitude - own_longitude) / 2) ** 2
+    share = up[None, :] + math.cos(own_latitude) * np.cos(latitude)[None, :] * across[:, None]
+    distance_m: npt.NDArray[np.float64] = 2 * EARTH_RADIUS_M * np.arcsin(np.sqrt(np.minimum(share, 1.0)))
+    return distance_m <= near.radius_m
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """What lies between two parallels and two meridians (degrees); beyond +-90 and +-180 where it goes over an edge."""
+
+    south_deg: float
+    north_deg: float
+    west_deg: float
+    east_deg: float
+
+
+def box_around(near: Near) -> Box:
+    """Return the least box around a circle; around a pole it has all meridians."""
     reach_deg = math.degrees(near.radius_m / EARTH_RADIUS_M)
-    bottom, top = near.latitude_deg - reach_deg, near.latitude_deg + reach_deg
-    farthest = min(max(abs(bottom), abs(top)), 90.0)
-    # Near a pole a circle reaches around it.
+    south, north = near.latitude_deg - reach_deg, near.latitude_deg + reach_deg
+    farthest = min(max(abs(south), abs(north)), 90.0)
     around = math.cos(math.radians(farthest)) <= reach_deg / 180.0
     wide_deg = 180.0 if around else reach_deg / math.cos(math.radians(farthest))
-    rows = np.arange(_index(bottom + 90.0, 180.0), _index(top + 90.0, 180.0) + 1).clip(0, SIDES - 1)
-    first, last = (math.floor((near.longitude_deg + side * wide_deg + 180.0) / 360.0 * SIDES) for side in (-1, 1))
-    columns = np.arange(first, min(last, first + SIDES - 1) + 1) % SIDES
-    both = _spread(np.unique(columns))[:, None] << 1 | _spread(np.unique(rows))[None, :]
-    return [int(cell) for cell in np.sort(both.ravel())]
+    return Box(south, north, near.longitude_deg - wide_deg, near.longitude_deg + wide_deg)
 
 
 def _index(degrees: float, whole: float) -> int:

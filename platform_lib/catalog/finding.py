@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -221,8 +222,15 @@ class Finder:
             cells = connection.execute(select(ODD_CELLS.c.odd_cell).order_by(ODD_CELLS.c.odd_cell)).scalars().all()
         return list(tags), list(cells)
 
-    def _reading(self) -> Connection:
-        return self._engine.connect().execution_options(isolation_level="REPEATABLE READ")
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        """Hold one moment of the catalogue for a question, answered by one process of the server.
+
+        A page is some hundred rows: to start workers for them takes longer than to read them, and each waits for a CPU.
+        """
+        with self._engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+            connection.exec_driver_sql("SET LOCAL max_parallel_workers_per_gather = 0")
+            yield connection
 
 
 def _tags_of(connection: Connection, clips: Sequence[tuple[int, int]]) -> dict[tuple[int, int], tuple[str, ...]]:

@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -97,7 +98,7 @@ def test_pages_of_drives_hold_every_drive_once_newest_first(rows: Rows) -> None:
 
 def test_drives_near_a_place_are_those_that_were_in_its_cells(rows: Rows) -> None:
     for near in (Near(*CITIES[0], 2500), Near(*CITIES[1], 400), Near(0.0, 0.0, 100)):
-        cells = set(cells_near(near))
+        cells = {*chain(*cells_near(near))}
         there = {row.drive_number for row in rows.clips if row.cell in cells}
         expected = [row for row in rows.drives if row.drive_number in there]
         expected.sort(key=lambda row: (-row.listed_ns, -row.drive_number))
@@ -119,11 +120,20 @@ def test_pages_of_clips_hold_every_clip_once_in_order(rows: Rows) -> None:
     which = ClipFilter(odd_cell="weather=rain, event=none", pii_state="unknown")
     assert _all_clips(rows.finder, which, 41) == [(row.drive_id, row.start_ns) for row in odd]
 
-    near = Near(*CITIES[0], 800)
+
+@pytest.mark.parametrize(("radius_m", "page"), [(150, 29), (800, 29), (2500, 29), (5000, 211)])
+def test_clips_near_a_place_are_those_that_begin_within(rows: Rows, radius_m: float, page: int) -> None:
+    near = Near(*CITIES[0], radius_m)
     inside = [row for row in rows.clips if _metres(row, near) <= near.radius_m]
     inside.sort(key=lambda row: (-row.start_ns, -row.drive_number))
-    assert _all_clips(rows.finder, ClipFilter(near=near), 29) == [(row.drive_id, row.start_ns) for row in inside]
+    assert _all_clips(rows.finder, ClipFilter(near=near), page) == [(row.drive_id, row.start_ns) for row in inside]
     assert inside
+    rain = [row for row in inside if row.odd_cell == "weather=rain, event=none" and row.pii_state == "unknown"]
+    which = ClipFilter(near=near, odd_cell="weather=rain, event=none", pii_state="unknown")
+    assert _all_clips(rows.finder, which, 5) == [(row.drive_id, row.start_ns) for row in rain]
+    late = [row for row in inside if row.start_ns >= inside[len(inside) // 2].start_ns]
+    recent = ClipFilter(near=near, since_ns=late[-1].start_ns)
+    assert _all_clips(rows.finder, recent, page) == [(row.drive_id, row.start_ns) for row in late]
 
 
 def _metres(row: Any, near: Near) -> float:
