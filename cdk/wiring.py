@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field, TypeAdapter, model_validator
 
 from cdk.model import StandIn, Strict
 from platform_lib.errors import ConfigError
@@ -49,6 +49,16 @@ class StackWiring(Strict):
     region: str
     takes: tuple[Wire, ...] = ()
     gives: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _stand_ins_differ(self) -> Self:
+        """Two things of one stand-in could be swapped between approval and apply, and nobody would see it."""
+        first: dict[str, str] = {}
+        for wire in self.takes:
+            for text in (wire.stand_in,) if isinstance(wire.stand_in, str) else wire.stand_in:
+                if first.setdefault(text, wire.variable) != wire.variable:
+                    raise ValueError(f"{first[text]} and {wire.variable} have one stand-in, {text}")
+        return self
 
     @property
     def depends_on(self) -> tuple[str, ...]:

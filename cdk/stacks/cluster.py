@@ -13,7 +13,7 @@ from cdk.blocks.role import allow
 from cdk.emulator import CLUSTER_GROUP_ID
 from cdk.model import Account, Environment, Region
 from cdk.stacks.base import PlatformStack
-from cdk.stacks.network import WorkloadNetwork, stand_in_subnets
+from cdk.stacks.network import WorkloadNetwork
 
 
 class ClusterStack(PlatformStack):
@@ -35,13 +35,13 @@ class ClusterStack(PlatformStack):
 
     def _made(self, region: Region, network: WorkloadNetwork) -> None:
         tier = self.environment.kubernetes.backup_tier
-        pods = self.take_list(network, "pod_subnet_ids", stand_in_subnets(region.zones)) if network.has_pods else []
+        pods = self.take_ids(network, "pod_subnet_ids", "subnet", len(region.zones)) if network.has_pods else []
         cluster = Cluster(
             self,
             ClusterPlan(
                 name=self.cluster_name,
                 kubernetes=self.environment.kubernetes,
-                subnet_ids=self.take_list(network, "private_subnet_ids", stand_in_subnets(region.zones)),
+                subnet_ids=self.take_ids(network, "private_subnet_ids", "subnet", len(region.zones)),
                 pod_subnet_ids=dict(zip(region.zones, pods, strict=False)),
                 deployer_arn=f"arn:aws:iam::{self.account_id}:role/{self.environment.deploy_role}",
                 tags={} if tier is None else {TIER_TAG: tier},

@@ -14,7 +14,6 @@ from cdk.blocks.topic import AlarmPlan, alarm
 from cdk.model import Account, Environment
 from cdk.stacks.base import PlatformStack
 from cdk.stacks.governance import stand_in_topic, topic_output
-from cdk.stacks.network import stand_in_subnets
 
 _GIB = 1024**3
 _FREE_STORAGE_SHARE = 0.1
@@ -34,8 +33,8 @@ class Metadata(PlatformStack):
             self,
             DatabasePlan(
                 database=environment.database,
-                vpc_id=self.take(network, "vpc_id", "vpc-00000000"),
-                subnet_ids=self.take_list(network, "private_subnet_ids", stand_in_subnets(region.zones)),
+                vpc_id=self.take_id(network, "vpc_id", "vpc"),
+                subnet_ids=self.take_ids(network, "private_subnet_ids", "subnet", len(region.zones)),
                 clients=_clients(environment),
                 backup_key=backup_key,
             ),

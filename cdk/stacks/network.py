@@ -83,11 +83,6 @@ class WorkloadNetwork(PlatformStack):
         self.give("private_route_table_ids", list(vpc.existing_private_route_table_ids))
 
 
-def stand_in_subnets(zones: tuple[str, ...]) -> list[str]:
-    """Return subnet ids of the right form, one a zone, for plans made before the network is."""
-    return [f"subnet-{place:017x}" for place in range(len(zones))]
-
-
 def _endpoints(region: Region) -> tuple[str, ...]:
     if region.interface_endpoints != "auto":
         return region.interface_endpoints

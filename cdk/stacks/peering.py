@@ -24,13 +24,12 @@ class NetworkPeering(PlatformStack):
             Peering(self, f"ml-data-{network.region}", requester=requester, accepter=self._side(network))
 
     def _side(self, network: WorkloadNetwork) -> Side:
-        tables = [f"rtb-{place:017x}" for place in range(network.route_tables)]
         ranges = [network.vpc.cidr] if network.vpc.pod_cidr is None else [network.vpc.cidr, network.vpc.pod_cidr]
         return Side(
             account_id=network.account_id,
             region=network.region,
-            vpc_id=self.take(network, "vpc_id", "vpc-00000000"),
+            vpc_id=self.take_id(network, "vpc_id", "vpc"),
             ranges=ranges,
-            route_table_ids=self.take_list(network, "private_route_table_ids", tables),
+            route_table_ids=self.take_ids(network, "private_route_table_ids", "rtb", network.route_tables),
             provider=self.provider_in(network.region, network.account),
         )

@@ -15,7 +15,7 @@ from cdk.blocks.role import Role, RolePlan
 from cdk.model import Account, Environment, Manager, Pool, PoolKind, Region
 from cdk.stacks.base import PlatformStack
 from cdk.stacks.cluster import ClusterStack
-from cdk.stacks.network import WorkloadNetwork, stand_in_subnets
+from cdk.stacks.network import WorkloadNetwork
 
 # What every node may do, whoever made it.
 NODE_POLICIES = (
@@ -42,13 +42,13 @@ class Pools(PlatformStack):
         pools = environment.pools_of(region, Manager.NODE_GROUP)
         role = self._node_role()
         key = Key(self, f"node-disks-{region.name}", through=[f"ec2.{region.name}.amazonaws.com"])
-        subnets = self.take_list(network, "private_subnet_ids", stand_in_subnets(region.zones))
+        subnets = self.take_ids(network, "private_subnet_ids", "subnet", len(region.zones))
         place = PoolPlace(
             cluster=cluster_entry(self, cluster),
             version=environment.kubernetes.version,
             node_role_arn=role.arn,
             subnets=dict(zip(region.zones, subnets, strict=True)),
-            group_ids=[self.take(cluster, "cluster_security_group_id", "sg-00000000")],
+            group_ids=[self.take_id(cluster, "cluster_security_group_id", "sg")],
             efa_group_id=self._efa_group(network, pools),
             disk_key_arn=key.arn,
             ready=role.ready,
@@ -80,7 +80,7 @@ class Pools(PlatformStack):
             "efa-group",
             name=name,
             description="Nodes of one pool talk over EFA, which is no IP and needs everything allowed both ways",
-            vpc_id=self.take(network, "vpc_id", "vpc-00000000"),
+            vpc_id=self.take_id(network, "vpc_id", "vpc"),
             tags={"Name": name},
         )
         for rule, kind in (("efa-in", VpcSecurityGroupIngressRule), ("efa-out", VpcSecurityGroupEgressRule)):

@@ -32,6 +32,15 @@ def test_what_nobody_gives_is_named() -> None:
         apply_order({"net": stack(("vpc",)), "cluster": stack((), (("nets", "vpc"),))})
 
 
+def test_two_things_of_one_stand_in_are_refused() -> None:
+    wires = [Wire(variable=name, stack=name, output="vpc_id", stand_in="vpc-0") for name in ("ml", "data")]
+    with pytest.raises(ValueError, match="ml and data have one stand-in, vpc-0"):
+        StackWiring(account="111111111111", region="us-east-1", takes=tuple(wires))
+    other = wires[1].model_copy(update={"stand_in": ("vpc-1", "vpc-0")})
+    with pytest.raises(ValueError, match="one stand-in"):
+        StackWiring(account="111111111111", region="us-east-1", takes=(wires[0], other))
+
+
 def test_stacks_that_wait_for_each_other_are_named() -> None:
     with pytest.raises(ConfigError, match=r"stacks wait for each other: (a -> b -> a|b -> a -> b)"):
         apply_order({"a": stack(("x",), (("b", "y"),)), "b": stack(("y",), (("a", "x"),))})
