@@ -90,7 +90,7 @@ def drives(
     )
     key = parse_key(after)
     with embedded_postgres(open_home(home, make=False)) as uri, Catalog(uri) as catalog:
-        page = Finder(catalog.engine).drives(which, limit=limit, after=key)
+        page = Finder(catalog.engine).drives(which, limit=limit, after=key, names=as_json)
         quarantined = catalog.count_quarantined()
     found = page.drives
     following = key_text(page.after)

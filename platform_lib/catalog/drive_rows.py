@@ -15,27 +15,35 @@ from platform_lib.catalog.schema import DRIVES, FILE_PATHS, FILES, INGESTS, STRE
 _IDENTITY_LABELS = frozenset({"vehicle", "session", "pii_state"})
 
 
-def read_drives(connection: Connection, drive_ids: Sequence[str] | None = None) -> list[Drive]:
-    """Return the drives that have a committed file, in order of their ids: all, or those named."""
+def read_drives(connection: Connection, drive_ids: Sequence[str] | None = None, *, names: bool = True) -> list[Drive]:
+    """Return the drives that have a committed file, in order of their ids: all, or those named.
+
+    Args:
+        connection: In a transaction that sees one moment.
+        drive_ids: Which drives.
+        names: Read where each file was seen, and its length. Their rows lie by digest, each on a page of its own: of fifty
+            drives that is most of what is read.
+    """
     wanted = (
-        select(INGESTS, DRIVES.c.vehicle, DRIVES.c.session, FILES.c.bytes)
+        select(INGESTS, DRIVES.c.vehicle, DRIVES.c.session)
         .join(DRIVES, DRIVES.c.drive_id == INGESTS.c.drive_id)
-        .join(FILES, FILES.c.file_sha256 == INGESTS.c.file_sha256)
         .where(INGESTS.c.state == "committed")
         .order_by(INGESTS.c.drive_id, INGESTS.c.file_sha256)
     )
+    if names:
+        wanted = wanted.add_columns(FILES.c.bytes).join(FILES, FILES.c.file_sha256 == INGESTS.c.file_sha256)
     counted = (
         select(STREAMS.c.ingest_id, func.count()).where(STREAMS.c.kept_as != "nothing").group_by(STREAMS.c.ingest_id)
     )
     if drive_ids is not None:
         wanted = wanted.where(INGESTS.c.drive_id == any_of(drive_ids, Text()))
     rows = connection.execute(wanted).all()
-    digests = None
+    digests: Sequence[str] | None = None
     if drive_ids is not None:
         counted = counted.where(STREAMS.c.ingest_id == any_of([row.ingest_id for row in rows], BigInteger()))
         digests = [row.file_sha256 for row in rows]
     counts = {ingest_id: count for ingest_id, count in connection.execute(counted)}
-    paths = read_paths(connection, digests)
+    paths = read_paths(connection, digests) if names else None
     grouped: dict[str, list[Row[Any]]] = defaultdict(list)
     for row in rows:
         grouped[row.drive_id].append(row)
@@ -53,7 +61,7 @@ def read_paths(connection: Connection, digests: Sequence[str] | None = None) -> 
     return found
 
 
-def _drive(rows: Sequence[Row[Any]], paths: Mapping[str, tuple[str, ...]], streams: Mapping[int, int]) -> Drive:
+def _drive(rows: Sequence[Row[Any]], paths: Mapping[str, tuple[str, ...]] | None, streams: Mapping[int, int]) -> Drive:
     labels: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         for name, value in row.metadata.items():
@@ -76,5 +84,6 @@ def _drive(rows: Sequence[Row[Any]], paths: Mapping[str, tuple[str, ...]], strea
     )
 
 
-def _drive_file(row: Row[Any], paths: Mapping[str, tuple[str, ...]]) -> DriveFile:
-    return DriveFile(row.file_sha256, paths[row.file_sha256], row.bytes, row.recovered, row.start_ns, row.stop_ns)
+def _drive_file(row: Row[Any], paths: Mapping[str, tuple[str, ...]] | None) -> DriveFile:
+    seen, length = ((), None) if paths is None else (paths[row.file_sha256], row.bytes)
+    return DriveFile(row.file_sha256, seen, length, row.recovered, row.start_ns, row.stop_ns)

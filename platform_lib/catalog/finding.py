@@ -102,12 +102,14 @@ class Finder:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def drives(self, which: DriveFilter, *, limit: int, after: Key | None = None) -> DrivePage:
-        """Return a page of drives, newest first."""
+    def drives(self, which: DriveFilter, *, limit: int, after: Key | None = None, names: bool = False) -> DrivePage:
+        """Return a page of drives, newest first; with `names`, their files' places and lengths too."""
         with self._reading() as connection:
             keys = connection.execute(drive_keys(which, limit + 1, after)).all()
             page = keys[:limit]
-            found = {item.drive_id: item for item in read_drives(connection, [row.drive_id for row in page])}
+            found = {
+                item.drive_id: item for item in read_drives(connection, [row.drive_id for row in page], names=names)
+            }
         drives = tuple(found[row.drive_id] for row in page if row.drive_id in found)
         return DrivePage(drives, (page[-1].listed_ns, page[-1].drive_number) if len(keys) > limit else None)
 

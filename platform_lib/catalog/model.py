@@ -203,11 +203,16 @@ class Unfetched:
 
 @dataclass(frozen=True, slots=True)
 class DriveFile:
-    """A committed file of a drive; its times are None without rows."""
+    """A committed file of a drive; its times are None without rows.
+
+    Attributes:
+        paths: Where it was seen; empty in a list that was read without files' names.
+        bytes: Its length; None in such a list.
+    """
 
     file_sha256: str
     paths: tuple[str, ...]
-    bytes: int
+    bytes: int | None
     recovered: bool
     start_ns: int | None = None
     stop_ns: int | None = None

@@ -51,7 +51,8 @@ def show_drive(home: Home, name: str, *, as_json: bool) -> None:
     _say(f"{drive.drive_id}: {labels}" if labels else drive.drive_id)
     for item in drive.files:
         lost = ", recovered" if item.recovered else ""
-        _say(f"  {item.file_sha256[:12]}  {size(item.bytes):>10}  {_place(item.paths)}{lost}")
+        length = "" if item.bytes is None else size(item.bytes)
+        _say(f"  {item.file_sha256[:12]}  {length:>10}  {_place(item.paths)}{lost}")
     if (why := doubt(drive)) is None:
         _show_streams(drive.start_ns, [item for _, item in streams])
     else:

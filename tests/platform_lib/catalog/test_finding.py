@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,16 @@ def _all_drives(finder: Finder, which: DriveFilter, limit: int) -> list[str]:
         if after is None:
             return found
         assert len(page.drives) == limit
+
+
+def test_a_list_names_files_where_that_is_asked_and_is_else_the_same(rows: Rows) -> None:
+    named = rows.finder.drives(DriveFilter(), limit=9, names=True).drives
+    plain = rows.finder.drives(DriveFilter(), limit=9).drives
+    assert all(item.paths and item.bytes for drive in named for item in drive.files)
+    without = [
+        replace(drive, files=tuple(replace(item, paths=(), bytes=None) for item in drive.files)) for drive in named
+    ]
+    assert list(plain) == without
 
 
 def _all_clips(finder: Finder, which: ClipFilter, limit: int) -> list[tuple[str, int]]:
