@@ -178,13 +178,23 @@ def _resources() -> AdmissionPolicy:
 
 
 def _cost_labels() -> AdmissionPolicy:
+    # KubeRay puts its own labels on the Job that submits, and no other. Source: KubeRay, rayjob_controller, createNewK8sJob,
+    # read 2026-11-30. The pod of that Job is made of the RayJob's template and is asked like any other.
+    submits = (
+        "has(object.kind) && object.kind == 'Job' && has(object.metadata.ownerReferences)"
+        " && object.metadata.ownerReferences.exists(o, has(o.controller) && o.controller && o.kind == 'RayJob'"
+        " && o.apiVersion.startsWith('ray.io/'))"
+    )
     return AdmissionPolicy(
         name="drivetrain-cost-labels",
         reason="What has no team and no cost centre appears in nobody's part of the bill.",
         kinds=(_PODS_ALONE, _JOBS, _RAY_JOBS, _RAY_CLUSTERS),
-        variables={},
+        variables={"submits": submits},
         tenants_only=True,
-        validations=tuple(Validation(_labelled(key), f"label '{key}' is missing or empty") for key in COST_LABELS),
+        validations=tuple(
+            Validation(f"variables.submits || ({_labelled(key)})", f"label '{key}' is missing or empty")
+            for key in COST_LABELS
+        ),
     )
 
 

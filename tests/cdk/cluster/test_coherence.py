@@ -11,8 +11,9 @@ from clusters import all_places, forms, place_of
 from cdk.access import IDENTITIES, Workload
 from cdk.cluster.catalogue import objects_of
 from cdk.cluster.coherence import incoherences
+from cdk.cluster.kinds.admission import ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding
 from cdk.cluster.kinds.base import LabelSelector, Manifest, Toleration
-from cdk.cluster.kinds.core import Deployment, NetworkPolicy, PodDisruptionBudget, Service, ServiceAccount
+from cdk.cluster.kinds.core import Deployment, Namespace, NetworkPolicy, PodDisruptionBudget, Service, ServiceAccount
 from cdk.cluster.kinds.karpenter import EC2NodeClass, NodePool
 from cdk.cluster.kinds.kueue import ClusterQueue, LocalQueue, ResourceFlavor
 from cdk.cluster.kinds.pods import PodTemplate, Resources
@@ -52,7 +53,32 @@ def _container(item: Any, **changes: Any) -> Any:
     return _pod(item, containers=(first.model_copy(update=changes), *others))
 
 
+def _unlabelled(key: str) -> list[Manifest]:
+    """Every namespace without one of its labels."""
+    found: list[Manifest] = []
+    for item in OBJECTS:
+        labels = {name: value for name, value in (item.metadata.labels or {}).items() if name != key}
+        meta = item.metadata.model_copy(update={"labels": labels})
+        found.append(item.model_copy(update={"metadata": meta}) if isinstance(item, Namespace) else item)
+    return found
+
+
 FAULTS: list[tuple[str, list[Manifest], str]] = [
+    (
+        "a policy of tenants where there are none",
+        _unlabelled("drivetrain.io/team"),
+        "ValidatingAdmissionPolicyBinding drivetrain-cost-labels: selects no namespace",
+    ),
+    (
+        "a policy without a binding",
+        _spoilt(ValidatingAdmissionPolicyBinding, "drivetrain-images", lambda item: None),
+        "ValidatingAdmissionPolicy drivetrain-images: has no binding",
+    ),
+    (
+        "a binding without a policy",
+        _spoilt(ValidatingAdmissionPolicy, "drivetrain-images", lambda item: None),
+        "names policy drivetrain-images, which nobody makes",
+    ),
     ("twice", [*OBJECTS, OBJECTS[0]], "is there 2 times"),
     (
         "service",
