@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import yaml
 
+from cdk.cluster.definitions import WAVE
 from cdk.cluster.kinds.addons import (
     ARGO_NAMESPACE,
     Application,
@@ -38,7 +39,6 @@ from cdk.cluster.versions import (
 from cdk.labels import POOL, taints_of
 from cdk.model import PoolKind
 
-WAVE = "argocd.argoproj.io/sync-wave"
 # All alpha in KubeRay 1.7, and off by default; without the first three a Ray cluster trusts whoever reaches it, and its
 # logs go with it; without the last a head that is lost takes its jobs with it.
 _RAY_FEATURES = (

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from cdk.cluster.definitions import undefined
 from cdk.cluster.kinds.addons import ExternalSecret
 from cdk.cluster.kinds.admission import ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding
 from cdk.cluster.kinds.base import Labels, Manifest, Part
@@ -77,6 +78,7 @@ def incoherences(objects: Sequence[Manifest], pools: Sequence[Pool]) -> list[Inc
         *_missing_names(objects, pods),
         *_queues(objects),
         *_policies_nowhere(objects),
+        *(Incoherence(name_of(item), what) for item, what in undefined(objects)),
         *_nodes(objects, pools),
         *(found for item in pods for found in _placement(item, pools)),
         *(found for item in pods for found in _containers(item)),

@@ -11,6 +11,8 @@ from clusters import all_places, forms, place_of
 from cdk.access import IDENTITIES, Workload
 from cdk.cluster.catalogue import objects_of
 from cdk.cluster.coherence import incoherences
+from cdk.cluster.definitions import WAVE
+from cdk.cluster.kinds.addons import Application
 from cdk.cluster.kinds.admission import ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding
 from cdk.cluster.kinds.base import LabelSelector, Manifest, Toleration
 from cdk.cluster.kinds.core import Deployment, Namespace, NetworkPolicy, PodDisruptionBudget, Service, ServiceAccount
@@ -68,6 +70,36 @@ FAULTS: list[tuple[str, list[Manifest], str]] = [
         "a policy of tenants where there are none",
         _unlabelled("drivetrain.io/team"),
         "ValidatingAdmissionPolicyBinding drivetrain-cost-labels: selects no namespace",
+    ),
+    (
+        "kinds that no application brings",
+        _spoilt(Application, "external-secrets", lambda item: None),
+        "ExternalSecret mlflow/metadata-database: no application brings the kinds of external-secrets.io",
+    ),
+    (
+        "kinds whose application leaves them out",
+        _spoilt(
+            Application,
+            "kueue",
+            lambda item: _spec(
+                item,
+                source=item.spec.source.model_copy(
+                    update={"helm": item.spec.source.helm.model_copy(update={"skip_crds": True})}
+                ),
+            ),
+        ),
+        "no application brings the kinds of kueue.x-k8s.io",
+    ),
+    (
+        "kinds that come after what is of them",
+        _spoilt(
+            Application,
+            "kuberay-operator",
+            lambda item: item.model_copy(
+                update={"metadata": item.metadata.model_copy(update={"annotations": {WAVE: "2"}})}
+            ),
+        ),
+        "RayCluster ray/shared: goes in wave 1, and the kinds of ray.io come in wave 2",
     ),
     (
         "a policy without a binding",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from admission import refused
 from clusters import all_places, forms, place_of
+from edited_objects import edited
 from server_rules import refusals
 
 from cdk.cluster.admission import admission
@@ -25,23 +26,6 @@ from policies.kubernetes.catalogue import admission_policies, manifests
 
 LOCAL = place_of("local")
 Json = dict[str, Any]
-
-
-def edited(document: Json, *path: str | int, value: Any) -> Manifest:
-    """Return an object whose document was edited: no typed object lets these faults be written."""
-    place: Any = document
-    for key in path[:-1]:
-        place = place[key]
-    place[path[-1]] = value
-
-    class Edited(Manifest):
-        def document(self) -> Json:
-            return document
-
-    Edited.api_version, Edited.kind = document["apiVersion"], document["kind"]
-    Edited.namespaced = "namespace" in document["metadata"]
-    meta = document["metadata"]
-    return Edited(metadata=Metadata(name=meta["name"], namespace=meta.get("namespace")))
 
 
 def deployment() -> Json:
