@@ -16,7 +16,8 @@ from cdk.blocks.offers import require_offered
 from cdk.config import load_environment
 from cdk.delivery.emulator import Server
 from cdk.delivery.failures import InfrastructureError, explain
-from cdk.delivery.terraform import Terraform, find_mirror, find_program, mirrored_versions
+from cdk.delivery.mirrors import find_mirror, mirrored_versions
+from cdk.delivery.terraform import Terraform, find_program
 from cdk.model import Account, Pool, PoolKind
 from cdk.stacks.base import PlatformStack
 from platform_lib.errors import MissingPartError
