@@ -159,7 +159,7 @@ def _kueue() -> Document:
         "controller": {"groupKindConcurrency": {"Workload.kueue.x-k8s.io": 5}},
         # All pods of a gang, or none: half a gang would wait on nodes that cost as if they worked.
         "waitForPodsReady": {"timeout": "30m", "recoveryTimeout": "15m", "blockAdmission": False},
-        "integrations": {"frameworks": ["batch/job", "ray.io/rayjob"]},
+        "integrations": {"frameworks": ["batch/job", "ray.io/raycluster", "ray.io/rayjob"]},
         "fairSharing": {"preemptionStrategies": ["LessThanOrEqualToFinalShare", "LessThanInitialShare"]},
         # They come with their nodes, and no queue has a share of them.
         "resources": {"excludeResourcePrefixes": [EFA]},

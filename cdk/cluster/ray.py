@@ -55,6 +55,7 @@ from cdk.cluster.versions import RAY as RAY_VERSION
 from cdk.labels import cost_labels
 from cdk.model import DataClass, Pool
 from platform_lib.errors import ConfigError
+from policies.kubernetes.catalogue import SHARED_CLUSTER
 
 # Source: Kueue and KubeRay 1.7: a RayJob with more worker groups is refused.
 WORKER_GROUPS = 17
@@ -85,7 +86,9 @@ def _shared(place: Place) -> RayCluster:
         workers(place, item, maximum=max(1, item.maximum // _SHARED_PART), idle_s=_IDLE_S) for item in place.work_pools
     )
     return RayCluster(
-        metadata=Metadata(name="shared", namespace=RAY, labels=labels_for("ray-shared", **cost_labels(payer))),
+        metadata=Metadata(
+            name=SHARED_CLUSTER[1], namespace=SHARED_CLUSTER[0], labels=labels_for("ray-shared", **cost_labels(payer))
+        ),
         spec=cluster_spec(place, groups, image=place.image("ray-cpu"), autoscales=True, payer=payer),
     )
 
