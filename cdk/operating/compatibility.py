@@ -66,9 +66,11 @@ _LATER_IMAGE = (
 )
 _NO_IMAGE = "no image of this version was seen by its release"
 _NO_RUNTIME = "no image of this version was seen with its packages"
-_NO_LIST = "it says which drivers and runtimes it needs, and names no version of Kubernetes that it was tested on"
+_NO_LIST = "its README asks for Kubernetes 1.10 or later, and names none that it was tested on"
 _NO_TEST = "what it was tested on begins at 1.34"
-_OLD_TESTS = "it says which Ray it goes with; its tests of 2026 ran on 1.29 (ci/kind-config-buildkite.yml)"
+_OTHER_TESTS = (
+    "it says which Ray it goes with; its tests ran on 1.29, those of IPv6 on 1.35 (ci/kind-config-buildkite*.yml)"
+)
 
 
 def _rows(part: Part, source: str, versions: Mapping[str, str], *, least: bool = True) -> tuple[Row, ...]:
@@ -96,7 +98,7 @@ TABLE: tuple[Row, ...] = (
     *_rows(Part.ARGO_CD, _ARGO_CD, dict.fromkeys(("1.33", "1.34", "1.35", "1.36"), "3.5")),
     *_unknown(Part.KUEUE, _NO_TEST, "1.33"),
     *_rows(Part.KUEUE, _KUEUE, dict.fromkeys(("1.34", "1.35", "1.36"), "0.19")),
-    *_unknown(Part.KUBERAY, _OLD_TESTS, *ADDON_VERSIONS),
+    *_unknown(Part.KUBERAY, _OTHER_TESTS, *ADDON_VERSIONS),
 )
 # What we run, where we run it by a version of our own.
 OURS: dict[Part, str] = {
