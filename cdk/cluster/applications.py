@@ -37,7 +37,7 @@ from cdk.cluster.versions import (
     Chart,
 )
 from cdk.labels import POOL, taints_of
-from cdk.model import PoolKind
+from cdk.model import Nat, PoolKind
 
 # All alpha in KubeRay 1.7, and off by default; without the first three a Ray cluster trusts whoever reaches it, and its
 # logs go with it; without the last a head that is lost takes its jobs with it.
@@ -184,6 +184,8 @@ def _karpenter(place: Place) -> Document:
         "settings": {
             "clusterName": place.name,
             "interruptionQueue": place.named("interruptions", place.region.name),
+            # Prices have no endpoint in a VPC: asked for all the same, each try waits until it is given up.
+            "isolatedVPC": place.region.nat is Nat.NONE,
             "featureGates": {"reservedCapacity": True, "spotToSpotConsolidation": False, "nodeRepair": True},
         },
         "serviceMonitor": {"enabled": True},

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from clusters import all_places, forms, place_of
 
 from cdk.access import IDENTITIES, Workload
+from cdk.cluster.applications import applications
 from cdk.cluster.catalogue import objects_of
 from cdk.cluster.coherence import incoherences
 from cdk.cluster.definitions import WAVE
@@ -23,7 +25,7 @@ from cdk.cluster.kinds.ray import RayCluster, RayJob
 from cdk.cluster.place import Place
 from cdk.cluster.ray import WORKER_GROUPS, job_form, ray_objects
 from cdk.labels import taints_of
-from cdk.model import Manager, PoolKind
+from cdk.model import Manager, Nat, PoolKind
 from platform_lib.errors import ConfigError
 
 PLACE = place_of("prod")
@@ -320,3 +322,10 @@ def test_forms_of_jobs_fit_into_their_object() -> None:
     data = next(item for item in OBJECTS if item.metadata.name == "ray-job-templates").document()["data"]
     assert set(data) == {f"{item.name}.json" for item in PLACE.work_pools}
     assert sum(map(len, data.values())) < 900_000  # etcd refuses an object over 1 MiB
+
+
+@pytest.mark.parametrize(("nat", "isolated"), [(Nat.NONE, True), (Nat.ONE, False), (Nat.PER_ZONE, False)])
+def test_karpenter_asks_for_prices_only_where_they_can_be_had(nat: Nat, isolated: bool) -> None:
+    place = replace(PLACE, region=PLACE.region.model_copy(update={"nat": nat}))
+    chart = next(item for item in applications(place) if item.metadata.name == "karpenter").document()
+    assert chart["spec"]["source"]["helm"]["valuesObject"]["settings"]["isolatedVPC"] is isolated
