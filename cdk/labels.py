@@ -49,6 +49,11 @@ def labels_of(pool: Pool) -> dict[str, str]:
     return labels
 
 
+def cost_labels(pool: Pool) -> dict[str, str]:
+    """Return who pays for what runs on a pool, or at its expense: admission asks for both labels."""
+    return {COST_CENTER: pool.cost_center, TEAM: pool.team}
+
+
 def taints_of(pool: Pool) -> list[Taint]:
     """Return the taints of a pool's nodes: accelerators are kept for those who ask for them."""
     taint = _TAINTS.get(pool.kind)

@@ -418,6 +418,13 @@ def _budgets_once(environment: Environment, today: date) -> Iterator[Finding]:
 
 def _closed_network(environment: Environment, today: date) -> Iterator[Finding]:
     for number, region in enumerate(environment.regions):
+        if region.nat is Nat.NONE and region.name != environment.main_region.name:
+            yield Finding(
+                ("regions", number, "nat"),
+                f"without NAT, {region.name} cannot reach the buckets and the database's password, which lie in"
+                f" {environment.main_region.name}: endpoints lead to their own region alone",
+                "set nat: one, or per_zone, in every region but the first",
+            )
         if region.nat is Nat.NONE and region.interface_endpoints != "auto":
             missing = [item for item in CLOSED_ENDPOINTS if item not in region.interface_endpoints]
             if missing:
@@ -438,7 +445,8 @@ def _emulated_provider(environment: Environment, today: date) -> Iterator[Findin
 
 
 # What nodes and the cluster's controllers call, so what a closed network cannot do without.
-# Source: AWS, "Deploy private clusters with limited internet access", read 2026-11-20.
+# Source: AWS, "Deploy private clusters with limited internet access", read 2026-11-20; `ssm` is where Karpenter reads which
+# image an alias means: aws/karpenter 1157, read 2026-11-30.
 CLOSED_ENDPOINTS = (
     "ec2",
     "ecr.api",
@@ -451,6 +459,7 @@ CLOSED_ENDPOINTS = (
     "logs",
     "secretsmanager",
     "sqs",
+    "ssm",
     "sts",
 )
 

@@ -84,6 +84,7 @@ class AddonVersion:
 # own default is resolved by a data source, and the plan shows it.
 _RESOLVED = "what a cluster of this version resolved to, 2026-09"
 _PINNED = "a configuration of this version, 2026"
+_DEFAULT = "EKS's default for this version on 2026-09-21, as mitodl/ol-infrastructure 5959 says"
 ADDON_VERSIONS: dict[str, dict[Addon, AddonVersion]] = {
     "1.33": {
         Addon.VPC_CNI: AddonVersion("v1.22.4-eksbuild.3", _RESOLVED),
@@ -106,6 +107,7 @@ ADDON_VERSIONS: dict[str, dict[Addon, AddonVersion]] = {
         Addon.VPC_CNI: AddonVersion("v1.22.4-eksbuild.3", _RESOLVED),
         Addon.COREDNS: AddonVersion("v1.14.3-eksbuild.14", _RESOLVED),
         Addon.KUBE_PROXY: AddonVersion("v1.36.0-eksbuild.17", _RESOLVED),
+        Addon.EBS_CSI: AddonVersion("v1.66.0-eksbuild.1", _DEFAULT),
         Addon.POD_IDENTITY: AddonVersion("v1.3.10-eksbuild.3", _RESOLVED),
     },
 }

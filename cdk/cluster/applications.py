@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import yaml
 
+from cdk.cluster.definitions import WAVE
 from cdk.cluster.kinds.addons import (
     ARGO_NAMESPACE,
     Application,
@@ -36,9 +37,8 @@ from cdk.cluster.versions import (
     Chart,
 )
 from cdk.labels import POOL, taints_of
-from cdk.model import PoolKind
+from cdk.model import Nat, PoolKind
 
-WAVE = "argocd.argoproj.io/sync-wave"
 # All alpha in KubeRay 1.7, and off by default; without the first three a Ray cluster trusts whoever reaches it, and its
 # logs go with it; without the last a head that is lost takes its jobs with it.
 _RAY_FEATURES = (
@@ -159,7 +159,7 @@ def _kueue() -> Document:
         "controller": {"groupKindConcurrency": {"Workload.kueue.x-k8s.io": 5}},
         # All pods of a gang, or none: half a gang would wait on nodes that cost as if they worked.
         "waitForPodsReady": {"timeout": "30m", "recoveryTimeout": "15m", "blockAdmission": False},
-        "integrations": {"frameworks": ["batch/job", "ray.io/rayjob"]},
+        "integrations": {"frameworks": ["batch/job", "ray.io/raycluster", "ray.io/rayjob"]},
         "fairSharing": {"preemptionStrategies": ["LessThanOrEqualToFinalShare", "LessThanInitialShare"]},
         # They come with their nodes, and no queue has a share of them.
         "resources": {"excludeResourcePrefixes": [EFA]},
@@ -184,6 +184,8 @@ def _karpenter(place: Place) -> Document:
         "settings": {
             "clusterName": place.name,
             "interruptionQueue": place.named("interruptions", place.region.name),
+            # Prices have no endpoint in a VPC: asked for all the same, each try waits until it is given up.
+            "isolatedVPC": place.region.nat is Nat.NONE,
             "featureGates": {"reservedCapacity": True, "spotToSpotConsolidation": False, "nodeRepair": True},
         },
         "serviceMonitor": {"enabled": True},

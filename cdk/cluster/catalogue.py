@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from cdk.cluster.admission import admission
 from cdk.cluster.alerts import alerts
-from cdk.cluster.applications import WAVE, applications
+from cdk.cluster.applications import applications
+from cdk.cluster.definitions import WAVE, is_custom
 from cdk.cluster.devices import device_plugins
 from cdk.cluster.history import history
 from cdk.cluster.kinds.addons import ARGO_NAMESPACE
@@ -46,14 +47,6 @@ _RANKS = {
     "ValidatingAdmissionPolicyBinding": 18,
 }
 _LAST = 20
-# Groups with a dot that are Kubernetes' own.
-_OWN_GROUPS = {
-    "admissionregistration.k8s.io",
-    "networking.k8s.io",
-    "rbac.authorization.k8s.io",
-    "scheduling.k8s.io",
-    "storage.k8s.io",
-}
 _LATER = {WAVE: "1", "argocd.argoproj.io/sync-options": "SkipDryRunOnMissingResource=true"}
 
 
@@ -83,12 +76,6 @@ def objects_of(place: Place, order: SpotOrder | None = None) -> tuple[Manifest, 
         *admission(place),
     ]
     return tuple(sorted(map(_for_argo, found), key=rank))
-
-
-def is_custom(item: Manifest) -> bool:
-    """Whether an object's kind is there only after an operator was installed."""
-    group = item.api_version.rpartition("/")[0]
-    return "." in group and group not in _OWN_GROUPS
 
 
 def _for_argo(item: Manifest) -> Manifest:

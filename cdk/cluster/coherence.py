@@ -7,7 +7,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from cdk.cluster.definitions import undefined
 from cdk.cluster.kinds.addons import ExternalSecret
+from cdk.cluster.kinds.admission import ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding
 from cdk.cluster.kinds.base import Labels, Manifest, Part
 from cdk.cluster.kinds.core import (
     ConfigMap,
@@ -20,6 +22,7 @@ from cdk.cluster.kinds.core import (
 from cdk.cluster.kinds.karpenter import EC2NodeClass, NodePool
 from cdk.cluster.kinds.kueue import ClusterQueue, Cohort, LocalQueue, ResourceFlavor, Topology
 from cdk.cluster.kinds.pods import Container, PodTemplate
+from cdk.cluster.place import NAMESPACE_NAME
 from cdk.cluster.queues import QUEUE_LABEL
 from cdk.labels import POOL, Taint, labels_of, taints_of
 from cdk.model import Pool
@@ -74,6 +77,8 @@ def incoherences(objects: Sequence[Manifest], pools: Sequence[Pool]) -> list[Inc
         *_selecting_nothing(objects, pods),
         *_missing_names(objects, pods),
         *_queues(objects),
+        *_policies_nowhere(objects),
+        *(Incoherence(name_of(item), what) for item, what in undefined(objects)),
         *_nodes(objects, pools),
         *(found for item in pods for found in _placement(item, pools)),
         *(found for item in pods for found in _containers(item)),
@@ -199,6 +204,24 @@ def _queues(objects: Sequence[Manifest]) -> Iterator[Incoherence]:
         for kind, namespace, name in wanted:
             if (kind, namespace, name) not in named:
                 yield Incoherence(name_of(item), f"names {kind} {name}, which nobody makes")
+
+
+def _policies_nowhere(objects: Sequence[Manifest]) -> Iterator[Incoherence]:
+    """A policy without a binding, or whose binding selects no namespace, refuses nothing and says nothing."""
+    namespaces = [
+        {**(item.metadata.labels or {}), NAMESPACE_NAME: item.metadata.name}
+        for item in objects
+        if isinstance(item, Namespace)
+    ]
+    policies = {item.metadata.name for item in objects if isinstance(item, ValidatingAdmissionPolicy)}
+    bindings = [item for item in objects if isinstance(item, ValidatingAdmissionPolicyBinding)]
+    for name in sorted(policies - {item.spec.policy_name for item in bindings}):
+        yield Incoherence(f"ValidatingAdmissionPolicy {name}", "has no binding: it holds nowhere")
+    for item in bindings:
+        if item.spec.policy_name not in policies:
+            yield Incoherence(name_of(item), f"names policy {item.spec.policy_name}, which nobody makes")
+        if not any(item.spec.match_resources.namespace_selector.selects(labels) for labels in namespaces):
+            yield Incoherence(name_of(item), "selects no namespace: its policy holds nowhere")
 
 
 def _nodes(objects: Sequence[Manifest], pools: Sequence[Pool]) -> Iterator[Incoherence]:

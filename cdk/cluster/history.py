@@ -34,6 +34,7 @@ from cdk.cluster.ray import history_variables
 from cdk.cluster.ray_pods import security
 from cdk.cluster.traffic import HISTORY_PORT
 from cdk.cluster.versions import HISTORY_SERVER_IMAGE
+from cdk.labels import cost_labels
 
 _NAME = "ray-history"
 _APP = {NAME: _NAME}
@@ -76,7 +77,7 @@ def history(place: Place) -> list[Manifest]:
 
 def _pods(place: Place, account: str) -> PodTemplate:
     return PodTemplate(
-        metadata=TemplateMetadata(labels=labels_for(_NAME)),
+        metadata=TemplateMetadata(labels=labels_for(_NAME, **cost_labels(place.system_pools[0]))),
         spec=PodSpec(
             service_account_name=account,
             automount_service_account_token=True,

@@ -23,11 +23,15 @@ from cdk.cluster.kinds.core import (
     Subject,
 )
 from cdk.cluster.place import PART_OF, PRODUCT, Place, labels_for
+from cdk.labels import TEAM
 
 RAY = "ray"
 MLFLOW = "mlflow"
 EDGE = "edge"
 DEVICES = "device-plugins"
+# The team of namespaces in which every team's jobs run: by that label admission knows where people work. Who pays is on
+# each pod.
+SHARED = "shared"
 # The groups that access entries give people.
 ADMINS = "drivetrain:admins"
 VIEWERS = "drivetrain:viewers"
@@ -116,7 +120,7 @@ def _namespace(place: Place, space: _Space) -> Namespace:
     return Namespace(
         metadata=Metadata(
             name=space.name,
-            labels={PART_OF: PRODUCT, **_environment(place), **security},
+            labels={PART_OF: PRODUCT, **_environment(place), **security, **({TEAM: SHARED} if space.jobs else {})},
         )
     )
 

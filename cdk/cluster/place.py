@@ -12,6 +12,8 @@ from platform_lib.errors import ConfigError
 PART_OF = "app.kubernetes.io/part-of"
 NAME = "app.kubernetes.io/name"
 PRODUCT = "drivetrain"
+# Every namespace carries its name as a label, whoever made it.
+NAMESPACE_NAME = "kubernetes.io/metadata.name"
 SYSTEM_NODES = {KIND: PoolKind.SYSTEM.value}
 # Kubernetes 1.35 has the name that says what is meant; before, it was there under another, now deprecated.
 # Source: Kubernetes, KEP-3015: PreferSameZone stable in 1.35, alpha (and refused) in 1.33.

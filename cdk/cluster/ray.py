@@ -52,8 +52,10 @@ from cdk.cluster.traffic import (
 )
 from cdk.cluster.versions import COLLECTOR_IMAGE
 from cdk.cluster.versions import RAY as RAY_VERSION
+from cdk.labels import cost_labels
 from cdk.model import DataClass, Pool
 from platform_lib.errors import ConfigError
+from policies.kubernetes.catalogue import SHARED_CLUSTER
 
 # Source: Kueue and KubeRay 1.7: a RayJob with more worker groups is refused.
 WORKER_GROUPS = 17
@@ -79,17 +81,29 @@ def ray_objects(place: Place) -> list[Manifest]:
 
 
 def _shared(place: Place) -> RayCluster:
+    payer = place.system_pools[0]  # its head runs there, for everybody
     groups = tuple(
         workers(place, item, maximum=max(1, item.maximum // _SHARED_PART), idle_s=_IDLE_S) for item in place.work_pools
     )
     return RayCluster(
-        metadata=Metadata(name="shared", namespace=RAY, labels=labels_for("ray-shared")),
-        spec=cluster_spec(place, groups, image=place.image("ray-cpu"), autoscales=True),
+        metadata=Metadata(
+            name=SHARED_CLUSTER[1], namespace=SHARED_CLUSTER[0], labels=labels_for("ray-shared", **cost_labels(payer))
+        ),
+        spec=cluster_spec(place, groups, image=place.image("ray-cpu"), autoscales=True, payer=payer),
     )
 
 
-def cluster_spec(place: Place, groups: tuple[WorkerGroup, ...], *, image: str, autoscales: bool) -> RayClusterSpec:
+def cluster_spec(
+    place: Place, groups: tuple[WorkerGroup, ...], *, image: str, autoscales: bool, payer: Pool
+) -> RayClusterSpec:
     """Return a Ray cluster's specification: its head's state on a disk, tokens, mutual TLS, policies, history.
+
+    Args:
+        place: The cluster.
+        groups: Its workers.
+        image: What its head runs.
+        autoscales: Whether it changes its size by itself.
+        payer: The pool whose team and cost centre the head is billed to.
 
     Raises:
         ConfigError: Too many worker groups.
@@ -125,7 +139,7 @@ def cluster_spec(place: Place, groups: tuple[WorkerGroup, ...], *, image: str, a
                 resources=Resources(requests={"cpu": "50m", "memory": "128Mi"}, limits={"memory": "512Mi"}),
             )
         ),
-        head_group_spec=head(place, image=image, autoscales=autoscales),
+        head_group_spec=head(place, image=image, autoscales=autoscales, payer=payer),
         worker_group_specs=groups,
     )
 
@@ -174,12 +188,18 @@ def job_form(place: Place, pool: Pool) -> RayJob:
         (workers(place, pool, maximum=pool.maximum, idle_s=None),),
         image=image_of(place, pool),
         autoscales=False,  # Kueue admits a job as it is, whole
+        payer=pool,
     )
     return RayJob(
         metadata=Metadata(
             name=f"form-{pool.name}",
             namespace=RAY,
-            labels=labels_for("ray-job", **{QUEUE_LABEL: queue_name(pool.team), PRIORITY_LABEL: DEFAULT_PRIORITY}),
+            # The operator puts them on the cluster of the job too.
+            labels=labels_for(
+                "ray-job",
+                **{QUEUE_LABEL: queue_name(pool.team), PRIORITY_LABEL: DEFAULT_PRIORITY},
+                **cost_labels(pool),
+            ),
         ),
         spec=RayJobSpec(
             entrypoint=UNFILLED,
@@ -190,15 +210,15 @@ def job_form(place: Place, pool: Pool) -> RayJob:
             backoff_limit=_RETRIES,
             active_deadline_seconds=_JOB_HOURS * 3600,
             submitter_config=SubmitterConfig(backoff_limit=_RETRIES),
-            submitter_pod_template=_submitter(place, image_of(place, pool)),
+            submitter_pod_template=_submitter(place, pool),
             ray_cluster_spec=spec,
         ),
     )
 
 
-def _submitter(place: Place, image: str) -> PodTemplate:
+def _submitter(place: Place, pool: Pool) -> PodTemplate:
     return PodTemplate(
-        metadata=TemplateMetadata(labels=labels_for("ray-submitter")),
+        metadata=TemplateMetadata(labels=labels_for("ray-submitter", **cost_labels(pool))),
         spec=PodSpec(
             service_account_name=IDENTITIES[Workload.JOBS].service_account,
             restart_policy="Never",
@@ -207,7 +227,7 @@ def _submitter(place: Place, image: str) -> PodTemplate:
             containers=(
                 Container(
                     name="ray-job-submitter",
-                    image=image,
+                    image=image_of(place, pool),
                     resources=Resources(requests={"cpu": "100m", "memory": "512Mi"}, limits={"memory": "512Mi"}),
                     security_context=RESTRICTED,
                 ),

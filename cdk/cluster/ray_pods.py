@@ -32,7 +32,7 @@ from cdk.cluster.queues import ZONE_LABEL
 from cdk.cluster.shapes import EFA, accelerator_resource, smallest_shape
 from cdk.cluster.tracking import DATABASE_SECRET, DATABASE_URL_KEY, TRACKING_URI
 from cdk.cluster.traffic import DASHBOARD_PORT, RAY_METRICS_PORT
-from cdk.labels import POOL, is_spot, labels_of, taints_of
+from cdk.labels import POOL, cost_labels, is_spot, labels_of, taints_of
 from cdk.model import DataClass, Pool, PoolKind
 
 USER_ID = 1000  # the images' user
@@ -81,13 +81,13 @@ def variables(place: Place) -> tuple[Variable, ...]:
     )
 
 
-def head(place: Place, *, image: str, autoscales: bool) -> HeadGroup:
-    """Return a head: on a node that stays, without work of its own."""
+def head(place: Place, *, image: str, autoscales: bool, payer: Pool) -> HeadGroup:
+    """Return a head: on a node that stays, without work of its own, at the expense of `payer`."""
     return HeadGroup(
         ray_start_params={"dashboard-host": "0.0.0.0"},  # noqa: S104 - a pod's own address; policies say who reaches it
         resources={"CPU": "0"},
         template=PodTemplate(
-            metadata=TemplateMetadata(labels=labels_for("ray-head"), annotations=_NO_DISTURBANCE),
+            metadata=TemplateMetadata(labels=labels_for("ray-head", **cost_labels(payer)), annotations=_NO_DISTURBANCE),
             spec=PodSpec(
                 service_account_name=IDENTITIES[Workload.JOBS].service_account,
                 automount_service_account_token=autoscales,

@@ -13,9 +13,8 @@ from cdk.cluster.kinds.core import (
     PolicyPort,
 )
 from cdk.cluster.namespaces import DEVICES, EDGE, MLFLOW, RAY
-from cdk.cluster.place import NAME, Place, labels_for
+from cdk.cluster.place import NAME, NAMESPACE_NAME, Place, labels_for
 
-_NAMESPACE = "kubernetes.io/metadata.name"
 DNS_PORT = 53
 HTTPS_PORT = 443
 DATABASE_PORT = 5432
@@ -36,7 +35,7 @@ _OPERATOR = "kuberay-system"
 def dns() -> EgressRule:
     """Return the way to the cluster's name service."""
     peer = Peer(
-        namespace_selector=LabelSelector(match_labels={_NAMESPACE: "kube-system"}),
+        namespace_selector=LabelSelector(match_labels={NAMESPACE_NAME: "kube-system"}),
         pod_selector=LabelSelector(match_labels={"k8s-app": "kube-dns"}),
     )
     return EgressRule(to=(peer,), ports=(PolicyPort(protocol="UDP", port=DNS_PORT), PolicyPort(port=DNS_PORT)))
@@ -87,7 +86,7 @@ def from_pods(namespace: str, labels: Labels | None, port: int) -> IngressRule:
 
 def _pods(namespace: str, labels: Labels | None) -> Peer:
     return Peer(
-        namespace_selector=LabelSelector(match_labels={_NAMESPACE: namespace}),
+        namespace_selector=LabelSelector(match_labels={NAMESPACE_NAME: namespace}),
         pod_selector=None if labels is None else LabelSelector(match_labels=labels),
     )
 

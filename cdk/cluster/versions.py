@@ -25,6 +25,7 @@ class Chart:
         version: Its version, exactly.
         namespace: Where it is installed.
         wave: Its place in Argo CD's order: what others need goes first.
+        defines: API groups whose kinds it installs: objects of theirs can be made once it is there.
     """
 
     name: str
@@ -32,19 +33,34 @@ class Chart:
     version: str
     namespace: str
     wave: int
+    defines: tuple[str, ...] = ()
 
 
-CERT_MANAGER = Chart("cert-manager", "https://charts.jetstack.io", "v1.21.2", "cert-manager", -4)
-EXTERNAL_SECRETS = Chart("external-secrets", "https://charts.external-secrets.io", "2.11.0", "external-secrets", -4)
-PROMETHEUS = Chart(
-    "kube-prometheus-stack", "https://prometheus-community.github.io/helm-charts", "88.1.3", "monitoring", -3
+CERT_MANAGER = Chart("cert-manager", "https://charts.jetstack.io", "v1.21.2", "cert-manager", -4, ("cert-manager.io",))
+EXTERNAL_SECRETS = Chart(
+    "external-secrets",
+    "https://charts.external-secrets.io",
+    "2.11.0",
+    "external-secrets",
+    -4,
+    ("external-secrets.io",),
 )
-KARPENTER_CRD = Chart("karpenter-crd", "public.ecr.aws/karpenter", "1.14.1", "kube-system", -3)
+PROMETHEUS = Chart(
+    "kube-prometheus-stack",
+    "https://prometheus-community.github.io/helm-charts",
+    "88.1.3",
+    "monitoring",
+    -3,
+    ("monitoring.coreos.com",),
+)
+KARPENTER_CRD = Chart(
+    "karpenter-crd", "public.ecr.aws/karpenter", "1.14.1", "kube-system", -3, ("karpenter.sh", "karpenter.k8s.aws")
+)
 KARPENTER = Chart("karpenter", "public.ecr.aws/karpenter", "1.14.1", "kube-system", -2)
 KUBERAY_OPERATOR = Chart(
-    "kuberay-operator", "https://ray-project.github.io/kuberay-helm", KUBERAY, "kuberay-system", -2
+    "kuberay-operator", "https://ray-project.github.io/kuberay-helm", KUBERAY, "kuberay-system", -2, ("ray.io",)
 )
-KUEUE = Chart("kueue", "registry.k8s.io/kueue/charts", "0.19.0", "kueue-system", -2)
+KUEUE = Chart("kueue", "registry.k8s.io/kueue/charts", "0.19.0", "kueue-system", -2, ("kueue.x-k8s.io",))
 DCGM_EXPORTER = Chart("dcgm-exporter", "https://nvidia.github.io/dcgm-exporter/helm-charts", "4.8.3", "monitoring", -1)
 OPENCOST = Chart("opencost", "https://opencost.github.io/opencost-helm-chart", "2.5.28", "opencost", -1)
 
@@ -59,6 +75,9 @@ CHARTS = (
     DCGM_EXPORTER,
     OPENCOST,
 )
+
+# Argo CD is in a cluster before anything here is, with its own kinds.
+THERE_BEFORE = ("argoproj.io",)
 
 NVIDIA_PLUGIN_IMAGE = "nvcr.io/nvidia/k8s-device-plugin:v0.18.2"
 QUALCOMM_PLUGIN_IMAGE = "ghcr.io/quic/cloud_ai_k8s_device_plugin:1.21.4.0"

@@ -35,10 +35,12 @@ class _Known:
     pattern: re.Pattern[str]
     what: str
     remedy: str
+    # How the paragraphs begin that say it; Terraform shows the whole document, one line, before them.
+    saying: str | None = None
 
 
-def _known(pattern: str, what: str, remedy: str) -> _Known:
-    return _Known(re.compile(pattern, re.IGNORECASE | re.DOTALL), what, remedy)
+def _known(pattern: str, what: str, remedy: str, *, saying: str | None = None) -> _Known:
+    return _Known(re.compile(pattern, re.IGNORECASE | re.DOTALL), what, remedy, saying)
 
 
 # The first that matches counts. Lines of Terraform are wrapped, so patterns take any white space.
@@ -122,6 +124,13 @@ _KNOWN = (
         "if a killed apply left it, take it in (`terraform import` in the stack's folder) or delete it; else rename yours",
     ),
     _known(
+        r"postcondition\s+failed.*Not\s+offered:",
+        "AWS does not have a pool's instance types where the pool is to lie",
+        "ask `aws ec2 describe-instance-type-offerings --location-type availability-zone --filters "
+        "Name=instance-type,Values=TYPE` in that account, and name such zones in the pool, or other types",
+        saying="Not offered:",
+    ),
+    _known(
         r"no\s+space\s+left\s+on\s+device",
         "the disk is full",
         "free space where the home lies, then run the same command",
@@ -149,7 +158,8 @@ def explain(text: str, *, stack: str, action: str, where: str | None = None) -> 
     where = where or f"stack {stack}, terraform {action}"
     for known in _KNOWN:
         if known.pattern.search(plain):
-            return InfrastructureError(f"{known.what}: {_first_error(plain)}", where=where, remedy=known.remedy)
+            said = _first_error(plain) if known.saying is None else _saying(plain, known.saying)
+            return InfrastructureError(f"{known.what}: {said}", where=where, remedy=known.remedy)
     return InfrastructureError(_first_error(plain), where=where)
 
 
@@ -169,6 +179,11 @@ def locked(stack: str, *, lock_id: str, holder: str, since: str) -> StateLockedE
         lock_id=lock_id,
         holder=holder,
     )
+
+
+def _saying(text: str, beginning: str) -> str:
+    paragraphs = [" ".join(item.split()) for item in re.split(r"\n\s*\n", text)]
+    return " ".join(dict.fromkeys(item for item in paragraphs if item.startswith(beginning)))
 
 
 def _first_error(text: str) -> str:

@@ -362,7 +362,8 @@ def _files(session: Session, stack: str, purpose: Purpose) -> tuple[Path, Path]:
 def _key(session: Session, stack: str, inputs: Mapping[str, StandIn], state: str, purpose: Purpose) -> str:
     same = _same_as(session, stack, purpose)
     content = session.whole_document(stack) if same is Purpose.JUDGE else session.document(stack)
-    return digest([content.decode(), dict(inputs), state, session.program.version, session.role, same.value])
+    program = f"{session.program.name} {session.program.version}"
+    return digest([content.decode(), dict(inputs), state, program, session.role, same.value])
 
 
 def _same_as(session: Session, stack: str, purpose: Purpose) -> Purpose:

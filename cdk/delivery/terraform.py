@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from cdk.delivery.failures import explain
+from cdk.delivery.mirrors import HOSTS, configuration
 from platform_lib.errors import ConfigError, MissingPartError
 from platform_lib.processes import end_with_parent
 from platform_lib.storage import publish_bytes
@@ -25,9 +26,6 @@ logger = logging.getLogger(__name__)
 
 # State locks of the S3 backend's own came with these.
 _LEAST = {"terraform": (1, 11), "tofu": (1, 10)}
-_AWS = Path("registry.terraform.io/hashicorp/aws")
-# Where Terraform looks by itself, and where machines without a network keep plugins.
-_MIRROR_ROOTS = ("/usr/local/share", "/usr/share", "/usr/local/lib", "/opt", "/var/lib", "/srv")
 _TIME_LIMIT_S = 3600.0
 INPUTS = "inputs.auto.tfvars.json"
 _CONTENT = "cdk.tf.json"
@@ -101,55 +99,6 @@ def _version(path: Path) -> str:
         ) from error
 
 
-def find_mirror() -> Path | None:
-    """Return a folder of providers on this machine that holds the AWS one, for machines that reach no registry."""
-    named = os.environ.get("DRIVETRAIN_PROVIDER_MIRROR")
-    if named:
-        return Path(named)
-    home = Path.home()
-    places = [home / ".terraform.d/plugins", home / ".local/share/terraform/plugins"]
-    for root in map(Path, _MIRROR_ROOTS):
-        try:
-            places += sorted(path for path in root.iterdir() if path.is_dir())
-        except OSError:
-            continue
-    for place in places:
-        for folder in (place, place / "plugins"):
-            try:
-                if (folder / _AWS).is_dir():
-                    return folder
-            except OSError:
-                continue
-    return None
-
-
-def mirrored_versions(mirror: Path) -> list[str]:
-    """Return the versions of the AWS provider that a mirror holds, sorted as text."""
-    folder = mirror / _AWS
-    packed = [path.name.split("_")[1] for path in folder.glob("terraform-provider-aws_*_*.zip")]
-    return sorted({path.name for path in folder.iterdir() if path.is_dir()} | set(packed))
-
-
-def _cli_configuration(folder: Path) -> Mapping[str, str]:
-    """Name the person's own configuration, where there is one; else one that reads providers from a local mirror."""
-    own = os.environ.get("TF_CLI_CONFIG_FILE")
-    if own and Path(own).is_file():
-        return {"TF_CLI_CONFIG_FILE": own}
-    mirror = find_mirror()
-    if mirror is None or (not own and (Path.home() / ".terraformrc").is_file()):
-        return {}
-    path = folder / "terraform.rc"
-    text = (
-        "provider_installation {\n"
-        f'  filesystem_mirror {{\n    path = "{mirror}"\n    include = ["registry.terraform.io/hashicorp/aws"]\n  }}\n'
-        '  direct {\n    exclude = ["registry.terraform.io/hashicorp/aws"]\n  }\n}\n'
-    )
-    if not path.is_file() or path.read_text() != text:
-        folder.mkdir(parents=True, exist_ok=True)
-        publish_bytes(path, text.encode())
-    return {"TF_CLI_CONFIG_FILE": str(path)}
-
-
 def _quiet(environment: Mapping[str, str]) -> dict[str, str]:
     # What a person's shell sets for their own use of Terraform would change ours.
     kept = {name: value for name, value in environment.items() if not re.match(r"TF_(?!CLI_CONFIG_FILE)", name)}
@@ -171,7 +120,7 @@ class Terraform:
         self._program = program
         self.folder = folder
         shared = folder.parent.parent
-        self._environment = {**_quiet(os.environ), **_cli_configuration(shared), **environment}
+        self._environment = {**_quiet(os.environ), **configuration(program.name, shared), **environment}
         self._environment.setdefault("TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE", "1")
         self._environment.setdefault("GOGC", _GOGC)
 
@@ -181,6 +130,8 @@ class Terraform:
         if wanted and mark.is_file() and mark.read_text() == wanted and self._has_provider():
             return
         mark.unlink(missing_ok=True)
+        if self._locked() and HOSTS[self._program.name] not in self._lock_file.read_text():
+            self._lock_file.unlink()  # the other program's, which means another registry by the same name
         self._run("init", "-input=false", "-no-color", "-reconfigure", "-lockfile=readonly" if self._locked() else "")
         if wanted:
             publish_bytes(mark, wanted.encode())
@@ -191,7 +142,12 @@ class Terraform:
             return ""
         document = json.loads((self.folder / _CONTENT).read_bytes())
         rules = Path(self._environment.get("TF_CLI_CONFIG_FILE") or os.devnull)
-        parts = [document.get("terraform"), sorted(document.get("provider", {})), self._program.version]
+        parts = [
+            document.get("terraform"),
+            sorted(document.get("provider", {})),
+            self._program.name,
+            self._program.version,
+        ]
         parts.append(rules.read_text() if rules.is_file() else "")
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
@@ -204,7 +160,11 @@ class Terraform:
         self._run("init", "-input=false", "-no-color", "-migrate-state", "-force-copy")
 
     def _locked(self) -> bool:
-        return (self.folder / ".terraform.lock.hcl").is_file()
+        return self._lock_file.is_file()
+
+    @property
+    def _lock_file(self) -> Path:
+        return self.folder / ".terraform.lock.hcl"
 
     def plan(self, out: Path, *, refresh_only: bool = False, destroy: bool = False) -> bool:
         """Write a plan; return whether it changes anything."""

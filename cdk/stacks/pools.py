@@ -10,6 +10,7 @@ from cdktn_provider_aws.vpc_security_group_ingress_rule import VpcSecurityGroupI
 from cdk.blocks.addons import NEEDING_NODES, install
 from cdk.blocks.key import Key
 from cdk.blocks.node_start import ClusterEntry
+from cdk.blocks.offers import require_offered
 from cdk.blocks.pool import NodePool, PoolPlace
 from cdk.blocks.role import Role, RolePlan
 from cdk.model import Account, Environment, Manager, Pool, PoolKind, Region
@@ -54,6 +55,10 @@ class Pools(PlatformStack):
             ready=role.ready,
         )
         groups = {pool.name: NodePool(self, pool, place).group for pool in pools}
+        # An emulator has the offers of some account on some day, which says nothing about yours.
+        if not environment.emulated:
+            for pool in (*pools, *environment.pools_of(region, Manager.KARPENTER)):
+                require_offered(self, pool, region.zones)
         if region.existing_cluster_name is None:
             system = [groups[pool.name] for pool in pools if pool.kind is PoolKind.SYSTEM]
             install(self, environment.kubernetes, place.cluster.name, NEEDING_NODES, system)

@@ -8,6 +8,8 @@ from policies.kubernetes.model import AdmissionPolicy, Kind, Manifest, Validatio
 
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 COST_LABELS = ("drivetrain.io/team", "drivetrain.io/cost-center")
+# Namespace and name of the cluster that stays for people, outside of every queue.
+SHARED_CLUSTER = ("ray", "shared")
 ACCELERATORS = ("nvidia.com/gpu", "qualcomm.com/qaic", "aws.amazon.com/neuron", "aws.amazon.com/neuroncore")
 # KubeRay refuses more, and says so only in its operator's log. Source: KubeRay 1.5 with Kueue, 16 pod sets and the head.
 MOST_WORKER_GROUPS = 17
@@ -52,6 +54,7 @@ def admission_policies(registries: Sequence[str]) -> tuple[AdmissionPolicy, ...]
         _cost_labels(),
         _queued(),
         _ray_jobs(),
+        _ray_clusters(),
         _priority(),
         _network(),
         _services(),
@@ -178,13 +181,23 @@ def _resources() -> AdmissionPolicy:
 
 
 def _cost_labels() -> AdmissionPolicy:
+    # KubeRay puts its own labels on the Job that submits, and no other. Source: KubeRay, rayjob_controller, createNewK8sJob,
+    # read 2026-11-30. The pod of that Job is made of the RayJob's template and is asked like any other.
+    submits = (
+        "has(object.kind) && object.kind == 'Job' && has(object.metadata.ownerReferences)"
+        " && object.metadata.ownerReferences.exists(o, has(o.controller) && o.controller && o.kind == 'RayJob'"
+        " && o.apiVersion.startsWith('ray.io/'))"
+    )
     return AdmissionPolicy(
         name="drivetrain-cost-labels",
         reason="What has no team and no cost centre appears in nobody's part of the bill.",
         kinds=(_PODS_ALONE, _JOBS, _RAY_JOBS, _RAY_CLUSTERS),
-        variables={},
+        variables={"submits": submits},
         tenants_only=True,
-        validations=tuple(Validation(_labelled(key), f"label '{key}' is missing or empty") for key in COST_LABELS),
+        validations=tuple(
+            Validation(f"variables.submits || ({_labelled(key)})", f"label '{key}' is missing or empty")
+            for key in COST_LABELS
+        ),
     )
 
 
@@ -232,6 +245,36 @@ def _ray_jobs() -> AdmissionPolicy:
             Validation(
                 f"!has(object.spec.rayClusterSpec) || !has({groups}) || size({groups}) <= {MOST_WORKER_GROUPS}",
                 f"at most {MOST_WORKER_GROUPS} worker groups: put pods of one shape into one group",
+            ),
+        ),
+    )
+
+
+def _ray_clusters() -> AdmissionPolicy:
+    limits = f"has(c.resources) && has(c.resources.limits) && {_words(ACCELERATORS)}.exists(a, a in c.resources.limits)"
+    in_group = f"has(g.template) && g.template.spec.containers.exists(c, {limits})"
+    of_job = (
+        "has(object.metadata.ownerReferences) && object.metadata.ownerReferences.exists(o, has(o.controller)"
+        " && o.controller && o.kind == 'RayJob' && o.apiVersion.startsWith('ray.io/'))"
+    )
+    return AdmissionPolicy(
+        name="drivetrain-ray-clusters",
+        # The pods of a RayCluster are let past `drivetrain-queued-accelerators`, since their cluster was admitted.
+        reason="A RayCluster made by hand takes accelerators past the queue, for as long as nobody deletes it.",
+        kinds=(_RAY_CLUSTERS,),
+        variables={
+            "accelerated": f"(has(object.spec.headGroupSpec) && [object.spec.headGroupSpec].exists(g, {in_group}))"
+            f" || (has(object.spec.workerGroupSpecs) && object.spec.workerGroupSpecs.exists(g, {in_group}))",
+            "of_job": of_job,
+            "queued": _labelled(QUEUE_LABEL),
+            # People's cluster: it takes a quarter of each pool at most.
+            "shared": f"object.metadata.namespace == '{SHARED_CLUSTER[0]}' && object.metadata.name == '{SHARED_CLUSTER[1]}'",
+        },
+        tenants_only=True,
+        validations=(
+            Validation(
+                "!variables.accelerated || variables.of_job || variables.queued || variables.shared",
+                f"accelerators are given out by Kueue: submit a RayJob, or label the RayCluster '{QUEUE_LABEL}'",
             ),
         ),
     )

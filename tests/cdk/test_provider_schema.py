@@ -12,7 +12,8 @@ import pytest
 from provider_schemas import differences, untaggable
 from synthesised_stacks import Synthesised
 
-from cdk.delivery.terraform import Terraform, find_mirror, find_program, mirrored_versions
+from cdk.delivery.mirrors import find_mirror, mirrored_versions
+from cdk.delivery.terraform import Terraform, find_program
 from cdk.model import Account
 from platform_lib.errors import MissingPartError
 

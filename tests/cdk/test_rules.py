@@ -237,6 +237,13 @@ FAULTS = (
         "without NAT, nodes cannot reach ec2",
     ),
     Fault(
+        "_closed_network",
+        "    data: {cidr: 10.81.0.0/20}\n    nat: per_zone",
+        "    data: {cidr: 10.81.0.0/20}\n    nat: none",
+        "nat: none",
+        "us-west-2 cannot reach the buckets",
+    ),
+    Fault(
         "_emulated_provider",
         "aws_provider: 5.100.0",
         "aws_provider: ~> 6.0",

@@ -18,7 +18,7 @@ from cdk.blocks.backups import schedule
 from cdk.blocks.interruption import EVENTS
 from cdk.blocks.registry import IMAGE_ROLES
 from cdk.config import load_environment
-from cdk.model import Account, Addon, DataClass
+from cdk.model import Account, Addon, DataClass, Nat
 from cdk.synthesis import synthesise
 from cdk.wiring import apply_order, destroy_order, read_wiring
 from cost.tiering.lifecycle import rules_document
@@ -138,6 +138,22 @@ def test_gateway_endpoints_are_gateways(prod: Synthesised) -> None:
     for service in ("s3", "dynamodb"):
         endpoint = prod.one("aws_vpc_endpoint", f"network-ml-{EAST}", service_name=f"com.amazonaws.{EAST}.{service}")
         assert endpoint["vpc_endpoint_type"] == "Gateway"
+
+
+def test_a_closed_network_has_endpoints_for_all_that_nodes_call_and_no_way_out(tmp_path: Path) -> None:
+    environment = load_environment("dev", today=TODAY)
+    region = environment.regions[0].model_copy(update={"nat": Nat.NONE})
+    found = synthesise_into(tmp_path, environment.model_copy(update={"regions": (region,)}))
+    stack = f"network-ml-{EAST}"
+    for kind in ("aws_nat_gateway", "aws_internet_gateway", "aws_eip", "aws_route"):
+        assert found.resources(kind, stack) == [], kind
+    reached = {
+        item["service_name"].removeprefix(f"com.amazonaws.{EAST}."): item["vpc_endpoint_type"]
+        for item in found.resources("aws_vpc_endpoint", stack)
+    }
+    wanted = {"ec2", "ecr.api", "ecr.dkr", "eks", "eks-auth", "sts", "ssm", "sqs", "logs", "kms", "secretsmanager"}
+    assert {name: reached.get(name) for name in wanted} == dict.fromkeys(wanted, "Interface")
+    assert (reached["s3"], reached["dynamodb"]) == ("Gateway", "Gateway")
 
 
 def test_vpcs_are_peered_across_accounts_with_routes_both_ways(prod: Synthesised) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from copy import deepcopy
 from typing import Any
 
 import celpy
@@ -24,10 +25,26 @@ def _service(kind: str | None, **annotations: str) -> Manifest:
     return {"kind": "Service", "metadata": metadata, "spec": {"type": kind} if kind else {}}
 
 
-def _owned(kind: str, subject: Manifest) -> Manifest:
-    subject = without_label(subject, "kueue.x-k8s.io/queue-name")
-    subject["metadata"]["ownerReferences"] = [{"kind": kind, "name": "it", "controller": True}]
+def _owned(kind: str, subject: Manifest, *, api_version: str = "v1") -> Manifest:
+    subject = deepcopy(subject)
+    subject["metadata"]["labels"].pop("kueue.x-k8s.io/queue-name", None)
+    subject["metadata"]["ownerReferences"] = [
+        {"apiVersion": api_version, "kind": kind, "name": "it", "controller": True}
+    ]
     return subject
+
+
+def _ray_cluster(
+    workers: Manifest, *, head: Manifest | None = None, name: str = "it", namespace: str = "ray", **labels: str
+) -> Manifest:
+    def group(resources: Manifest) -> Manifest:
+        return {"template": {"spec": {"containers": [container(resources=resources)]}}}
+
+    return {
+        "kind": "RayCluster",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels},
+        "spec": {"headGroupSpec": group(head or {}), "workerGroupSpecs": [{}, group(workers)]},
+    }
 
 
 def _node_pool(*values: str, capacity: str = "spot", **changed: Any) -> Manifest:
@@ -75,6 +92,11 @@ GOOD: list[tuple[str, str, Manifest]] = [
     ("drivetrain-ray-jobs", "as it should be", ray_job()),
     ("drivetrain-ray-jobs", "17 groups", ray_job(rayClusterSpec={"workerGroupSpecs": [{}] * 17})),
     ("drivetrain-ray-jobs", "no workers", ray_job(rayClusterSpec={})),
+    ("drivetrain-ray-clusters", "no accelerators", _ray_cluster({})),
+    ("drivetrain-ray-clusters", "of a job", _owned("RayJob", _ray_cluster(GPU), api_version="ray.io/v1")),
+    ("drivetrain-ray-clusters", "by label", _ray_cluster(GPU, **{"kueue.x-k8s.io/queue-name": "team-a"})),
+    ("drivetrain-ray-clusters", "for people", _ray_cluster(GPU, name="shared")),
+    ("drivetrain-ray-clusters", "empty", {"metadata": {"name": "it", "namespace": "ray"}, "spec": {}}),
     ("drivetrain-priority", "none", pod()),
     ("drivetrain-priority", "its own", pod(priorityClassName="training")),
     ("drivetrain-network-policies", "deny all", _network()),
@@ -133,6 +155,10 @@ BAD: list[tuple[str, str, Manifest]] = [
     ("drivetrain-ray-jobs", "queue-name", without_label(ray_job(), "kueue.x-k8s.io/queue-name")),
     ("drivetrain-ray-jobs", "at most 17", ray_job(rayClusterSpec={"workerGroupSpecs": [{}] * 18})),
     ("drivetrain-ray-jobs", "cluster of its own", ray_job(clusterSelector={"ray.io/cluster": "shared"})),
+    ("drivetrain-ray-clusters", "given out by Kueue", _ray_cluster(GPU)),
+    ("drivetrain-ray-clusters", "given out by Kueue", _ray_cluster({}, head=GPU)),
+    ("drivetrain-ray-clusters", "given out by Kueue", _ray_cluster(GPU, name="shared", namespace="edge")),
+    ("drivetrain-ray-clusters", "given out by Kueue", _owned("RayJob", _ray_cluster(GPU), api_version="x/v1")),
     ("drivetrain-priority", "system-*", pod(priorityClassName="system-node-critical")),
     ("drivetrain-network-policies", "everybody", _network({})),
     ("drivetrain-network-policies", "everybody", _network({"from": [{"ipBlock": {"cidr": "0.0.0.0/0"}}]})),

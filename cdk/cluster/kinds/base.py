@@ -65,12 +65,35 @@ class LabelRequirement(Part):
     operator: str
     values: tuple[str, ...] | None = None
 
+    def holds(self, labels: Labels) -> bool:
+        """Whether it holds of an object with these labels, as Kubernetes has it: `NotIn` holds where there is none.
+
+        Raises:
+            ValueError: An operator that Kubernetes does not have.
+        """
+        value, values = labels.get(self.key), self.values or ()
+        answers = {
+            "In": value in values,
+            "NotIn": value not in values,
+            "Exists": value is not None,
+            "DoesNotExist": value is None,
+        }
+        if self.operator not in answers:
+            raise ValueError(f"no operator of label selectors: {self.operator}")
+        return answers[self.operator]
+
 
 class LabelSelector(Part):
     """Objects by label; an empty one selects all."""
 
     match_labels: Labels | None = None
     match_expressions: tuple[LabelRequirement, ...] | None = None
+
+    def selects(self, labels: Labels) -> bool:
+        """Whether it selects an object with these labels."""
+        return (self.match_labels or {}).items() <= labels.items() and all(
+            item.holds(labels) for item in self.match_expressions or ()
+        )
 
 
 class Toleration(Part):

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from clusters import all_places, forms, place_of
 
 from cdk.access import IDENTITIES, Workload
+from cdk.cluster.applications import applications
 from cdk.cluster.catalogue import objects_of
 from cdk.cluster.coherence import incoherences
+from cdk.cluster.definitions import WAVE
+from cdk.cluster.kinds.addons import Application
+from cdk.cluster.kinds.admission import ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding
 from cdk.cluster.kinds.base import LabelSelector, Manifest, Toleration
-from cdk.cluster.kinds.core import Deployment, NetworkPolicy, PodDisruptionBudget, Service, ServiceAccount
+from cdk.cluster.kinds.core import Deployment, Namespace, NetworkPolicy, PodDisruptionBudget, Service, ServiceAccount
 from cdk.cluster.kinds.karpenter import EC2NodeClass, NodePool
 from cdk.cluster.kinds.kueue import ClusterQueue, LocalQueue, ResourceFlavor
 from cdk.cluster.kinds.pods import PodTemplate, Resources
@@ -20,7 +25,7 @@ from cdk.cluster.kinds.ray import RayCluster, RayJob
 from cdk.cluster.place import Place
 from cdk.cluster.ray import WORKER_GROUPS, job_form, ray_objects
 from cdk.labels import taints_of
-from cdk.model import Manager, PoolKind
+from cdk.model import Manager, Nat, PoolKind
 from platform_lib.errors import ConfigError
 
 PLACE = place_of("prod")
@@ -52,7 +57,62 @@ def _container(item: Any, **changes: Any) -> Any:
     return _pod(item, containers=(first.model_copy(update=changes), *others))
 
 
+def _unlabelled(key: str) -> list[Manifest]:
+    """Every namespace without one of its labels."""
+    found: list[Manifest] = []
+    for item in OBJECTS:
+        labels = {name: value for name, value in (item.metadata.labels or {}).items() if name != key}
+        meta = item.metadata.model_copy(update={"labels": labels})
+        found.append(item.model_copy(update={"metadata": meta}) if isinstance(item, Namespace) else item)
+    return found
+
+
 FAULTS: list[tuple[str, list[Manifest], str]] = [
+    (
+        "a policy of tenants where there are none",
+        _unlabelled("drivetrain.io/team"),
+        "ValidatingAdmissionPolicyBinding drivetrain-cost-labels: selects no namespace",
+    ),
+    (
+        "kinds that no application brings",
+        _spoilt(Application, "external-secrets", lambda item: None),
+        "ExternalSecret mlflow/metadata-database: no application brings the kinds of external-secrets.io",
+    ),
+    (
+        "kinds whose application leaves them out",
+        _spoilt(
+            Application,
+            "kueue",
+            lambda item: _spec(
+                item,
+                source=item.spec.source.model_copy(
+                    update={"helm": item.spec.source.helm.model_copy(update={"skip_crds": True})}
+                ),
+            ),
+        ),
+        "no application brings the kinds of kueue.x-k8s.io",
+    ),
+    (
+        "kinds that come after what is of them",
+        _spoilt(
+            Application,
+            "kuberay-operator",
+            lambda item: item.model_copy(
+                update={"metadata": item.metadata.model_copy(update={"annotations": {WAVE: "2"}})}
+            ),
+        ),
+        "RayCluster ray/shared: goes in wave 1, and the kinds of ray.io come in wave 2",
+    ),
+    (
+        "a policy without a binding",
+        _spoilt(ValidatingAdmissionPolicyBinding, "drivetrain-images", lambda item: None),
+        "ValidatingAdmissionPolicy drivetrain-images: has no binding",
+    ),
+    (
+        "a binding without a policy",
+        _spoilt(ValidatingAdmissionPolicy, "drivetrain-images", lambda item: None),
+        "names policy drivetrain-images, which nobody makes",
+    ),
     ("twice", [*OBJECTS, OBJECTS[0]], "is there 2 times"),
     (
         "service",
@@ -262,3 +322,10 @@ def test_forms_of_jobs_fit_into_their_object() -> None:
     data = next(item for item in OBJECTS if item.metadata.name == "ray-job-templates").document()["data"]
     assert set(data) == {f"{item.name}.json" for item in PLACE.work_pools}
     assert sum(map(len, data.values())) < 900_000  # etcd refuses an object over 1 MiB
+
+
+@pytest.mark.parametrize(("nat", "isolated"), [(Nat.NONE, True), (Nat.ONE, False), (Nat.PER_ZONE, False)])
+def test_karpenter_asks_for_prices_only_where_they_can_be_had(nat: Nat, isolated: bool) -> None:
+    place = replace(PLACE, region=PLACE.region.model_copy(update={"nat": nat}))
+    chart = next(item for item in applications(place) if item.metadata.name == "karpenter").document()
+    assert chart["spec"]["source"]["helm"]["valuesObject"]["settings"]["isolatedVPC"] is isolated

@@ -14,7 +14,8 @@ from clusters import place_of
 from fake_api_server import FakeApiServer
 from typer.testing import CliRunner
 
-from cdk.cluster.catalogue import is_custom, objects_of
+from cdk.cluster.catalogue import objects_of
+from cdk.cluster.definitions import is_custom
 from cdk.cluster.doors.applying import Applied, ApplyPlan, Outcome, apply, connected
 from cdk.cluster.doors.pulumi_program import register
 from cdk.cluster.doors.rendering import INDEX, render

@@ -33,7 +33,7 @@ TODAY = date(2026, 11, 30)
 
 
 def takes(*stacks: str) -> StackWiring:
-    wires = [Wire(variable=f"{name}_id", stack=name, output="id", stand_in="x") for name in stacks]
+    wires = [Wire(variable=f"{name}_id", stack=name, output="id", stand_in=f"x-{name}") for name in stacks]
     return StackWiring(account="4" * 12, region="us-east-1", takes=tuple(wires), gives=("id",))
 
 
