@@ -144,11 +144,12 @@ class TopicSource:
                 found = next(rows, None)
                 if found is None:
                     break
-                stream = by_number[found[0]]
+                number, stream = found[0], by_number[found[0]]
                 batch = self._batch(stream, found[1], columns.get(stream.name), decode=decode)
-            counts[found[0]] += batch.num_rows
+                del found  # what nobody holds is used again for what comes next
+            counts[number] += batch.num_rows
             yield stream, batch
-            del found, batch  # what nobody holds is used again for what comes next
+            del batch
         for number, stream in by_number.items():
             if window.everything and counts[number] != stream.rows:
                 what = f"topic '{stream.name}' has {counts[number]} messages, its index counts {stream.rows}"
