@@ -49,6 +49,7 @@ class Topic:
         rows: How many messages there are.
         start_ns: The earliest log time, ``None`` without rows.
         stop_ns: One past the latest, ``None`` without rows.
+        raw_frames: Whether the recorder says that these are frames of a bus, of unrelated periods.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Topic:
     rows: int
     start_ns: int | None
     stop_ns: int | None
+    raw_frames: bool = False
 
 
 class RowStore(Protocol):
@@ -205,6 +207,7 @@ def _stream(name: str, topic: Topic, schema: pa.Schema) -> Stream:
         schema_text=topic.schema_text,
         start_ns=topic.start_ns,
         stop_ns=topic.stop_ns,
+        raw_frames=topic.raw_frames,
     )
 
 

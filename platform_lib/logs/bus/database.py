@@ -132,11 +132,14 @@ def database_files(named: Iterable[str]) -> tuple[str, ...]:
     """Return what was named, each folder replaced by the ``.dbc`` and ``.arxml`` files in it, with the folder's tie.
 
     Raises:
-        ConfigError: A folder holds none.
+        ConfigError: A folder holds none, or a name is empty.
     """
     found: list[str] = []
     for text in named:
         tie, sign, tail = text.partition("=")
+        if not (tail if sign else text).strip():
+            remedy = "name a .dbc or .arxml file, or a folder of them: --dbc vehicle.dbc, --dbc CAN2=body.dbc"
+            raise ConfigError(f"a database without a name: '{text}'", where="--dbc or --arxml", remedy=remedy)
         folder = Path(tail if sign and not Path(text).exists() else text)
         if not folder.is_dir():
             found.append(text)

@@ -188,7 +188,8 @@ class ExtentTable:
 
     def chunks(self) -> Mask:
         """Return (N,), which of them are chunks."""
-        return np.frombuffer(self._compression, np.uint8) != _NO_CHUNK
+        chunks: Mask = np.frombuffer(self._compression, np.uint8) != _NO_CHUNK
+        return chunks
 
     def checked(self) -> npt.NDArray[np.int8]:
         """Return (N,): 1 with a checksum of its own, 0 without, -1 where that is not known."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import IO, cast
 
 import lz4.frame
 import pyarrow as pa
@@ -61,7 +62,7 @@ def inflated(
     Raises:
         CorruptLog: They do not decompress to exactly that.
     """
-    target = memoryview(pa.allocate_buffer(size_bytes))
+    target = memoryview(pa.allocate_buffer(size_bytes)).cast("B")
     stored = _Stored(read_at, offset, stored_bytes)
     try:
         filled = _zstd(stored, target) if compression == "zstd" else _lz4(stored, target)
@@ -73,7 +74,8 @@ def inflated(
 
 
 def _zstd(stored: _Stored, target: memoryview) -> int:
-    with zstandard.ZstdDecompressor().stream_reader(stored, _PIECE_BYTES, read_across_frames=True) as reader:
+    source = cast("IO[bytes]", stored)  # only `read` is asked for
+    with zstandard.ZstdDecompressor().stream_reader(source, _PIECE_BYTES, read_across_frames=True) as reader:
         done = 0
         while done < len(target) and (count := reader.readinto(target[done:])):
             done += count

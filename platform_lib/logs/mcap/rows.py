@@ -167,7 +167,7 @@ class McapRows:
         topic, log, publish, length, place = _joined(pieces)
         del pieces
         order = np.lexsort((place, log, topic))
-        topic, log, publish, length, place = (column[order] for column in (topic, log, publish, length, place))
+        topic, log, publish, length, place = _taken((topic, log, publish, length, place), order)
         del order
         numbers, first = np.unique(topic, return_index=True)
         cuts = zip(numbers.tolist(), first.tolist(), [*first[1:].tolist(), topic.size], strict=True)
@@ -190,6 +190,7 @@ class McapRows:
             for row in mine.tolist():
                 begin = int(place[row] & 0xFFFFFFFF) + PAYLOAD_AT
                 whole[ends[row] - length[row] : ends[row]] = raw[begin : begin + int(length[row])]
+            del raw  # before the next one comes
         payloads = Payloads([whole], np.zeros(length.size, np.int32), ends - length, length)
         return Rows(index.log_time_ns[first:last], publish, payloads)
 
@@ -211,6 +212,11 @@ def _joined(pieces: list[_Times]) -> _Times:
     return topic, log, publish, length, place
 
 
+def _taken(times: _Times, rows: Index) -> _Times:
+    topic, log, publish, length, place = times
+    return topic[rows], log[rows], publish[rows], length[rows], place[rows]
+
+
 def _earliest(times: _Times, count: int) -> tuple[_Times, int]:
     """Return the earliest messages, about `count`, and a time that all of them and no others are before.
 
@@ -226,8 +232,7 @@ def _earliest(times: _Times, count: int) -> tuple[_Times, int]:
         if int(early.sum()) > 2 * count:
             what = f"more than {2 * count} messages of the same time ({until - 1} ns) in chunks that overlap in time"
             raise UnsupportedLog(what, remedy="sort the file: `mcap sort`, or fewer topics at once")
-    topic, log, publish, length, place = (column[early] for column in times)
-    return (topic, log, publish, length, place), until
+    return _taken(times, np.flatnonzero(early)), until
 
 
 def waiting_bytes(start: Numbers, stop: Numbers, size: Numbers) -> int:
