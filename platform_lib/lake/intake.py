@@ -127,9 +127,10 @@ def take_in(job: LogJob, options: ReadOptions, place: Place) -> Taken | Refusal:
         with open_log(job.path, dbc=options.dbc, recover=options.recover, timezone=options.timezone) as log:
             taken = _take_in(log, job, place)
     except (CorruptLog, UnsupportedLog) as error:
-        tried = options.recover or not isinstance(error, CorruptLog)
-        advice = (error if tried else advised(error, job.path, timezone=options.timezone)).remedy
-        remedy = None if advice is None else storable(advice)
+        told = error
+        if isinstance(error, CorruptLog) and not options.recover:
+            told = advised(error, job.path, timezone=options.timezone)
+        remedy = None if told.remedy is None else storable(told.remedy)
         refusal = Refusal(job.key, options.recover, type(error).__name__, storable(error.what), remedy)
         return refusal if _unchanged(job) else _changed(job, options)
     return taken if _unchanged(job) else _changed(job, options)
