@@ -195,7 +195,7 @@ def protected(tmp_path: Path) -> Path:
         secured("SafePdu", "Plain"),
         container("BoxPdu", "One", "Two"),
         container("FarPdu", "One", "Two", header="LONG-HEADER"),
-        pdu("Plain", mapping("Speed", 4), mapping("Code", 0), mapping("Yaw", 31, big=True), size=5),
+        pdu("Plain", mapping("Code", 0), mapping("Speed", 4), mapping("Yaw", 31, big=True), size=5),
         pdu("One", mapping("Alive", 0), size=1, header=0x11),
         pdu("Two", mapping("Volts", 0), size=2, header=0x22),
         *map(triggering, ("Plain", "One", "Two")),
