@@ -22,7 +22,7 @@ from platform_lib.logs.mdf4.columns import Column, Surroundings, plan
 from platform_lib.logs.mdf4.conversions import ConversionError, formulas
 from platform_lib.logs.mdf4.formula import is_formula
 from platform_lib.logs.mdf4.frames import FRAME_KINDS, FrameKind
-from platform_lib.logs.mdf4.inflate import inflate, keep_freed_memory
+from platform_lib.logs.mdf4.inflate import check, is_large, keep_freed_memory, too_large
 from platform_lib.logs.mdf4.mixed import MixedData, MixedRows
 from platform_lib.logs.mdf4.model import (
     MASTERS,
@@ -157,8 +157,7 @@ class Mdf4File:
         """Return a stream up to its first fragment that does not inflate."""
         for at, fragment in enumerate(chain.fragments):
             try:
-                if fragment.codec is not Codec.NONE:
-                    inflate(self._source, fragment)
+                check(self._source, fragment)
             except CorruptLog as error:
                 kept = chain.fragments[:at]
                 return Chain(kept, sum(item.size_bytes for item in kept), error)
@@ -385,14 +384,15 @@ class Mdf4File:
 
         Raises:
             CorruptLog: It does not inflate.
+            UnsupportedLog: A block is larger than bounded memory allows, which other readers inflate at once.
         """
-        if self._recover:
-            return
         for data_group in self._data_groups:
             if group in data_group.groups:
                 for fragment in data_group.data.fragments:
-                    if fragment.codec is not Codec.NONE:
-                        inflate(self._source, fragment)
+                    if is_large(fragment):
+                        raise too_large(self._source, fragment)
+                    if not self._recover:
+                        check(self._source, fragment)
 
     def close(self) -> None:
         """Release the file and the threads."""
