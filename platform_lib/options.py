@@ -50,6 +50,6 @@ def refuse_empty_values(arguments: Sequence[str], *, where: str) -> None:
         option = named[1] if named else before if before.startswith("-") else ""
         raise UsageError(
             f"the value of {option} is empty" if option else "an argument is empty",
-            where=where,
+            where=f"{where} {option}".rstrip(),
             remedy="give a value, or '.' for the current folder; a shell variable that is not set gives an empty one",
         )

@@ -42,6 +42,7 @@ from platform_lib.lake.sensor_classes import SensorClass, sensor_class
 from platform_lib.lake.tables import RAW_NAME
 from platform_lib.lake.writer import SignalWriter, Tag, WrittenFiles, sample_rows, write_samples
 from platform_lib.logs import READER_VERSION, Log, Stream, open_log
+from platform_lib.logs.door import advised
 from platform_lib.logs.model import DATA, PUBLISH, TIMESTAMP, unique
 from platform_lib.privacy.frames import is_raw_frame
 
@@ -126,7 +127,10 @@ def take_in(job: LogJob, options: ReadOptions, place: Place) -> Taken | Refusal:
         with open_log(job.path, dbc=options.dbc, recover=options.recover, timezone=options.timezone) as log:
             taken = _take_in(log, job, place)
     except (CorruptLog, UnsupportedLog) as error:
-        remedy = None if error.remedy is None else storable(error.remedy)
+        told = error
+        if isinstance(error, CorruptLog) and not options.recover:
+            told = advised(error, job.path, timezone=options.timezone)
+        remedy = None if told.remedy is None else storable(told.remedy)
         refusal = Refusal(job.key, options.recover, type(error).__name__, storable(error.what), remedy)
         return refusal if _unchanged(job) else _changed(job, options)
     return taken if _unchanged(job) else _changed(job, options)

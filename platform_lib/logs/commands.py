@@ -13,8 +13,9 @@ import pyarrow as pa
 import typer
 
 from platform_lib.console import ERR, print_json, progress
+from platform_lib.errors import CorruptLog
 from platform_lib.logs.describing import Note, describe, describe_stream
-from platform_lib.logs.door import Log, open_log
+from platform_lib.logs.door import Log, advised, open_log
 from platform_lib.logs.export.exporting import export_log
 from platform_lib.logs.export.model import Form
 from platform_lib.logs.instants import Instant, parse_instant, utc_text
@@ -67,8 +68,11 @@ def _reading(command: Callable[..., None]) -> Callable[..., None]:
         as_json: JsonOption = False,
         **own: Any,
     ) -> None:
-        with open_log(file, dbc or (), arxml or (), recover, timezone=timezone) as log:
-            command(log, **own, as_json=as_json)
+        try:
+            with open_log(file, dbc or (), arxml or (), recover, timezone=timezone) as log:
+                command(log, **own, as_json=as_json)
+        except CorruptLog as error:
+            raise (error if recover else advised(error, file, timezone=timezone)) from error
 
     # Typer makes the options from the signature: the file, what the command adds, then what all of them share.
     file, *shared = list(inspect.signature(read, eval_str=True).parameters.values())[:-1]

@@ -78,7 +78,7 @@ def describe(log: Log, note: Note, *, deep: bool) -> dict[str, Any]:
     Raises:
         CorruptLog: The bytes contradict the format.
     """
-    counts = {item.name: TimingCount(several_sources=item.kind == "can") for item in log.streams}
+    counts = {item.name: TimingCount(several_sources=item.raw_frames) for item in log.streams}
     for name, batch in _every_batch(log, deep=deep):
         counts[name].add(batch.column(0).to_numpy())
         note(name, batch.num_rows)
@@ -95,7 +95,7 @@ def describe_stream(log: Log, stream: Stream, note: Note) -> dict[str, Any]:
     Raises:
         CorruptLog: The bytes contradict the format.
     """
-    times = TimingCount(several_sources=stream.kind == "can")
+    times = TimingCount(several_sources=stream.raw_frames)
     columns = ColumnCounts(stream.schema, stream.start_ns, stream.stop_ns)
     for batch in log.read(stream.name):
         times.add(batch.column(0).to_numpy())

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, TypeVar
 
-from platform_lib.errors import ConfigError, CorruptLog, UnsupportedLog
+from platform_lib.errors import ConfigError, CorruptLog, PlatformError, UnsupportedLog
 from platform_lib.logs.bytes_source import BAG_METADATA, located, open_file
 from platform_lib.logs.faults import REMEDY
 from platform_lib.logs.model import TIMESTAMP, Attachment, Event, OnePassSource, Report, Source, Stream, Window
@@ -29,6 +29,7 @@ _SQLITE_MAGIC = b"SQLite format 3\x00"
 _BAG1_MAGIC = b"#ROSBAG V"
 _MDF_MAGICS = (b"MDF     ", b"UnFinMF ")
 _SHOWN = 20
+_MOST_TRIED_BYTES = 64 << 20  # of what is recovered to see whether there is anything to recover: a second
 _NOTHING_WHOLE = "fetch the file again from its source: nothing in it can be read without what is damaged"
 
 
@@ -236,13 +237,29 @@ def open_log(
         IntegrityError: The object was replaced while it was read (also while iterating).
     """
     place = located(path)
+    databases = tuple(map(str, dbc)), tuple(map(str, arxml))
     try:
-        source = _open_source(place, tuple(map(str, dbc)), tuple(map(str, arxml)), recover=recover, timezone=timezone)
+        source = _open_source(place, *databases, recover=recover, timezone=timezone)
     except CorruptLog as error:
         if recover and error.remedy == REMEDY:  # which is what was tried
             raise CorruptLog(error.what, where=error.where, remedy=_NOTHING_WHOLE) from error
         raise
     return Log(place, source)
+
+
+def advised(error: CorruptLog, path: str | Path, *, timezone: str | None = None) -> CorruptLog:
+    """Return a refusal that offers recovery only where that would give rows; of large logs and objects, untried."""
+    place = located(path)
+    untried = not isinstance(place, Path) or not place.is_file() or place.stat().st_size > _MOST_TRIED_BYTES
+    if error.remedy != REMEDY or untried:
+        return error
+    try:
+        with open_log(place, recover=True, timezone=timezone) as log:
+            if any(stream.rows for stream in log.streams):
+                return error
+    except PlatformError:
+        pass
+    return CorruptLog(error.what, where=error.where, remedy=_NOTHING_WHOLE)
 
 
 def _open_source(

@@ -73,7 +73,12 @@ class Mdf4Source:
         """Open a group with asammdf, after all its blocks were proven to inflate."""
         from platform_lib.logs.mdf_reference import open_reference
 
-        self._file.prove(item.group)
+        try:
+            self._file.prove(item.group)
+        except UnsupportedLog as error:
+            self.report.unsupported[item.name] = error.what
+            self.report.problems.append(f"group '{item.name}' is not read: {error.what}")
+            return None
         try:
             if self._reference is None:
                 self._reference = open_reference(self._source, self.report, self._start_ns)

@@ -49,6 +49,7 @@ class Topic:
         rows: How many messages there are.
         start_ns: The earliest log time, ``None`` without rows.
         stop_ns: One past the latest, ``None`` without rows.
+        raw_frames: Whether the recorder says that these are frames of a bus, of unrelated periods.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Topic:
     rows: int
     start_ns: int | None
     stop_ns: int | None
+    raw_frames: bool = False
 
 
 class RowStore(Protocol):
@@ -144,11 +146,12 @@ class TopicSource:
                 found = next(rows, None)
                 if found is None:
                     break
-                stream = by_number[found[0]]
+                number, stream = found[0], by_number[found[0]]
                 batch = self._batch(stream, found[1], columns.get(stream.name), decode=decode)
-            counts[found[0]] += batch.num_rows
+                del found  # what nobody holds is used again for what comes next
+            counts[number] += batch.num_rows
             yield stream, batch
-            del found, batch  # what nobody holds is used again for what comes next
+            del batch
         for number, stream in by_number.items():
             if window.everything and counts[number] != stream.rows:
                 what = f"topic '{stream.name}' has {counts[number]} messages, its index counts {stream.rows}"
@@ -204,6 +207,7 @@ def _stream(name: str, topic: Topic, schema: pa.Schema) -> Stream:
         schema_text=topic.schema_text,
         start_ns=topic.start_ns,
         stop_ns=topic.stop_ns,
+        raw_frames=topic.raw_frames,
     )
 
 

@@ -35,6 +35,7 @@ class Stream:
         rows: How many rows there are, exactly.
         message_type: ``sensor_msgs/msg/Imu`` and the like, where the log names one.
         schema_text: The message definition that the log carries, for `decode_cdr`.
+        raw_frames: Whether rows of unrelated periods share it: frames as a bus logger recorded them, also in a topic.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Stream:
     rows: int
     message_type: str | None
     schema_text: str | None
+    raw_frames: bool
     _span: list[Span | None] = field(repr=False, compare=False)
     _find_span: Callable[[], Span | None] | None = field(repr=False, compare=False)
 
@@ -57,10 +59,13 @@ class Stream:
         start_ns: int | None = None,
         stop_ns: int | None = None,
         find_span: Callable[[], Span | None] | None = None,
+        *,
+        raw_frames: bool = False,
     ) -> None:
         """Describe a stream; `find_span` stands for times that are only looked for when somebody asks."""
         known = [] if find_span is not None else [None if start_ns is None or stop_ns is None else (start_ns, stop_ns)]
-        values = (name, kind, schema, rows, message_type, schema_text, known, find_span)
+        frames = raw_frames or kind == "can"
+        values = (name, kind, schema, rows, message_type, schema_text, frames, known, find_span)
         for key, value in zip(self.__slots__, values, strict=True):
             object.__setattr__(self, key, value)
 

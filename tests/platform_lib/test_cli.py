@@ -245,6 +245,7 @@ def test_a_wrong_command_line_is_one_document_for_machines(
         (["doctor", "--home", ""], "the value of --home is empty"),
         (["simulate", "--out="], "the value of --out is empty"),
         (["gate", "--evaluation", "", "--out", "x"], "the value of --evaluation is empty"),
+        (["log", "info", "--dbc", "", "x.mf4"], "the value of --dbc is empty"),
     ],
 )
 def test_an_empty_path_does_not_mean_the_current_folder(
@@ -254,7 +255,8 @@ def test_an_empty_path_does_not_mean_the_current_folder(
         cli.run(words)
     assert ended.value.code == 2
     error = capsys.readouterr().err
-    assert error.startswith(f"error {what}\n  where:  drivetrain {words[0]}\n  remedy: give a value")
+    place = f"drivetrain {words[0]} {what[13:-9]}".rstrip() if "--" in what else f"drivetrain {words[0]}"
+    assert error.startswith(f"error {what}\n  where:  {place}\n  remedy: give a value")
 
 
 def test_an_option_is_not_taken_for_the_home(capsys: pytest.CaptureFixture[str]) -> None:

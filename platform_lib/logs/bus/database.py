@@ -132,11 +132,14 @@ def database_files(named: Iterable[str]) -> tuple[str, ...]:
     """Return what was named, each folder replaced by the ``.dbc`` and ``.arxml`` files in it, with the folder's tie.
 
     Raises:
-        ConfigError: A folder holds none.
+        ConfigError: A folder holds none, or a name is empty.
     """
     found: list[str] = []
     for text in named:
         tie, sign, tail = text.partition("=")
+        if not (tail if sign else text).strip():
+            remedy = "name a .dbc or .arxml file, or a folder of them: --dbc vehicle.dbc, --dbc CAN2=body.dbc"
+            raise ConfigError(f"a database without a name: '{text}'", where="--dbc or --arxml", remedy=remedy)
         folder = Path(tail if sign and not Path(text).exists() else text)
         if not folder.is_dir():
             found.append(text)
@@ -228,7 +231,7 @@ def _described(path: Path, kind: str) -> Iterator[Message]:
     protocol = str(attributes["ProtocolType"].value) if "ProtocolType" in attributes else ""
     for message in database.messages:
         try:
-            yield _message(message, j1939=protocol.upper() == "J1939")
+            yield _message(message, j1939=protocol.upper() == "J1939", described=kind == "dbc")
         except ValueError as error:
             raise ConfigError(
                 f"message '{message.name}' {error}", where=path, remedy="mend the CAN database"
@@ -274,8 +277,11 @@ def _check_selectors(text: str) -> None:
                 raise ValueError(f"a multiplexer range of {int(high) - int(low) + 1} values")
 
 
-def _message(message: Any, *, j1939: bool) -> Message:
+def _message(message: Any, *, j1939: bool, described: bool) -> Message:
+    """Return a message; `described`: one without signals is meant so, and not a form that the parser passes over."""
     omitted = ["a container of several PDUs is not decoded"] if message.is_container else []
+    if not (described or omitted or message.signals):
+        omitted.append("nothing of it is decoded: a container with long headers, or a frame without signals")
     kept = []
     for signal in message.signals:
         if not 0 < signal.length <= _MOST_BITS or (signal.is_float and signal.length not in _FLOAT_BITS):

@@ -21,8 +21,10 @@ from platform_lib.errors import CorruptLog, UnsupportedLog
 from platform_lib.logs.mcap.records import MESSAGE_FIXED_BYTES, RECORD_HEADER, Chunk, Op
 from platform_lib.logs.payloads import INLINE_BYTES, Buffer, Index, anywhere
 
-MOST_CHUNK_BYTES = 256 << 20
-"""More is not read: a whole chunk has to be in memory, and recorders write a few MiB."""
+MOST_CHUNK_BYTES = 208 << 20
+"""More is not read: while its reader holds a row of one chunk, the next comes, and both have to be in memory whole.
+
+Recorders write a few MiB."""
 
 _HEAD = np.dtype(
     [
@@ -41,7 +43,7 @@ _LINK_BYTES = 4 << 20
 _MOST_OTHERS = 1 << 20  # schemas and channels are 65,535 each at most
 # What reading takes a message at its peak, besides its bytes. Measured: 8.5 million empty messages, 216 bytes each.
 _MESSAGE_MEMORY_BYTES = 216
-_MOST_MEMORY_BYTES = 440 << 20
+_MOST_MEMORY_BYTES = 480 << 20
 _FAR = 1 << 62  # past every end, and still an int64
 PAYLOAD_AT = _HEAD.itemsize - INLINE_BYTES
 Heads = npt.NDArray[Any]
@@ -108,7 +110,7 @@ def read_records(data: Buffer, *, cut: bool = False) -> Records:
     """
     starts = _chain(data)
     raw = np.frombuffer(data, np.uint8)
-    if raw.size + starts.size * _MESSAGE_MEMORY_BYTES > _MOST_MEMORY_BYTES:
+    if 2 * raw.size + starts.size * _MESSAGE_MEMORY_BYTES > _MOST_MEMORY_BYTES:
         raise UnsupportedLog(
             f"a chunk with {starts.size - 1} records in {raw.size} bytes: reading it takes too much memory"
         )
@@ -202,14 +204,24 @@ def unpack_chunk(chunk: Chunk, crc: int, stored: memoryview) -> Buffer:
         CorruptLog: They do not decompress, or not to what the chunk says.
         UnsupportedLog: A compression other than zstd, lz4 or none, or a chunk too large for bounded memory.
     """
-    if chunk.size_bytes > MOST_CHUNK_BYTES:
-        raise UnsupportedLog(f"a chunk of {chunk.size_bytes} bytes; at most {MOST_CHUNK_BYTES} are read at once")
+    refuse_larger(chunk)
     data = _decompressed(chunk, stored, checked=crc != 0)
     if memoryview(data).nbytes != chunk.size_bytes:
         raise CorruptLog(f"a chunk decompresses to other than the {chunk.size_bytes} bytes that it says")
+    check_crc(data, crc)
+    return data
+
+
+def refuse_larger(chunk: Chunk) -> None:
+    """Refuse a chunk that is too large for bounded memory (`UnsupportedLog`)."""
+    if chunk.size_bytes > MOST_CHUNK_BYTES:
+        raise UnsupportedLog(f"a chunk of {chunk.size_bytes} bytes; at most {MOST_CHUNK_BYTES} are read at once")
+
+
+def check_crc(data: Buffer, crc: int) -> None:
+    """Check a chunk's records against their checksum, 0 for none; raises `CorruptLog`."""
     if crc not in (0, isal_zlib.crc32(data)):
         raise CorruptLog("a chunk's checksum does not match its bytes")
-    return data
 
 
 def _decompressed(chunk: Chunk, stored: memoryview, *, checked: bool) -> Buffer:

@@ -21,17 +21,15 @@ def contradictions(summary: Summary, layout: Layout) -> Iterator[str]:
     for number, channel in summary.channels.items():
         if definitions.channels.setdefault(number, channel) != channel:
             yield f"channel {number} differs between data and summary"
-    found = {extent.offset: extent.chunk for extent in layout.extents}
-    for offset, index in summary.chunks.items():
-        if found.get(offset) != index.chunk:
-            yield f"the chunk at byte {offset} that the summary lists is not there, or differs"
+    for offset in summary.chunks.unlike(layout.extents).tolist():
+        yield f"the chunk at byte {offset} that the summary lists is not there, or differs"
     if summary.statistics is not None:
         yield from _counts(summary.statistics, layout)
 
 
 def _counts(said: Statistics, layout: Layout) -> Iterator[str]:
     counts = {number: channel.rows for number, channel in layout.channels.items() if channel.rows}
-    chunks = sum(extent.chunk is not None for extent in layout.extents)
+    chunks = int(layout.extents.chunks().sum())
     wrong = {
         "messages": (said.messages, sum(counts.values())),
         "chunks": (said.chunks, chunks),

@@ -14,10 +14,21 @@ from platform_lib.errors import CorruptLog, UnsupportedLog
 from platform_lib.logs.bytes_source import ByteSource
 from platform_lib.logs.faults import translated
 from platform_lib.logs.mcap import records as rec
-from platform_lib.logs.mcap.chunks import Records, read_records, unpack_chunk
-from platform_lib.logs.mcap.layout import Definitions, Extent
+from platform_lib.logs.mcap.chunks import (
+    MOST_CHUNK_BYTES,
+    Records,
+    check_crc,
+    read_records,
+    refuse_larger,
+    unpack_chunk,
+)
+from platform_lib.logs.mcap.extent_table import Extent
+from platform_lib.logs.mcap.large_chunks import LARGE_BYTES, inflated, wide_window
+from platform_lib.logs.mcap.layout import Definitions
 from platform_lib.logs.mcap.summary import damaged
 from platform_lib.logs.payloads import Buffer
+
+_FRAME_HEAD_BYTES = 18  # Source: RFC 8878, 3.1.1: magic number and the longest frame header
 
 
 class ExtentReader:
@@ -61,13 +72,34 @@ class ExtentReader:
     def _read(self, extent: Extent, stored: memoryview | None) -> Records:
         if extent.chunk is None:
             return read_records(self._kept(extent) if stored is None else stored)
+        refuse_larger(extent.chunk)  # before anything is read
+        if stored is None and extent.size_bytes > LARGE_BYTES and extent.chunk.compression in ("zstd", "lz4"):
+            return self._large(extent, extent.chunk)
         if stored is None:
             stored = self._kept(extent) if extent.chunk.compression == "" else self._staged(extent)
-        chunk, crc = rec.parse_chunk_head(stored, extent.offset)
+        crc = self._checksum(extent, stored)
+        return read_records(unpack_chunk(extent.chunk, crc, stored[len(stored) - extent.chunk.stored_bytes :]))
+
+    def _checksum(self, extent: Extent, head: bytes | memoryview) -> int:
+        """Return the checksum that a chunk's own head has, which must be the one that is expected here."""
+        chunk, crc = rec.parse_chunk_head(head, extent.offset)
         if chunk != extent.chunk:
             raise CorruptLog("it differs from the summary's index of it")
         self.found_unchecked |= crc == 0 and extent.checked is None
-        return read_records(unpack_chunk(chunk, crc, stored[len(stored) - chunk.stored_bytes :]))
+        return crc
+
+    def _large(self, extent: Extent, chunk: rec.Chunk) -> Records:
+        """Read a large compressed chunk in pieces."""
+        read_at = self.source.read_at
+        crc = self._checksum(extent, read_at(extent.offset, min(rec.CHUNK_HEAD_MOST, extent.record_bytes)))
+        begin = extent.offset + extent.record_bytes - chunk.stored_bytes
+        if chunk.compression == "zstd" and wide_window(read_at(begin, min(_FRAME_HEAD_BYTES, chunk.stored_bytes))):
+            if chunk.stored_bytes + chunk.size_bytes > MOST_CHUNK_BYTES:
+                raise UnsupportedLog(f"a chunk of {chunk.size_bytes} bytes whose zstd window is too large")
+            return read_records(unpack_chunk(chunk, crc, memoryview(read_at(begin, chunk.stored_bytes))))
+        data = inflated(chunk.compression, read_at, begin, chunk.stored_bytes, chunk.size_bytes)
+        check_crc(data, crc)
+        return read_records(data)
 
     def _staged(self, extent: Extent) -> memoryview:
         """Read into memory that is used again for the next: fresh pages cost several times the copy."""

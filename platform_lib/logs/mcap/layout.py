@@ -2,38 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from platform_lib.errors import CorruptLog
 from platform_lib.logs.mcap import records as rec
 from platform_lib.logs.mcap.chunks import Records
+from platform_lib.logs.mcap.extent_table import ExtentTable
 from platform_lib.logs.mcap.records import Op
-
-
-@dataclass(frozen=True, slots=True)
-class Extent:
-    """A stretch of the file that holds messages: a chunk, or a run of records outside chunks.
-
-    Attributes:
-        offset: Where it begins in the file.
-        record_bytes: Its length there.
-        chunk: What the chunk says of itself; ``None`` for a run.
-        start_ns: The earliest log time.
-        stop_ns: The latest, inclusive.
-        size_bytes: Length of its records, decompressed.
-        channels: Which channels have messages in it; the values say where their message index is, 0 if not known.
-        checked: Whether it has a checksum of its own; ``None`` while that is not known.
-    """
-
-    offset: int
-    record_bytes: int
-    chunk: rec.Chunk | None
-    start_ns: int
-    stop_ns: int
-    size_bytes: int
-    channels: Mapping[int, int]
-    checked: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +112,7 @@ class Layout:
 
     definitions: Definitions
     channels: dict[int, Channel] = field(default_factory=dict)
-    extents: list[Extent] = field(default_factory=list)
+    extents: ExtentTable = field(default_factory=ExtentTable)
     metadata: dict[str, dict[str, str]] = field(default_factory=dict)
     metadata_records: int = 0
     attachments: list[AttachmentPlace] = field(default_factory=list)

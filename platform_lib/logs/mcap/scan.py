@@ -8,8 +8,6 @@ to be recovered (what is returned of it was read once already), and every small 
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 from isal import isal_zlib
 
@@ -20,7 +18,8 @@ from platform_lib.logs.mcap import records as rec
 from platform_lib.logs.mcap.chunks import MOST_CHUNK_BYTES, Records, read_records
 from platform_lib.logs.mcap.comparing import contradictions
 from platform_lib.logs.mcap.extent_reader import ExtentReader, prove_messages
-from platform_lib.logs.mcap.layout import AttachmentPlace, Channel, Definitions, Extent, Layout
+from platform_lib.logs.mcap.extent_table import Extent
+from platform_lib.logs.mcap.layout import AttachmentPlace, Channel, Definitions, Layout
 from platform_lib.logs.mcap.lookahead import Lookahead
 from platform_lib.logs.mcap.records import Op
 from platform_lib.logs.mcap.spans import spans_from_message_index
@@ -35,6 +34,7 @@ _FIRST_RUN_BYTES = 4 << 10
 _REMOTE_AHEAD_BYTES = 8 << 20
 _ATTACHMENT_HEAD_BYTES = 4 << 10
 _MOST_DEFINITION_BYTES = 64 << 20
+_NOT_THERE = "a chunk that the summary lists is not there, or differs"
 
 
 class _OutsideChunksError(Exception):
@@ -68,12 +68,12 @@ def scan(source: ByteSource, report: Report, *, recover: bool, small_bytes: int 
     small = source.size_bytes <= small_bytes and not source.remote
     if summary is not None and summary.complete and not recover and not small:
         try:
-            return _Scan(view, summary, report, recover=False, listed=summary.chunks).run()
+            return _Scan(view, summary, report, recover=False, listed=True).run()
         except _OutsideChunksError:
             pass
     if source.remote:
         view.ahead_bytes = _REMOTE_AHEAD_BYTES
-    return _Scan(view, summary, report, recover=recover, listed={}).run()
+    return _Scan(view, summary, report, recover=recover, listed=False).run()
 
 
 class _Scan:
@@ -86,9 +86,9 @@ class _Scan:
         report: Report,
         *,
         recover: bool,
-        listed: dict[int, rec.ChunkIndex],
+        listed: bool,
     ) -> None:
-        """`listed`: the chunks whose content the summary is believed about; without any, every chunk is opened."""
+        """`listed`: the summary is believed about what its chunks hold; otherwise every chunk is opened."""
         self._view = view
         self._source = view.source
         self._name = view.source.name
@@ -97,6 +97,9 @@ class _Scan:
         self._recover = recover
         self._listed = listed
         self._layout = Layout(Definitions(self._name))
+        self._rank = 0  # of the next chunk that the summary lists
+        if listed and summary is not None:
+            self._layout.extents = summary.chunks
         self._reader = ExtentReader(view.source, self._layout.definitions)
         self._run_bytes = _FIRST_RUN_BYTES
         self._data_crc_ok: bool | None = None
@@ -163,10 +166,8 @@ class _Scan:
 
     def _step(self, at: int, limit: int) -> int | None:
         """Take in what begins at `at`; return where the next begins, or ``None`` after the end-of-data record."""
-        index = self._listed.get(at)
-        if index is not None:
-            self._listed_chunk(index)
-            return at + index.chunk.record_bytes + index.message_index_bytes
+        if self._listed and (following := self._listed_chunk(at)) is not None:
+            return following
         op, length = self._record_head(at, limit)
         if at == len(rec.MAGIC) and op != Op.HEADER:
             raise damaged(self._name, at, "the header record is missing")
@@ -195,8 +196,7 @@ class _Scan:
             self._drop_torn(at)
         else:
             self._suspect = True
-        known = sorted(offset for offset in summary.chunks if offset > at) if summary and summary.checked else []
-        following = known[0] if known else None
+        following = summary.chunk_after(at) if summary is not None and summary.checked else None
         self._report.lose((following or limit) - at - kept, error.what)
         return following
 
@@ -217,7 +217,7 @@ class _Scan:
 
     def _drop_torn(self, at: int) -> None:
         """Forget the last message before `at` where zeros follow: they may begin inside it."""
-        last = self._layout.extents[-1] if self._layout.extents else None
+        last = self._layout.extents[len(self._layout.extents) - 1] if len(self._layout.extents) else None
         if last is None or last.chunk is not None or last.offset + last.record_bytes != at:
             return
         if at >= self._source.size_bytes or self._view.read(at - 1, 2) != b"\0\0":
@@ -232,21 +232,24 @@ class _Scan:
 
     # -- what is found -------------------------------------------------------------------------------------------
 
-    def _listed_chunk(self, index: rec.ChunkIndex) -> None:
-        """Take the summary's word for what a chunk holds; of a local file, look at the chunk's own head too."""
-        chunk = index.chunk
-        checked: bool | None = None
+    def _listed_chunk(self, at: int) -> int | None:
+        """Take the summary's word for what a chunk holds; of a local file, look at the chunk's own head too.
+
+        Returns:
+            Where its message indexes end; ``None`` if the summary lists no chunk at `at`.
+        """
+        extents = self._layout.extents
+        chunk = extents[self._rank].chunk if self._rank < len(extents) else None
+        if chunk is None or chunk.offset != at:
+            return None
         if not self._source.remote:
             count = min(rec.CHUNK_HEAD_MOST, chunk.record_bytes)
             found, crc = rec.parse_chunk_head(self._source.read_at(chunk.offset, count), chunk.offset)
             if found != chunk:
-                raise damaged(self._name, chunk.offset, "a chunk that the summary lists is not there, or differs")
-            checked = crc != 0
-        extent = Extent(
-            chunk.offset, chunk.record_bytes, chunk, chunk.start_ns, chunk.stop_ns, chunk.size_bytes,
-            index.message_index, checked,
-        )  # fmt: skip
-        self._layout.extents.append(extent)
+                raise damaged(self._name, chunk.offset, _NOT_THERE)
+            extents.set_checked(self._rank, checked=crc != 0)
+        self._rank += 1
+        return at + chunk.record_bytes + extents.index_bytes(self._rank - 1)
 
     def _chunk(self, at: int, record_bytes: int) -> None:
         if self._listed:
@@ -255,14 +258,14 @@ class _Scan:
             with translated(self._name, f"reading the chunk at byte {at}"):
                 head = self._view.read(at, min(rec.CHUNK_HEAD_MOST, record_bytes))
                 chunk, crc = rec.parse_chunk_head(head, at)
-            extent = Extent(at, record_bytes, chunk, chunk.start_ns, chunk.stop_ns, chunk.size_bytes, {}, crc != 0)
+            extent = Extent.of_chunk(chunk, checked=crc != 0)
             records = self._reader.read_proven(extent, self._stored(extent))
         except (CorruptLog, UnsupportedLog) as error:
             if not self._recover:
                 raise
             self._report.lose(record_bytes, error.what)
             return
-        self._layout.extents.append(replace(extent, channels=self._count(records)))
+        self._layout.extents.add(extent, self._count(records))
 
     def _stored(self, extent: Extent) -> memoryview | None:
         """Return a remote extent's bytes out of the large pieces that are fetched anyway."""
@@ -289,19 +292,19 @@ class _Scan:
 
     def _add_run(self, at: int, records: Records) -> None:
         size, (start, stop) = records.whole_bytes, records.span_ns
-        extent = Extent(at, size, None, start, stop, size, {}, checked=False)
+        extent = Extent(at, size, None, start, stop, size, checked=False)
         prove_messages(self._name, [extent], records, np.array([records.message_at.size]))
         self._layout.definitions.require(np.unique(records.heads["channel"]).tolist())
-        self._layout.extents.append(replace(extent, channels=self._count(records)))
+        self._layout.extents.add(extent, self._count(records))
 
-    def _count(self, records: Records) -> dict[int, int]:
-        """Count the messages of each channel; return the channels, in the form that an extent has them."""
+    def _count(self, records: Records) -> list[int]:
+        """Count the messages of each channel; return the channels."""
         numbers, times = records.heads["channel"], records.heads["log_time"]
-        found = np.unique(numbers).tolist()
+        found: list[int] = np.unique(numbers).tolist()
         for number in found:
             mine = times[numbers == number]
             self._layout.channels.setdefault(number, Channel()).add(mine.size, int(mine.min()), int(mine.max()))
-        return dict.fromkeys(found, 0)
+        return found
 
     def _other_record(self, op: int, body: int, length: int) -> None:
         layout = self._layout
@@ -353,9 +356,8 @@ class _Scan:
 
     def _believe(self, summary: Summary) -> None:
         """Take channels' counts and spans from a complete summary, whose every chunk the walk has met."""
-        met = {extent.offset for extent in self._layout.extents}
-        if missing := summary.chunks.keys() - met:
-            raise damaged(self._name, min(missing), "a chunk that the summary lists is not there, or differs")
+        if self._rank < len(summary.chunks):
+            raise damaged(self._name, summary.chunks[self._rank].offset, _NOT_THERE)
         said = summary.statistics
         if said is None:
             return
@@ -374,12 +376,12 @@ class _Scan:
         if not self._recover or self._data_crc_ok or (self._data_crc_ok is None and not self._suspect):
             return
         extents = self._layout.extents
-        bad = [extent for extent in extents if not extent.checked]
-        if not bad:
+        sound = extents.checked() == 1
+        if sound.all():
             return
-        lost = sum(extent.record_bytes for extent in bad)
+        lost = int(extents.column("record_bytes")[~sound].sum())
         self._report.lose(lost, "messages that no checksum of their own vouches for were dropped")
-        self._layout.extents = [extent for extent in extents if extent.checked]
+        extents.keep(np.flatnonzero(sound))
         self._recount()
 
     def _recount(self) -> None:
@@ -392,15 +394,15 @@ class _Scan:
         notes = self._report.unverified
         if self._data_crc_ok:
             return
-        extents = self._layout.extents
-        unchecked = sum(extent.chunk is not None and extent.checked is False for extent in extents)
+        chunks = self._layout.extents.chunks()
+        unchecked = int((chunks & (self._layout.extents.checked() == 0)).sum())
         if unchecked:
             notes.append(f"{unchecked} chunks have no checksum")
-        if any(extent.chunk is None for extent in extents):
+        if not chunks.all():
             notes.append("messages outside chunks have no checksum")
         if self._layout.metadata:
             notes.append("metadata records have no checksum")
-        if self._summary is not None and not self._summary.checked and self._summary.chunks:
+        if self._summary is not None and not self._summary.checked and len(self._summary.chunks):
             notes.append("the summary has no checksum")
 
 

@@ -15,6 +15,7 @@ from platform_lib.logs.messages import Loaded, Topic, TopicSource
 from platform_lib.logs.model import Attachment, Report
 
 _TEXT_ENCODINGS = ("ros2msg", "ros1msg", "ros2idl", "jsonschema", "omgidl")
+_RAW_FRAMES = ("kind", "can")  # what our own export says of a channel of raw bus frames
 _LAST_NS = (1 << 63) - 2
 
 
@@ -83,6 +84,7 @@ def _topics(name: str, layout: Layout, report: Report) -> tuple[list[Topic], lis
                 rows=sum(item.rows for item in found),
                 start_ns=min(starts, default=None),
                 stop_ns=max(stops) + 1 if stops else None,
+                raw_frames=any(_RAW_FRAMES in layout.definitions.channels[number].metadata for number in numbers),
             )
         )
         channels.append(tuple(numbers))

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
 from isal import isal_zlib
 
 from platform_lib.errors import CorruptLog
 from platform_lib.logs.faults import REMEDY
 from platform_lib.logs.mcap import records as rec
+from platform_lib.logs.mcap.extent_table import ExtentTable
 from platform_lib.logs.mcap.lookahead import Lookahead
 from platform_lib.logs.mcap.records import Op
 
 _TAIL_BYTES = 16 << 10
-_MOST_SUMMARY_BYTES = 256 << 20
+_MOST_SUMMARY_BYTES = 1 << 30
+_MOST_RECORD_BYTES = 64 << 20
+_PIECE_BYTES = 8 << 20  # of a summary that is longer no more than this is in memory at once
 
 
 @dataclass(slots=True)
@@ -27,7 +32,7 @@ class Summary:
         statistics: The recorder's counts, ``None`` without any.
         schemas: Repeated definitions by number.
         channels: The same.
-        chunks: Chunk indexes by the chunk's offset.
+        chunks: Chunk indexes, ordered by their chunks' places in the file.
     """
 
     start: int
@@ -36,7 +41,7 @@ class Summary:
     statistics: rec.Statistics | None = None
     schemas: dict[int, rec.Schema] = field(default_factory=dict)
     channels: dict[int, rec.Channel] = field(default_factory=dict)
-    chunks: dict[int, rec.ChunkIndex] = field(default_factory=dict)
+    chunks: ExtentTable = field(default_factory=ExtentTable)
 
     @property
     def complete(self) -> bool:
@@ -45,9 +50,9 @@ class Summary:
         It must be covered by its checksum, and agree with itself.
         """
         said = self.statistics
-        if said is None or not self.checked or not self.chunks:
+        if said is None or not self.checked or not len(self.chunks):
             return False
-        used = {channel for index in self.chunks.values() for channel in index.message_index}
+        used = set(np.flatnonzero(self.chunks.used()).tolist())
         counted = {channel for channel, count in said.by_channel.items() if count}
         schemas = {channel.schema_id for channel in self.channels.values()} - {0}
         return (
@@ -55,17 +60,14 @@ class Summary:
             and used == counted <= self.channels.keys()
             and schemas <= self.schemas.keys()
             and sum(said.by_channel.values()) == said.messages
-            and all(self._plausible(index) for index in self.chunks.values())
+            and self.chunks.plausible(self.start)
         )
 
-    def _plausible(self, index: rec.ChunkIndex) -> bool:
-        chunk = index.chunk
-        first, last = chunk.offset + chunk.record_bytes, chunk.offset + chunk.record_bytes + index.message_index_bytes
-        inside = all(first <= at < last for at in index.message_index.values())
-        empty = (chunk.start_ns, chunk.stop_ns) == (0, 0)
-        return (
-            inside and last <= self.start and chunk.start_ns <= chunk.stop_ns and (bool(index.message_index) or empty)
-        )
+    def chunk_after(self, at: int) -> int | None:
+        """Return where the first chunk after `at` begins, as the summary says."""
+        offset = self.chunks.column("offset")
+        rank = int(np.searchsorted(offset, np.uint64(at), "right"))
+        return int(offset[rank]) if rank < offset.size else None
 
 
 def read_summary(view: Lookahead) -> Summary:
@@ -93,24 +95,50 @@ def read_summary(view: Lookahead) -> Summary:
         raise damaged(source.name, footer_at, "the footer points outside the file")
     if not start:
         return Summary(start=footer_at, end=footer_at, checked=False)
-    data = view.read(start, footer_at - start)
-    if crc and isal_zlib.crc32(footer[:-4], isal_zlib.crc32(data)) != crc:
+    if crc and isal_zlib.crc32(footer[:-4], _crc(view, start, footer_at)) != crc:
         raise damaged(source.name, start, "the summary's checksum does not match its bytes")
     summary = Summary(start=start, end=footer_at, checked=bool(crc))
-    _fill(summary, data, source.name)
+    for op, content in _records(view, start, footer_at):
+        _add(summary, op, content)
+    summary.chunks.sort()
     return summary
 
 
-def _fill(summary: Summary, data: bytes, name: str) -> None:
-    at = 0
-    while at < len(data):
-        if at + rec.RECORD_HEADER.size > len(data):
-            raise damaged(name, summary.start + at, "the summary ends inside a record's head")
-        op, length = rec.RECORD_HEADER.unpack_from(data, at)
-        begin, at = at + rec.RECORD_HEADER.size, at + rec.RECORD_HEADER.size + length
-        if at > len(data):
-            raise damaged(name, summary.start + begin, "a record passes the summary's end")
-        _add(summary, op, data[begin:at])
+def _piece(view: Lookahead, at: int, end: int) -> bytes:
+    """Return a summary's next bytes: all of a short one, which is fetched once."""
+    return view.read(at, min(_PIECE_BYTES, end - at), alone=end - at > _PIECE_BYTES)
+
+
+def _crc(view: Lookahead, start: int, end: int) -> int:
+    crc = 0
+    for at in range(start, end, _PIECE_BYTES):
+        crc = isal_zlib.crc32(_piece(view, at, end), crc)
+    return crc
+
+
+def _records(view: Lookahead, start: int, end: int) -> Iterator[tuple[int, bytes]]:
+    """Yield the summary's records, opcode and content."""
+    name, header = view.source.name, rec.RECORD_HEADER
+    piece, first, at = b"", start, start
+    while at < end:
+        if at + header.size > end:
+            raise damaged(name, at, "the summary ends inside a record's head")
+        if at + header.size > first + len(piece):
+            piece, first = _piece(view, at, end), at
+        op, length = header.unpack_from(piece, at - first)
+        begin = at + header.size
+        if begin + length > end:
+            raise damaged(name, begin, "a record passes the summary's end")
+        if begin + length > first + len(piece):
+            if length > _MOST_RECORD_BYTES:
+                raise damaged(name, at, f"a record of {length} bytes in the summary")
+            if header.size + length > _PIECE_BYTES:
+                yield op, view.source.read_at(begin, length)
+                at = begin + length
+                continue
+            piece, first = _piece(view, at, end), at
+        yield op, piece[begin - first : begin - first + length]
+        at = begin + length
 
 
 def _add(summary: Summary, op: int, content: bytes) -> None:
@@ -123,8 +151,7 @@ def _add(summary: Summary, op: int, content: bytes) -> None:
         channel = rec.parse_channel(content)
         summary.channels[channel.id] = channel
     elif op == Op.CHUNK_INDEX:
-        index = rec.parse_chunk_index(content)
-        summary.chunks[index.chunk.offset] = index
+        summary.chunks.add_index(rec.parse_chunk_index(content))
 
 
 def damaged(name: str, offset: int, what: str) -> CorruptLog:

@@ -22,7 +22,7 @@ from platform_lib.logs.mdf4.columns import Column, Surroundings, plan
 from platform_lib.logs.mdf4.conversions import ConversionError, formulas
 from platform_lib.logs.mdf4.formula import is_formula
 from platform_lib.logs.mdf4.frames import FRAME_KINDS, FrameKind
-from platform_lib.logs.mdf4.inflate import inflate, keep_freed_memory
+from platform_lib.logs.mdf4.inflate import check, inflate, keep_freed_memory, too_large
 from platform_lib.logs.mdf4.mixed import MixedData, MixedRows
 from platform_lib.logs.mdf4.model import (
     MASTERS,
@@ -46,6 +46,7 @@ from platform_lib.logs.mdf4.unfinished import Missing, completed
 from platform_lib.logs.model import TIMESTAMP, Kind, Report, unique
 
 Index = npt.NDArray[np.int64]
+_MOST_ELSEWHERE_BYTES = 128 << 20  # of a block that asammdf inflates, at once and with copies
 _SYNC_TIME = 1  # cn_sync_type. Source: ASAM MDF 4.2
 _SYNC_NAMES = {2: "angle", 3: "distance", 4: "index"}
 _MOST_VIRTUAL_ROWS = 1 << 28  # of a group without bytes nothing proves the count
@@ -157,8 +158,7 @@ class Mdf4File:
         """Return a stream up to its first fragment that does not inflate."""
         for at, fragment in enumerate(chain.fragments):
             try:
-                if fragment.codec is not Codec.NONE:
-                    inflate(self._source, fragment)
+                check(self._source, fragment)
             except CorruptLog as error:
                 kept = chain.fragments[:at]
                 return Chain(kept, sum(item.size_bytes for item in kept), error)
@@ -385,13 +385,16 @@ class Mdf4File:
 
         Raises:
             CorruptLog: It does not inflate.
+            UnsupportedLog: A block is larger than bounded memory allows, which other readers inflate at once.
         """
-        if self._recover:
-            return
         for data_group in self._data_groups:
             if group in data_group.groups:
                 for fragment in data_group.data.fragments:
-                    if fragment.codec is not Codec.NONE:
+                    if fragment.codec is Codec.NONE:
+                        continue
+                    if fragment.size_bytes > _MOST_ELSEWHERE_BYTES:
+                        raise too_large(self._source, fragment)
+                    if not self._recover:
                         inflate(self._source, fragment)
 
     def close(self) -> None:

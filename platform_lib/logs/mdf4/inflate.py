@@ -95,12 +95,16 @@ def slices(source: FileBytes, fragment: Fragment, unit: int = SLICE_BYTES) -> It
             yield Fragment(fragment.offset + start, size, size, Codec.NONE)
         return
     if is_large(fragment) and (fragment.columns or fragment.codec is not Codec.DEFLATE):
-        raise UnsupportedLog(
-            f"a compressed block of {fragment.size_bytes} bytes; at most {MOST_BLOCK_BYTES} are inflated at once",
-            where=source.path,
-            remedy="rewrite the file with blocks of 4 MiB, as the standard recommends",
-        )
+        raise too_large(source, fragment)
     yield fragment
+
+
+def too_large(source: FileBytes, fragment: Fragment) -> UnsupportedLog:
+    """Return the refusal of a block that would have to be in memory whole."""
+    what = f"a compressed block of {fragment.size_bytes} bytes; at most {MOST_BLOCK_BYTES} are inflated at once"
+    return UnsupportedLog(
+        what, where=source.path, remedy="rewrite the file with blocks of 4 MiB, as the standard recommends"
+    )
 
 
 def is_large(fragment: Fragment) -> bool:
@@ -129,3 +133,19 @@ def inflate_in_parts(source: FileBytes, fragment: Fragment) -> Iterator[Bytes]:
         raise _corrupt(source, fragment, f"does not inflate ({error})") from error
     if found != fragment.size_bytes or not stream.eof:
         raise _corrupt(source, fragment, f"inflates to {found} bytes, not the {fragment.size_bytes} it says")
+
+
+def check(source: FileBytes, fragment: Fragment) -> None:
+    """Inflate a fragment for its checksum alone, never more of it at once than is read at once.
+
+    One that is too large, and of a kind that cannot be inflated in parts, is left to `slices` to refuse.
+
+    Raises:
+        CorruptLog: It does not inflate to what it promises.
+    """
+    if not is_large(fragment):
+        if fragment.codec is not Codec.NONE:
+            inflate(source, fragment)
+    elif fragment.codec is Codec.DEFLATE and not fragment.columns:
+        for _ in inflate_in_parts(source, fragment):
+            pass

@@ -280,6 +280,8 @@ def _read_number_sequence(kind: Array, item: Primitive, length: Index, cursor: C
     offsets = _offsets(length)
     if is_bytes(kind):
         return pa.BinaryArray.from_buffers(pa.binary(), length.size, [None, pa.py_buffer(offsets), pa.py_buffer(data)])
+    if data.ctypes.data % item.size_bytes:
+        data = data.copy()  # Arrow wants numbers aligned
     values = native(data.view(np.dtype(cursor.wire.order + ("u1" if item.code == "b1" else item.code))), item)
     return _list(kind, pa.array(offsets), pa.array(values, type=item.arrow))
 

@@ -17,6 +17,8 @@ Bytes = npt.NDArray[np.uint8]
 _LARGE_BYTES = 4096
 # From this mean length on, copying row by row beats one gather with an 8-byte index for every byte.
 _BLOB_BYTES = 64
+# A single value of this size is given where it lies: for a copy of the largest ones there is no room.
+_VAST_BYTES = 16 << 20
 # Room for what comes before the blob of an image or a point cloud.
 _NEAR_BYTES = 512
 _LIST_LIMIT = 2**31 - 1
@@ -107,7 +109,7 @@ class Memory:
         return np.ascontiguousarray(view)
 
     def pieces(self, start: Index, length: Index) -> Bytes:
-        """Return the bytes ``start[r] .. start[r] + length[r]`` of every row, one row after the other."""
+        """Return the bytes ``start[r] .. start[r] + length[r]`` of every row, one row after the other; any alignment."""
         total = int(length.sum())
         if total > _LIST_LIMIT:
             raise UnsupportedLog(
@@ -118,6 +120,10 @@ class Memory:
         if len(self._buffers) == 1 and total < _BLOB_BYTES * length.size:
             return self._buffers[0][_ranges(start, length, total)]
         filled = np.flatnonzero(length)
+        if filled.size == 1 and total >= _VAST_BYTES:
+            ((source, _, base),) = self.split(start[filled])
+            first = int(start[filled[0]]) - base
+            return source[first : first + total]
         begin: list[Any] = [None] * filled.size
         for source, rows, base in self.split(start[filled]):
             view = memoryview(source.data).cast("B")

@@ -44,8 +44,10 @@ def mapping(name: str, start: int, *, big: bool = False) -> str:
       <START-POSITION>{start}</START-POSITION></I-SIGNAL-TO-I-PDU-MAPPING>"""
 
 
-def pdu(name: str, *mappings: str) -> str:
-    return f"""<I-SIGNAL-I-PDU><SHORT-NAME>{name}</SHORT-NAME><LENGTH>8</LENGTH>
+def pdu(name: str, *mappings: str, size: int = 8, header: int | None = None) -> str:
+    contained = "" if header is None else f"<HEADER-ID-SHORT-HEADER>{header}</HEADER-ID-SHORT-HEADER>"
+    return f"""<I-SIGNAL-I-PDU><SHORT-NAME>{name}</SHORT-NAME><LENGTH>{size}</LENGTH>
+      <CONTAINED-I-PDU-PROPS>{contained}</CONTAINED-I-PDU-PROPS>
       <I-SIGNAL-TO-PDU-MAPPINGS>{"".join(mappings)}</I-SIGNAL-TO-PDU-MAPPINGS></I-SIGNAL-I-PDU>"""
 
 
@@ -62,6 +64,35 @@ def multiplexed(name: str, static: str, alternatives: dict[int, str]) -> str:
       <SELECTOR-FIELD-LENGTH>4</SELECTOR-FIELD-LENGTH><SELECTOR-FIELD-START-POSITION>0</SELECTOR-FIELD-START-POSITION>
       <STATIC-PARTS><STATIC-PART><I-PDU-REF DEST="I-SIGNAL-I-PDU">/d/{static}</I-PDU-REF></STATIC-PART></STATIC-PARTS>
       </MULTIPLEXED-I-PDU>"""
+
+
+def triggering(name: str) -> str:
+    return f"""<PDU-TRIGGERING><SHORT-NAME>{name}Trigger</SHORT-NAME>
+      <I-PDU-REF DEST="I-SIGNAL-I-PDU">/d/{name}</I-PDU-REF></PDU-TRIGGERING>"""
+
+
+def secured(name: str, payload: str) -> str:
+    """A PDU of 8 bytes that ends in 8 bits of freshness and 16 of authenticator."""
+    return f"""<SECURED-I-PDU><SHORT-NAME>{name}</SHORT-NAME><LENGTH>8</LENGTH>
+      <AUTHENTICATION-PROPS-REF DEST="SECURE-COMMUNICATION-AUTHENTICATION-PROPS">/d/Auth</AUTHENTICATION-PROPS-REF>
+      <FRESHNESS-PROPS-REF DEST="SECURE-COMMUNICATION-FRESHNESS-PROPS">/d/Fresh</FRESHNESS-PROPS-REF>
+      <PAYLOAD-REF DEST="PDU-TRIGGERING">/d/{payload}Trigger</PAYLOAD-REF>
+      <SECURE-COMMUNICATION-PROPS><DATA-ID>7</DATA-ID></SECURE-COMMUNICATION-PROPS></SECURED-I-PDU>
+    <SECURE-COMMUNICATION-AUTHENTICATION-PROPS><SHORT-NAME>Auth</SHORT-NAME>
+      <AUTH-INFO-TX-LENGTH>16</AUTH-INFO-TX-LENGTH></SECURE-COMMUNICATION-AUTHENTICATION-PROPS>
+    <SECURE-COMMUNICATION-FRESHNESS-PROPS><SHORT-NAME>Fresh</SHORT-NAME>
+      <FRESHNESS-VALUE-LENGTH>32</FRESHNESS-VALUE-LENGTH><FRESHNESS-VALUE-TX-LENGTH>8</FRESHNESS-VALUE-TX-LENGTH>
+      </SECURE-COMMUNICATION-FRESHNESS-PROPS>"""
+
+
+def container(name: str, *parts: str, header: str = "SHORT-HEADER") -> str:
+    refs = "".join(
+        f'<CONTAINED-PDU-TRIGGERING-REF DEST="PDU-TRIGGERING">/d/{part}Trigger</CONTAINED-PDU-TRIGGERING-REF>'
+        for part in parts
+    )
+    return f"""<CONTAINER-I-PDU><SHORT-NAME>{name}</SHORT-NAME><LENGTH>8</LENGTH>
+      <CONTAINED-PDU-TRIGGERING-REFS>{refs}</CONTAINED-PDU-TRIGGERING-REFS>
+      <HEADER-TYPE>{header}</HEADER-TYPE></CONTAINER-I-PDU>"""
 
 
 def frame(name: str, pdu_name: str, kind: str = "I-SIGNAL-I-PDU") -> str:
@@ -102,7 +133,10 @@ def arxml(tmp_path: Path) -> Path:
         signal("Volts", 16, scale=0.25),
         signal("Amps", 12, signed=True),
     ]
-    path = tmp_path / "system.arxml"
+    return written(tmp_path / "system.arxml", elements)
+
+
+def written(path: Path, elements: list[str]) -> Path:
     path.write_text(
         f'<?xml version="1.0" encoding="UTF-8"?><AUTOSAR xmlns="{SCHEMA}" '
         'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" '
@@ -147,3 +181,77 @@ def test_an_identifier_with_two_meanings_is_not_guessed(arxml: Path, array_frame
     assert [stream.name for stream in found] == ["CAN3/Status"]
     with pytest.raises(ConfigError, match="no cluster 'Middle'"):
         Databases.load([], [f"{arxml}#Middle"])
+
+
+@pytest.fixture
+def protected(tmp_path: Path) -> Path:
+    """A frame that is secured, one that is a container of two PDUs, and one with headers that no reference reads."""
+    elements = [
+        cluster("Front", {"Safe": (0x10, False), "Box": (0x20, False), "Far": (0x30, False), "Bare": (0x40, False)}),
+        frame("Safe", "SafePdu", "SECURED-I-PDU"),
+        frame("Box", "BoxPdu", "CONTAINER-I-PDU"),
+        frame("Far", "FarPdu", "CONTAINER-I-PDU"),
+        frame("Bare", "Plain"),
+        secured("SafePdu", "Plain"),
+        container("BoxPdu", "One", "Two"),
+        container("FarPdu", "One", "Two", header="LONG-HEADER"),
+        pdu("Plain", mapping("Code", 0), mapping("Speed", 4), mapping("Yaw", 31, big=True), size=5),
+        pdu("One", mapping("Alive", 0), size=1, header=0x11),
+        pdu("Two", mapping("Volts", 0), size=2, header=0x22),
+        *map(triggering, ("Plain", "One", "Two")),
+        signal("Speed", 13, scale=0.125),
+        signal("Code", 4),
+        signal("Yaw", 16, signed=True, scale=0.5),
+        signal("Alive", 8),
+        signal("Volts", 16, scale=0.25),
+    ]
+    return written(tmp_path / "protected.arxml", elements)
+
+
+def test_secured_frames_equal_cantools_and_containers_are_named(protected: Path, array_frames: Any) -> None:
+    """Of a container cantools gives the parts' names by their headers; what it does not read it gives no signals of."""
+    described = {item.name: item for item in cantools.database.load_file(protected, sort_signals=None).messages}
+    assert {name: item.is_container for name, item in described.items()} == {
+        "Safe": False, "Box": True, "Far": False, "Bare": False,
+    }  # fmt: skip
+    box = bytes.fromhex("000011012a000022")
+    assert [(str(part), value) for part, value in described["Box"].decode(box, decode_containers=True)][:1] == [
+        (str(described["Box"].contained_messages[0]), {"Alive": 42})
+    ]
+    rng = np.random.default_rng(5)
+    data = rng.integers(0, 256, (80, 8), dtype=np.uint8)
+    ids = np.array([0x10, 0x20, 0x30, 0x40] * 20)
+    report = Report("mdf4")
+    streams = BusStreams(Databases.load([], [str(protected)]), report)
+    found = {stream.name: stream for stream in streams.add(array_frames(ids, data))}
+    for name in ("Safe", "Bare"):
+        rows = [row for batch in streams.read(f"CAN0/{name}", Window()) for row in batch.to_pylist()]
+        mine = data[ids == described[name].frame_id]
+        assert len(rows) == 20
+        for row, payload in zip(rows, mine, strict=True):
+            row.pop("timestamp_ns")
+            assert row == described[name].decode(payload.tobytes())
+    assert {"SafePdu_Freshness", "SafePdu_Authenticator"} <= set(found["CAN0/Safe"].schema.names) or {
+        "Safe_Freshness", "Safe_Authenticator",
+    } <= set(found["CAN0/Safe"].schema.names)  # fmt: skip
+    said = "; ".join([*report.problems, *report.notes])
+    for name in ("Box", "Far"):
+        assert set(found[f"CAN0/{name}"].schema.names if f"CAN0/{name}" in found else ()) <= {"timestamp_ns"}
+        assert f"stream 'CAN0/{name}'" in said
+        assert "container" in said
+
+
+def test_the_comparison_notices_a_secured_signal_that_lies_elsewhere(protected: Path, array_frames: Any) -> None:
+    wrong = protected.with_name("wrong.arxml")
+    wrong.write_text(
+        protected.read_text().replace("<START-POSITION>4</START-POSITION>", "<START-POSITION>5</START-POSITION>")
+    )
+    described = {item.name: item for item in cantools.database.load_file(protected, sort_signals=None).messages}
+    payload = bytes(range(101, 109))
+    streams = BusStreams(Databases.load([], [str(wrong)]), Report("mdf4"))
+    streams.add(array_frames([0x10], [payload]))
+    ((row,),) = (batch.to_pylist() for batch in streams.read("CAN0/Safe", Window()))
+    row.pop("timestamp_ns")
+    expected = described["Safe"].decode(payload)
+    assert row.keys() == expected.keys()
+    assert [name for name in row if row[name] != expected[name]] == ["Speed"]

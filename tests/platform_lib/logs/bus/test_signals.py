@@ -63,7 +63,9 @@ def test_any_signal_of_any_frame_equals_cantools(
 def _databases(*messages: Described) -> Databases:
     from platform_lib.logs.bus.database import Database
 
-    return Databases([Database("CAN", 0, tuple(_message(message, j1939=False) for message in messages))])
+    return Databases(
+        [Database("CAN", 0, tuple(_message(message, j1939=False, described=True) for message in messages))]
+    )
 
 
 NESTED = """\

@@ -45,7 +45,7 @@ def test_a_chunk_of_nothing_but_empty_records_is_refused(monkeypatch: pytest.Mon
 
 
 def test_a_chunk_of_more_messages_than_memory_is_for_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunks, "_MOST_MEMORY_BYTES", 11 * (len(MESSAGE) + 216))
+    monkeypatch.setattr(chunks, "_MOST_MEMORY_BYTES", 11 * (2 * len(MESSAGE) + 216))
     assert read_records(MESSAGE * 10).message_at.size == 10
     with pytest.raises(UnsupportedLog, match="a chunk with 11 records in 374 bytes: reading it takes too much memory"):
         read_records(MESSAGE * 11)

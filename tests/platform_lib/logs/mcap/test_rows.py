@@ -5,13 +5,13 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from mcap.writer import CompressionType, Writer
 from mcap_layouts import LAYOUTS, Rows, all_rows, expected_rows, open_file, write_layout
 
 from platform_lib.errors import ConfigError, CorruptLog
 from platform_lib.logs.mcap import rows as module
-from platform_lib.logs.mcap.layout import Extent
 from platform_lib.logs.mcap.rows import waiting_bytes
 from platform_lib.logs.mcap.table import topic_lookup
 
@@ -92,12 +92,14 @@ def test_a_message_of_the_far_past_in_every_chunk_does_not_hold_everything_back(
 
 
 def test_overlap_is_counted_in_the_order_of_opening() -> None:
-    def extent(start: int, stop: int) -> Extent:
-        return Extent(0, 0, None, start, stop, 10, {}, checked=None)
+    def waiting(*spans: tuple[int, int]) -> int:
+        start, stop = np.array(spans, np.uint64).T
+        return waiting_bytes(start, stop, np.full(len(spans), 10, np.uint64))
 
-    assert waiting_bytes([extent(0, 9), extent(10, 19), extent(20, 29)]) == 0
-    assert waiting_bytes([extent(0, 10), extent(10, 19), extent(20, 29)]) == 10
-    assert waiting_bytes([extent(0, 99), extent(1, 99), extent(2, 99), extent(3, 99)]) == 30
+    assert waiting((0, 9), (10, 19), (20, 29)) == 0
+    assert waiting((0, 10), (10, 19), (20, 29)) == 10
+    assert waiting((0, 99), (1, 99), (2, 99), (3, 99)) == 30
+    assert waiting_bytes(*(np.zeros(0, np.uint64),) * 3) == 0
 
 
 def test_a_flipped_bit_in_a_chunk_is_found_when_its_rows_are_asked_for(tmp_path: Path) -> None:
