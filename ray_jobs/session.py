@@ -17,11 +17,14 @@ import shlex
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -56,9 +59,13 @@ _START_ERRORS = (RuntimeError, ValueError, OSError, ray.exceptions.RayError)
 _FOLDER_LIMIT_BYTES = 107 - len("/session_2026-11-20_09-00-44_972963_4194304/sockets/plasma_store")
 
 
+JOB_VARIABLE = "DRIVETRAIN_JOB"
+"""Set in what runs as a job of a cluster: it joins that cluster."""
+
+
 @contextmanager
 def local_ray(home: Home, cpus: int | None = None) -> Iterator[None]:
-    """Run a local Ray for the block; inside a block that already has one, join it.
+    """Run a local Ray for the block; inside a block that already has one, or in a cluster's job, join it.
 
     Args:
         home: Whose short folder holds Ray's sockets, logs and spilled objects.
@@ -69,6 +76,10 @@ def local_ray(home: Home, cpus: int | None = None) -> Iterator[None]:
     """
     if ray.is_initialized():
         yield
+        return
+    if os.environ.get(JOB_VARIABLE):
+        with _joined():
+            yield
         return
     _refuse_without_loopback()
     with orderly_termination():
@@ -156,6 +167,95 @@ def _is_alive(folder: Path) -> bool:
     return driver is not None and driver.alive
 
 
+@contextmanager
+def _joined() -> Iterator[None]:
+    """Join the cluster whose job this process is."""
+    with orderly_termination():
+        on_termination = signal.getsignal(signal.SIGTERM)
+        ray.init(address="auto", log_to_driver=False, configure_logging=False)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_termination)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@dataclass(frozen=True, slots=True)
+class JobTakingRay:
+    """A Ray that takes jobs over HTTP.
+
+    Attributes:
+        jobs: Address of its Jobs API.
+        gcs: Address that nodes join.
+        folder: Where its sessions lie.
+        token: Whoever has it may run anything there.
+        head: The process that runs it, and ends with it.
+    """
+
+    jobs: str
+    gcs: str
+    folder: Path
+    token: str
+    head: subprocess.Popen[bytes]
+
+
+@contextmanager
+def job_taking_ray(home: Home, *, cpus: int, start_s: float = 180.0) -> Iterator[JobTakingRay]:
+    """Run a Ray of its own that takes jobs, over loopback alone, for the block.
+
+    Args:
+        home: Whose short folder holds Ray's sockets, logs and spilled objects.
+        cpus: How many CPUs tasks may take on its first node.
+        start_s: How long it may take to come up.
+
+    Raises:
+        HomeError: It does not come up.
+    """
+    _refuse_without_loopback()
+    with orderly_termination():
+        folder = _claim_folder(home)
+        try:
+            with _environment(folder):
+                port = _free_port()
+                head = start_node(
+                    *("--head", "--port", "0", "--num-cpus", str(cpus), "--num-gpus", "0", "--temp-dir", str(folder)),
+                    *("--include-dashboard", "true", "--dashboard-host", "127.0.0.1", "--dashboard-port", str(port)),
+                    *("--object-store-memory", str(OBJECT_STORE_BYTES)),
+                    *(() if _plasma_directory(folder) is None else ("--plasma-directory", str(folder))),
+                )
+                gcs = _written_address(folder / "ray_current_cluster", head, start_s)
+                yield JobTakingRay(f"http://127.0.0.1:{port}", gcs, folder, _token(), head)
+        finally:
+            _stop_processes(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def start_node(*options: str) -> subprocess.Popen[bytes]:
+    """Start one node of Ray as a program of its own."""
+    command = [
+        *(sys.executable, "-m", "ray.scripts.scripts", "start", *options, "--node-ip-address", "127.0.0.1"),
+        # Its usual port is one for all Rays of a machine, and a second one would take no jobs, without a word.
+        *("--dashboard-agent-listen-port", "0", "--disable-usage-stats", "--block"),
+    ]
+    environment = {**os.environ, "RAY_AUTH_MODE": "token"}
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment)  # noqa: S603 - Ray's own program
+
+
+def _written_address(path: Path, head: subprocess.Popen[bytes], start_s: float) -> str:
+    """Wait for the address that a head writes when it is up."""
+    deadline = time.monotonic() + start_s
+    while time.monotonic() < deadline and head.poll() is None:
+        if path.exists() and (found := path.read_text().strip()):
+            return found
+        time.sleep(0.1)
+    raise HomeError(
+        "Ray does not start" if head.poll() is None else f"Ray's head ended with status {head.returncode}",
+        where=path.parent,
+        remedy="look at free memory, disk space and how busy the machine is, then run the command again",
+    )
+
+
 def _start(folder: Path, cpus: int) -> None:
     logging.getLogger("ray").setLevel(logging.ERROR)  # it tells at length that authentication is on
     on_termination = signal.getsignal(signal.SIGTERM)
@@ -210,6 +310,12 @@ def _init(folder: Path, cpus: int) -> None:
         _plasma_directory=_plasma_directory(folder),
         runtime_env=_runtime_env(sys.executable),
     )
+
+
+def _free_port() -> int:
+    """Return a port of the loopback interface that is free now; Ray tries the next ones where it is taken by then."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 def _runtime_env(interpreter: str) -> dict[str, str] | None:
