@@ -217,18 +217,31 @@ def job_taking_ray(home: Home, *, cpus: int, start_s: float = 180.0) -> Iterator
         folder = _claim_folder(home)
         try:
             with _environment(folder):
-                port = _free_port()
-                head = start_node(
-                    *("--head", "--port", "0", "--num-cpus", str(cpus), "--num-gpus", "0", "--temp-dir", str(folder)),
-                    *("--include-dashboard", "true", "--dashboard-host", "127.0.0.1", "--dashboard-port", str(port)),
-                    *("--object-store-memory", str(OBJECT_STORE_BYTES)),
-                    *(() if _plasma_directory(folder) is None else ("--plasma-directory", str(folder))),
-                )
-                gcs = _written_address(folder / "ray_current_cluster", head, start_s)
+                head, port, gcs = _started_head(folder, cpus, start_s)
                 yield JobTakingRay(f"http://127.0.0.1:{port}", gcs, folder, _token(), head)
         finally:
             _stop_processes(folder)
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _started_head(folder: Path, cpus: int, start_s: float) -> tuple[subprocess.Popen[bytes], int, str]:
+    """Start a head; return it, the port of its Jobs API, and the address that nodes join."""
+    for left in reversed(range(_STARTS)):
+        port = _free_port()
+        head = start_node(
+            *("--head", "--port", "0", "--num-cpus", str(cpus), "--num-gpus", "0", "--temp-dir", str(folder)),
+            *("--include-dashboard", "true", "--dashboard-host", "127.0.0.1", "--dashboard-port", str(port)),
+            *("--object-store-memory", str(OBJECT_STORE_BYTES)),
+            *(() if _plasma_directory(folder) is None else ("--plasma-directory", str(folder))),
+        )
+        try:
+            return head, port, _written_address(folder / "ray_current_cluster", head, start_s)
+        except HomeError:
+            if not left:
+                raise
+            logger.warning("session=%s Ray did not come up in time; starting it once more", folder)
+            _clear_failed(folder)
+    raise AssertionError("unreachable: the last start returns or raises")
 
 
 def start_node(*options: str) -> subprocess.Popen[bytes]:

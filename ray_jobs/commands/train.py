@@ -52,6 +52,10 @@ def train(
             show_default=False,
         ),
     ] = None,
+    checkpoint_every_steps: Annotated[
+        int | None,
+        typer.Option("--checkpoint-every-steps", min=1, help="The same, counted in steps.", show_default=False),
+    ] = None,
     hang_s: Annotated[
         float,
         typer.Option("--hang-s", min=0.0, help="End and restart a process that takes no step for so long; 0: never."),
@@ -68,7 +72,10 @@ def train(
     from ray_jobs.train import train as run_training
     from ray_jobs.training_worker import RunRules, SaveRules
 
-    save = SaveRules() if checkpoint_every_s is None else SaveRules(every_s=checkpoint_every_s, each_epoch=False)
+    save = SaveRules()
+    if checkpoint_every_s is not None or checkpoint_every_steps is not None:
+        every_s = float("inf") if checkpoint_every_s is None else checkpoint_every_s
+        save = SaveRules(every_s=every_s, every_steps=checkpoint_every_steps, each_epoch=False)
     outcome = run_training(
         open_home(home), recipe, dataset=dataset, run=run, force=force, rules=RunRules(save=save, hang_s=hang_s)
     )
