@@ -142,6 +142,9 @@ COMMANDS: dict[str, Entry] = {
         _MODEL,
         "train",
     ),
+    "tune": Entry(
+        "ray_jobs.commands.tune", "tune", "Search a recipe's values; a killed search goes on.", _MODEL, "train"
+    ),
     "submit": Entry(
         "ray_jobs.commands.submit", "app", "Hand a training to a cluster, its price shown first.", _MODEL, "train"
     ),

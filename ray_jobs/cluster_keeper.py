@@ -21,7 +21,7 @@ from ray_jobs.session import JobTakingRay, job_taking_ray, start_node
 
 _LOG = logging.getLogger(__name__)
 _POLL_S = 0.5
-_START_S = 120.0
+_START_S = 420.0
 _NODE_OBJECTS_BYTES = 128 << 20
 # Source: ray.job_submission.JobStatus, Ray 2.60.
 _STATES = {

@@ -27,7 +27,7 @@ from platform_lib.storage import publish_file
 CLUSTER = "local"
 _FILE = "cluster.json"
 _LOG = "cluster.log"
-_START_S = 240.0
+_START_S = 600.0
 
 
 class ClusterFile(BaseModel):

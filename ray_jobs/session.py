@@ -201,7 +201,7 @@ class JobTakingRay:
 
 
 @contextmanager
-def job_taking_ray(home: Home, *, cpus: int, start_s: float = 180.0) -> Iterator[JobTakingRay]:
+def job_taking_ray(home: Home, *, cpus: int, start_s: float = 240.0) -> Iterator[JobTakingRay]:
     """Run a Ray of its own that takes jobs, over loopback alone, for the block.
 
     Args:

@@ -40,7 +40,7 @@ def recipe_named(name: str) -> TrainConfig:
 
 def _own(name: str) -> TrainConfig:
     module_name, _, function = name.partition(":")
-    _make_importable(Path.cwd())
+    make_importable(Path.cwd())
     try:
         made = getattr(importlib.import_module(module_name), function)()
     except (ModuleNotFoundError, AttributeError, ValueError) as error:
@@ -56,7 +56,7 @@ def _own(name: str) -> TrainConfig:
     return made
 
 
-def _make_importable(folder: Path) -> None:
+def make_importable(folder: Path) -> None:
     """Let this process and those that Ray starts for it import what lies in `folder`."""
     if str(folder) not in sys.path:
         sys.path.insert(0, str(folder))
