@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
 import sys
 import time
 from contextlib import ExitStack, suppress
@@ -17,12 +16,11 @@ from platform_lib.home import Home, open_home
 from ray_jobs.job_log import LogCopy
 from ray_jobs.job_records import State, job_folders, read_job, set_status
 from ray_jobs.local_cluster import CLUSTER, ClusterFile, cluster_file, jobs_client, write_cluster_file
-from ray_jobs.session import JobTakingRay, job_taking_ray, start_node
+from ray_jobs.session import JobTakingRay, job_taking_ray
 
 _LOG = logging.getLogger(__name__)
 _POLL_S = 0.5
 _START_S = 420.0
-_NODE_OBJECTS_BYTES = 128 << 20
 # Source: ray.job_submission.JobStatus, Ray 2.60.
 _STATES = {
     "PENDING": State.PENDING,
@@ -42,18 +40,14 @@ def main(arguments: list[str]) -> int:
     with orderly_termination(), home.lock("ray-cluster"), ExitStack() as started:
         ray = started.enter_context(job_taking_ray(home, cpus=shares[0]))
         for share in shares[1:]:
-            node = start_node(
-                *("--address", ray.gcs, "--num-cpus", str(share), "--num-gpus", "0"),
-                *("--object-store-memory", str(_NODE_OBJECTS_BYTES)),
-            )
-            started.callback(_ended, node)
+            ray.add_node(cpus=share)
         jobs = _answering(ray)
         _LOG.info("jobs are taken at %s", ray.jobs)
         told = ClusterFile(
             keeper=str(ProcessIdentity.current()),
             address=ray.jobs,
             token=ray.token,
-            session=str(ray.folder / "session_latest"),
+            session=str(ray.session),
             nodes=nodes,
         )
         write_cluster_file(home, told)
@@ -69,28 +63,20 @@ def _answering(ray: JobTakingRay) -> Any:
         try:
             return jobs_client(ray.jobs, ray.token)
         except HomeError:
-            if time.monotonic() > deadline or ray.head.poll() is not None:
+            if time.monotonic() > deadline or not ray.living:
                 raise
             time.sleep(0.3)
 
 
-def _ended(node: subprocess.Popen[bytes]) -> None:
-    node.terminate()
-    try:
-        node.wait(timeout=10.0)
-    except subprocess.TimeoutExpired:
-        node.kill()
-
-
 def _keep(home: Home, jobs: Any, ray: JobTakingRay, idle_s: float) -> None:
     """Bring home statuses and logs, until no job was there for `idle_s`, or the head is gone."""
-    session = ray.folder / "session_latest"
+    session = ray.session
     copies: dict[str, LogCopy] = {}
     idle_since = time.monotonic()
     while time.monotonic() - idle_since < idle_s:
         time.sleep(_POLL_S)
-        if ray.head.poll() is not None:
-            _LOG.error("the head ended with status %s; its jobs are lost", ray.head.returncode)
+        if not ray.living:
+            _LOG.error("the head is gone; its jobs are lost")
             return
         for folder in job_folders(home):
             with suppress(PlatformError):

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -123,9 +122,14 @@ def ensure_cluster(home: Home, *, nodes: int = 1, idle_s: float = 600.0) -> Clus
         home.logs.mkdir(parents=True, exist_ok=True)
         log = home.logs / _LOG
         command = [sys.executable, "-m", "ray_jobs.cluster_keeper", str(home.root), str(nodes), str(idle_s)]
-        with log.open("ab") as stream, _importable():
+        with log.open("ab") as stream:
             keeper = subprocess.Popen(  # noqa: S603 - our own module
-                command, stdin=subprocess.DEVNULL, stdout=stream, stderr=stream, start_new_session=True
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=stream,
+                stderr=stream,
+                start_new_session=True,
+                env=_environment(),
             )
         return _awaited(home, keeper, log)
 
@@ -144,18 +148,11 @@ def _awaited(home: Home, keeper: subprocess.Popen[bytes], log: Path) -> Cluster:
     raise HomeError(f"the local cluster does not come up; it said: {said}", where=log)
 
 
-@contextmanager
-def _importable() -> Iterator[None]:
-    """Let the keeper find this package though it was started from elsewhere."""
+def _environment() -> dict[str, str]:
+    """Let the keeper find this package though it was started from elsewhere, and give it its token: Ray reads that once."""
     root, before = str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = root if not before else f"{root}{os.pathsep}{before}"
-    try:
-        yield
-    finally:
-        if before is None:
-            os.environ.pop("PYTHONPATH", None)
-        else:
-            os.environ["PYTHONPATH"] = before
+    path = root if not before else f"{root}{os.pathsep}{before}"
+    return {**os.environ, "PYTHONPATH": path, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
 
 
 def stop_cluster(home: Home) -> bool:

@@ -17,14 +17,11 @@ import shlex
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -181,92 +178,108 @@ def _joined() -> Iterator[None]:
             ray.shutdown()
 
 
-@dataclass(frozen=True, slots=True)
 class JobTakingRay:
-    """A Ray that takes jobs over HTTP.
+    """A Ray that takes jobs over HTTP, and its nodes, each with processes of its own.
 
-    Attributes:
-        jobs: Address of its Jobs API.
-        gcs: Address that nodes join.
+    Args:
         folder: Where its sessions lie.
         token: Whoever has it may run anything there.
-        head: The process that runs it, and ends with it.
+        cpus: How many CPUs tasks may take on its first node.
     """
 
-    jobs: str
-    gcs: str
-    folder: Path
-    token: str
-    head: subprocess.Popen[bytes]
+    def __init__(self, folder: Path, token: str, *, cpus: int) -> None:
+        self._folder, self.token = folder, token
+        self._nodes = [
+            self._node(
+                head=True,
+                num_cpus=cpus,
+                object_store_memory=OBJECT_STORE_BYTES,
+                temp_dir=str(folder),
+                include_dashboard=True,
+                dashboard_host="127.0.0.1",
+                dashboard_port=_free_port(),
+            )
+        ]
+
+    @property
+    def jobs(self) -> str:
+        """Address of its Jobs API."""
+        return f"http://{self._nodes[0].webui_url}"
+
+    @property
+    def session(self) -> Path:
+        """Ray's folder of this session."""
+        return Path(self._nodes[0].get_session_dir_path())
+
+    @property
+    def living(self) -> bool:
+        """Whether the head's processes all run."""
+        return bool(self._nodes[0].remaining_processes_alive())
+
+    def add_node(self, *, cpus: int) -> None:
+        """Start one more node."""
+        head = self._nodes[0]
+        self._nodes.append(
+            self._node(
+                head=False,
+                num_cpus=cpus,
+                object_store_memory=OBJECT_STORE_BYTES // 4,
+                gcs_address=head.gcs_address,
+                redis_address=head.redis_address,
+                include_log_monitor=False,
+                node_manager_port=0,
+            )
+        )
+
+    def close(self) -> None:
+        """End all nodes, the head last."""
+        for node in reversed(self._nodes):
+            node.kill_all_processes(check_alive=False, allow_graceful=False)
+
+    def _node(self, *, head: bool, **options: Any) -> Any:
+        # What `ray.cluster_utils.Cluster` does. `ray start` would take two ports that are the same for every Ray of a machine.
+        parameters = ray._private.parameter.RayParams(  # noqa: SLF001
+            num_gpus=0,
+            min_worker_port=0,
+            max_worker_port=0,
+            plasma_directory=_plasma_directory(self._folder),
+            dashboard_agent_listen_port=None,
+            **options,
+        )
+        return ray._private.node.Node(parameters, head=head, shutdown_at_exit=False, spawn_reaper=False)  # noqa: SLF001
 
 
 @contextmanager
-def job_taking_ray(home: Home, *, cpus: int, start_s: float = 240.0) -> Iterator[JobTakingRay]:
-    """Run a Ray of its own that takes jobs, over loopback alone, for the block.
-
-    Args:
-        home: Whose short folder holds Ray's sockets, logs and spilled objects.
-        cpus: How many CPUs tasks may take on its first node.
-        start_s: How long it may take to come up.
+def job_taking_ray(home: Home, *, cpus: int) -> Iterator[JobTakingRay]:
+    """Run a Ray of its own that takes jobs for the block; the process has ``RAY_AUTH_TOKEN`` since its start.
 
     Raises:
         HomeError: It does not come up.
     """
     _refuse_without_loopback()
+    mode, token = os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"]
     with orderly_termination():
         folder = _claim_folder(home)
         try:
             with _environment(folder):
-                head, port, gcs = _started_head(folder, cpus, start_s)
-                yield JobTakingRay(f"http://127.0.0.1:{port}", gcs, folder, _token(), head)
+                _set({"RAY_AUTH_MODE": mode, "RAY_AUTH_TOKEN": token})
+                with closing(_started_ray(folder, token, cpus)) as started:
+                    yield started
         finally:
             _stop_processes(folder)
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _started_head(folder: Path, cpus: int, start_s: float) -> tuple[subprocess.Popen[bytes], int, str]:
-    """Start a head; return it, the port of its Jobs API, and the address that nodes join."""
+def _started_ray(folder: Path, token: str, cpus: int) -> JobTakingRay:
     for left in reversed(range(_STARTS)):
-        port = _free_port()
-        head = start_node(
-            *("--head", "--port", "0", "--num-cpus", str(cpus), "--num-gpus", "0", "--temp-dir", str(folder)),
-            *("--include-dashboard", "true", "--dashboard-host", "127.0.0.1", "--dashboard-port", str(port)),
-            *("--object-store-memory", str(OBJECT_STORE_BYTES)),
-            *(() if _plasma_directory(folder) is None else ("--plasma-directory", str(folder))),
-        )
         try:
-            return head, port, _written_address(folder / "ray_current_cluster", head, start_s)
-        except HomeError:
+            return JobTakingRay(folder, token, cpus=cpus)
+        except Exception as error:  # Ray raises a plain one where a node does not come up in its 30 s
             if not left:
-                raise
+                raise _no_start(error, folder) from error
             logger.warning("session=%s Ray did not come up in time; starting it once more", folder)
             _clear_failed(folder)
     raise AssertionError("unreachable: the last start returns or raises")
-
-
-def start_node(*options: str) -> subprocess.Popen[bytes]:
-    """Start one node of Ray as a program of its own."""
-    command = [
-        *(sys.executable, "-m", "ray.scripts.scripts", "start", *options, "--node-ip-address", "127.0.0.1"),
-        # Its usual port is one for all Rays of a machine, and a second one would take no jobs, without a word.
-        *("--dashboard-agent-listen-port", "0", "--disable-usage-stats", "--block"),
-    ]
-    environment = {**os.environ, "RAY_AUTH_MODE": "token"}
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, env=environment)  # noqa: S603 - Ray's own program
-
-
-def _written_address(path: Path, head: subprocess.Popen[bytes], start_s: float) -> str:
-    """Wait for the address that a head writes when it is up."""
-    deadline = time.monotonic() + start_s
-    while time.monotonic() < deadline and head.poll() is None:
-        if path.exists() and (found := path.read_text().strip()):
-            return found
-        time.sleep(0.1)
-    raise HomeError(
-        "Ray does not start" if head.poll() is None else f"Ray's head ended with status {head.returncode}",
-        where=path.parent,
-        remedy="look at free memory, disk space and how busy the machine is, then run the command again",
-    )
 
 
 def _start(folder: Path, cpus: int) -> None:
