@@ -152,7 +152,14 @@ def _environment() -> dict[str, str]:
     """Let the keeper find this package though it was started from elsewhere, and give it its token: Ray reads that once."""
     root, before = str(Path(__file__).resolve().parent.parent), os.environ.get("PYTHONPATH")
     path = root if not before else f"{root}{os.pathsep}{before}"
-    return {**os.environ, "PYTHONPATH": path, "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    return {
+        **os.environ,
+        "PYTHONPATH": path,
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        # Its usual 20 s are short on a busy machine, where eleven processes start at once.
+        "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "240",
+    }
 
 
 def stop_cluster(home: Home) -> bool:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 ROOT = Path(__file__).resolve().parents[3]
 
 # One process of a gang; torch's own process group, without Ray.
@@ -72,7 +72,7 @@ def fit(folder: Path, strategy: str, *, size: int = 2, stop: int = 0, slow: int 
         ranks.append(
             subprocess.Popen(command, env={**os.environ, **place}, cwd=ROOT, stderr=subprocess.PIPE, text=True)
         )
-    ended = [rank.communicate(timeout=280) for rank in ranks]
+    ended = [rank.communicate(timeout=1100) for rank in ranks]
     if stop:
         assert {rank.returncode for rank in ranks} <= {3, 1, -6}
         return None
@@ -86,7 +86,7 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
     return found
 
 
-@pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
+@pytest.mark.parametrize("strategy", [pytest.param("ddp", marks=pytest.mark.soak), "fsdp"])
 def test_two_processes_stopped_in_the_middle_end_as_if_undisturbed(tmp_path, strategy):
     whole = fit(tmp_path / "whole", strategy)
     fit(tmp_path / "cut", strategy, stop=13)
@@ -100,6 +100,7 @@ def test_two_processes_stopped_in_the_middle_end_as_if_undisturbed(tmp_path, str
         assert 1 in resumed["slow"]
 
 
+@pytest.mark.soak
 def test_pieces_give_what_whole_copies_give(tmp_path):
     """Dropout draws the same in each process, so both strategies do the same arithmetic up to the order of sums."""
     ddp, fsdp = fit(tmp_path / "ddp", "ddp"), fit(tmp_path / "fsdp", "fsdp")
