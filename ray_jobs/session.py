@@ -30,6 +30,7 @@ import psutil
 import ray
 
 from platform_lib.catalog.liveness import ProcessIdentity, orderly_termination
+from platform_lib.environment import JOB_VARIABLE
 from platform_lib.errors import HomeError, PlatformError
 from platform_lib.home import Home
 from platform_lib.short_folder import sweep_short_folders
@@ -54,10 +55,6 @@ _START_ERRORS = (RuntimeError, ValueError, OSError, ray.exceptions.RayError)
 # Ray makes <folder>/session_2026-11-20_09-00-44_972963_<pid>/sockets/plasma_store; a socket's path holds 107 bytes.
 # Source: unix(7), sun_path; ray 2.60, seen 2026-11-20.
 _FOLDER_LIMIT_BYTES = 107 - len("/session_2026-11-20_09-00-44_972963_4194304/sockets/plasma_store")
-
-
-JOB_VARIABLE = "DRIVETRAIN_JOB"
-"""Set in what runs as a job of a cluster: it joins that cluster."""
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from typing import Any
 
 import yaml
 
+from platform_lib.environment import JOB_VARIABLE
 from platform_lib.errors import ConfigError, HomeError
 from platform_lib.home import Home
 from platform_lib.storage import publish_bytes
@@ -37,7 +38,6 @@ from ray_jobs.named import dataset_input, valid_name
 from ray_jobs.packaging import Package, pack
 from ray_jobs.recipes import recipe_named
 from ray_jobs.recipes.config import TrainConfig
-from ray_jobs.session import JOB_VARIABLE
 
 RAYJOB = "rayjob.yaml"
 _AGENT_S = 120.0

@@ -71,7 +71,8 @@ def start(home: Home, recipe: str, *options: str) -> subprocess.Popen[str]:
         *(sys.executable, "-W", "ignore", "-m", "platform_lib.cli", "train", f"slow_training:{recipe}", "--run", "r"),
         *("--home", str(home.root), "--json", *options),
     ]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(_BUILDERS), str(Path.cwd())])}
+    places = [_BUILDERS, _BUILDERS.parents[1] / "docs" / "examples", Path.cwd()]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, places))}
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True
     )
@@ -129,7 +130,7 @@ def _series(home: Home, kills: list[tuple[str, int]], undisturbed: tuple[object,
         resumed = _await_resumption(run, before, command)
         assert there - resumed <= _EVERY_STEPS, f"a kill of the {target} at step {there} cost more than an interval"
     printed, errors = command.communicate(timeout=_LONGEST_S)
-    assert command.returncode == 0, errors
+    assert command.returncode == 0, printed + errors
     steps, curve, weights = undisturbed
     assert read_lines(run / "steps.jsonl") == steps
     assert [_timeless(line) for line in read_lines(run / "curve.jsonl")] == curve
@@ -172,8 +173,8 @@ def test_fifty_seeded_kills(home, undisturbed, seed):
 def test_a_process_that_hangs_is_ended_started_again_and_named(home, tmp_path, monkeypatch):
     monkeypatch.setenv("DRIVETRAIN_TEST_MARKER", str(tmp_path / "hung"))
     command = start(home, "hangs_once", "--checkpoint-every-steps", "4", "--hang-s", "30")
-    _, errors = command.communicate(timeout=_LONGEST_S)
-    assert command.returncode == 0, errors
+    printed, errors = command.communicate(timeout=_LONGEST_S)
+    assert command.returncode == 0, printed + errors
     run = home.runs / "r"
     events = {str(event["event"]): event for event in read_lines(run / "events.jsonl")}
     assert "its stacks are in hung-1.txt" in str(events["hung"]["text"])

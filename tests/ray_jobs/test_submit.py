@@ -47,7 +47,10 @@ def drivetrain(home: Home, *arguments: str) -> dict[str, object]:
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "tests" / "builders"), str(ROOT)])}
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(str(ROOT / place) for place in ("tests/builders", "docs/examples", "")),
+    }
 
 
 def test_nothing_is_launched_before_the_price_is_accepted(tmp_path: Path):

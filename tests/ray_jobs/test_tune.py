@@ -52,7 +52,10 @@ def test_the_page_needs_no_network_and_shows_every_trial(tmp_path: Path):
 
 @pytest.mark.slow
 @pytest.mark.soak  # starts Ray twice
-def test_a_search_goes_on_where_it_was_and_refuses_what_is_another(reachable_tmp: Path):
+def test_a_search_goes_on_where_it_was_and_refuses_what_is_another(
+    reachable_tmp: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).resolve().parents[2] / "docs" / "examples"))
     home = open_home(reachable_tmp / "home")
     recipe = dataclasses.replace(own_recipe(), fit=dataclasses.replace(own_recipe().fit, epochs=9))
     first = tune(home, recipe, dataset=None, study="s", trials=2, space=SPACE)
