@@ -125,9 +125,9 @@ def _be_child(work: Callable[[], Any], writing: int, parent: int) -> None:
         traceback.print_exc()
     finally:
         try:
-            for stream in (sys.stdout, sys.stderr):
+            for printed in (sys.stdout, sys.stderr):
                 with suppress(Exception):  # whoever read them may be gone
-                    stream.flush()
+                    printed.flush()
         finally:
             # The interpreter's own end has met threads of Ray that still ran, and would run the parent's exits again.
             os._exit(status)

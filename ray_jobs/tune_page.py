@@ -97,7 +97,7 @@ def _progress(metric: str, trials: Sequence[TrialLine]) -> str:
 
 
 def _scatter(name: str, metric: str, trials: Sequence[TrialLine]) -> str:
-    values = [item.values.get(name) for item in trials]
+    values: list[Any] = [item.values.get(name) for item in trials]
     numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
 
     def draw(axes: Any) -> None:
