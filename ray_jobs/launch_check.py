@@ -17,7 +17,13 @@ from ray_jobs.recipes.config import Processes
 from ray_jobs.support_table import cuda_on_driver
 
 _LEAST_FREE_BYTES = 2 << 30
-_SUFFIXES = {"m": Decimal("0.001"), "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+_SUFFIXES = {
+    "m": Decimal("0.001"),
+    "Ki": Decimal(2**10),
+    "Mi": Decimal(2**20),
+    "Gi": Decimal(2**30),
+    "Ti": Decimal(2**40),
+}
 
 
 @dataclass(frozen=True, slots=True)

@@ -209,7 +209,7 @@ class Fit:
         learner.network = learner.network.to(self._device)
         self._whole = copy.deepcopy(learner.network) if self._in_pieces else None
         self._wrapped = self._gang.wrap(learner.network)
-        self._called = torch.compile(self._wrapped) if config.compiled else self._wrapped
+        self._called: Any = torch.compile(self._wrapped) if config.compiled else self._wrapped
         self._optimiser = torch.optim.AdamW(
             self._wrapped.parameters(),
             lr=config.learning_rate,

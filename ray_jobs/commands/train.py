@@ -69,8 +69,9 @@ def train(
 
     The same recipe, dataset and code give the same weights, bit for bit, also when the run was killed in between.
     """
+    from platform_lib.models.fitting import SaveRules
     from ray_jobs.train import train as run_training
-    from ray_jobs.training_worker import RunRules, SaveRules
+    from ray_jobs.training_worker import RunRules
 
     save = SaveRules()
     if checkpoint_every_s is not None or checkpoint_every_steps is not None:

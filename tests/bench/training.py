@@ -173,7 +173,7 @@ def _resume_s(home: Path) -> float | None:
             while run.poll() is None and (not steps.exists() or steps.read_bytes().count(b"\n") < 10):
                 time.sleep(0.01)
             below = psutil.Process(run.pid).children(recursive=True)
-            workers = [item for item in below if item.cmdline()[:1] and item.cmdline()[0].startswith("ray::_RayTrain")]
+            workers = [item for item in below if item.cmdline()[:1] and "RayTrainWorker" in item.cmdline()[0]]
             if not workers:
                 return None
             workers[0].kill()

@@ -93,8 +93,15 @@ def _victims(target: str, command: psutil.Process, home: Home) -> list[psutil.Pr
     below = command.children(recursive=True)
     if target == "head":
         return [child for child in below if child.name() == "gcs_server"]
-    # Ray retitles its workers.
-    return [child for child in below if child.cmdline() and child.cmdline()[0].startswith("ray::_RayTrainWorker")]
+    return [child for child in below if "RayTrainWorker" in _title(child)]
+
+
+def _title(process: psutil.Process) -> str:
+    """Return a process's command; Ray retitles its workers, and some end while they are looked at."""
+    try:
+        return " ".join(process.cmdline()[:1])
+    except psutil.Error:
+        return ""
 
 
 def _kill_at(step: int, target: str, command: subprocess.Popen[str], home: Home) -> int | None:
