@@ -46,6 +46,7 @@ def main(arguments: list[str]) -> int:
         told = ClusterFile(
             keeper=str(ProcessIdentity.current()),
             address=ray.jobs,
+            gcs=ray.gcs,
             token=ray.token,
             session=str(ray.session),
             nodes=nodes,

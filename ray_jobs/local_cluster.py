@@ -35,6 +35,7 @@ class ClusterFile(BaseModel):
     Attributes:
         keeper: The process that keeps it; see `ProcessIdentity`.
         address: Of its Jobs API, ``http://127.0.0.1:PORT``.
+        gcs: What its jobs join.
         session: Ray's folder of this session.
     """
 
@@ -42,6 +43,7 @@ class ClusterFile(BaseModel):
 
     keeper: str
     address: str
+    gcs: str
     token: str
     session: str
     nodes: int

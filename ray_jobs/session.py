@@ -37,6 +37,9 @@ from platform_lib.short_folder import sweep_short_folders
 
 logger = logging.getLogger(__name__)
 
+ADDRESS_VARIABLE = "DRIVETRAIN_RAY_ADDRESS"
+"""Tells a job which cluster it belongs to."""
+
 OBJECT_STORE_BYTES = 512 << 20
 _MARK = "DRIVETRAIN_RAY_SESSION"
 _DRIVER = "driver"
@@ -166,7 +169,8 @@ def _joined() -> Iterator[None]:
     """Join the cluster whose job this process is."""
     with orderly_termination():
         on_termination = signal.getsignal(signal.SIGTERM)
-        ray.init(address="auto", log_to_driver=False, configure_logging=False)
+        # Ray's own variable was seen to name a port that nobody listened on.
+        ray.init(address=os.environ.get(ADDRESS_VARIABLE, "auto"), log_to_driver=False, configure_logging=False)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, on_termination)
         try:
@@ -202,6 +206,11 @@ class JobTakingRay:
     def jobs(self) -> str:
         """Address of its Jobs API."""
         return f"http://{self._nodes[0].webui_url}"
+
+    @property
+    def gcs(self) -> str:
+        """Address that jobs and nodes join."""
+        return str(self._nodes[0].gcs_address)
 
     @property
     def session(self) -> Path:

@@ -38,6 +38,7 @@ from ray_jobs.named import dataset_input, valid_name
 from ray_jobs.packaging import Package, pack
 from ray_jobs.recipes import recipe_named
 from ray_jobs.recipes.config import TrainConfig
+from ray_jobs.session import ADDRESS_VARIABLE
 
 RAYJOB = "rayjob.yaml"
 _AGENT_S = 120.0
@@ -185,7 +186,11 @@ def send(home: Home, folder: Path, record: JobRecord, *, attempts: int, nodes: i
         "submission_id": submission,
         "runtime_env": {
             "working_dir": str(packages_folder(home) / f"{record.code_sha256}.zip"),
-            "env_vars": {JOB_VARIABLE: record.id, "DRIVETRAIN_HOME": str(home.root)},
+            "env_vars": {
+                JOB_VARIABLE: record.id,
+                ADDRESS_VARIABLE: cluster.file.gcs,
+                "DRIVETRAIN_HOME": str(home.root),
+            },
         },
         "metadata": {"run": record.run, "recipe": record.recipe, "code_sha256": record.code_sha256},
     }
