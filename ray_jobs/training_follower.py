@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import psutil
 
+from platform_lib.catalog.liveness import ProcessIdentity
 from platform_lib.console import Task
 from platform_lib.tracking.mlflow_store import Point, TrackedRun
 from ray_jobs.hang_guard import take_stacks
@@ -73,7 +74,8 @@ class Follower:
 
     def _leave_without_head(self) -> None:
         """End this process at once when the head is gone: Ray would do so, without a word, a minute later."""
-        if self._head is not None and not self._head.is_running():
+        # One that was killed is this process's child, and stays in the table until it is waited for.
+        if self._head is not None and ProcessIdentity.of(self._head.pid) is None:
             os._exit(HEAD_LOST)
 
     def _look(self) -> None:

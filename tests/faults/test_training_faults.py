@@ -113,8 +113,6 @@ def _kill_at(step: int, target: str, command: subprocess.Popen[str], home: Home)
         if _steps(run) >= step:
             for victim in _victims(target, psutil.Process(command.pid), home):
                 victim.kill()
-                if target != "command":
-                    victim.wait(30.0)
                 return _steps(run)
         time.sleep(0.01)
     raise AssertionError(f"step {step} was not reached")
