@@ -157,6 +157,7 @@ def _await_resumption(run: Path, before: int, command: subprocess.Popen[str]) ->
     raise AssertionError("training did not go on")
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(1800)
 def test_worker_driver_and_head_killed_in_one_run_and_nothing_is_different(home, undisturbed):
     assert _series(home, [("worker", 8), ("head", 9), ("driver", 9)], undisturbed) == 3
@@ -174,6 +175,7 @@ def test_fifty_seeded_kills(home, undisturbed, seed):
     assert _series(home, kills, undisturbed) >= 4
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_a_process_that_hangs_is_ended_started_again_and_named(home, tmp_path, monkeypatch):
     monkeypatch.setenv("DRIVETRAIN_TEST_MARKER", str(tmp_path / "hung"))

@@ -63,7 +63,7 @@ def test_nothing_is_launched_before_the_price_is_accepted(tmp_path: Path):
     assert "no dataset" in str(told["error"]).lower() or "absent" in str(told["error"])
 
 
-@pytest.mark.slow
+@pytest.mark.soak
 @pytest.mark.timeout(1800)
 def test_submit_sleep_cancel_resume_and_read_the_log_when_the_cluster_is_gone(reachable_tmp: Path):
     home = open_home(reachable_tmp / "home")
