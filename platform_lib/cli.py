@@ -6,10 +6,13 @@ This is the only place of `platform_lib` that knows rooms beside it, and it know
 from __future__ import annotations
 
 import importlib
+import json
 import logging
 import os
+import subprocess
 import sys
 import traceback
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Annotated, Any
@@ -133,8 +136,19 @@ COMMANDS: dict[str, Entry] = {
         "data",
     ),
     "train": Entry(
-        "ray_jobs.commands.train", "train", "Train a planner; resumes from its last checkpoint.", _MODEL, "train"
+        "ray_jobs.commands.train",
+        "app",
+        "Train a planner; resumes from its last checkpoint. Compare runs.",
+        _MODEL,
+        "train",
     ),
+    "tune": Entry(
+        "ray_jobs.commands.tune", "tune", "Search a recipe's values; a killed search goes on.", _MODEL, "train"
+    ),
+    "submit": Entry(
+        "ray_jobs.commands.submit", "app", "Hand a training to a cluster, its price shown first.", _MODEL, "train"
+    ),
+    "jobs": Entry("ray_jobs.commands.jobs", "app", "Submitted jobs: list, logs, cancel, resume.", _MODEL, "train"),
     "evaluate": Entry(
         "ray_jobs.commands.evaluate", "evaluate", "Score a planner by slice, open and closed loop.", _MODEL, "train"
     ),
@@ -337,6 +351,25 @@ def run(arguments: list[str]) -> int:
     if ended == StoppedError.exit_status:  # Typer's answer to Ctrl-C, where the command had none of its own
         print_error(StoppedError("interrupted").completed(where=where), as_json=as_json)
     return ended if isinstance(ended, int) else 0
+
+
+def answer_of(arguments: Sequence[str]) -> dict[str, Any]:
+    """Run another command, in a process of its own, and return its JSON: here rooms meet that may not import each other.
+
+    Raises:
+        PlatformError: The command refused; with its own words.
+    """
+    command = [sys.executable, "-m", "platform_lib.cli", *arguments, "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own program
+    try:
+        found: dict[str, Any] = json.loads(done.stdout)
+    except ValueError as error:
+        said = (done.stderr.strip().splitlines() or ["nothing"])[-1]
+        raise PlatformError(f"answered nothing that can be read: {said}", where=f"drivetrain {arguments[0]}") from error
+    told = found.get("error")
+    if told is not None:
+        raise PlatformError(told["what"], where=told["where"], remedy=told["remedy"])
+    return found
 
 
 def _usage_error(error: typer.TyperException, *, where: str) -> UsageError:

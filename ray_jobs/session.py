@@ -21,7 +21,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,11 +30,15 @@ import psutil
 import ray
 
 from platform_lib.catalog.liveness import ProcessIdentity, orderly_termination
+from platform_lib.environment import JOB_VARIABLE
 from platform_lib.errors import HomeError, PlatformError
 from platform_lib.home import Home
 from platform_lib.short_folder import sweep_short_folders
 
 logger = logging.getLogger(__name__)
+
+ADDRESS_VARIABLE = "DRIVETRAIN_RAY_ADDRESS"
+"""Tells a job which cluster it belongs to."""
 
 OBJECT_STORE_BYTES = 512 << 20
 _MARK = "DRIVETRAIN_RAY_SESSION"
@@ -58,7 +62,7 @@ _FOLDER_LIMIT_BYTES = 107 - len("/session_2026-11-20_09-00-44_972963_4194304/soc
 
 @contextmanager
 def local_ray(home: Home, cpus: int | None = None) -> Iterator[None]:
-    """Run a local Ray for the block; inside a block that already has one, join it.
+    """Run a local Ray for the block; inside a block that already has one, or in a cluster's job, join it.
 
     Args:
         home: Whose short folder holds Ray's sockets, logs and spilled objects.
@@ -69,6 +73,10 @@ def local_ray(home: Home, cpus: int | None = None) -> Iterator[None]:
     """
     if ray.is_initialized():
         yield
+        return
+    if os.environ.get(JOB_VARIABLE):
+        with _joined():
+            yield
         return
     _refuse_without_loopback()
     with orderly_termination():
@@ -156,6 +164,130 @@ def _is_alive(folder: Path) -> bool:
     return driver is not None and driver.alive
 
 
+@contextmanager
+def _joined() -> Iterator[None]:
+    """Join the cluster whose job this process is."""
+    with orderly_termination():
+        on_termination = signal.getsignal(signal.SIGTERM)
+        # Ray's own variable was seen to name a port that nobody listened on.
+        ray.init(address=os.environ.get(ADDRESS_VARIABLE, "auto"), log_to_driver=False, configure_logging=False)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_termination)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+class JobTakingRay:
+    """A Ray that takes jobs over HTTP, and its nodes, each with processes of its own.
+
+    Args:
+        folder: Where its sessions lie.
+        token: Whoever has it may run anything there.
+        cpus: How many CPUs tasks may take on its first node.
+    """
+
+    def __init__(self, folder: Path, token: str, *, cpus: int) -> None:
+        self._folder, self.token = folder, token
+        self._nodes = [
+            self._node(
+                head=True,
+                num_cpus=cpus,
+                object_store_memory=OBJECT_STORE_BYTES,
+                temp_dir=str(folder),
+                include_dashboard=True,
+                dashboard_host="127.0.0.1",
+                dashboard_port=_free_port(),
+            )
+        ]
+
+    @property
+    def jobs(self) -> str:
+        """Address of its Jobs API."""
+        return f"http://{self._nodes[0].webui_url}"
+
+    @property
+    def gcs(self) -> str:
+        """Address that jobs and nodes join."""
+        return str(self._nodes[0].gcs_address)
+
+    @property
+    def session(self) -> Path:
+        """Ray's folder of this session."""
+        return Path(self._nodes[0].get_session_dir_path())
+
+    @property
+    def living(self) -> bool:
+        """Whether the head's processes all run."""
+        return bool(self._nodes[0].remaining_processes_alive())
+
+    def add_node(self, *, cpus: int) -> None:
+        """Start one more node."""
+        head = self._nodes[0]
+        self._nodes.append(
+            self._node(
+                head=False,
+                num_cpus=cpus,
+                object_store_memory=OBJECT_STORE_BYTES // 4,
+                gcs_address=head.gcs_address,
+                redis_address=head.redis_address,
+                include_log_monitor=False,
+                node_manager_port=0,
+            )
+        )
+
+    def close(self) -> None:
+        """End all nodes, the head last."""
+        for node in reversed(self._nodes):
+            node.kill_all_processes(check_alive=False, allow_graceful=False)
+
+    def _node(self, *, head: bool, **options: Any) -> Any:
+        # What `ray.cluster_utils.Cluster` does. `ray start` would take two ports that are the same for every Ray of a machine.
+        parameters = ray._private.parameter.RayParams(  # noqa: SLF001
+            num_gpus=0,
+            min_worker_port=0,
+            max_worker_port=0,
+            plasma_directory=_plasma_directory(self._folder),
+            dashboard_agent_listen_port=None,
+            **options,
+        )
+        return ray._private.node.Node(parameters, head=head, shutdown_at_exit=False, spawn_reaper=False)  # noqa: SLF001
+
+
+@contextmanager
+def job_taking_ray(home: Home, *, cpus: int) -> Iterator[JobTakingRay]:
+    """Run a Ray of its own that takes jobs for the block; the process has ``RAY_AUTH_TOKEN`` since its start.
+
+    Raises:
+        HomeError: It does not come up.
+    """
+    _refuse_without_loopback()
+    mode, token = os.environ["RAY_AUTH_MODE"], os.environ["RAY_AUTH_TOKEN"]
+    with orderly_termination():
+        folder = _claim_folder(home)
+        try:
+            with _environment(folder):
+                _set({"RAY_AUTH_MODE": mode, "RAY_AUTH_TOKEN": token})
+                with closing(_started_ray(folder, token, cpus)) as started:
+                    yield started
+        finally:
+            _stop_processes(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _started_ray(folder: Path, token: str, cpus: int) -> JobTakingRay:
+    for left in reversed(range(_STARTS)):
+        try:
+            return JobTakingRay(folder, token, cpus=cpus)
+        except Exception as error:  # Ray raises a plain one where a node does not come up in its 30 s
+            if not left:
+                raise _no_start(error, folder) from error
+            logger.warning("session=%s Ray did not come up in time; starting it once more", folder)
+            _clear_failed(folder)
+    raise AssertionError("unreachable: the last start returns or raises")
+
+
 def _start(folder: Path, cpus: int) -> None:
     logging.getLogger("ray").setLevel(logging.ERROR)  # it tells at length that authentication is on
     on_termination = signal.getsignal(signal.SIGTERM)
@@ -210,6 +342,12 @@ def _init(folder: Path, cpus: int) -> None:
         _plasma_directory=_plasma_directory(folder),
         runtime_env=_runtime_env(sys.executable),
     )
+
+
+def _free_port() -> int:
+    """Return a port of the loopback interface that is free now; Ray tries the next ones where it is taken by then."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
 
 
 def _runtime_env(interpreter: str) -> dict[str, str] | None:

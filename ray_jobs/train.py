@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import json
 import logging
 import os
 import shutil
-import threading
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import Any
 
 import ray.train
 import ray.train.torch
@@ -21,24 +20,26 @@ from ray.train.v2.api.exceptions import TrainingFailedError
 
 from platform_lib.catalog.catalog import Catalog
 from platform_lib.catalog.postgres import TRACKING_DATABASE, database_uri, embedded_postgres
-from platform_lib.console import Task, progress
-from platform_lib.errors import PlatformError
+from platform_lib.code_digest import OWN_PACKAGES
+from platform_lib.console import progress
+from platform_lib.errors import ConfigError, PlatformError
 from platform_lib.home import Home
-from platform_lib.manifest import Manifest, Step
+from platform_lib.manifest import Input, Manifest, Step
 from platform_lib.models import checkpoint
 from platform_lib.storage import publish_bytes, sweep_unfinished
-from platform_lib.tracking.mlflow_store import Point, TrackedRun
+from platform_lib.tracking.mlflow_store import TrackedRun
+from ray_jobs.attempts import TrainingError, clear_attempts, stopped_by
 from ray_jobs.named import dataset_input, valid_name
 from ray_jobs.recipes import recipe_named
 from ray_jobs.recipes.config import TrainConfig
 from ray_jobs.session import local_ray
-from ray_jobs.training_worker import OUTPUTS, FitJob, fit
+from ray_jobs.supervision import supervised
+from ray_jobs.training_follower import INTERRUPTIONS, Follower
+from ray_jobs.training_journal import CURVE, EVENTS, read_lines, tell_event
+from ray_jobs.training_worker import OUTPUTS_FILE, WEIGHTS, FitJob, RunRules, fit
 
 _LOG = logging.getLogger(__name__)
 _IDENTITY, _MLFLOW_ID = "step.json", "mlflow_run_id"
-_POLL_S = 0.2
-# A worker that dies (killed for memory, say) is started again, and resumes from its checkpoint, this often.
-_WORKER_RESTARTS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,37 +57,100 @@ class TrainOutcome:
     resumed_epochs: int
 
 
-class TrainingError(PlatformError):
-    """The training function failed; the message carries its own."""
+def train(
+    home: Home,
+    recipe: str | TrainConfig,
+    *,
+    dataset: str | None = None,
+    run: str,
+    force: bool = False,
+    rules: RunRules | None = None,
+) -> TrainOutcome:
+    """Train a recipe into ``HOME/runs/<run>``.
 
-
-def train(home: Home, recipe: str, *, dataset: str, run: str, force: bool = False) -> TrainOutcome:
-    """Train `recipe` on a dataset of this home into ``HOME/runs/<run>``.
+    Args:
+        home: Whose run it becomes.
+        recipe: A recipe's name, ``module:function`` of one's own, or the configuration itself (from a notebook).
+        dataset: A dataset of this home; None for a recipe that brings its own data.
+        run: The run's name; a killed run of that name is resumed.
+        force: Begin anew, whatever is there.
+        rules: When states are saved, and when a process that hangs is ended.
 
     Raises:
         ConfigError: Unknown recipe, or a run name that cannot be a folder.
         MissingPartError: There is no such dataset.
         IntegrityError: The dataset's files differ from its manifest.
+        DivergedError: A loss or gradient is no number.
         TrainingError: The training itself failed.
         HomeBusyError: Another command trains this very run, or builds its dataset.
     """
-    config = recipe_named(recipe)
+    config = recipe_named(recipe) if isinstance(recipe, str) else recipe
     folder = home.runs / valid_name(run, what="--run")
-    source = home.datasets / valid_name(dataset, what="--dataset")
+    source, given = _given(home, config, dataset)
     step = Step(
         "run",
-        inputs={"dataset": dataset_input(source)},
-        config=config.resolved(),
+        inputs={"dataset": given},
+        config={**config.resolved(), **_own_code(config)},
         modules=("ray_jobs.training_worker",),
     )
-    with home.lock(f"run-{run}"), home.lock(f"dataset-{dataset}", shared=True):
+    with home.lock(f"run-{run}"), home.lock(f"dataset-{dataset or 'own'}", shared=True):
         found = None if force else step.done(folder / "manifest.json")
         if found is not None:
             return TrainOutcome(run=folder, manifest=found, skipped=True, resumed_epochs=0)
         resumed = _prepare(folder, step.sha256, fresh=force)
-        job = FitJob(config=config, dataset=str(source), run=str(folder), identity=step.sha256)
-        manifest = _run(home, job, step)
+        job = FitJob(
+            config=config,
+            dataset=None if source is None else str(source),
+            run=str(folder),
+            identity=step.sha256,
+            rules=rules or RunRules(),
+        )
+        manifest = supervised(
+            lambda: _run(home, job, step),
+            progress=lambda: checkpoint.newest_name(folder / "checkpoints"),
+            died=lambda how: tell_event(folder, "driver-lost", how),
+        )
     return TrainOutcome(run=folder, manifest=manifest, skipped=False, resumed_epochs=resumed)
+
+
+def _given(home: Home, config: TrainConfig, dataset: str | None) -> tuple[Path | None, Input]:
+    """Return the dataset's folder and what is trained on, checked."""
+    if config.source is not None:
+        if dataset is not None:
+            raise ConfigError(
+                f"recipe '{config.recipe}' brings its own data, and dataset '{dataset}' is named too",
+                where="--dataset",
+                remedy="leave --dataset away",
+            )
+        return None, Input(sha256=config.source.sha256(), uri=f"{type(config.source).__name__} of {config.recipe}")
+    if dataset is None:
+        raise ConfigError("no dataset is named", where="--dataset", remedy="name one of `ls HOME/datasets`")
+    source = home.datasets / valid_name(dataset, what="--dataset")
+    return source, dataset_input(source)
+
+
+def _own_code(config: TrainConfig) -> dict[str, JsonValue]:
+    """Return digests of a team's own classes: changed, they make another run."""
+    kinds = [type(item) for item in (config.planner, config.source) if item is not None]
+    own = [kind for kind in kinds if kind.__module__.partition(".")[0] not in OWN_PACKAGES]
+    return {"own_code": {kind.__qualname__: _source_sha256(kind) for kind in own}} if own else {}
+
+
+def _source_sha256(kind: type) -> str:
+    """Digest the module that holds a class; of one that has no file, a notebook's, the class itself."""
+    module = inspect.getmodule(kind)
+    try:
+        if module is not None and kind.__module__ != "__main__":
+            text = inspect.getsource(module)
+        else:
+            text = inspect.getsource(kind)
+    except (OSError, TypeError) as error:
+        raise ConfigError(
+            f"the source of {kind.__qualname__} cannot be read, so a run could not tell a changed class from the same one",
+            where="recipe",
+            remedy="define the class in a file, or in a notebook's cell",
+        ) from error
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _prepare(folder: Path, identity: str, *, fresh: bool) -> int:
@@ -102,15 +166,9 @@ def _prepare(folder: Path, identity: str, *, fresh: bool) -> int:
         publish_bytes(marker, (json.dumps({"step_sha256": identity}) + "\n").encode())
     sweep_unfinished(folder)
     sweep_unfinished(folder / "checkpoints")
+    clear_attempts(folder)
     (folder / "manifest.json").unlink(missing_ok=True)
     return checkpoint.resumable_epochs(folder / "checkpoints", identity=identity)
-
-
-def _records(curve: Path) -> list[dict[str, float]]:
-    try:
-        return [json.loads(line) for line in curve.read_text().splitlines() if line]
-    except FileNotFoundError:
-        return []
 
 
 def _run(home: Home, job: FitJob, step: Step) -> Manifest:
@@ -125,7 +183,7 @@ def _run(home: Home, job: FitJob, step: Step) -> Manifest:
             params=_flat(step.config),
         )
         try:
-            with local_ray(home):
+            with local_ray(home, cpus=_cpus(job.config)):
                 _fit_on_ray(folder, job, tracked)
         except BaseException:
             tracked.fail()
@@ -133,10 +191,18 @@ def _run(home: Home, job: FitJob, step: Step) -> Manifest:
         manifest = _finish(folder, step, tracked)
         _record(uri, manifest, folder)
         tracked.finish(
-            tags={"weights_sha256": manifest.outputs["weights.pt"].sha256},
-            files=tuple(folder / name for name in ("curve.jsonl", "model.onnx", "manifest.json")),
+            tags={"weights_sha256": manifest.outputs[WEIGHTS].sha256},
+            files=tuple(
+                path for name in (CURVE, EVENTS, "model.onnx", "manifest.json") if (path := folder / name).exists()
+            ),
         )
     return manifest
+
+
+def _cpus(config: TrainConfig) -> int | None:
+    """Return how many CPUs a local Ray has to offer so that all training processes find a place."""
+    wanted = config.processes.count * config.processes.cpus
+    return wanted if wanted > len(os.sched_getaffinity(0)) else None
 
 
 # Ray Train reads a worker's report, and lets it go on, only when it looks: every 2 s by default, half a minute of
@@ -146,6 +212,7 @@ _RAY_TRAIN_SETTINGS = {
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     "RAY_TRAIN_METRICS_ENABLED": "0",
 }
+_UNLIMITED = -1  # what may begin anew is decided by `attempts`
 
 
 def _fit_on_ray(folder: Path, job: FitJob, tracked: TrackedRun) -> None:
@@ -153,22 +220,33 @@ def _fit_on_ray(folder: Path, job: FitJob, tracked: TrackedRun) -> None:
         os.environ.setdefault(name, value)
     scratch = folder / "ray"
     shutil.rmtree(scratch, ignore_errors=True)  # Ray's own state of a killed attempt; the checkpoints are ours
+    processes = job.config.processes
+    resources: dict[str, float] = {"CPU": processes.cpus}
+    if processes.gpu:
+        resources["GPU"] = 1
+    if processes.placed_on is not None:
+        resources[processes.placed_on] = 1e-3
     trainer = _Trainer(
         fit,
         train_loop_config={"job": job},
-        scaling_config=ray.train.ScalingConfig(num_workers=1, resources_per_worker={"CPU": 1}),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=processes.count, use_gpu=processes.gpu, resources_per_worker=resources
+        ),
         run_config=ray.train.RunConfig(
             name="attempt",
             storage_path=str(scratch),
-            failure_config=ray.train.FailureConfig(max_failures=_WORKER_RESTARTS),
+            failure_config=ray.train.FailureConfig(max_failures=_UNLIMITED),
         ),
     )
     epochs = job.config.fit.epochs
     try:
-        with progress(f"training {job.config.recipe}", total=epochs) as bar, _Follower(folder, bar, tracked):
+        with progress(f"training {job.config.recipe}", total=epochs) as bar, Follower(folder, bar, tracked):
             trainer.fit()
     except TrainingFailedError as error:
-        raise _training_error(error, folder) from error
+        raise stopped_by(folder) or _training_error(error, folder) from error
+    stopped = stopped_by(folder)
+    if stopped is not None:
+        raise stopped
     shutil.rmtree(scratch, ignore_errors=True)
 
 
@@ -190,65 +268,19 @@ def _training_error(error: TrainingFailedError, folder: Path) -> PlatformError:
     return TrainingError(f"training stopped: {error}", where=folder)
 
 
-class _Follower:
-    """Follows the growing curve while Ray trains: moves the progress bar, and tells MLflow."""
-
-    def __init__(self, folder: Path, bar: Task, tracked: TrackedRun) -> None:
-        self._curve, self._bar, self._tracked = folder / "curve.jsonl", bar, tracked
-        self._seen = 0
-        self._stop = threading.Event()
-        self._failure: Exception | None = None
-        self._thread = threading.Thread(target=self._follow, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop.set()
-        self._thread.join()
-        if self._failure is not None and error is None:
-            raise self._failure
-        if error is None:
-            self._look()
-
-    def _follow(self) -> None:
-        try:
-            while not self._stop.wait(_POLL_S):
-                self._look()
-        except Exception as error:  # noqa: BLE001 - handed over to the main thread, which raises it
-            self._failure = error
-
-    def _look(self) -> None:
-        records = _records(self._curve)
-        if len(records) <= self._seen:
-            return
-        now_ms = time.time_ns() // 1_000_000
-        points = [
-            Point(int(record["step"]), now_ms, {name: record[name] for name in ("train_loss", "val_ade_m")})
-            for record in records
-        ]
-        self._tracked.log(points)
-        last = records[-1]
-        note = f"loss {last['train_loss']:.3f}, validation ADE {last['val_ade_m']:.2f} m"
-        self._bar.advance(len(records) - self._seen, note=note)
-        self._seen = len(records)
-
-
 def _finish(folder: Path, step: Step, tracked: TrackedRun) -> Manifest:
-    records = _records(folder / "curve.jsonl")
+    records: list[dict[str, Any]] = read_lines(folder / CURVE)
     last = records[-1]
     metrics: dict[str, JsonValue] = {
         "epochs": len(records),
         "steps": int(last["step"]),
-        "train_loss": last["train_loss"],
-        "val_ade_m": last["val_ade_m"],
+        **{name: value for name, value in last.items() if name not in ("epoch", "step", "seconds")},
         "training_s": round(sum(record["seconds"] for record in records), 1),
+        "interruptions": sum(event["event"] in INTERRUPTIONS for event in read_lines(folder / EVENTS)),
         "mlflow_run_id": tracked.run_id,
     }
-    return step.finish(folder / "manifest.json", {name: folder / name for name in OUTPUTS}, metrics)
+    names = (folder / OUTPUTS_FILE).read_text().split("\n")
+    return step.finish(folder / "manifest.json", {name: folder / name for name in names}, metrics)
 
 
 def _record(uri: str, manifest: Manifest, folder: Path) -> None:
@@ -261,7 +293,7 @@ def _tags(step: Step, job: FitJob) -> dict[str, str]:
     config: TrainConfig = job.config
     return {
         "recipe": config.recipe,
-        "dataset": Path(job.dataset).name,
+        "dataset": "own" if job.dataset is None else Path(job.dataset).name,
         "dataset_sha256": step.inputs["dataset"].sha256,
         "config_sha256": config.sha256,
         "code_sha256": step.code_sha256,

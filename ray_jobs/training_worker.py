@@ -1,37 +1,48 @@
-"""What runs inside the Ray Train worker: read the dataset, fit, write the run's files."""
+"""What runs inside a Ray Train worker: read the dataset, fit, write the run's files."""
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import pyarrow as pa
 import ray.train
-from numpy.typing import NDArray
+import torch
 
-from platform_lib.datasets.model import FUTURE_STEPS, HISTORY_STEPS
 from platform_lib.datasets.reader import DrivingDataset
-from platform_lib.datasets.shuffle import ShuffleRules
-from platform_lib.datasets.splits import Split
-from platform_lib.datasets.table import fixed_array
-from platform_lib.datasets.torch_loader import SAMPLE_BYTES, TorchBatch, TorchLoader
+from platform_lib.datasets.shuffle import Part, ShuffleRules
+from platform_lib.datasets.torch_loader import SAMPLE_BYTES, TorchLoader
+from platform_lib.errors import PlatformError
 from platform_lib.models import checkpoint
-from platform_lib.models.fitting import EpochRecord, Fit, Samples, normalisation_of
-from platform_lib.models.interface import Float, PlannerInput, network_inputs
-from platform_lib.models.onnx_export import export_onnx
-from platform_lib.models.onnx_planner import OnnxPlanner
-from platform_lib.models.planner import PlannerNet, TorchPlanner
-from platform_lib.storage import publish_bytes, publish_file
+from platform_lib.models.fitting import EpochRecord, Fit, SaveRules, batch_of_one_process, seeded
+from platform_lib.models.gang import Gang, gang
+from platform_lib.models.learner import Batches, Learner
+from platform_lib.models.planner import PlannerConfig
+from platform_lib.storage import publish_bytes
+from ray_jobs.attempts import TrainingError, begin_attempt, stop_for_good, stopped_by
+from ray_jobs.hang_guard import HangGuard
+from ray_jobs.planner_run import PlannerRun
 from ray_jobs.recipes.config import TrainConfig
-from ray_jobs.samples import LoadedSplit, calibration_frames, load_split, spread_rows
+from ray_jobs.training_journal import CURVE, STEPS, Journal, write_curve
 
-OUTPUTS = ("weights.pt", "model.onnx", "calibration.npz", "frozen.npz", "curve.jsonl")
-# The exported graph must repeat torch to this, in metres, on every frozen frame.
-EXPORT_TOLERANCE_M = 1e-3
+WEIGHTS = "weights.pt"
+OUTPUTS_FILE = "outputs.txt"
 KEEP_BYTES = 2 << 30
 """A decoded training split of at most so much stays in memory: some 57,000 samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunRules:
+    """What has no say in a run's result.
+
+    Attributes:
+        save: When states are saved.
+        hang_s: A process that takes no step for so long is ended and started again; 0 waits for ever.
+    """
+
+    save: SaveRules = field(default_factory=SaveRules)
+    hang_s: float = 900.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,107 +50,118 @@ class FitJob:
     """What the worker is told; paths are absolute.
 
     Attributes:
+        dataset: The dataset's folder; None where the recipe brings its own data.
         identity: Digest of the step; checkpoints of another are not resumed.
     """
 
     config: TrainConfig
-    dataset: str
+    dataset: str | None
     run: str
     identity: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Motion:
-    """What a split says without its pictures, N samples in the dataset's order."""
-
-    ego_history: Float
-    future_m: Float
-    slices: tuple[frozenset[str], ...]
+    rules: RunRules = field(default_factory=RunRules)
 
 
 def fit(job: dict[str, FitJob]) -> None:
     """Fit from the newest whole checkpoint and write every output of the run but its manifest."""
     todo = job["job"]
     run = Path(todo.run)
-    with DrivingDataset.open(Path(todo.dataset)) as dataset:
-        val, motion = load_split(dataset, "val"), _motion(dataset, "train")
-        train = training_loader(dataset, todo.config)
+    if stopped_by(run) is not None:
+        return  # another process of this run stopped for good, and Ray began the others anew
+    together = gang(todo.config.processes.strategy, _device(todo.config))
+    try:
+        _fit(todo, run, together)
+    except PlatformError as error:
+        stop_for_good(run, error)
+    except Exception as error:
+        # Where several train, one's death reaches the others as an error of what they exchange: all begin anew then.
+        if together.size > 1:
+            raise
+        wrapped = TrainingError(f"training stopped: {type(error).__name__}: {error}", where=run)
+        stop_for_good(run, wrapped)
+
+
+def _fit(todo: FitJob, run: Path, together: Gang) -> None:
+    config, part = todo.config, Part(together.rank, together.size)
+    guard = HangGuard(run, rank=together.rank, limit_s=todo.rules.hang_s)
+    guard.beat()
+    device = _device(config)
+    with ExitStack() as opened:
+        dataset = None if todo.dataset is None else opened.enter_context(DrivingDataset.open(Path(todo.dataset)))
+        train = _batches(config, dataset, part)
+        seeded(config.fit, device)
+        learner = _learner(config, dataset, train)
         fitting = Fit(
-            todo.config.planner,
-            todo.config.fit,
+            learner,
+            config.fit,
             train=train,
-            normalisation=normalisation_of(motion.ego_history, motion.future_m),
-            val=Samples(val.inputs, val.future_m),
             folder=run / "checkpoints",
             identity=todo.identity,
+            rules=todo.rules.save,
+            together=together,
+            device=device,
         )
 
-        def report(record: EpochRecord) -> None:
-            _write_curve(run / "curve.jsonl", fitting.records)
-            ray.train.report({"epoch": record.epoch, "train_loss": record.train_loss, "val_ade_m": record.val_ade_m})
+        def begun(step: int) -> None:
+            if together.rank == 0:
+                begin_attempt(run, step)
+                write_curve(run, fitting.records)
 
-        _write_curve(run / "curve.jsonl", fitting.records)
-        fitting.run(report)
-        publish_bytes(run / "weights.pt", checkpoint.torch_bytes(fitting.weights()))
-        calibration = _calibration(train, motion, fitting.network, todo.config.calibration_frames)
-        _write_frames(run, todo.config, calibration, load_split(dataset, "test"), fitting.network)
+        journal = Journal(run, rank=together.rank, guard=guard, begun=begun, report=_report)
+        try:
+            fitting.run(journal)
+        finally:
+            journal.close()
+        if together.rank == 0:
+            _write_outputs(run, fitting)
 
 
-def training_loader(dataset: DrivingDataset, config: TrainConfig) -> TorchLoader:
+def _report(record: EpochRecord) -> None:
+    ray.train.report({"epoch": record.epoch, "train_loss": record.train_loss, **record.metrics})
+
+
+def _write_outputs(run: Path, fitting: Fit) -> None:
+    learner = fitting.learner
+    learner.network = learner.network.to("cpu")
+    publish_bytes(run / WEIGHTS, checkpoint.torch_bytes(learner.weights()))
+    export = getattr(learner, "export", None)
+    more = () if export is None else export(run)
+    publish_bytes(run / OUTPUTS_FILE, "\n".join((WEIGHTS, CURVE, STEPS, *more)).encode())
+
+
+def _device(config: TrainConfig) -> torch.device:
+    if not config.processes.gpu:
+        return torch.device("cpu")
+    found: torch.device = ray.train.torch.get_device()
+    return found
+
+
+def _batches(config: TrainConfig, dataset: DrivingDataset | None, part: Part) -> Batches:
+    if config.source is not None:
+        batch = batch_of_one_process(config.fit, part.count)
+        return config.source.batches(batch=batch, seed=config.fit.seed, part=part)
+    if dataset is None:
+        raise TrainingError("neither a dataset nor data of the recipe's own", where=config.recipe)
+    return training_loader(dataset, config, part)
+
+
+def _learner(config: TrainConfig, dataset: DrivingDataset | None, train: Any) -> Learner:
+    if not isinstance(config.planner, PlannerConfig):
+        return config.planner.learner(dataset)
+    if dataset is None:
+        raise TrainingError("the built-in planners learn from a dataset", where=config.recipe)
+    return PlannerRun(config, config.planner, dataset, train)
+
+
+def training_loader(dataset: DrivingDataset, config: TrainConfig, part: Part | None = None) -> TorchLoader:
     """Return what hands out the training split. One that fits into memory is mixed wholly, since that costs nothing there."""
     count = dataset.sample_count("train")
     rules = ShuffleRules(1, max(1, count)) if count * SAMPLE_BYTES <= KEEP_BYTES else ShuffleRules()
     return TorchLoader(
         dataset.folder,
         "train",
-        batch=config.fit.batch,
+        batch=batch_of_one_process(config.fit, 1 if part is None else part.count),
         seed=config.fit.seed,
+        part=part,
         rules=rules,
         keep_bytes=KEEP_BYTES,
     )
-
-
-def _motion(dataset: DrivingDataset, split: Split) -> _Motion:
-    columns = ("ego_history", "future", "slices")
-    table = pa.Table.from_batches(list(dataset.batches(split, columns=columns)))
-    return _Motion(
-        ego_history=fixed_array(table, "ego_history").reshape(-1, HISTORY_STEPS, 3),
-        future_m=fixed_array(table, "future").reshape(-1, FUTURE_STEPS, 2),
-        slices=tuple(frozenset(names) for names in table.column("slices").to_pylist()),
-    )
-
-
-def _calibration(loader: TorchLoader, motion: _Motion, network: PlannerNet, count: int) -> PlannerInput:
-    planner = TorchPlanner("train", network)
-    plan = np.concatenate([planner.plan(_inputs(batch)) for batch in loader.in_order()])
-    return calibration_frames(motion.ego_history, plan, motion.slices, count, lambda rows: _inputs(loader.take(rows)))
-
-
-def _inputs(batch: TorchBatch) -> PlannerInput:
-    return PlannerInput(batch["image"].numpy(), batch["ego_history"].numpy(), batch["command"].numpy())
-
-
-def _write_curve(path: Path, records: list[EpochRecord]) -> None:
-    publish_bytes(path, "".join(json.dumps(asdict(record)) + "\n" for record in records).encode())
-
-
-def _write_frames(
-    run: Path, config: TrainConfig, calibration: PlannerInput, test: LoadedSplit, network: PlannerNet
-) -> None:
-    """Export the graph, and the frames that the edge compiler calibrates and compares on."""
-    with publish_file(run / "model.onnx") as temporary:
-        export_onnx(network, temporary)
-    _publish_arrays(run / "calibration.npz", network_inputs(calibration))
-    rows = spread_rows(test.slices, config.frozen_frames)
-    frozen = test.inputs.take(rows)
-    plan = TorchPlanner("torch", network, batch=1).plan(frozen)
-    difference = np.abs(OnnxPlanner("onnx", run / "model.onnx").plan(frozen) - plan).max()
-    if not difference <= EXPORT_TOLERANCE_M:
-        raise ArithmeticError(f"model.onnx differs from torch by {difference} m on the frozen frames")
-    ids = np.array([test.sample_id[row] for row in rows])
-    _publish_arrays(run / "frozen.npz", {**network_inputs(frozen), "plan": plan}, sample_id=ids)
-
-
-def _publish_arrays(path: Path, arrays: dict[str, Float], **more: NDArray[np.str_]) -> None:
-    with publish_file(path) as temporary, temporary.open("wb") as stream:
-        np.savez_compressed(stream, allow_pickle=False, **arrays, **more)

@@ -22,10 +22,17 @@ KEPT = 2
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
-    """A checkpoint that was found whole: the epochs it has behind it, and the state `save` was given."""
+    """A checkpoint that was found whole.
+
+    Attributes:
+        epochs: The epochs it has behind it.
+        state: What `save` was given.
+        passed_over: Newer ones that are not whole or of another step, each with the reason.
+    """
 
     epochs: int
     state: dict[str, Any]
+    passed_over: tuple[str, ...] = ()
 
 
 def torch_bytes(value: object) -> bytes:
@@ -58,26 +65,33 @@ def save(folder: Path, *, epochs: int, identity: str, state: dict[str, Any], ste
 
 def load_newest(folder: Path, *, identity: str) -> Loaded | None:
     """Return the newest checkpoint of this very step that is whole; a broken one is named in the log and passed over."""
-    path = _newest_whole(folder, identity)
+    path, passed_over = _newest_whole(folder, identity)
     if path is None:
         return None
     state = torch.load(path / _STATE, map_location="cpu", weights_only=True)
-    return Loaded(epochs=_epochs(path), state=cast("dict[str, Any]", state))
+    return Loaded(epochs=_epochs(path), state=cast("dict[str, Any]", state), passed_over=passed_over)
 
 
 def resumable_epochs(folder: Path, *, identity: str) -> int:
     """Return how many epochs lie behind what `load_newest` would return; 0 for nothing."""
-    path = _newest_whole(folder, identity)
+    path, _ = _newest_whole(folder, identity)
     return 0 if path is None else _epochs(path)
 
 
-def _newest_whole(folder: Path, identity: str) -> Path | None:
+def newest_name(folder: Path) -> str:
+    """Return the newest checkpoint's name without looking into it, ``""`` where there is none; names grow as steps do."""
+    return next((path.name for path in _newest_first(folder)), "")
+
+
+def _newest_whole(folder: Path, identity: str) -> tuple[Path | None, tuple[str, ...]]:
+    passed_over: list[str] = []
     for path in _newest_first(folder):
         problem = _problem(path, identity)
         if problem is None:
-            return path
+            return path, tuple(passed_over)
         _LOG.warning("checkpoint=%s not resumed: %s", path, problem)
-    return None
+        passed_over.append(f"checkpoint {path.name} was passed over: {problem}")
+    return None, tuple(passed_over)
 
 
 def _epochs(path: Path) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,11 +73,18 @@ class TrackedRun:
 
     def log(self, points: list[Point]) -> int:
         """Add the points whose step MLflow does not have yet; return how many were added."""
-        new = [point for point in points if point.step > self._last_step(point)]
+        last = self._last_step(points[0]) if points else -1
+        new = [point for point in points if point.step > last]
         for point in new:
             metrics = [Metric(key, value, point.time_ms, point.step) for key, value in point.metrics.items()]
             self._client.log_batch(self.run_id, metrics=metrics)
         return len(new)
+
+    def log_machine(self, metrics: Mapping[str, float]) -> None:
+        """Add what the machine does at this moment, by the UTC time in seconds."""
+        now_ms = time.time_ns() // 1_000_000
+        found = [Metric(name, value, now_ms, now_ms // 1000) for name, value in metrics.items()]
+        self._client.log_batch(self.run_id, metrics=found)
 
     def finish(self, *, tags: Mapping[str, str], files: tuple[Path, ...]) -> None:
         """Attach the files, set the final tags and close the run."""

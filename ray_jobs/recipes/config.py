@@ -5,12 +5,60 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import cast
+from typing import Any, ClassVar, Protocol, cast
 
 from pydantic import JsonValue
 
+from platform_lib.datasets.reader import DrivingDataset
+from platform_lib.datasets.shuffle import Part
 from platform_lib.models.fitting import FitConfig
+from platform_lib.models.gang import Strategy
+from platform_lib.models.learner import Batches, Learner
 from platform_lib.models.planner import PlannerConfig
+
+
+class ModelConfig(Protocol):
+    """A team's own model: a frozen dataclass of plain values, so that a run's manifest can hold it."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def learner(self, dataset: DrivingDataset | None) -> Learner:
+        """Build the model, torch being seeded.
+
+        Args:
+            dataset: The dataset that the command named; None where the recipe brings its own.
+        """
+
+
+class SourceConfig(Protocol):
+    """A team's own training data: a frozen dataclass of plain values."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    def sha256(self) -> str:
+        """Return a digest of the data: what a run is made from, and skipped by."""
+
+    def batches(self, *, batch: int, seed: int, part: Part) -> Batches:
+        """Return what hands out this process's share of the training data."""
+
+
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """Who trains.
+
+    Attributes:
+        count: Training processes; each takes its share of every step's samples.
+        strategy: ``ddp``: each holds the whole network; ``fsdp``: each holds a part of it.
+        gpu: Each takes a GPU; on CPUs otherwise.
+        cpus: CPUs that each asks of Ray.
+        placed_on: A custom resource of Ray that the node has to have, ``nvidia_pool`` for example.
+    """
+
+    count: int = 1
+    strategy: Strategy = "ddp"
+    gpu: bool = False
+    cpus: int = 1
+    placed_on: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,17 +67,21 @@ class TrainConfig:
 
     Attributes:
         recipe: The recipe's name.
-        planner: The network.
+        planner: The network, or a team's own model.
         fit: How it is fitted.
         calibration_frames: Recorded training frames written for quantization; the extreme ones come once more, stretched.
         frozen_frames: Test frames, spread over the slices, on which every later engine is compared with torch.
+        processes: Who trains it.
+        source: A team's own training data, instead of a dataset of the home.
     """
 
     recipe: str
-    planner: PlannerConfig
+    planner: PlannerConfig | ModelConfig
     fit: FitConfig
     calibration_frames: int = 80
     frozen_frames: int = 32
+    processes: Processes = Processes()
+    source: SourceConfig | None = None
 
     def resolved(self) -> dict[str, JsonValue]:
         """Return the configuration as JSON values, for the manifest and its digest."""

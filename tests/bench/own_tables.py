@@ -21,6 +21,7 @@ from tests.bench.rightsize import measure_nodes, measure_requests, rightsize_tab
 from tests.bench.spot import measure_spot, spot_table
 from tests.bench.spot_picture import picture
 from tests.bench.tiering import measure_tiering, tiering_table
+from tests.bench.training import measure_training, training_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +119,13 @@ def _edge(cache: Cache, rounds: int) -> Answer:
     return Answer(edge_table(rows), _rows(rows))
 
 
+def _training(cache: Cache, rounds: int) -> Answer:
+    """Measure training against a plain loop; a small size leaves out several processes."""
+    whole = cache.scale >= 1
+    found = measure_training(tell, rounds=rounds if whole else 1, processes=(1, 2, 4) if whole else (1,))
+    return Answer(training_table(found), dataclasses.asdict(found))
+
+
 OWN_TABLES = (
     OwnTable("catalogue", _catalogue),
     OwnTable("spot", _spot),
@@ -125,4 +133,5 @@ OWN_TABLES = (
     OwnTable("rightsize", _rightsize),
     OwnTable("network", _network),
     OwnTable("edge", _edge, small=False),
+    OwnTable("training", _training, small=False),
 )

@@ -23,6 +23,12 @@ KEPT = {
 }
 
 
+def test_a_job_of_a_cluster_keeps_that_clusters_variables() -> None:
+    left = {**FOREIGN, "DRIVETRAIN_JOB": "run-1"}
+    assert leave_out_foreign(left, own_server=True) == ["PYTHONOPTIMIZE"]
+    assert left["RAY_ADDRESS"] == FOREIGN["RAY_ADDRESS"]
+
+
 def test_only_what_is_foreign_goes() -> None:
     environment = {**FOREIGN, **LIBPQ, **KEPT}
     del environment["PGX"]

@@ -21,12 +21,12 @@ from platform_lib.datasets.reader import DrivingDataset
 from platform_lib.errors import ConfigError, IntegrityError, MissingPartError
 from platform_lib.home import Home, open_home
 from platform_lib.manifest import changed_outputs, read_manifest
-from platform_lib.models.fitting import Fit, Samples, normalisation_of
+from platform_lib.models.fitting import Fit, seeded
 from platform_lib.models.onnx_planner import OnnxPlanner
 from platform_lib.models.planner import Normalisation, PlannerConfig, PlannerNet, TorchPlanner
 from ray_jobs import recipes
+from ray_jobs.planner_run import PlannerRun
 from ray_jobs.recipes.config import TrainConfig
-from ray_jobs.samples import load_split
 from ray_jobs.train import train
 from ray_jobs.training_worker import training_loader
 
@@ -68,17 +68,11 @@ def reference(dataset: Path, folder: Path) -> dict[str, torch.Tensor]:
     """Weights of an uninterrupted fit, without Ray."""
     config = tiny()
     with DrivingDataset.open(dataset) as opened:
-        train_split, val = load_split(opened, "train"), load_split(opened, "val")
-        done = Fit(
-            config.planner,
-            config.fit,
-            train=training_loader(opened, config),
-            normalisation=normalisation_of(train_split.inputs.ego_history, train_split.future_m),
-            val=Samples(val.inputs, val.future_m),
-            folder=folder,
-            identity="reference",
-        )
-    done.run(lambda record: None)
+        seeded(config.fit)
+        batches = training_loader(opened, config)
+        learner = PlannerRun(config, config.planner, opened, batches)
+        done = Fit(learner, config.fit, train=batches, folder=folder, identity="reference")
+        done.run()
     return done.network.state_dict()
 
 
@@ -162,7 +156,10 @@ def _check_outputs(run: Path, weights: dict[str, object]) -> None:
     assert np.allclose(OnnxPlanner("o", run / "model.onnx").plan(given), frozen["plan"], atol=1e-3)
     curve = [json.loads(line) for line in (run / "curve.jsonl").read_text().splitlines()]
     assert [record["epoch"] for record in curve] == list(range(1, EPOCHS + 1))
-    assert set(curve[0]) == {"epoch", "step", "train_loss", "val_ade_m", "seconds"}
+    assert set(curve[0]) == {"epoch", "step", "train_loss", "val_ade_m", "order_sha256", "seconds"}
+    steps = [json.loads(line) for line in (run / "steps.jsonl").read_text().splitlines()]
+    assert [record["step"] for record in steps] == list(range(1, curve[-1]["step"] + 1))
+    assert steps[-1]["order_sha256"] == curve[-1]["order_sha256"]
 
 
 def test_recipes_are_complete_frozen_and_digested():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import signal
 import subprocess
 import sys
@@ -16,9 +17,11 @@ import torch
 from platform_lib.datasets.position import Position
 from platform_lib.models import checkpoint
 from platform_lib.models.augmentation import Augmentation
-from platform_lib.models.fitting import Fit, FitConfig, Samples, normalisation_of
+from platform_lib.models.divergence import DivergedError
+from platform_lib.models.fitting import EpochRecord, Fit, FitConfig, SaveRules, Silent, StepRecord, seeded
 from platform_lib.models.interface import PLAN_TIMES_S, PlannerInput
 from platform_lib.models.planner import PlannerConfig
+from platform_lib.models.planner_learner import PlannerLearner, Samples, normalisation_of
 
 PLANNER = PlannerConfig("camera", channels=(4, 6, 8, 8), squeeze=4, hidden=24, ego_hidden=12, dropout=0.1)
 CONFIG = FitConfig(
@@ -63,6 +66,7 @@ class InMemory(Position):
             chosen = self._split.inputs.take(rows)
             self._step += 1
             yield {
+                "sample_id": [f"sample-{row}" for row in rows],
                 "image": torch.from_numpy(chosen.image),
                 "ego_history": torch.from_numpy(chosen.ego_history),
                 "command": torch.from_numpy(chosen.command),
@@ -71,18 +75,52 @@ class InMemory(Position):
         self.seek(epoch=self.epoch + 1, step=0)
 
 
-def fit(folder: Path, *, identity: str = "step", save_every_s: float = 30.0) -> Fit:
-    train = samples(48, 0)
-    return Fit(
-        PLANNER,
-        CONFIG,
-        train=InMemory(train),
+def fit(
+    folder: Path,
+    *,
+    identity: str = "step",
+    rules: SaveRules | None = None,
+    config: FitConfig = CONFIG,
+    planner: PlannerConfig = PLANNER,
+    train: Samples | None = None,
+) -> Fit:
+    train = samples(48, 0) if train is None else train
+    seeded(config)
+    learner = PlannerLearner(
+        planner,
+        config.augmentation,
         normalisation=normalisation_of(train.inputs.ego_history, train.future_m),
         val=samples(16, 1),
-        folder=folder,
-        identity=identity,
-        save_every_s=save_every_s,
     )
+    return Fit(learner, config, train=InMemory(train), folder=folder, identity=identity, rules=rules)
+
+
+class Heard(Silent):
+    """Keeps what it is told; may stop the fitting after an epoch or a step."""
+
+    def __init__(self, *, after_epoch: int = 0, after_step: int = 0) -> None:
+        self.epochs: list[EpochRecord] = []
+        self.steps: list[StepRecord] = []
+        self.after_epoch, self.after_step = after_epoch, after_step
+
+    def stepped(self, record):
+        self.steps.append(record)
+        if record.step == self.after_step:
+            raise StopError
+
+    def epoch_ended(self, record, records):
+        self.epochs.append(record)
+        if record.epoch == self.after_epoch:
+            raise StopError
+
+
+class Printing(Silent):
+    def epoch_ended(self, record, records):
+        print(record.epoch, flush=True)  # noqa: T201 - read by the test that started this
+
+
+class StopError(Exception):
+    pass
 
 
 def weights(done: Fit) -> dict[str, torch.Tensor]:
@@ -96,44 +134,33 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory) -> dict[str, torch.Tensor]:
     done = fit(tmp_path_factory.mktemp("whole"))
-    done.run(lambda record: None)
+    done.run()
     return weights(done)
 
 
 def test_it_learns_what_only_the_image_says(tmp_path):
     fitting = fit(tmp_path)
-    before = fitting.val_ade_m()
-    fitting.run(lambda record: None)
-    assert fitting.val_ade_m() < 0.6 * before
+    before = fitting.learner.validate()["val_ade_m"]
+    fitting.run()
+    assert fitting.learner.validate()["val_ade_m"] < 0.6 * before
     assert [record.epoch for record in fitting.records] == [1, 2, 3, 4, 5, 6]
     assert fitting.records[-1].step == 36
 
 
 def test_resuming_after_any_epoch_gives_the_same_weights(tmp_path, uninterrupted):
-    class StopError(Exception):
-        pass
-
     for stop_after in (1, 2, 4):
-
-        def stop(record, last=stop_after):
-            if record.epoch == last:
-                raise StopError
-
         folder = tmp_path / str(stop_after)
         with pytest.raises(StopError):
-            fit(folder).run(stop)
+            fit(folder).run(Heard(after_epoch=stop_after))
         resumed = fit(folder)
         assert len(resumed.records) == stop_after
-        resumed.run(lambda record: None)
+        resumed.run()
         assert same(weights(resumed), uninterrupted)
 
 
 def test_resuming_in_the_middle_of_an_epoch_gives_the_same_weights_and_curve(tmp_path, uninterrupted, monkeypatch):
-    class StopError(Exception):
-        pass
-
-    curve = []
-    fit(tmp_path / "whole").run(curve.append)
+    whole = Heard()
+    fit(tmp_path / "whole").run(whole)
     saved, folder = [], tmp_path / "stopped"
     publish = checkpoint.save
 
@@ -144,21 +171,117 @@ def test_resuming_in_the_middle_of_an_epoch_gives_the_same_weights_and_curve(tmp
             raise StopError
 
     monkeypatch.setattr(checkpoint, "save", stop)
+    each_step = SaveRules(every_s=0.0)
     for _ in range(3):
         with pytest.raises(StopError):
-            fit(folder, save_every_s=0.0).run(lambda record: None)
-    resumed = fit(folder, save_every_s=0.0)
+            fit(folder, rules=each_step).run()
+    resumed = fit(folder, rules=each_step)
     assert checkpoint.load_newest(folder, identity="step").epochs == len(resumed.records) == 5
-    resumed.run(lambda record: None)
+    resumed.run()
     assert saved == [(epoch, step) for epoch in range(6) for step in range(6) if (epoch, step) != (0, 0)] + [(6, 0)]
     assert same(weights(resumed), uninterrupted)
-    told = [(record.epoch, record.step, record.train_loss, record.val_ade_m) for record in resumed.records]
-    assert told == [(record.epoch, record.step, record.train_loss, record.val_ade_m) for record in curve]
+    assert [timeless(record) for record in resumed.records] == [timeless(record) for record in whole.epochs]
+
+
+def timeless(record: EpochRecord) -> dict[str, object]:
+    return {name: value for name, value in record.line().items() if name != "seconds"}
+
+
+def test_a_kill_at_any_step_costs_at_most_one_interval_and_every_later_step_is_the_same(tmp_path):
+    whole = Heard()
+    fit(tmp_path / "whole").run(whole)
+    assert len({step.order_sha256 for step in whole.steps}) == len(whole.steps) == 36
+    rules = SaveRules(every_s=1e9, every_steps=4, each_epoch=False)
+    for at in (5, 24, 35):
+        folder = tmp_path / str(at)
+        with pytest.raises(StopError):
+            fit(folder, rules=rules).run(Heard(after_step=at))
+        resumed = fit(folder, rules=rules)
+        # The checkpoint of the step at which it was stopped was not written yet.
+        assert at - 4 <= resumed.step < at
+        begun, heard = resumed.step, Heard()
+        resumed.run(heard)
+        assert heard.steps == whole.steps[begun:]
+    assert len(list((tmp_path / "35").glob("epoch-*"))) == checkpoint.KEPT
+
+
+def test_a_damaged_last_checkpoint_is_passed_over_with_a_word_and_the_result_is_the_same(tmp_path, uninterrupted):
+    rules = SaveRules(every_s=1e9, every_steps=2, each_epoch=False)
+    with pytest.raises(StopError):
+        fit(tmp_path, rules=rules).run(Heard(after_step=11))
+    newest = max(tmp_path.glob("epoch-*"))
+    state = newest / "state.pt"
+    state.write_bytes(state.read_bytes()[:-1] + b"x")
+
+    class Told(Silent):
+        passed_over: tuple[str, ...] = ()
+
+        def resumed(self, step, passed_over):
+            self.passed_over = passed_over
+
+    told, resumed = Told(), fit(tmp_path, rules=rules)
+    assert resumed.step == 8
+    resumed.run(told)
+    assert told.passed_over == (f"checkpoint {newest.name} was passed over: its bytes differ from its digest",)
+    assert same(weights(resumed), uninterrupted)
+
+
+def test_a_state_that_is_wanted_is_saved_after_the_step(tmp_path):
+    class Leaving(Heard):
+        def state_wanted(self):
+            return self.steps[-1].step == 3
+
+    with pytest.raises(StopError):
+        fit(tmp_path, rules=SaveRules(every_s=1e9, each_epoch=False)).run(Leaving(after_step=4))
+    assert fit(tmp_path).step == 3
+
+
+@pytest.mark.parametrize("where", ["input", "weights"])
+def test_a_loss_that_is_no_number_stops_with_the_step_its_samples_and_what_to_do(tmp_path, where):
+    train = samples(48, 0)
+    fitting = fit(tmp_path, train=train)
+    if where == "input":
+        train.inputs.ego_history[17, 3, 0] = np.nan
+    else:
+        with torch.no_grad():
+            fitting.network.head[0].weight[0, 0] = torch.inf
+    with pytest.raises(DivergedError, match=r"step [1-6]: the loss is") as caught:
+        fitting.run()
+    if where == "input":
+        assert "1 samples hold values that are no numbers: sample-17" in caught.value.what
+        assert "leave those samples out" in caught.value.remedy
+    else:
+        assert "every input is finite" in caught.value.what
+        assert caught.value.what.count("sample-") == CONFIG.batch
+        assert "learning rate" in caught.value.remedy
+    assert list(tmp_path.glob("epoch-*")) == []
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_a_step_in_parts_gives_the_same_fit_to_single_precision(tmp_path, parts):
+    # Without dropout and batch statistics, which look at a part and not at the whole batch.
+    planner = PlannerConfig("ego_only", channels=(), squeeze=0, hidden=24, ego_hidden=12, dropout=0.0)
+    whole, cut = Heard(), Heard()
+    one = fit(tmp_path / "one", planner=planner)
+    one.run(whole)
+    other = fit(tmp_path / "other", planner=planner, config=dataclasses.replace(CONFIG, accumulate=parts))
+    other.run(cut)
+    assert [step.loss for step in cut.steps] == pytest.approx([step.loss for step in whole.steps], rel=1e-4)
+    for name, value in weights(one).items():
+        assert torch.allclose(value, weights(other)[name], rtol=0.0, atol=2e-3)
+
+
+def test_bfloat16_fits_as_well_with_its_weights_in_float32(tmp_path):
+    fitting = fit(tmp_path, config=dataclasses.replace(CONFIG, precision="bf16"))
+    before = fitting.learner.validate()["val_ade_m"]
+    fitting.run()
+    assert fitting.learner.validate()["val_ade_m"] < 0.6 * before
+    assert {value.dtype for value in fitting.network.parameters()} == {torch.float32}
 
 
 def test_a_checkpoint_of_other_data_or_code_is_not_resumed(tmp_path):
     done = fit(tmp_path, identity="one")
-    done.run(lambda record: None)
+    done.run()
     assert fit(tmp_path, identity="two").records == []
 
 
@@ -173,7 +296,9 @@ def test_normalisation_is_of_the_training_split_and_never_divides_by_zero():
 @pytest.mark.slow
 def test_kill_9_at_any_moment_then_a_rerun_gives_the_same_weights(tmp_path, uninterrupted):
     script = f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import test_fitting; from pathlib import Path; "
-    script += "test_fitting.fit(Path(sys.argv[1]), save_every_s=0.02).run(lambda r: print(r.epoch, flush=True))"
+    script += (
+        "test_fitting.fit(Path(sys.argv[1]), rules=test_fitting.SaveRules(every_s=0.02)).run(test_fitting.Printing())"
+    )
     command = [sys.executable, "-W", "ignore", "-c", script, str(tmp_path)]
     generator = np.random.default_rng(8)
     for wait_for in (1, 2, 3):
@@ -186,5 +311,5 @@ def test_kill_9_at_any_moment_then_a_rerun_gives_the_same_weights(tmp_path, unin
             process.send_signal(signal.SIGKILL)
     resumed = fit(tmp_path)
     assert len(resumed.records) >= 3
-    resumed.run(lambda record: None)
+    resumed.run()
     assert same(weights(resumed), uninterrupted)

@@ -1,0 +1,187 @@
+"""`make bench ONLY=training`: Ray Train against a plain PyTorch loop on the same work, resuming, and 1, 2, 4 processes.
+
+The same recipe is trained twice with different numbers of epochs; the difference is the steady state, with everything that a run does in
+it (validation, checkpoints, reports, the steps' journal), and what is left of the shorter one is the start-up. The plain loop has the same
+network, loader, augmentation, loss, optimiser and validation, in a process of its own, and nothing else.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+ASKED_OVERHEAD = 0.08
+_SHORT, _LONG = 4, 16
+
+_PLAIN = """
+import sys, time
+from pathlib import Path
+import numpy as np, torch
+from torch import nn
+from platform_lib.datasets.reader import DrivingDataset
+from platform_lib.models.fitting import seeded
+from ray_jobs.planner_run import PlannerRun
+from ray_jobs.training_worker import training_loader
+from tests.bench.training import bench_recipe
+config = bench_recipe(int(sys.argv[2]))
+with DrivingDataset.open(Path(sys.argv[1])) as dataset:
+    seeded(config.fit)
+    loader = training_loader(dataset, config)
+    learner = PlannerRun(config, config.planner, dataset, loader)
+    network, generator = learner.network, np.random.default_rng(1)
+    optimiser = torch.optim.AdamW(network.parameters(), lr=1e-3, fused=True)
+    walls = []
+    for epoch in range(config.fit.epochs):
+        begun = time.perf_counter()
+        network.train()
+        for samples in loader:
+            loss = learner.loss(network, learner.prepare(samples, generator))
+            optimiser.zero_grad()
+            loss.backward()
+            nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+            optimiser.step()
+            float(loss.detach())
+        learner.validate()
+        walls.append(time.perf_counter() - begun)
+steady = walls[int(sys.argv[3]):]
+print(sum(steady) / len(steady) / len(loader))
+"""
+
+_RUN = """
+import json, sys, time
+from pathlib import Path
+from platform_lib.home import open_home
+from ray_jobs.train import train
+from tests.bench.training import bench_recipe
+begun = time.perf_counter()
+out = train(open_home(Path(sys.argv[1])), bench_recipe(int(sys.argv[2]), int(sys.argv[4])), dataset="bench", run=sys.argv[3], force=True)
+print(json.dumps({"wall_s": time.perf_counter() - begun, "steps": out.manifest.metrics["steps"]}))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """What was measured, in seconds.
+
+    Attributes:
+        plain_step_s: A step of the plain loop, its share of validation in it.
+        ours_step_s: A step through Ray Train, everything in it.
+        start_s: From the command to the first step.
+        resume_s: From kill -9 to the first step after it.
+        by_processes: Training processes -> samples a second.
+    """
+
+    plain_step_s: float
+    ours_step_s: float
+    start_s: float
+    resume_s: float | None
+    by_processes: dict[int, float]
+
+    @property
+    def overhead(self) -> float:
+        """How much longer a step takes than in the plain loop."""
+        return self.ours_step_s / self.plain_step_s - 1
+
+
+def bench_recipe(epochs: int, processes: int = 1) -> object:
+    """The demo's camera recipe, shorter, on one core a process."""
+    from ray_jobs.recipes import recipe_named
+    from ray_jobs.recipes.config import Processes
+
+    made = recipe_named("planner_tiny")
+    fit = dataclasses.replace(made.fit, epochs=epochs, threads=1)
+    return dataclasses.replace(made, fit=fit, processes=Processes(count=processes))
+
+
+def measure_training(tell: Callable[[str], None], *, rounds: int, processes: tuple[int, ...] = (1, 2, 4)) -> Training:
+    """Make a dataset of simulated frames, and measure."""
+    from platform_lib.home import open_home
+
+    sys.path.insert(0, str(ROOT / "tests" / "ray_jobs"))
+    from conftest import make_dataset
+
+    with tempfile.TemporaryDirectory(prefix="training-bench-", ignore_cleanup_errors=True) as folder:
+        Path(folder).chmod(0o711)
+        home = open_home(Path(folder) / "home")
+        home.datasets.mkdir(exist_ok=True)
+        make_dataset(home.datasets / "bench")
+        plain = statistics.median(
+            float(_program(_PLAIN, str(home.datasets / "bench"), str(_LONG), str(_SHORT))) for _ in range(rounds)
+        )
+        tell(f"training: plain loop {1e3 * plain:.1f} ms a step")
+        by_processes: dict[int, float] = {}
+        ours = start = 0.0
+        for count in processes:
+            short, long = (_run(home.root, epochs, count) for epochs in (_SHORT, _LONG))
+            step_s = (long["wall_s"] - short["wall_s"]) / (long["steps"] - short["steps"])
+            by_processes[count] = 30 / (long["steps"] / _LONG) / step_s  # 30 training frames an epoch
+            if count == 1:
+                ours, start = step_s, short["wall_s"] - short["steps"] * step_s
+            tell(f"training: {count} processes, {1e3 * step_s:.1f} ms a step")
+        return Training(plain, ours, start, _resume_s(home.root), by_processes)
+
+
+def training_table(found: Training) -> str:
+    """Return the table."""
+    scaling = ", ".join(
+        f"{count}: {rate:.0f} samples/s ({rate / found.by_processes[1] / count:.0%})"
+        for count, rate in found.by_processes.items()
+    )
+    resume = "not measured: the run ended before it was killed" if found.resume_s is None else f"{found.resume_s:.1f} s"
+    return "\n".join(
+        (
+            "| training | asked | found |",
+            "|---|---|---|",
+            f"| Ray Train, a step at steady state, beyond a plain loop's | {ASKED_OVERHEAD:.0%} | {found.overhead:.1%} "
+            f"({1e3 * found.ours_step_s:.1f} and {1e3 * found.plain_step_s:.1f} ms) |",
+            f"| start-up: Ray, PostgreSQL, MLflow, data | | {found.start_s:.1f} s |",
+            f"| resume: kill -9 of the worker to the next step | | {resume} |",
+            f"| processes, share of perfect scaling ({os.cpu_count()} cores) | | {scaling} |",
+        )
+    )
+
+
+def _program(text: str, *arguments: str) -> str:
+    command = [sys.executable, "-W", "ignore", "-c", text, *arguments]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+    return done.stdout.strip().splitlines()[-1]
+
+
+def _run(home: Path, epochs: int, processes: int) -> dict[str, float]:
+    found: dict[str, float] = json.loads(_program(_RUN, str(home), str(epochs), "bench", str(processes)))
+    return found
+
+
+def _resume_s(home: Path) -> float | None:
+    """Kill the worker of a run that is at work, and wait for the first step after it."""
+    import psutil
+
+    steps = home / "runs" / "killed" / "steps.jsonl"
+    command = [sys.executable, "-W", "ignore", "-c", _RUN, str(home), "200", "killed", "1"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT) as run:
+        try:
+            while run.poll() is None and (not steps.exists() or steps.read_bytes().count(b"\n") < 10):
+                time.sleep(0.01)
+            below = psutil.Process(run.pid).children(recursive=True)
+            workers = [item for item in below if item.cmdline()[:1] and "RayTrainWorker" in item.cmdline()[0]]
+            if not workers:
+                return None
+            workers[0].kill()
+            killed = time.perf_counter()
+            before = steps.stat().st_mtime_ns
+            while run.poll() is None and steps.stat().st_mtime_ns == before:
+                time.sleep(0.005)
+            return time.perf_counter() - killed if run.poll() is None else None
+        finally:
+            run.terminate()
+            run.wait(60)
