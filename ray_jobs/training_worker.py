@@ -10,19 +10,23 @@ from typing import Any
 import ray.train
 import torch
 
+from platform_lib.datasets.loader import TRAINING_COLUMNS
 from platform_lib.datasets.reader import DrivingDataset
+from platform_lib.datasets.sampled_loader import SampledLoader
 from platform_lib.datasets.shuffle import Part, ShuffleRules
 from platform_lib.datasets.torch_loader import SAMPLE_BYTES, TorchLoader
-from platform_lib.errors import PlatformError
+from platform_lib.errors import ConfigError, PlatformError
 from platform_lib.models import checkpoint
 from platform_lib.models.fitting import EpochRecord, Fit, SaveRules, batch_of_one_process, seeded
 from platform_lib.models.gang import Gang, gang
 from platform_lib.models.learner import Batches, Learner
-from platform_lib.models.planner import PlannerConfig
+from platform_lib.models.registry import columns_of, is_registered
+from platform_lib.models.sampling import sample_table
+from platform_lib.models.tags import tag_rows
 from platform_lib.storage import publish_bytes
 from ray_jobs.attempts import TrainingError, begin_attempt, stop_for_good, stopped_by
 from ray_jobs.hang_guard import HangGuard
-from ray_jobs.planner_run import PlannerRun
+from ray_jobs.planner_run import PlannerRun, motion_of
 from ray_jobs.recipes.config import TrainConfig
 from ray_jobs.training_journal import CURVE, STEPS, Journal, write_curve
 
@@ -145,15 +149,35 @@ def _batches(config: TrainConfig, dataset: DrivingDataset | None, part: Part) ->
 
 
 def _learner(config: TrainConfig, dataset: DrivingDataset | None, train: Any) -> Learner:
-    if not isinstance(config.planner, PlannerConfig):
-        return config.planner.learner(dataset)
+    if not is_registered(config.planner):
+        own: Learner = config.planner.learner(dataset)
+        return own
     if dataset is None:
         raise TrainingError("the built-in planners learn from a dataset", where=config.recipe)
     return PlannerRun(config, config.planner, dataset, train)
 
 
-def training_loader(dataset: DrivingDataset, config: TrainConfig, part: Part | None = None) -> TorchLoader:
-    """Return what hands out the training split. One that fits into memory is mixed wholly, since that costs nothing there."""
+def training_loader(
+    dataset: DrivingDataset, config: TrainConfig, part: Part | None = None
+) -> TorchLoader | SampledLoader:
+    """Return what hands out the training split. One that fits into memory is mixed wholly, since that costs nothing there.
+
+    Raises:
+        ConfigError: Samples are to be chosen, and several processes train: each would know the errors of its own alone.
+    """
+    loader = _loader(dataset, config, part)
+    if config.sampling is None:
+        return loader
+    if part is not None and part.count > 1:
+        raise ConfigError(
+            f"sampling in {part.count} processes", where=config.recipe, remedy="train in one, or without sampling"
+        )
+    motion = motion_of(dataset, "train")
+    table = sample_table(motion.ego_history, motion.command, motion.future_m, tag_rows(motion.slices))
+    return SampledLoader(loader, table, config.sampling, batch=config.fit.batch, seed=config.fit.seed)
+
+
+def _loader(dataset: DrivingDataset, config: TrainConfig, part: Part | None) -> TorchLoader:
     count = dataset.sample_count("train")
     rules = ShuffleRules(1, max(1, count)) if count * SAMPLE_BYTES <= KEEP_BYTES else ShuffleRules()
     return TorchLoader(
@@ -163,5 +187,6 @@ def training_loader(dataset: DrivingDataset, config: TrainConfig, part: Part | N
         seed=config.fit.seed,
         part=part,
         rules=rules,
+        columns=(*TRAINING_COLUMNS, *(columns_of(config.planner) if is_registered(config.planner) else ())),
         keep_bytes=KEEP_BYTES,
     )

@@ -22,7 +22,7 @@ from platform_lib.datasets.shuffle import Part
 from platform_lib.errors import ConfigError, PlatformError
 from platform_lib.home import Home
 from platform_lib.models.fitting import EpochRecord, Fit, SaveRules, Silent, batch_of_one_process, seeded
-from platform_lib.models.planner import PlannerConfig
+from platform_lib.models.registry import is_registered
 from platform_lib.storage import publish_bytes
 from ray_jobs.named import dataset_input, valid_name
 from ray_jobs.planner_run import PlannerRun
@@ -243,9 +243,9 @@ def _trial(values: dict[str, Any], job: _TrialJob) -> None:
         raise ConfigError("neither a dataset nor data of the recipe's own", where=config.recipe)
     seeded(config.fit)
     planner = config.planner
-    if isinstance(planner, PlannerConfig) and dataset is not None:
+    if is_registered(planner) and dataset is not None:
         learner: Any = PlannerRun(config, planner, dataset, batches)
-    elif not isinstance(planner, PlannerConfig):
+    elif not is_registered(planner):
         learner = planner.learner(dataset)
     else:
         raise ConfigError("the built-in planners learn from a dataset", where=config.recipe)

@@ -15,6 +15,7 @@ from platform_lib.datasets.images import decode_images
 from platform_lib.datasets.loader import TRAINING_COLUMNS, SampleLoader
 from platform_lib.datasets.model import FUTURE_STEPS, HISTORY_STEPS
 from platform_lib.datasets.position import Position
+from platform_lib.datasets.sample_labels import LABEL_BYTES, LABEL_COLUMNS, label_tensors
 from platform_lib.datasets.shuffle import Part, Rows, ShuffleRules
 from platform_lib.datasets.splits import Split
 from platform_lib.datasets.table import fixed_array
@@ -33,7 +34,7 @@ def torch_batch(table: pa.Table) -> TorchBatch:
 
     Returns:
         ``image`` uint8 (N, 3, 64, 192), ``ego_history`` float32 (N, 10, 3), ``command`` int64 (N,), ``future`` float32
-        (N, 6, 2), ``sample_id`` N strings.
+        (N, 6, 2), ``sample_id`` N strings; with the columns ``objects`` and ``slices`` also what `label_tensors` returns.
 
     Raises:
         IntegrityError: An image cannot be decoded.
@@ -46,6 +47,7 @@ def torch_batch(table: pa.Table) -> TorchBatch:
         "ego_history": torch.from_numpy(fixed_array(table, "ego_history").reshape(-1, HISTORY_STEPS, 3).copy()),
         "command": torch.from_numpy(table["command"].to_numpy().astype(np.int64)),
         "future": torch.from_numpy(fixed_array(table, "future").reshape(-1, FUTURE_STEPS, 2).copy()),
+        **label_tensors(table),
     }
 
 
@@ -116,7 +118,8 @@ class TorchLoader(Position):
             steps=len(self._first) * max(1, workers),
             identity={**self._first.state_dict()["of"], "workers": workers},
         )
-        self._keeps = self.samples * SAMPLE_BYTES <= keep_bytes
+        each = SAMPLE_BYTES + (LABEL_BYTES if set(columns) & set(LABEL_COLUMNS) else 0)
+        self._keeps = self.samples * each <= keep_bytes
         self._kept: TorchBatch | None = None
 
     @property

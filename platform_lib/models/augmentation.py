@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -26,6 +26,7 @@ class Augmentation:
             exactly for a pinhole up to a small vertical stretch at its edges, and the path is turned with it: the
             label leads back to the line that was driven.
         focal_px: Focal length of the planner's image, for that rotation.
+        mirrored_cameras: Of several cameras: whose picture each shows in the mirror (the left one's shows the right one's).
     """
 
     brightness: float
@@ -33,6 +34,7 @@ class Augmentation:
     mirror: float
     turn_std_rad: float
     focal_px: float
+    mirrored_cameras: tuple[int, ...] = (0,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +42,23 @@ class Batch:
     """N samples as tensors.
 
     Attributes:
-        image: (N, 3, H, W), uint8 or floats in 0..1; no rows where the planner does not look.
+        image: (N, 3 C, H, W) of C cameras, uint8 or floats in 0..1; no rows where the planner does not look.
         ego_history: (N, 10, 3).
         command: (N, 3), one-hot.
         future_m: (N, 6, 2).
+        boxes: (N, M, 6) other agents at the future times: step 0 ... 5 (-1: no box), x_m, y_m, yaw_rad, length_m,
+            width_m; None where the model does not ask.
+        boxes_known: (N,) whether somebody recorded other agents: no boxes and not knowing are two things.
+        tags: (N, T) 0 or 1, which of `platform_lib.models.tags.TAGS` hold; None where the model does not ask.
     """
 
     image: Tensor
     ego_history: Tensor
     command: Tensor
     future_m: Tensor
+    boxes: Tensor | None = None
+    boxes_known: Tensor | None = None
+    tags: Tensor | None = None
 
 
 def augmented(batch: Batch, amount: Augmentation, generator: np.random.Generator) -> Batch:
@@ -60,16 +69,25 @@ def augmented(batch: Batch, amount: Augmentation, generator: np.random.Generator
     gains = torch.from_numpy(generator.uniform(1 - amount.brightness, 1 + amount.brightness, size).astype(np.float32))
     history, command, future = _mirrored(batch, mirrored)
     future = _turned(future, turns)
+    changed = replace(
+        batch,
+        ego_history=history,
+        command=command,
+        future_m=future,
+        boxes=None if batch.boxes is None else _moved_boxes(batch.boxes, mirrored, turns),
+    )
     if not len(batch.image):
-        return Batch(batch.image, history, command, future)
+        return changed
     # Pixels are moved once, as bytes where they are bytes: four times less memory than as floats.
     columns = _columns(batch.image.shape[3], mirrored, turns, amount.focal_px)
-    moved = batch.image.gather(3, columns[:, None, None, :].expand(-1, 3, batch.image.shape[2], -1))
+    moved = batch.image.gather(3, columns[:, None, None, :].expand(-1, *batch.image.shape[1:3], -1))
+    if len(amount.mirrored_cameras) > 1:
+        moved = _exchanged(moved, mirrored, amount.mirrored_cameras)
     image = moved.float().div_(255.0) if moved.dtype == torch.uint8 else moved
     image = image.mul_(gains[:, None, None, None])
     if amount.noise:
         image.add_(torch.randn_like(image), alpha=amount.noise)
-    return Batch(image.clamp_(0.0, 1.0), history, command, future)
+    return replace(changed, image=image.clamp_(0.0, 1.0))
 
 
 def _mirrored(batch: Batch, chosen: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -86,6 +104,21 @@ def _turned(future: Tensor, turn_rad: Tensor) -> Tensor:
     cosine, sine = torch.cos(turn_rad)[:, None], torch.sin(turn_rad)[:, None]
     x, y = future[:, :, 0], future[:, :, 1]
     return torch.stack([cosine * x + sine * y, cosine * y - sine * x], dim=2)
+
+
+def _moved_boxes(boxes: Tensor, mirrored: Tensor, turn_rad: Tensor) -> Tensor:
+    """Return other agents (N, M, 6) as the mirror and the turned car have them."""
+    moved = boxes.clone()
+    moved[mirrored, :, 2:4] *= -1
+    moved[:, :, 1:3] = _turned(moved[:, :, 1:3], turn_rad)
+    moved[:, :, 3] -= turn_rad[:, None]
+    return moved
+
+
+def _exchanged(image: Tensor, mirrored: Tensor, order: tuple[int, ...]) -> Tensor:
+    """Return pictures (N, 3 C, H, W) with the cameras of the mirrored samples exchanged."""
+    cameras = image.reshape(len(image), len(order), 3, *image.shape[2:])
+    return torch.where(mirrored[:, None, None, None, None], cameras[:, list(order)], cameras).flatten(1, 2)
 
 
 def _columns(width: int, mirrored: Tensor, turn_rad: Tensor, focal_px: float) -> Tensor:

@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from platform_lib.models.augmentation import Batch
+from platform_lib.models.flops import convolution_flops, linear_flops
 from platform_lib.models.interface import (
     COMMANDS,
     EGO_CHANNELS,
@@ -28,21 +30,9 @@ from platform_lib.models.interface import (
     PlannerInput,
     network_inputs,
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Normalisation:
-    """Constants baked into the graph, taken from the training split alone.
-
-    Attributes:
-        ego_mean: Per ego channel (m/s, rad/s, m/s^2).
-        ego_std: The same, never 0.
-        residual_std_m: (6, 2) spread of the driven path around the constant-velocity path, in metres.
-    """
-
-    ego_mean: tuple[float, ...]
-    ego_std: tuple[float, ...]
-    residual_std_m: tuple[tuple[float, float], ...]
+from platform_lib.models.losses import path_loss
+from platform_lib.models.model import Model, Plan
+from platform_lib.models.model import Normalisation as Normalisation
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +127,44 @@ def _backbone(config: PlannerConfig) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+class CameraModel(Model):
+    """The camera planner and its ego-only sibling: behaviour cloning."""
+
+    def __init__(self, config: PlannerConfig, normalisation: Normalisation) -> None:
+        self._config = config
+        self.network = PlannerNet(config, normalisation)
+        self.looks = config.kind == "camera"
+        self._scale = torch.as_tensor(normalisation.residual_std_m, dtype=torch.float32)
+
+    def forward(self, batch: Batch, network: nn.Module | None = None) -> Plan:
+        """Plan; nothing else comes with it."""
+        return Plan((network or self.network)(batch.image, batch.ego_history, batch.command))
+
+    def loss(self, plan: Plan, batch: Batch) -> Tensor:
+        """Return the path's loss; see `path_loss`."""
+        return path_loss(plan.waypoints_m, batch.future_m, self._scale.to(plan.waypoints_m.device))
+
+    @property
+    def flops_per_sample(self) -> int:
+        """Floating-point operations of one plan."""
+        config = self._config
+        outputs = (config.hidden, config.hidden, PLAN_STEPS * 2)
+        widths = [EGO_STEPS * EGO_CHANNELS + len(COMMANDS), config.ego_hidden]
+        total = linear_flops(widths) + linear_flops([config.ego_hidden, *outputs])
+        if config.kind == "ego_only":
+            return total
+        rows, columns = IMAGE_HEIGHT, IMAGE_WIDTH
+        for number, (wide_in, wide_out) in enumerate(pairwise((3, *config.channels))):
+            rows, columns = -(-rows // 2), -(-columns // 2)
+            total += convolution_flops(wide_in, wide_out, 5 if number == 0 else 3, rows * columns)
+        total += convolution_flops(config.channels[-1], config.squeeze, 1, rows * columns)
+        return total + linear_flops([config.squeeze * rows * columns + config.ego_hidden, *outputs])
+
+
 class TorchPlanner:
     """A network in evaluation mode behind the planner interface."""
 
-    def __init__(self, name: str, network: PlannerNet, *, batch: int = 64) -> None:
+    def __init__(self, name: str, network: nn.Module, *, batch: int = 64) -> None:
         self._name = name
         self._network = network.eval()
         self._batch = batch

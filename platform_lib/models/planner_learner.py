@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from platform_lib.models.augmentation import Augmentation, Batch, augmented
+from platform_lib.models.augmentation import Augmentation, Batch
 from platform_lib.models.interface import PLAN_TIMES_S, Float, PlannerInput
-from platform_lib.models.planner import Normalisation, PlannerConfig, PlannerNet, TorchPlanner
+from platform_lib.models.learning import training_batch
+from platform_lib.models.model import Normalisation
+from platform_lib.models.planner import TorchPlanner
+from platform_lib.models.registry import ModelConfig, build_model, saved
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,46 +54,58 @@ def _rounded(values: NDArray[np.float64]) -> list[float]:
 
 
 class PlannerLearner:
-    """A planner that learns the path that was driven.
+    """A member of the driving family that learns the path that was driven, and what else its model asks for.
 
     Args:
-        planner: The network's shape.
+        planner: The model's configuration; see `platform_lib.models.registry`.
         augmentation: How much frames are changed.
         normalisation: Measured on the training split.
         val: Validation split; only reported, never selected on.
+        observe: Is told the samples' places and how far their plans lay from their paths, in metres; see `SampledLoader`.
     """
 
     def __init__(
-        self, planner: PlannerConfig, augmentation: Augmentation, *, normalisation: Normalisation, val: Samples
+        self,
+        planner: ModelConfig,
+        augmentation: Augmentation,
+        *,
+        normalisation: Normalisation,
+        val: Samples,
+        observe: Callable[[NDArray[np.int64], NDArray[np.float64]], None] | None = None,
     ) -> None:
-        self._augmentation, self._val = augmentation, val
+        self._augmentation, self._val, self._observe = augmentation, val, observe
         self.planner_config, self.normalisation = planner, normalisation
+        self.model = build_model(planner, normalisation)
         # Channels last: convolutions on a CPU are a sixth faster.
-        self.network: PlannerNet = PlannerNet(planner, normalisation).to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its stubs
-        self._scale = torch.as_tensor(normalisation.residual_std_m, dtype=torch.float32)
+        self.model.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # not in its stubs
+
+    @property
+    def network(self) -> nn.Module:
+        """What is fitted."""
+        return self.model.network
+
+    @network.setter
+    def network(self, network: nn.Module) -> None:
+        self.model.network = network
 
     def prepare(self, samples: Mapping[str, Any], generator: np.random.Generator) -> dict[str, Tensor]:
         """Return an augmented batch; the image of a planner that does not look has no pixels."""
-        looks = self.planner_config.kind == "camera"
-        image = samples["image"] if looks else samples["image"][:0]
-        command = nn.functional.one_hot(samples["command"], 3).float()
-        batch = augmented(
-            Batch(image, samples["ego_history"], command, samples["future"]), self._augmentation, generator
-        )
-        pixels = batch.image.contiguous(memory_format=torch.channels_last) if looks else samples["image"][:, :, :0]
-        return {
-            "image": pixels,
-            "ego_history": batch.ego_history,
-            "command": batch.command,
-            "future_m": batch.future_m,
-        }
+        batch = training_batch(samples, self.model, self._augmentation, generator)
+        found = {field.name: getattr(batch, field.name) for field in fields(batch)}
+        if not self.model.looks:
+            found["image"] = samples["image"][:, :, :0]
+        if "place" in samples:
+            found["place"] = samples["place"]
+        return {name: value for name, value in found.items() if value is not None}
 
     def loss(self, network: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
-        """Return the smooth L1 distance to the driven path."""
-        plan = network(batch["image"], batch["ego_history"], batch["command"])
-        scale = self._scale.to(plan.device)
-        # In units of each waypoint's spread, so that sideways centimetres count beside metres ahead.
-        return nn.functional.smooth_l1_loss(plan / scale, batch["future_m"] / scale, beta=0.1)
+        """Return the model's own loss; of the camera planner the smooth L1 distance to the driven path."""
+        given = Batch(**{name: value for name, value in batch.items() if name != "place"})
+        plan = self.model.forward(given, network)
+        if self._observe is not None:
+            error_m = (plan.waypoints_m.detach() - given.future_m).norm(dim=2).mean(dim=1)
+            self._observe(batch["place"].cpu().numpy(), error_m.double().cpu().numpy())
+        return self.model.loss(plan, given)
 
     def validate(self) -> dict[str, float]:
         """Return the mean distance to the driven path over the validation split, in metres."""
@@ -98,9 +113,5 @@ class PlannerLearner:
         return {"val_ade_m": float(np.linalg.norm(plan - self._val.future_m, axis=2).mean())}
 
     def weights(self) -> dict[str, Any]:
-        """Return what ``weights.pt`` holds: enough to build the network again."""
-        return {
-            "planner": asdict(self.planner_config),
-            "normalisation": asdict(self.normalisation),
-            "state": self.network.state_dict(),
-        }
+        """Return what ``weights.pt`` holds: enough to build the model again."""
+        return saved(self.planner_config, self.normalisation, self.network)

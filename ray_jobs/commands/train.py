@@ -35,7 +35,11 @@ app = typer.Typer(
 @app.command("run")
 def train(
     recipe: Annotated[
-        str, typer.Argument(help="Recipe: planner_tiny or ego_only_tiny; MODULE:FUNCTION is one of your own.")
+        str,
+        typer.Argument(
+            help="Recipe: planner_tiny, ego_only_tiny, bev_tiny, bev_base, bev_large, vla_tiny, vla_base; "
+            "MODULE:FUNCTION is one of your own."
+        ),
     ],
     run: Annotated[str, typer.Option("--run", help="Name of the run; a killed run of the same name is resumed.")],
     dataset: Annotated[

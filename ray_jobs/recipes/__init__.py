@@ -12,10 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from platform_lib.errors import ConfigError
+from ray_jobs.recipes.bev import bev_base, bev_large, bev_tiny
 from ray_jobs.recipes.config import TrainConfig
 from ray_jobs.recipes.tiny import ego_only_tiny, planner_tiny
+from ray_jobs.recipes.vla import vla_base, vla_tiny
 
-RECIPES: dict[str, Callable[[], TrainConfig]] = {recipe.__name__: recipe for recipe in (planner_tiny, ego_only_tiny)}
+RECIPES: dict[str, Callable[[], TrainConfig]] = {
+    recipe.__name__: recipe
+    for recipe in (planner_tiny, ego_only_tiny, bev_tiny, bev_base, bev_large, vla_tiny, vla_base)
+}
 
 
 def recipe_named(name: str) -> TrainConfig:

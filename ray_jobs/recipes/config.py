@@ -11,10 +11,11 @@ from pydantic import JsonValue
 
 from platform_lib.datasets.reader import DrivingDataset
 from platform_lib.datasets.shuffle import Part
+from platform_lib.models import registry
 from platform_lib.models.fitting import FitConfig
 from platform_lib.models.gang import Strategy
 from platform_lib.models.learner import Batches, Learner
-from platform_lib.models.planner import PlannerConfig
+from platform_lib.models.sampling import SamplingConfig
 
 
 class ModelConfig(Protocol):
@@ -67,21 +68,23 @@ class TrainConfig:
 
     Attributes:
         recipe: The recipe's name.
-        planner: The network, or a team's own model.
+        planner: A registered model, by its configuration (`platform_lib.models.registry`), or a `ModelConfig`.
         fit: How it is fitted.
         calibration_frames: Recorded training frames written for quantization; the extreme ones come once more, stretched.
         frozen_frames: Test frames, spread over the slices, on which every later engine is compared with torch.
         processes: Who trains it.
         source: A team's own training data, instead of a dataset of the home.
+        sampling: How each epoch's samples are chosen; None takes each once, in the loader's own order.
     """
 
     recipe: str
-    planner: PlannerConfig | ModelConfig
+    planner: registry.ModelConfig
     fit: FitConfig
     calibration_frames: int = 80
     frozen_frames: int = 32
     processes: Processes = Processes()
     source: SourceConfig | None = None
+    sampling: SamplingConfig | None = None
 
     def resolved(self) -> dict[str, JsonValue]:
         """Return the configuration as JSON values, for the manifest and its digest."""

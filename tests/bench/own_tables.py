@@ -119,6 +119,38 @@ def _edge(cache: Cache, rounds: int) -> Answer:
     return Answer(edge_table(rows), _rows(rows))
 
 
+def _loader_share(cache: Cache, rounds: int) -> Answer:
+    """Measure how long training steps wait for their samples, on the CPU."""
+    from tests.bench.training_share import measure_shares, share_table
+
+    del rounds
+    whole = cache.scale >= 1
+    cache.folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="share-", dir=cache.folder) as root:
+        shares = measure_shares(Path(root) / "dataset", tell, rows=1600 if whole else 96, epochs=2 if whole else 1)
+    return Answer(share_table(shares), _rows(shares))
+
+
+def _mfu(cache: Cache, rounds: int) -> Answer | None:
+    """Measure model FLOPs utilisation where a GPU is at hand."""
+    import torch
+
+    from tests.bench.training_share import gpu_model, measure_utilisation, utilisation_table
+
+    del cache
+    if not torch.cuda.is_available():
+        tell("mfu: not measured, no CUDA device is at hand")
+        return None
+    rows = [
+        measure_utilisation(
+            gpu_model(cameras=cameras), device="cuda:0", batch=batch, steps=5 * rounds, compiled=compiled
+        )
+        for cameras, batch in ((1, 96), (6, 16))
+        for compiled in (False, True)
+    ]
+    return Answer(utilisation_table(rows), _rows(rows))
+
+
 def _training(cache: Cache, rounds: int) -> Answer:
     """Measure training against a plain loop; a small size leaves out several processes."""
     whole = cache.scale >= 1
@@ -133,5 +165,7 @@ OWN_TABLES = (
     OwnTable("rightsize", _rightsize),
     OwnTable("network", _network),
     OwnTable("edge", _edge, small=False),
+    OwnTable("loader-share", _loader_share, small=False),
+    OwnTable("mfu", _mfu, small=False),
     OwnTable("training", _training, small=False),
 )

@@ -1,0 +1,78 @@
+"""Every recipe is complete, and the family's small members learn from a dataset and leave what the edge compiler takes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from platform_lib.datasets.reader import DrivingDataset
+from platform_lib.datasets.shuffle import Part
+from platform_lib.errors import ConfigError
+from platform_lib.models.fitting import Fit, SaveRules, Silent, seeded
+from platform_lib.models.hugging_face import RandomBackbone
+from platform_lib.models.onnx_planner import OnnxPlanner
+from platform_lib.models.registry import is_registered, restored
+from platform_lib.models.sampling import SamplingConfig
+from ray_jobs.planner_run import PlannerRun
+from ray_jobs.recipes import RECIPES, recipe_named
+from ray_jobs.recipes.config import TrainConfig
+from ray_jobs.training_worker import training_loader
+
+pytestmark = pytest.mark.filterwarnings("ignore:lance is not fork-safe")
+SAMPLING = SamplingConfig(balance=0.5, hard_share=0.2, hard_boost=2.0, curriculum_epochs=1)
+
+
+def small(name: str) -> TrainConfig:
+    made = recipe_named(name)
+    planner = made.planner
+    if name == "bev_tiny":
+        planner = replace(planner, channels=(4, 8, 8), width=16, layers=1, feedforward=16, ego_hidden=8, hidden=8)
+    else:
+        planner = replace(planner, backbone=RandomBackbone(1, 16, 2, 16), channels=(4, 4, 4, 4, 8))
+    fit = replace(made.fit, epochs=2, batch=8, threads=1)
+    return replace(made, planner=planner, fit=fit, sampling=SAMPLING, calibration_frames=6, frozen_frames=4)
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipes_configuration_is_a_registered_models_and_plain_values(name: str) -> None:
+    config = recipe_named(name)
+    assert config.recipe == name
+    assert is_registered(config.planner)
+    assert json.loads(json.dumps(config.resolved())) == config.resolved()
+    assert config.sha256 != recipe_named("planner_tiny").sha256 or name == "planner_tiny"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["bev_tiny", "vla_tiny"])
+def test_the_family_learns_from_a_dataset_and_leaves_its_graph(small_dataset: Path, tmp_path: Path, name: str) -> None:
+    config = small(name)
+    with DrivingDataset.open(small_dataset) as dataset:
+        train = training_loader(dataset, config)
+        seeded(config.fit)
+        learner = PlannerRun(config, config.planner, dataset, train)
+        fitting = Fit(
+            learner, config.fit, train=train, folder=tmp_path / "checkpoints", identity="x", rules=SaveRules()
+        )
+        fitting.run(Silent())
+        learner.export(tmp_path)
+    # Sixteen steps show that all parts fit together; that losses fall is shown where each model is tested.
+    assert all(np.isfinite(record.train_loss) for record in fitting.records)
+    assert not torch.isnan(train.state_dict()["error"]).all()  # what hard examples go by was told
+    frozen = np.load(tmp_path / "frozen.npz")
+    assert np.load(tmp_path / "calibration.npz")["image"].shape[1:] == (3, 64, 192)
+    assert frozen["plan"].shape == (4, 6, 2)
+    OnnxPlanner(name, tmp_path / "model.onnx")
+    net = restored(learner.weights()).network.eval()
+    with torch.inference_mode():
+        given = [torch.from_numpy(frozen[part][:1]) for part in ("image", "ego_history", "command")]
+        assert np.allclose(net(*given).numpy(), frozen["plan"][:1], atol=learner.model.export_tolerance_m)
+
+
+def test_sampling_in_several_processes_is_refused(small_dataset: Path) -> None:
+    with DrivingDataset.open(small_dataset) as dataset, pytest.raises(ConfigError, match="sampling in 2 processes"):
+        training_loader(dataset, small("bev_tiny"), Part(0, 2))
