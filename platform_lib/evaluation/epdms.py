@@ -17,13 +17,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from platform_lib.errors import ContractError
+from platform_lib.evaluation.comfort import comfortable, slope
 from platform_lib.evaluation.faults import at_fault, time_to_collision_kept
 from platform_lib.evaluation.frames import Frames
 from platform_lib.evaluation.geometry import Doubles, Flags
-from platform_lib.evaluation.motion import Motion, motion_of, smoothing
+from platform_lib.evaluation.motion import Motion, motion_of
 from platform_lib.evaluation.open_loop import refuse_unfit
 from platform_lib.evaluation.poses import TICK_S, TICKS, stays_on
 from platform_lib.evaluation.roads import Roads
@@ -42,14 +42,8 @@ _LANE_OFF_M = 0.5
 _LANE_TICKS = round(2.0 / TICK_S)
 # Where nobody could have got further than this, standing is no fault. Source: NAVSIM, progress.
 _LEAST_PROGRESS_M = 5.0
-# Bounds of comfort. Source: nuPlan, ego is comfortable.
-_ACCEL_MPS2 = (-4.05, 2.40)
-_LATERAL_MPS2, _JERK_MPS3, _JERK_SIZE_MPS3 = 4.89, 4.13, 8.37
-_YAW_RATE_RPS, _YAW_ACCEL_RPS2 = 0.95, 1.93
 # Root mean square of how much two plans in a row may differ. Source: NAVSIM v2, two-frame extended comfort.
 _CHANGE = {"accel": 0.7, "jerk": 0.5, "yaw_rate": 0.1, "yaw_accel": 0.1}
-_SHORT, _LONG = 7, 15  # ticks of the two windows of smoothing, as nuPlan's 0.8 s and 1.5 s
-
 EpdmsScorer = Callable[[Doubles, "PlanPairs | None", "DrivenScenes"], dict[str, Doubles]]
 
 
@@ -224,17 +218,7 @@ def history_comfort(motion: Motion, history: Doubles) -> Doubles:
     along = np.concatenate([accel, motion.accel_mps2], axis=1)
     across = np.concatenate([speed * yaw_rate, motion.lateral_mps2], axis=1)
     turn = np.concatenate([yaw_rate, motion.yaw_rate_rps], axis=1)
-    felt, slope = _smooth(along), _slope(along)
-    fine = (felt >= _ACCEL_MPS2[0]).all(axis=1) & (felt <= _ACCEL_MPS2[1]).all(axis=1)
-    for values, most in (
-        (_smooth(across), _LATERAL_MPS2),
-        (slope, _JERK_MPS3),
-        (np.hypot(slope, _slope(across)), _JERK_SIZE_MPS3),
-        (_smooth(turn), _YAW_RATE_RPS),
-        (_slope(turn), _YAW_ACCEL_RPS2),
-    ):
-        fine &= (np.abs(values) <= most).all(axis=1)
-    return np.asarray(fine, dtype=np.float64)
+    return comfortable(along, across, turn).astype(np.float64)
 
 
 def extended_comfort(motion: Motion, before: PlanPairs) -> Doubles:
@@ -252,15 +236,7 @@ def _felt(motion: Motion) -> dict[str, Doubles]:
     size = np.hypot(motion.accel_mps2, motion.lateral_mps2)
     return {
         "accel": size,
-        "jerk": _slope(size),
+        "jerk": slope(size),
         "yaw_rate": motion.yaw_rate_rps,
-        "yaw_accel": _slope(motion.yaw_rate_rps),
+        "yaw_accel": slope(motion.yaw_rate_rps),
     }
-
-
-def _smooth(values: NDArray[np.float64]) -> Doubles:
-    return np.asarray(values @ smoothing(values.shape[1], _SHORT, 0).T)
-
-
-def _slope(values: NDArray[np.float64]) -> Doubles:
-    return np.asarray(values @ smoothing(values.shape[1], _LONG, 1).T)

@@ -136,5 +136,5 @@ def _astride(road: Roads | None, frame: Rows, ego: Boxes) -> Flags:
     points = corners(ego)
     offset = chosen.locate(points[..., 0], points[..., 1])[1]
     half = LANE_WIDTH_M / 2
-    inside: Flags = np.abs(offset[:, :, None] - chosen.lanes_m[:, None, :]) <= half
-    return np.asarray(~inside.all(axis=1).any(axis=1))
+    covered = np.asarray((np.abs(offset[:, :, None] - chosen.lanes_m[:, None, :]) <= half).all(axis=1))
+    return np.asarray(~covered.any(axis=1))

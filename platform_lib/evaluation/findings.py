@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from platform_lib.evaluation.bootstrap import cluster_interval
+from platform_lib.evaluation.epdms import PARTS, TOTAL
 from platform_lib.evaluation.frames import Frames
 from platform_lib.evaluation.open_loop import SCENE, SCENE_SLICES, SLICES, Scores, in_slice
 from platform_lib.evaluation.self_test import Verdict
@@ -76,8 +77,23 @@ def closed_loop_findings(rows: Sequence[MetricsRow]) -> tuple[str, ...]:
             crashed = round(row.metrics["collision_rate"].value * row.n)
             left = round(row.metrics["offroad_rate"].value * row.n)
             progress = row.metrics["progress_ratio"].value
+            faults = round(row.metrics["at_fault_rate"].value * row.n)
             found.append(
-                f"closed loop, {row.planner}: {crashed} of {row.n} episodes with a collision, {left} off the road, "
+                f"closed loop, {row.planner}: {crashed} of {row.n} episodes with a collision, {faults} by its own fault, {left} off the road, "
                 f"{progress:.0%} of the expert's progress"
+            )
+    return tuple(found)
+
+
+def epdms_findings(rows: Sequence[MetricsRow]) -> tuple[str, ...]:
+    """Sum up each planner's predictive driver model score over all scenes, and what takes most of it away."""
+    found = []
+    for row in rows:
+        if row.slice == "all" and TOTAL in row.metrics:
+            parts = {name: row.metrics[name].value for name in PARTS}
+            worst = min(parts, key=lambda name: parts[name])
+            found.append(
+                f"pseudo closed loop, {row.planner}: EPDMS {row.metrics[TOTAL].value:.3f} on {row.n} scenes of "
+                f"{row.drives} worlds, least of all {worst.upper()} {parts[worst]:.3f}"
             )
     return tuple(found)

@@ -19,7 +19,7 @@ import platform_lib.evaluation
 
 ROOT = Path(platform_lib.evaluation.__file__).parent
 # In the order in which they import each other.
-SCORER = ("geometry", "roads", "frames", "poses", "swept", "motion", "faults", "open_loop", "epdms")
+SCORER = ("geometry", "roads", "frames", "poses", "swept", "motion", "comfort", "faults", "open_loop", "epdms")
 COPIED = (*SCORER, "self_test_epdms", "self_test")
 
 MUTANTS: dict[str, tuple[str, str, str]] = {
@@ -86,7 +86,7 @@ MUTANTS: dict[str, tuple[str, str, str]] = {
     "the stop line holds the rear axle": ("epdms", "traffic_lights(s + EGO_LENGTH_M / 2, scenes", "traffic_lights(s - 1.4, scenes"),
     "progress against the plan's own": ("epdms", "np.maximum(own, np.maximum(human_m, 0.0) * human_allowed)", "np.maximum(own, 0.0 * human_m * human_allowed)"),
     "lane keeping in half the time": ("epdms", "_LANE_OFF_M = 0.5", "_LANE_OFF_M = 0.3"),
-    "braking is no discomfort": ("epdms", "_ACCEL_MPS2 = (-4.05, 2.40)", "_ACCEL_MPS2 = (-40.5, 2.40)"),
+    "braking is no discomfort": ("comfort", "_ACCEL_MPS2 = (-4.05, 2.40)", "_ACCEL_MPS2 = (-40.5, 2.40)"),
     "the plan before is compared without its shift": ("epdms", "old[name][:, shift:] - now[:, : TICKS + 1 - shift]", "old[name] - now"),
 }  # fmt: skip
 
