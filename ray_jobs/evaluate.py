@@ -6,7 +6,7 @@ A planner is always its ONNX graph, run by ONNX Runtime: float and quantized gra
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -24,9 +24,10 @@ from platform_lib.errors import ContractError, IntegrityError, MissingPartError
 from platform_lib.evaluation import closed_loop, findings, open_loop
 from platform_lib.evaluation.bootstrap import RESAMPLES
 from platform_lib.evaluation.geometry import Doubles
+from platform_lib.evaluation.non_inferiority import ALPHA, closed_differences, compared, open_differences
 from platform_lib.evaluation.self_test import Verdict, run_self_test
 from platform_lib.evaluation.swept import sweeps_of
-from platform_lib.evidence import EvaluationReport, MetricsRow, read_evidence, write_evidence
+from platform_lib.evidence import ChampionReport, EvaluationReport, MetricsRow, read_evidence, write_evidence
 from platform_lib.home import Home
 from platform_lib.manifest import Input, Manifest, Step, changed_outputs, input_of, read_manifest
 from platform_lib.models.interface import ConstantVelocity, Float, PlannerInput
@@ -40,7 +41,7 @@ from ray_jobs.pictures import write_scenes
 from ray_jobs.samples import LoadedSplit, load_split
 from ray_jobs.session import local_ray
 
-CAMERA, EGO_ONLY = "camera", "ego_only"
+CAMERA, EGO_ONLY, CHAMPION = "camera", "ego_only", "champion"
 BOOTSTRAP_SEED = 20_261_120
 SPLIT: Literal["test"] = "test"
 SCORER_MODULES = (
@@ -48,6 +49,7 @@ SCORER_MODULES = (
     "platform_lib.evaluation.closed_loop",
     "platform_lib.evaluation.epdms",
     "platform_lib.evaluation.findings",
+    "platform_lib.evaluation.non_inferiority",
     "platform_lib.evaluation.self_test",
 )
 _OUTPUT = "evaluation.json"
@@ -64,11 +66,19 @@ class EvaluationOutcome:
 
 
 def evaluate_run(
-    home: Home, *, run: str, baseline: str, dataset: str, closed: bool = True, force: bool = False
+    home: Home,
+    *,
+    run: str,
+    baseline: str,
+    dataset: str,
+    champion: str | None = None,
+    closed: bool = True,
+    force: bool = False,
 ) -> EvaluationOutcome:
     """Score a camera run against an ego-only run and constant velocity.
 
-    Writes ``RUN/evaluation/``; on another dataset than the run was trained on, ``RUN/evaluation-DATASET/``, so that the
+    With a `champion`, another run, it is also asked whether the run is not worse than that one on every safety slice: on the
+    same frames, in the same worlds. Writes ``RUN/evaluation/``; on another dataset than the run was trained on, ``RUN/evaluation-DATASET/``, so that the
     evidence which a gate was shown stays.
 
     Raises:
@@ -76,8 +86,9 @@ def evaluate_run(
         IntegrityError: A run's or the dataset's files differ from their manifest.
         ContractError: The scorer fails its self-test, or a planner gives a plan that is not finite.
     """
-    runs = {CAMERA: _whole_run(home, run), EGO_ONLY: _whole_run(home, baseline)}
-    graphs = {name: home.runs / chosen / "model.onnx" for name, chosen in ((CAMERA, run), (EGO_ONLY, baseline))}
+    chosen = {CAMERA: run, EGO_ONLY: baseline, **({} if champion is None else {CHAMPION: champion})}
+    runs = {name: _whole_run(home, named) for name, named in chosen.items()}
+    graphs = {name: home.runs / named / "model.onnx" for name, named in chosen.items()}
     source = home.datasets / valid_name(dataset, what="--dataset")
     folder = home.runs / run / evidence_name(runs[CAMERA], dataset, dataset_input(source))
     specs = worlds() if closed else ()
@@ -219,14 +230,17 @@ def _score_run(
     rows = {name: open_loop.rows_by_slice(name, found, frames, seed=BOOTSTRAP_SEED) for name, found in scores.items()}
     pairs = findings.paired_ade(scores[CAMERA], scores[EGO_ONLY], frames, seed=BOOTSTRAP_SEED)
     rows[CAMERA] = findings.with_pairs(rows[CAMERA], pairs)
-    world = drive_worlds(graphs, specs, looks=frozenset({CAMERA}))
+    world = drive_worlds(graphs, specs, looks=frozenset({CAMERA, CHAMPION}))
     closed = tuple(
         row
-        for name in (CAMERA, EGO_ONLY, EXPERT)
+        for name in (*graphs, EXPERT)
         for row in closed_loop.rows_by_slice(name, world.episodes, seed=BOOTSTRAP_SEED)
     )
     epdms = world.epdms_rows(seed=BOOTSTRAP_SEED)
     driven = open_loop.score_frames(frames.future_m, frames, sweeps)
+    rival = (
+        None if CHAMPION not in graphs else _against_champion(graphs[CHAMPION].parent.name, scores, split, world, step)
+    )
     report = EvaluationReport(
         **_header(
             step,
@@ -239,14 +253,30 @@ def _score_run(
         closed_loop=closed,
         pseudo_closed_loop=epdms,
         not_run=_not_run(scores[CAMERA], closed),
+        champion=rival,
         findings=(
             *findings.self_test_findings(verdict),
             *findings.open_loop_findings(pairs, driven, frames),
+            *findings.champion_findings(rival),
             *findings.epdms_findings(epdms),
             *findings.closed_loop_findings(closed),
         ),
     )
     return report, world
+
+
+def _against_champion(
+    name: str, scores: Mapping[str, open_loop.Scores], split: LoadedSplit, world: Driven, step: Step
+) -> ChampionReport:
+    differences = [*open_differences(scores[CAMERA], scores[CHAMPION], split.frames)]
+    if world.worlds:
+        differences += closed_differences(world.episodes, CAMERA, CHAMPION)
+    return ChampionReport(
+        champion=name,
+        champion_sha256=step.inputs[CHAMPION].sha256,
+        alpha=ALPHA,
+        comparisons=compared(differences, seed=BOOTSTRAP_SEED),
+    )
 
 
 def _not_run(scores: open_loop.Scores, closed: Sequence[MetricsRow]) -> dict[str, str]:

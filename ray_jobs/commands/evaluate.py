@@ -23,6 +23,9 @@ def evaluate(
     dataset: Annotated[str, typer.Option("--dataset", help="Dataset of this home whose test split is used.")],
     run: Annotated[str | None, typer.Option("--run", help="Run to be scored.")] = None,
     baseline: Annotated[str | None, typer.Option("--baseline", help="Ego-only run it has to beat.")] = None,
+    champion: Annotated[
+        str | None, typer.Option("--champion", help="With --run: a run it must not be worse than, on any safety slice.")
+    ] = None,
     onnx: Annotated[Path | None, typer.Option("--onnx", help="Instead of a run: an ONNX graph, open loop.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="With --onnx: the planner's name in the report.")] = None,
     compiled: Annotated[
@@ -45,7 +48,13 @@ def evaluate(
         onnx, name = _chosen(compiled)
     if run is not None and baseline is not None and onnx is None and name is None and out is None:
         outcome = evaluate_run(
-            open_home(home), run=run, baseline=baseline, dataset=dataset, closed=closed_loop, force=force
+            open_home(home),
+            run=run,
+            baseline=baseline,
+            dataset=dataset,
+            champion=champion,
+            closed=closed_loop,
+            force=force,
         )
     elif onnx is not None and name is not None and out is not None and run is None and baseline is None:
         outcome = evaluate_onnx(open_home(home), onnx=onnx, name=name, dataset=dataset, out=out, force=force)
@@ -90,14 +99,48 @@ def _show(outcome: EvaluationOutcome) -> None:
     columns = {"ade_m": "ADE m", "fde_m": "FDE m", "collision_rate": "hit"}
     OUT.print("Open loop, test split", style="bold")
     _print_rows(report.open_loop, columns)
+    if report.pseudo_closed_loop:
+        total = tuple(row for row in report.pseudo_closed_loop if row.slice == "all")
+        columns = {name: name.upper() for name in ("epdms", "nc", "dac", "ddc", "tlc", "ep", "ttc", "lk", "hc", "ec")}
+        OUT.print("Pseudo closed loop, all scenes", style="bold")
+        _print_rows(total, columns)
     if report.closed_loop:
         total = tuple(row for row in report.closed_loop if row.slice == "all")
-        columns = {"progress_ratio": "progress", "collision_rate": "hit", "offroad_rate": "off road"}
+        columns = {
+            "progress_ratio": "progress", "collision_rate": "hit", "at_fault_rate": "at fault", "offroad_rate": "off road",
+            "rules_kept_rate": "rules kept", "comfort_rate": "comfort",
+        }  # fmt: skip
         OUT.print("Closed loop, all episodes", style="bold")
         _print_rows(total, columns)
     for finding in report.findings:
         OUT.print(f"- {finding}", markup=False, highlight=False)
+    for what, why in report.not_run.items():
+        OUT.print(f"- not run: {what}: {why}", markup=False, highlight=False)
+    _show_failures(outcome)
     OUT.print(str(outcome.folder / "evaluation.json"), markup=False, highlight=False)
+
+
+def _show_failures(outcome: EvaluationOutcome) -> None:
+    """Name the files of the drives that went wrong, which Foxglove and Rerun open."""
+    failures = outcome.report.failures
+    if not failures:
+        return
+    OUT.print(f"Failed drives: {len(failures)}, the worst first; the seed gives the world again", style="bold")
+    cells = [
+        [one.what, one.event, one.weather, str(one.seed), f"{one.after_s:.1f}", one.file or "not written"]
+        for one in failures
+    ]
+    print_table(
+        [
+            Column("what"),
+            Column("event"),
+            Column("weather"),
+            Column("seed", right=True),
+            Column("s", right=True),
+            Column("file"),
+        ],
+        cells,
+    )
 
 
 def _print_rows(rows: tuple[MetricsRow, ...], figures: dict[str, str]) -> None:
@@ -106,7 +149,7 @@ def _print_rows(rows: tuple[MetricsRow, ...], figures: dict[str, str]) -> None:
     cells = []
     for row in rows:
         low, high = row.metrics[first].low, row.metrics[first].high
-        values = [f"{row.metrics[name].value:.3f}" for name in figures]
+        values = [f"{row.metrics[name].value:.3f}" if name in row.metrics else "unknown" for name in figures]
         values[0] += "" if low is None or high is None else f" ({low:.2f}..{high:.2f})"
         cells.append([row.planner, row.slice, str(row.n), str(row.drives), *values])
     numbers = [Column(title, right=True) for title in ("n", "drives", *figures.values())]
