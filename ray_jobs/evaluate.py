@@ -36,6 +36,7 @@ from platform_lib.scenario.model import DriveSpec
 from platform_lib.storage import publish_folder
 from ray_jobs.driving import Driven, drive_worlds, failures_of, gather, replays_of, write_failures
 from ray_jobs.episodes import EXPERT, worlds
+from ray_jobs.evaluation_history import note
 from ray_jobs.named import dataset_input, valid_name
 from ray_jobs.pictures import write_scenes
 from ray_jobs.samples import LoadedSplit, load_split
@@ -52,6 +53,7 @@ SCORER_MODULES = (
     "platform_lib.evaluation.non_inferiority",
     "platform_lib.evaluation.self_test",
 )
+_MODULES = ("ray_jobs.evaluate",)
 _OUTPUT = "evaluation.json"
 
 
@@ -102,7 +104,7 @@ def evaluate_run(
             },
         },
         config=_config(specs, weights=runs[CAMERA].outputs["weights.pt"].sha256),
-        modules=("ray_jobs.evaluate",),
+        modules=_MODULES,
     )
     with home.lock(f"run-{run}"), home.lock(f"dataset-{dataset}", shared=True):
         done = None if force else step.done(folder / "manifest.json")
@@ -122,7 +124,13 @@ def evaluate_run(
             outputs = {_OUTPUT: temporary / _OUTPUT, **files, **write_scenes(temporary, source, split, planners)}
             manifest = step.finish(temporary / "manifest.json", outputs, _metrics(report))
         _record(home, manifest, folder)
+        note(home, report, manifest, folder)
     return EvaluationOutcome(folder=folder, manifest=manifest, report=report, skipped=False)
+
+
+def scorer_code_sha256() -> str:
+    """Return the digest of all code that decides an evaluation: another one, and it has to be made again."""
+    return code_sha256(*_MODULES)
 
 
 def evidence_name(run: Manifest, dataset: str, scored_on: Input) -> str:
@@ -147,7 +155,7 @@ def evaluate_onnx(
         "evaluation",
         inputs={"dataset": dataset_input(source), "onnx": graph},
         config={**_config((), weights=graph.sha256), "name": name},
-        modules=("ray_jobs.evaluate",),
+        modules=_MODULES,
     )
     done = None if force else step.done(out / "manifest.json")
     if done is not None:

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 
 def evaluate(
-    dataset: Annotated[str, typer.Option("--dataset", help="Dataset of this home whose test split is used.")],
+    dataset: Annotated[
+        str | None, typer.Option("--dataset", help="Dataset of this home whose test split is used.")
+    ] = None,
     run: Annotated[str | None, typer.Option("--run", help="Run to be scored.")] = None,
     baseline: Annotated[str | None, typer.Option("--baseline", help="Ego-only run it has to beat.")] = None,
     champion: Annotated[
@@ -32,6 +34,15 @@ def evaluate(
         Path | None, typer.Option("--compiled", help="Instead of --onnx and --name: a compile; its chosen precision.")
     ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="With --onnx or --compiled: folder of the report.")] = None,
+    queue: Annotated[bool, typer.Option("--queue", help="List the runs that have to be scored, and why.")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Score what --queue lists and what comes, until Ctrl-C; write the page.")
+    ] = False,
+    history: Annotated[bool, typer.Option("--history", help="List every evaluation, and write the page.")] = False,
+    poll: Annotated[float, typer.Option(min=0.1, help="With --watch: seconds between two looks.")] = 5.0,
+    until_idle: Annotated[
+        float | None, typer.Option(min=0.0, help="With --watch: end when nothing came for so many seconds.")
+    ] = None,
     *,
     closed_loop: Annotated[bool, typer.Option(help="With --run: also drive in the simulator.")] = True,
     force: ForceOption = False,
@@ -42,8 +53,27 @@ def evaluate(
 
     The scorer first proves itself on agents with known scores; its digest travels with the report.
     """
+    if queue or watch or history:
+        if any(value is not None for value in (dataset, run, baseline, champion, onnx, name, compiled, out)):
+            raise UsageError(
+                "--queue, --watch and --history look at every run of the home",
+                where="evaluate",
+                remedy="leave out what names a single one",
+            )
+        from ray_jobs.commands import evaluation_queue
+
+        at = open_home(home)
+        if watch:
+            evaluation_queue.watch(at, closed=closed_loop, poll_s=poll, until_idle_s=until_idle, as_json=as_json)
+        elif queue:
+            evaluation_queue.show_queue(at, as_json=as_json)
+        else:
+            evaluation_queue.show_history(at, as_json=as_json)
+        return
     from ray_jobs.evaluate import evaluate_onnx, evaluate_run
 
+    if dataset is None:
+        raise UsageError("no dataset is named", where="evaluate", remedy="name one with --dataset, or use --queue")
     if compiled is not None and onnx is None and name is None:
         onnx, name = _chosen(compiled)
     if run is not None and baseline is not None and onnx is None and name is None and out is None:
