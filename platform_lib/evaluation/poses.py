@@ -34,11 +34,19 @@ class Poses:
 
     def boxes(self, frame: NDArray[np.int64], time_s: Doubles) -> Boxes:
         """Return the ego's boxes of the frames at the times, interpolated between knots."""
+        return ego_boxes(*self._between(frame, time_s, self.x_m, self.y_m, self.yaw_rad))
+
+    def places(self, frame: NDArray[np.int64], time_s: Doubles) -> tuple[Doubles, Doubles]:
+        """Return where the rear axle is, likewise."""
+        x, y = self._between(frame, time_s, self.x_m, self.y_m)
+        return x, y
+
+    def _between(self, frame: NDArray[np.int64], time_s: Doubles, *columns: Doubles) -> list[Doubles]:
         position = time_s / self.step_s
-        knot = np.clip(np.floor(position).astype(np.int64), 0, self.x_m.shape[1] - 2)
+        knot = np.clip(position.astype(np.int64), 0, self.x_m.shape[1] - 2)
         part = np.clip(position - knot, 0.0, 1.0)
-        columns = (self.x_m, self.y_m, self.yaw_rad)
-        return ego_boxes(*(c[frame, knot] * (1.0 - part) + c[frame, knot + 1] * part for c in columns))
+        at = frame * self.x_m.shape[1] + knot
+        return [c.ravel()[at] * (1.0 - part) + c.ravel()[at + 1] * part for c in columns]
 
     def boxes_at_ticks(self) -> Boxes:
         """Return the ego's boxes at the ticks 0 ... `TICKS`, frame after frame."""

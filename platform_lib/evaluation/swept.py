@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -112,7 +113,8 @@ def _flat(agents: Sequence[Agents]) -> tuple[Rows, Rows, Doubles, Rows]:
     """Return frame, step, (M, 5) boxes and kind, as a number, of every solid agent."""
     frame = np.repeat(np.arange(len(agents)), [len(one.step) for one in agents])
     numbers = {kind: number for number, kind in enumerate(sorted(SOLID_KINDS))}
-    kind = np.array([numbers.get(kind, -1) for one in agents for kind in one.kind], dtype=np.int64)
+    kinds = chain.from_iterable(one.kind for one in agents)
+    kind = np.fromiter(map(numbers.get, kinds, repeat(-1)), dtype=np.int64, count=len(frame))
     keep = kind >= 0
     boxes = [one.boxes for one in agents]
     columns = [
@@ -178,28 +180,23 @@ def contact_times(poses: Poses, sweeps: Sweeps) -> Doubles:
     Source: Ericson, Real-Time Collision Detection (2005), section 5.5.8 (moving separating axis test).
     """
     found = np.full(len(sweeps), np.inf)
-    ego_first, ego_last = (poses.boxes(sweeps.frame, at) for at in (sweeps.start_s, sweeps.stop_s))
-    near = np.flatnonzero(_may_meet(ego_first, ego_last, sweeps))
-    ego = (ego_first.take(near), ego_last.take(near))
+    x, y = poses.places(sweeps.frame, sweeps.start_s)
+    to_x, to_y = poses.places(sweeps.frame, sweeps.stop_s)
+    near = np.flatnonzero(_near(x, y, np.hypot(to_x - x, to_y - y), sweeps))
     other = sweeps.take(near)
+    ego = (poses.boxes(other.frame, other.start_s), poses.boxes(other.frame, other.stop_s))
     enter = _entry(ego, (other.first, other.last))
     met = enter < np.inf
     found[near[met]] = (other.start_s + np.where(met, enter, 0.0) * (other.stop_s - other.start_s))[met]
     return found
 
 
-def _may_meet(ego_first: Boxes, ego_last: Boxes, sweeps: Sweeps) -> Flags:
-    reach = np.hypot(ego_first.length_m, ego_first.width_m) + np.hypot(sweeps.first.length_m, sweeps.first.width_m)
-    moved = np.hypot(ego_last.x_m - ego_first.x_m, ego_last.y_m - ego_first.y_m)
-    return _near(ego_first.x_m, ego_first.y_m, moved, reach / 2, sweeps)
-
-
-def _near(x_m: Doubles, y_m: Doubles, moved_m: Doubles, reach_m: Doubles, sweeps: Sweeps) -> Flags:
-    """Say whether agents come within reach of points that move so far meanwhile; says so too often, never too seldom."""
+def _near(x_m: Doubles, y_m: Doubles, moved_m: Doubles, sweeps: Sweeps) -> Flags:
+    """Say whether agents come near an ego whose rear axle moves so far meanwhile: too often rather than too seldom."""
     first, last = sweeps.first, sweeps.last
-    gap = np.hypot(first.x_m - x_m, first.y_m - y_m)
-    moved = np.hypot(last.x_m - first.x_m, last.y_m - first.y_m)
-    return np.asarray(gap - moved - moved_m < reach_m + 1e-6)
+    reach = _EGO_REACH_M + np.hypot(first.length_m, first.width_m) / 2 + moved_m
+    reach += np.hypot(last.x_m - first.x_m, last.y_m - first.y_m)
+    return np.asarray(np.hypot(first.x_m - x_m, first.y_m - y_m) < reach + 1e-6)
 
 
 def _entry(one: tuple[Boxes, Boxes], other: tuple[Boxes, Boxes]) -> Doubles:
@@ -237,9 +234,7 @@ def first_contact_s(plan_m: Doubles, sweeps: Sweeps) -> Doubles:
     start = path[sweeps.frame, np.floor(sweeps.start_s / STEP_S).astype(np.int64)]
     stop = path[sweeps.frame, np.floor(sweeps.stop_s / STEP_S).astype(np.int64)]
     moved = np.hypot(stop[:, 0] - start[:, 0], stop[:, 1] - start[:, 1])
-    # The rear axle is not the box's middle, and a motion of half a second is not yet cut into straight ones.
-    reach = _EGO_REACH_M + np.hypot(sweeps.first.length_m, sweeps.first.width_m) / 2
-    sweeps = split(sweeps.take(_near(start[:, 0], start[:, 1], moved, reach, sweeps)))
+    sweeps = split(sweeps.take(_near(start[:, 0], start[:, 1], moved, sweeps)))
     found = np.full(len(plan_m), np.inf)
     np.minimum.at(found, sweeps.frame, contact_times(Poses.of_plan(plan_m), sweeps))
     return found
