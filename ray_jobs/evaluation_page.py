@@ -137,16 +137,16 @@ def _films(entry: Scored) -> list[dict[str, object]]:
             continue
         data = film(path)
         if data is not None:
-            found.append(_film(one, data, path))
+            found.append(_film(entry, one, data))
     return found
 
 
-def _film(one: FailedEpisode, data: bytes, path: Path) -> dict[str, object]:
+def _film(entry: Scored, one: FailedEpisode, data: bytes) -> dict[str, object]:
     return {
         "webp": base64.b64encode(data).decode(),
         "title": one.what,
         "caption": f"{one.event.replace('_', ' ')}, {one.weather}, after {one.after_s:.1f} s; seed {one.seed}",
-        "file": str(path),
+        "file": f"{entry.run}/{entry.folder.name}/{one.file}",
     }
 
 
