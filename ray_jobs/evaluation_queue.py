@@ -57,8 +57,8 @@ class _Run:
     manifest: Manifest
 
 
-def waiting(home: Home) -> tuple[Waiting, ...]:
-    """Return the runs that have to be scored, the oldest first."""
+def waiting(home: Home, *, closed: bool = True) -> tuple[Waiting, ...]:
+    """Return the runs that have to be scored, the oldest first; without `closed`, open loop is enough."""
     runs = sorted(_finished(home), key=lambda run: run.manifest.created_utc)
     found = []
     for run in runs:
@@ -66,7 +66,7 @@ def waiting(home: Home) -> tuple[Waiting, ...]:
             continue
         blind = [other.name for other in runs if other.kind == _EGO_ONLY and other.dataset == run.dataset]
         try:
-            why = _why(home, run)
+            why = _why(home, run, closed=closed)
             blocked = None
         except (MissingPartError, IntegrityError) as error:
             why, blocked = "its dataset cannot be read", str(error)
@@ -93,7 +93,7 @@ def _finished(home: Home) -> Iterator[_Run]:
             yield _Run(path.parent.name, str(planner.get("kind")), Path(data.uri).name, manifest)
 
 
-def _why(home: Home, run: _Run) -> str | None:
+def _why(home: Home, run: _Run, *, closed: bool) -> str | None:
     """Say why a run has to be scored on its dataset as it is now; None if it was."""
     source = home.datasets / run.dataset
     digest = DrivingDataset.digest(source)
@@ -111,6 +111,8 @@ def _why(home: Home, run: _Run) -> str | None:
         return "not scored on the new version of its dataset"
     if scored.inputs[_CAMERA].sha256 != run.manifest.outputs["model.onnx"].sha256:
         return "its weights are new"
+    if closed and scored.config.get("closed_loop") == []:
+        return "scored in open loop alone"
     return None if scored.code.sha256 == scorer_code_sha256() else "the scorer is another one"
 
 
@@ -121,7 +123,7 @@ def work_off(
 ) -> Worked:  # fmt: skip
     """Score what waits, one after the other; one that fails does not keep the others from being scored."""
     scored, failed = [], []
-    for item in waiting(home):
+    for item in waiting(home, closed=closed):
         if item.blocked is not None or item.baseline is None or item.run in skip:
             continue
         on_start(item)
@@ -149,7 +151,7 @@ def watch(
     try:
         while True:
             tried = frozenset(failed)
-            ready = [item for item in waiting(home) if item.blocked is None and item.run not in tried]
+            ready = [item for item in waiting(home, closed=closed) if item.blocked is None and item.run not in tried]
             if ready:
                 done = work_off(home, closed=closed, skip=tried, on_start=on_start, on_done=on_done)
                 scored += done.scored

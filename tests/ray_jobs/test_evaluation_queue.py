@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from pydantic import JsonValue
 
 from platform_lib.errors import ContractError, IntegrityError, UsageError
 from platform_lib.evidence import EvaluationReport, FailedEpisode, Interval, MetricsRow
@@ -56,7 +57,15 @@ def digest_of(home: Home, name: str) -> str:
     return DrivingDataset.digest(home.datasets / name)
 
 
-def score(home: Home, name: str, on: str, *, folder: str = "evaluation", ade: float = 1.0) -> None:
+def score(
+    home: Home,
+    name: str,
+    on: str,
+    *,
+    folder: str = "evaluation",
+    ade: float = 1.0,
+    config: dict[str, JsonValue] | None = None,
+) -> None:
     """Leave what an evaluation leaves, by the present scorer."""
     from ray_jobs import evaluate
 
@@ -67,7 +76,7 @@ def score(home: Home, name: str, on: str, *, folder: str = "evaluation", ade: fl
         "dataset": Input(sha256=digest_of(home, on), uri=str(home.datasets / on)),
         "camera": evaluate.input_of(model),
     }
-    step = Step("evaluation", inputs=inputs, config={}, modules=("ray_jobs.evaluate",))
+    step = Step("evaluation", inputs=inputs, config=config or {}, modules=("ray_jobs.evaluate",))
     manifest = step.finish(made / "manifest.json", {})
     note(home, report(name, inputs["dataset"].sha256, ade=ade), manifest, made)
 
@@ -102,6 +111,13 @@ def test_a_new_run_a_new_dataset_version_and_new_weights_wait(home: Home):
     assert waiting(home) == ()
     (home.runs / "unfinished").mkdir()
     assert waiting(home) == ()
+
+
+def test_open_loop_alone_is_not_all_of_it(home: Home):
+    run(home, "blind", "ego_only", "city")
+    score(home, "first", "city", config={"closed_loop": []})
+    assert [item.why for item in waiting(home)] == ["scored in open loop alone"]
+    assert waiting(home, closed=False) == ()
 
 
 def test_another_scorer_scores_everything_again(home: Home, monkeypatch: pytest.MonkeyPatch):

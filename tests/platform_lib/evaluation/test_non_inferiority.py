@@ -87,7 +87,9 @@ def test_frames_are_paired_by_safety_slice():
     future[:, :, 0] = 8.0 * TIMES_S
     slices = (frozenset({"rain"}), frozenset({"rain", "lead"}), frozenset({"lead"}), frozenset({"cruise"}))
     frames = Frames(("a", "b", "c", "d"), slices, future, (NO_AGENTS,) * 4)
-    found = list(open_differences(score_frames(future + np.array([0.0, 0.3]), frames), score_frames(future, frames), frames))
+    found = list(
+        open_differences(score_frames(future + np.array([0.0, 0.3]), frames), score_frames(future, frames), frames)
+    )
     assert [(item.slice, len(item.values)) for item in found[::2]] == [("all", 4), ("lead", 2), ("rain", 2)]
     assert found[0].values == pytest.approx([0.3] * 4)
 
