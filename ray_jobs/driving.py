@@ -17,7 +17,7 @@ from platform_lib.evaluation.epdms import score_epdms
 from platform_lib.evaluation.geometry import Doubles
 from platform_lib.evaluation.open_loop import rows_by_slice
 from platform_lib.evidence import FailedEpisode, MetricsRow
-from platform_lib.models.interface import ConstantVelocity
+from platform_lib.models.interface import ConstantVelocity, Planner
 from platform_lib.models.onnx_planner import OnnxPlanner
 from platform_lib.scenario.model import DriveSpec
 from platform_lib.scenario.replay import Outcome, replay_bytes
@@ -64,7 +64,8 @@ class Driven:
         scenes = [scene for at in self.worlds for scene in at.scenes]
         if not scenes:
             return ()
-        known, rows = joined(scenes), []
+        known = joined(scenes)
+        rows: list[MetricsRow] = []
         for name in self.worlds[0].plans:
             now, before = (np.concatenate([at.plans[name][k] for at in self.worlds]) for k in (0, 1))
             scores = score_epdms(now, pairs(before, scenes), known)
@@ -100,7 +101,7 @@ def drive_world(planners: Mapping[str, tuple[OnnxPlanner, bool]], spec: DriveSpe
         drive_planner(planner, spec, looks=see, expert_progress_m=expert.progress_m)
         for planner, see in planners.values()
     )
-    everybody = [*(planner for planner, _ in planners.values()), ConstantVelocity()]
+    everybody: list[Planner] = [*(planner for planner, _ in planners.values()), ConstantVelocity()]
     plans = {planner.name: asked(planner, scenes) for planner in everybody} if scenes else {}
     return _InWorld(expert, drives, scenes, plans)
 

@@ -130,7 +130,7 @@ def _change(item: Change) -> dict[str, str]:
 
 def _films(entry: Scored) -> list[dict[str, object]]:
     """Return the worst drives that were written as files and still lie there."""
-    found = []
+    found: list[dict[str, object]] = []
     for one in entry.failures:
         path = None if one.file is None else entry.folder / one.file
         if path is None or not path.is_file() or len(found) == _FILMS:

@@ -44,9 +44,7 @@ def film(path: Path) -> bytes | None:
         return None
     animation = cv2.Animation()
     animation.frames = frames
-    animation.durations = np.array(
-        [round(2 * 1000 * STEP_S * FILMED_EVERY)] * (len(frames) - 1) + [_HELD_MS], dtype=np.int32
-    )
+    animation.durations = [round(2 * 1000 * STEP_S * FILMED_EVERY)] * (len(frames) - 1) + [_HELD_MS]
     animation.loop_count = 0
     done, data = cv2.imencodeanimation(".webp", animation, [cv2.IMWRITE_WEBP_QUALITY, _QUALITY])
     return bytes(data) if done else None

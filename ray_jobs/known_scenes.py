@@ -113,7 +113,7 @@ def _driven(moments: Sequence[_Moment], tick: int) -> Doubles:
 def _into(ego: EgoState, points_m: Doubles) -> Doubles:
     """Return (K, 2) world points in an ego's coordinates."""
     cosine, sine = math.cos(ego.yaw_rad), math.sin(ego.yaw_rad)
-    return (points_m - [ego.x_m, ego.y_m]) @ np.array([[cosine, -sine], [sine, cosine]])
+    return np.asarray((points_m - [ego.x_m, ego.y_m]) @ np.array([[cosine, -sine], [sine, cosine]]))
 
 
 def _agents(moments: Sequence[_Moment], tick: int) -> Agents:

@@ -14,7 +14,7 @@ from platform_lib.evaluation.closed_loop import Episode
 from platform_lib.evaluation.frames import Frames
 from platform_lib.evaluation.geometry import Doubles
 from platform_lib.evaluation.open_loop import SCENE_SLICES, Scores, in_slice
-from platform_lib.evidence import Comparison, Interval
+from platform_lib.evidence import Comparison, Interval, Status
 
 ALPHA = 0.05
 SAFETY_SLICES = ("all", *SCENE_SLICES, "night", "rain")
@@ -98,7 +98,7 @@ def compared(differences: Sequence[Difference], *, seed: int, alpha: float = ALP
     return tuple(found)
 
 
-def _judged(item: Difference, interval: Interval, p_holm: float | None, alpha: float) -> tuple[str, str]:
+def _judged(item: Difference, interval: Interval, p_holm: float | None, alpha: float) -> tuple[Status, str]:
     if interval.low is not None and interval.low > item.margin:
         return "fail", "worse beyond the margin, and beyond doubt"
     if p_holm is None:

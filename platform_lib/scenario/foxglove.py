@@ -83,7 +83,7 @@ def _pool() -> descriptor_pool.DescriptorPool:
 
 
 def _files() -> list[descriptor_pb2.FileDescriptorProto]:
-    own = [(_FOXGLOVE, _MESSAGES), (_DRIVETRAIN, _OWN)]
+    own: list[tuple[str, dict[str, tuple[_Field, ...]]]] = [(_FOXGLOVE, _MESSAGES), (_DRIVETRAIN, _OWN)]
     known = [timestamp_pb2, duration_pb2]
     found = []
     for module in known:

@@ -119,7 +119,7 @@ def read_replay(path: Path) -> Replay:
             rows = [control.FromString(m.data) for _, _, m in reader.iter_messages(topics=["/control"])]
         spec = DriveSpec(
             seed=int(told["seed"]), vehicle=told["vehicle"], session=told["session"], start_ns=int(told["start_ns"]),
-            duration_s=float(told["duration_s"]), weather=told["weather"], event=told["event"],  # type: ignore[arg-type]  # it refuses others itself
+            duration_s=float(told["duration_s"]), weather=told["weather"], event=told["event"],
         )  # fmt: skip
         outcome = Outcome(told["planner"], told["what"], float(told["expert_progress_m"]))
     except (KeyError, ValueError, McapError) as error:
