@@ -57,7 +57,9 @@ _ENUMS: dict[str, tuple[tuple[str, int], ...]] = {
     "Log.Level": (("UNKNOWN", 0), ("DEBUG", 1), ("INFO", 2), ("WARNING", 3), ("ERROR", 4), ("FATAL", 5)),
 }
 # Our own: what the car was told to do, by which the drive can be driven again.
-_OWN = {"Control": (("timestamp", 1, "Timestamp"), ("accel_mps2", 2, "double"), ("steer_rad", 3, "double"))}
+_OWN: dict[str, tuple[_Field, ...]] = {
+    "Control": (("timestamp", 1, "Timestamp"), ("accel_mps2", 2, "double"), ("steer_rad", 3, "double"))
+}
 _FOXGLOVE, _DRIVETRAIN = "foxglove", "drivetrain"
 _FIELD = descriptor_pb2.FieldDescriptorProto
 
