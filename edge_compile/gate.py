@@ -261,8 +261,21 @@ def _judge_closed_loop(case: Case) -> list[Verdict]:
 
 
 def _judge_champion(case: Case) -> list[Verdict]:
-    del case
-    return left_open("there is no champion to compare with")
+    report = case.evaluation.champion
+    if report is None:
+        return left_open("there is no champion to compare with")
+    if report.champion_sha256 == case.compiled.onnx_sha256:
+        return left_open(f"{report.champion} is this model itself: nothing is not inferior to itself")
+    found = [
+        Verdict(
+            item.status,
+            f"{report.champion}: {item.metric} on {item.slice} {figures(item.difference)}, margin {item.margin:g}: {item.reason}",
+        )
+        for item in report.comparisons
+    ]
+    compared = {item.slice for item in report.comparisons}
+    missing = sorted({"all", *case.thresholds.float_model.scene_slices} - compared)
+    return found + [Verdict("not_run", f"{report.champion}: not compared on {name}") for name in missing]
 
 
 # G4: compression

@@ -58,8 +58,75 @@ class MetricsRow(_Strict):
     metrics: dict[str, Interval]
 
 
+class FailedEpisode(_Strict):
+    """One simulated drive that went wrong.
+
+    Attributes:
+        seed: Of the world, which decides all of it.
+        what: What went wrong, in words.
+        after_s: When it ended.
+        file: The MCAP file to look at and to drive again, beside the report; None where it was not written.
+    """
+
+    planner: str
+    world: str
+    seed: NonNegativeInt
+    weather: str
+    event: str
+    what: Annotated[str, StringConstraints(min_length=1)]
+    after_s: float
+    file: str | None
+
+
+class Comparison(_Strict):
+    """One figure of the challenger less the champion's on the same frames of one slice.
+
+    Attributes:
+        difference: Below 0 the challenger is better; its interval is for this comparison alone.
+        margin: So much worse is still taken for not worse.
+        p: One-sided, that it is worse by the margin or more; None where too few drives tell.
+        p_holm: The same, corrected for all comparisons of the report.
+        status: ``pass`` where `p_holm` shows that it is not worse; ``fail`` where the interval lies beyond the margin;
+            ``not_run`` where neither is shown, with the reason.
+    """
+
+    slice: str
+    metric: str
+    n: NonNegativeInt
+    drives: NonNegativeInt
+    difference: Interval
+    margin: float
+    p: float | None
+    p_holm: float | None
+    status: Status
+    reason: str
+
+
+class ChampionReport(_Strict):
+    """The challenger against the champion: not worse, slice by slice."""
+
+    champion: str
+    champion_sha256: str
+    alpha: float
+    comparisons: Annotated[tuple[Comparison, ...], Field(min_length=1)]
+
+    @property
+    def status(self) -> Status:
+        """``pass`` only where every comparison passes."""
+        found = {item.status for item in self.comparisons}
+        return "fail" if "fail" in found else "not_run" if "not_run" in found else "pass"
+
+
 class EvaluationReport(_Strict):
-    """What `evaluate` found: ``evaluation.json``."""
+    """What `evaluate` found: ``evaluation.json``.
+
+    Attributes:
+        self_test_sha256: Of the scorer's test before these figures; part of `scorer_sha256` too.
+        pseudo_closed_loop: The EPDMS and its parts, on scenes of the simulator about which everything is known.
+        not_run: What was not scored -> why.
+        failures: Every simulated drive of the judged planner that went wrong, the worst first.
+        champion: The comparison with the champion, where one was named.
+    """
 
     schema_version: Literal[1] = 1
     model_name: str
@@ -72,6 +139,11 @@ class EvaluationReport(_Strict):
     open_loop: tuple[MetricsRow, ...]
     closed_loop: tuple[MetricsRow, ...]
     findings: tuple[str, ...] = ()
+    self_test_sha256: str | None = None
+    pseudo_closed_loop: tuple[MetricsRow, ...] = ()
+    not_run: dict[str, str] = Field(default_factory=dict)
+    failures: tuple[FailedEpisode, ...] = ()
+    champion: ChampionReport | None = None
 
     def row(self, planner: str, slice_name: str) -> MetricsRow | None:
         """Return the open-loop row of a planner on a slice, if it was scored."""

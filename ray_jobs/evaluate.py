@@ -6,11 +6,11 @@ A planner is always its ONNX graph, run by ONNX Runtime: float and quantized gra
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal, TypedDict, TypeVar
+from typing import Literal, TypedDict
 
 import numpy as np
 import ray
@@ -19,38 +19,42 @@ from pydantic import JsonValue
 from platform_lib.catalog.catalog import Catalog
 from platform_lib.catalog.postgres import embedded_postgres
 from platform_lib.code_digest import code_sha256
-from platform_lib.console import progress
 from platform_lib.datasets.reader import DrivingDataset
-from platform_lib.errors import ContractError, IntegrityError, MissingPartError, PlatformError
+from platform_lib.errors import ContractError, IntegrityError, MissingPartError
 from platform_lib.evaluation import closed_loop, findings, open_loop
 from platform_lib.evaluation.bootstrap import RESAMPLES
-from platform_lib.evaluation.closed_loop import Episode
 from platform_lib.evaluation.geometry import Doubles
+from platform_lib.evaluation.non_inferiority import ALPHA, closed_differences, compared, open_differences
 from platform_lib.evaluation.self_test import Verdict, run_self_test
-from platform_lib.evidence import EvaluationReport, read_evidence, write_evidence
+from platform_lib.evaluation.swept import sweeps_of
+from platform_lib.evidence import ChampionReport, EvaluationReport, MetricsRow, read_evidence, write_evidence
 from platform_lib.home import Home
 from platform_lib.manifest import Input, Manifest, Step, changed_outputs, input_of, read_manifest
 from platform_lib.models.interface import ConstantVelocity, Float, PlannerInput
 from platform_lib.models.onnx_planner import OnnxPlanner
 from platform_lib.scenario.model import DriveSpec
 from platform_lib.storage import publish_folder
-from ray_jobs.episodes import EXPERT, drive_expert, drive_planner, worlds
+from ray_jobs.driving import Driven, drive_worlds, failures_of, gather, replays_of, write_failures
+from ray_jobs.episodes import EXPERT, worlds
+from ray_jobs.evaluation_history import note
 from ray_jobs.named import dataset_input, valid_name
 from ray_jobs.pictures import write_scenes
 from ray_jobs.samples import LoadedSplit, load_split
 from ray_jobs.session import local_ray
 
-CAMERA, EGO_ONLY = "camera", "ego_only"
+CAMERA, EGO_ONLY, CHAMPION = "camera", "ego_only", "champion"
 BOOTSTRAP_SEED = 20_261_120
 SPLIT: Literal["test"] = "test"
 SCORER_MODULES = (
     "platform_lib.evaluation.open_loop",
     "platform_lib.evaluation.closed_loop",
+    "platform_lib.evaluation.epdms",
     "platform_lib.evaluation.findings",
+    "platform_lib.evaluation.non_inferiority",
     "platform_lib.evaluation.self_test",
 )
+_MODULES = ("ray_jobs.evaluate",)
 _OUTPUT = "evaluation.json"
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +68,19 @@ class EvaluationOutcome:
 
 
 def evaluate_run(
-    home: Home, *, run: str, baseline: str, dataset: str, closed: bool = True, force: bool = False
+    home: Home,
+    *,
+    run: str,
+    baseline: str,
+    dataset: str,
+    champion: str | None = None,
+    closed: bool = True,
+    force: bool = False,
 ) -> EvaluationOutcome:
     """Score a camera run against an ego-only run and constant velocity.
 
-    Writes ``RUN/evaluation/``; on another dataset than the run was trained on, ``RUN/evaluation-DATASET/``, so that the
+    With a `champion`, another run, it is also asked whether the run is not worse than that one on every safety slice: on the
+    same frames, in the same worlds. Writes ``RUN/evaluation/``; on another dataset than the run was trained on, ``RUN/evaluation-DATASET/``, so that the
     evidence which a gate was shown stays.
 
     Raises:
@@ -76,8 +88,9 @@ def evaluate_run(
         IntegrityError: A run's or the dataset's files differ from their manifest.
         ContractError: The scorer fails its self-test, or a planner gives a plan that is not finite.
     """
-    runs = {CAMERA: _whole_run(home, run), EGO_ONLY: _whole_run(home, baseline)}
-    graphs = {name: home.runs / chosen / "model.onnx" for name, chosen in ((CAMERA, run), (EGO_ONLY, baseline))}
+    chosen = {CAMERA: run, EGO_ONLY: baseline, **({} if champion is None else {CHAMPION: champion})}
+    runs = {name: _whole_run(home, named) for name, named in chosen.items()}
+    graphs = {name: home.runs / named / "model.onnx" for name, named in chosen.items()}
     source = home.datasets / valid_name(dataset, what="--dataset")
     folder = home.runs / run / evidence_name(runs[CAMERA], dataset, dataset_input(source))
     specs = worlds() if closed else ()
@@ -91,7 +104,7 @@ def evaluate_run(
             },
         },
         config=_config(specs, weights=runs[CAMERA].outputs["weights.pt"].sha256),
-        modules=("ray_jobs.evaluate",),
+        modules=_MODULES,
     )
     with home.lock(f"run-{run}"), home.lock(f"dataset-{dataset}", shared=True):
         done = None if force else step.done(folder / "manifest.json")
@@ -100,14 +113,24 @@ def evaluate_run(
         verdict = _believed()
         split = _load(source)
         with local_ray(home):
-            report = _score_run(graphs, split, specs, step, verdict)
+            report, driven = _score_run(graphs, split, specs, step, verdict)
+            failed = failures_of(driven, CAMERA)
+            replays = replays_of(failed)
         planners = {"planned": OnnxPlanner(CAMERA, graphs[CAMERA]), EGO_ONLY: OnnxPlanner(EGO_ONLY, graphs[EGO_ONLY])}
         with publish_folder(folder) as temporary:
+            failures, files = write_failures(failed, replays, temporary)
+            report = report.model_copy(update={"failures": failures})
             write_evidence(temporary / _OUTPUT, report)
-            outputs = {_OUTPUT: temporary / _OUTPUT, **write_scenes(temporary, source, split, planners)}
+            outputs = {_OUTPUT: temporary / _OUTPUT, **files, **write_scenes(temporary, source, split, planners)}
             manifest = step.finish(temporary / "manifest.json", outputs, _metrics(report))
         _record(home, manifest, folder)
+        note(home, report, manifest, folder)
     return EvaluationOutcome(folder=folder, manifest=manifest, report=report, skipped=False)
+
+
+def scorer_code_sha256() -> str:
+    """Return the digest of all code that decides an evaluation: another one, and it has to be made again."""
+    return code_sha256(*_MODULES)
 
 
 def evidence_name(run: Manifest, dataset: str, scored_on: Input) -> str:
@@ -132,7 +155,7 @@ def evaluate_onnx(
         "evaluation",
         inputs={"dataset": dataset_input(source), "onnx": graph},
         config={**_config((), weights=graph.sha256), "name": name},
-        modules=("ray_jobs.evaluate",),
+        modules=_MODULES,
     )
     done = None if force else step.done(out / "manifest.json")
     if done is not None:
@@ -206,22 +229,27 @@ def _load(source: Path) -> LoadedSplit:
 
 def _score_run(
     graphs: dict[str, Path], split: LoadedSplit, specs: Sequence[DriveSpec], step: Step, verdict: Verdict
-) -> EvaluationReport:
+) -> tuple[EvaluationReport, Driven]:
     frames = split.frames
     plans = _plans_on_ray(graphs, split.inputs)
     plans[ConstantVelocity.name] = ConstantVelocity().plan(split.inputs).astype(np.float64)
-    scores = {name: open_loop.score_frames(plan, frames) for name, plan in plans.items()}
+    sweeps = sweeps_of(frames.agents)
+    scores = {name: open_loop.score_frames(plan, frames, sweeps) for name, plan in plans.items()}
     rows = {name: open_loop.rows_by_slice(name, found, frames, seed=BOOTSTRAP_SEED) for name, found in scores.items()}
     pairs = findings.paired_ade(scores[CAMERA], scores[EGO_ONLY], frames, seed=BOOTSTRAP_SEED)
     rows[CAMERA] = findings.with_pairs(rows[CAMERA], pairs)
-    episodes = _episodes_on_ray(graphs, specs)
+    world = drive_worlds(graphs, specs, looks=frozenset({CAMERA, CHAMPION}))
     closed = tuple(
         row
-        for name in (CAMERA, EGO_ONLY, EXPERT)
-        for row in closed_loop.rows_by_slice(name, episodes, seed=BOOTSTRAP_SEED)
+        for name in (*graphs, EXPERT)
+        for row in closed_loop.rows_by_slice(name, world.episodes, seed=BOOTSTRAP_SEED)
     )
-    driven = open_loop.score_frames(frames.future_m, frames)
-    return EvaluationReport(
+    epdms = world.epdms_rows(seed=BOOTSTRAP_SEED)
+    driven = open_loop.score_frames(frames.future_m, frames, sweeps)
+    rival = (
+        None if CHAMPION not in graphs else _against_champion(graphs[CHAMPION].parent.name, scores, split, world, step)
+    )
+    report = EvaluationReport(
         **_header(
             step,
             verdict,
@@ -231,12 +259,45 @@ def _score_run(
         ),
         open_loop=tuple(row for found in rows.values() for row in found),
         closed_loop=closed,
+        pseudo_closed_loop=epdms,
+        not_run=_not_run(scores[CAMERA], closed),
+        champion=rival,
         findings=(
             *findings.self_test_findings(verdict),
             *findings.open_loop_findings(pairs, driven, frames),
+            *findings.champion_findings(rival),
+            *findings.epdms_findings(epdms),
             *findings.closed_loop_findings(closed),
         ),
     )
+    return report, world
+
+
+def _against_champion(
+    name: str, scores: Mapping[str, open_loop.Scores], split: LoadedSplit, world: Driven, step: Step
+) -> ChampionReport:
+    differences = [*open_differences(scores[CAMERA], scores[CHAMPION], split.frames)]
+    if world.worlds:
+        differences += closed_differences(world.episodes, CAMERA, CHAMPION)
+    return ChampionReport(
+        champion=name,
+        champion_sha256=step.inputs[CHAMPION].sha256,
+        alpha=ALPHA,
+        comparisons=compared(differences, seed=BOOTSTRAP_SEED),
+    )
+
+
+def _not_run(scores: open_loop.Scores, closed: Sequence[MetricsRow]) -> dict[str, str]:
+    """Say what was not scored, and why: a figure that is not there is neither good nor bad."""
+    found = {}
+    if "offroad_rate" not in scores:
+        found["open_loop offroad_rate"] = (
+            "the dataset holds no map; the pseudo closed loop and the closed loop have one"
+        )
+        found["open_loop epdms"] = "it needs a map, traffic lights and the plan before, which the dataset does not hold"
+    if not closed:
+        found["closed_loop"] = found["pseudo_closed_loop"] = "nothing was driven in the simulator"
+    return found
 
 
 def _header(step: Step, verdict: Verdict, *, model_name: str, weights: str, seeds: tuple[int, ...]) -> _Header:
@@ -248,6 +309,7 @@ def _header(step: Step, verdict: Verdict, *, model_name: str, weights: str, seed
         split=SPLIT,
         scorer_version=version("drivetrain"),
         scorer_sha256=scorer,
+        self_test_sha256=verdict.sha256,
         seeds=seeds,
     )
 
@@ -261,6 +323,7 @@ class _Header(TypedDict):
     split: str
     scorer_version: str
     scorer_sha256: str
+    self_test_sha256: str
     seeds: tuple[int, ...]
 
 
@@ -269,27 +332,12 @@ def _plan_remotely(name: str, graph: str, inputs: PlannerInput) -> Float:
     return OnnxPlanner(name, Path(graph), threads=1).plan(inputs)
 
 
-@ray.remote(num_cpus=1)  # type: ignore[untyped-decorator]  # ray publishes no types
-def _drive_remotely(graphs: dict[str, str], spec: DriveSpec) -> tuple[Episode, ...]:
-    expert = drive_expert(spec)
-    planned = [
-        drive_planner(
-            OnnxPlanner(name, Path(graph), threads=1),
-            spec,
-            looks=name == CAMERA,
-            expert_progress_m=expert.progress_m,
-        )
-        for name, graph in graphs.items()
-    ]
-    return (*planned, expert)
-
-
 def _plans_on_ray(graphs: dict[str, Path], inputs: PlannerInput) -> dict[str, Doubles]:
     """Plan the whole split, in blocks (1:N), as doubles for the scorer."""
     blocks = np.array_split(np.arange(len(inputs)), max(1, min(8, len(inputs) // 32)))
     jobs = [(name, rows) for name in graphs for rows in blocks]
     references = [_plan_remotely.remote(name, str(graphs[name]), inputs.take(rows)) for name, rows in jobs]
-    done: list[Float] = _gather("open loop", references)
+    done: list[Float] = gather("open loop", references)
     return {
         name: np.concatenate([plan for (owner, _), plan in zip(jobs, done, strict=True) if owner == name]).astype(
             np.float64
@@ -298,32 +346,8 @@ def _plans_on_ray(graphs: dict[str, Path], inputs: PlannerInput) -> dict[str, Do
     }
 
 
-def _episodes_on_ray(graphs: dict[str, Path], specs: Sequence[DriveSpec]) -> tuple[Episode, ...]:
-    """Drive every world once with each planner and the expert (1:1)."""
-    if not specs:
-        return ()
-    paths = {name: str(path) for name, path in graphs.items()}
-    references = [_drive_remotely.remote(paths, spec) for spec in specs]
-    done: list[tuple[Episode, ...]] = _gather("closed loop", references)
-    return tuple(episode for episodes in done for episode in episodes)
-
-
-def _gather(title: str, references: Sequence[ray.ObjectRef[_T]]) -> list[_T]:
-    """Wait for Ray tasks, in their own order, showing progress; an error in one is raised as itself."""
-    waiting = list(references)
-    with progress(title, total=len(waiting)) as bar:
-        while waiting:
-            ready, waiting = ray.wait(waiting, num_returns=1)
-            try:
-                ray.get(ready)
-            except ray.exceptions.RayTaskError as error:
-                raise error.cause if isinstance(error.cause, PlatformError) else error from None
-            bar.advance(len(ready))
-    return list(ray.get(list(references)))
-
-
 def _metrics(report: EvaluationReport) -> dict[str, JsonValue]:
-    found: dict[str, JsonValue] = {}
+    found: dict[str, JsonValue] = {"self_test_sha256": report.self_test_sha256}
     for row in report.open_loop:
         if row.slice == "all":
             found[f"{row.planner}_ade_m"] = round(row.metrics["ade_m"].value, 4)

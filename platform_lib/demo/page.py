@@ -38,6 +38,7 @@ _SCENES = 6
 _CLOSED_LOOP = "closed loop, "
 _HEADS = {
     "collision_rate": "collisions",
+    "at_fault_rate": "at fault",
     "offroad_rate": "off road",
     "progress_ratio": "progress / expert",
     "max_accel_mps2": "max accel, m/s²",
@@ -184,7 +185,7 @@ def _metrics(found: _Evidence) -> dict[str, object]:
 def _closed_loop(report: EvaluationReport) -> dict[str, object]:
     # The planner slice by slice, the others in one line each.
     rows: list[MetricsRow] = [row for row in report.closed_loop if row.planner == "camera" or row.slice == "all"]
-    names = list(dict.fromkeys(name for row in rows for name in row.metrics))
+    names = [name for name in _HEADS if any(name in row.metrics for row in rows)]
     table = [
         {
             "planner": planner_label(row.planner),
@@ -194,7 +195,7 @@ def _closed_loop(report: EvaluationReport) -> dict[str, object]:
         }
         for row in rows
     ]
-    heads = [_HEADS.get(name, name.replace("_", " ")) for name in names]
+    heads = [_HEADS[name] for name in names]
     told = [item for item in report.findings if item.startswith(_CLOSED_LOOP)]
     return {"closed_metrics": heads, "closed_rows": table, "closed_findings": told}
 

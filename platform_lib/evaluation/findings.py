@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from platform_lib.evaluation.bootstrap import cluster_interval
+from platform_lib.evaluation.epdms import PARTS, TOTAL
 from platform_lib.evaluation.frames import Frames
 from platform_lib.evaluation.open_loop import SCENE, SCENE_SLICES, SLICES, Scores, in_slice
 from platform_lib.evaluation.self_test import Verdict
-from platform_lib.evidence import Interval, MetricsRow
+from platform_lib.evidence import ChampionReport, Interval, MetricsRow
 
 
 def paired_ade(camera: Scores, ego_only: Scores, frames: Frames, *, seed: int) -> dict[str, Interval]:
@@ -76,8 +77,41 @@ def closed_loop_findings(rows: Sequence[MetricsRow]) -> tuple[str, ...]:
             crashed = round(row.metrics["collision_rate"].value * row.n)
             left = round(row.metrics["offroad_rate"].value * row.n)
             progress = row.metrics["progress_ratio"].value
+            faults = round(row.metrics["at_fault_rate"].value * row.n)
             found.append(
-                f"closed loop, {row.planner}: {crashed} of {row.n} episodes with a collision, {left} off the road, "
+                f"closed loop, {row.planner}: {crashed} of {row.n} episodes with a collision, {faults} by its own fault, {left} off the road, "
                 f"{progress:.0%} of the expert's progress"
+            )
+    return tuple(found)
+
+
+def champion_findings(report: ChampionReport | None) -> tuple[str, ...]:
+    """Say on how many slices the challenger is shown not to be worse than the champion, and on which it is worse."""
+    if report is None:
+        return ()
+    total = len(report.comparisons)
+    passed = sum(item.status == "pass" for item in report.comparisons)
+    found = [
+        f"against the champion '{report.champion}': not worse in {passed} of {total} comparisons (Holm, {report.alpha:g})"
+    ]
+    found += [
+        f"against the champion: WORSE in {item.metric} on '{item.slice}', {item.difference.value:+.3f} "
+        f"(95 % interval {item.difference.low:+.3f} to {item.difference.high:+.3f}, margin {item.margin:g})"
+        for item in report.comparisons
+        if item.status == "fail"
+    ]
+    return tuple(found)
+
+
+def epdms_findings(rows: Sequence[MetricsRow]) -> tuple[str, ...]:
+    """Sum up each planner's predictive driver model score over all scenes, and what takes most of it away."""
+    found = []
+    for row in rows:
+        if row.slice == "all" and TOTAL in row.metrics:
+            parts = {name: row.metrics[name].value for name in PARTS}
+            worst = min(parts, key=lambda name: parts[name])
+            found.append(
+                f"pseudo closed loop, {row.planner}: EPDMS {row.metrics[TOTAL].value:.3f} on {row.n} scenes of "
+                f"{row.drives} worlds, least of all {worst.upper()} {parts[worst]:.3f}"
             )
     return tuple(found)

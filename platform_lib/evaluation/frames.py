@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from platform_lib.errors import ContractError
 from platform_lib.evaluation.geometry import Boxes, Doubles
+from platform_lib.evaluation.roads import Roads
 
 STEPS = 6
 STEP_S = 0.5
@@ -34,9 +35,8 @@ class Agents:
     def solid(self) -> Agents:
         """Return those that can be driven into."""
         keep = np.array([kind in SOLID_KINDS for kind in self.kind], dtype=np.bool_)
-        boxes = self.boxes
-        chosen = Boxes(boxes.x_m[keep], boxes.y_m[keep], boxes.yaw_rad[keep], boxes.length_m[keep], boxes.width_m[keep])
-        return Agents(self.step[keep], tuple(kind for kind, kept in zip(self.kind, keep, strict=True) if kept), chosen)
+        kinds = tuple(kind for kind, kept in zip(self.kind, keep, strict=True) if kept)
+        return Agents(self.step[keep], kinds, self.boxes.take(keep))
 
 
 NO_AGENTS = Agents(np.zeros(0, dtype=np.int64), (), Boxes(*(np.zeros(0) for _ in range(5))))
@@ -51,6 +51,7 @@ class Frames:
         slices: N sets of slice names; every frame is also in ``all``.
         future_m: (N, 6, 2) driven path in metres.
         agents: N sets of agents.
+        road: The road around each frame; None where nobody recorded a map: what needs one is then unknown.
 
     Raises:
         ContractError: Lengths differ, or the driven path is not finite.
@@ -60,11 +61,14 @@ class Frames:
     slices: tuple[frozenset[str], ...]
     future_m: Doubles
     agents: tuple[Agents, ...]
+    road: Roads | None = None
 
     def __post_init__(self) -> None:
         n = len(self.drive)
         if self.future_m.shape != (n, STEPS, 2) or len(self.slices) != n or len(self.agents) != n:
             raise ContractError(f"{n} drives do not fit a future of {self.future_m.shape}", where="frames")
+        if self.road is not None and len(self.road) != n:
+            raise ContractError(f"{n} frames with {len(self.road)} roads", where="frames")
         if not np.isfinite(self.future_m).all():
             raise ContractError("the driven path holds numbers that are not finite", where="frames")
 

@@ -33,6 +33,11 @@ class Boxes:
     def __len__(self) -> int:
         return len(self.x_m)
 
+    def take(self, rows: NDArray[np.int64] | NDArray[np.bool_]) -> Boxes:
+        """Return the chosen boxes."""
+        columns = (self.x_m, self.y_m, self.yaw_rad, self.length_m, self.width_m)
+        return Boxes(*(column[rows] for column in columns))
+
 
 def corners(boxes: Boxes) -> Doubles:
     """Return the (M, 4, 2) corners in metres, counter-clockwise."""
@@ -66,18 +71,21 @@ def path_headings(path_m: Doubles) -> Doubles:
     `MIN_HEADING_STEP_M` keep the one before.
 
     Args:
-        path_m: (K, 2) points, the origin not among them.
+        path_m: (..., K, 2) points, the origin not among them.
 
     Returns:
-        (K,) radians, without jumps of 2 pi.
+        (..., K) radians, without jumps of 2 pi.
     """
-    steps = np.diff(np.vstack([np.zeros((1, 2)), path_m]), axis=0)
-    headings, last = np.zeros(len(path_m)), 0.0
-    for k, (dx, dy) in enumerate(steps):
-        if np.hypot(dx, dy) >= MIN_HEADING_STEP_M:
-            last = float(np.arctan2(dy, dx))
-        headings[k] = last
-    return np.unwrap(headings)
+    origin = np.zeros((*path_m.shape[:-2], 1, 2))
+    steps = np.diff(np.concatenate([origin, path_m], axis=-2), axis=-2)
+    turned = np.hypot(steps[..., 0], steps[..., 1]) >= MIN_HEADING_STEP_M
+    return np.unwrap(held(np.arctan2(steps[..., 1], steps[..., 0]), turned), axis=-1)
+
+
+def held(values: Doubles, valid: Flags) -> Doubles:
+    """Return (..., K) values with each one that is not valid replaced by the last valid one before it, or 0."""
+    last = np.maximum.accumulate(np.where(valid, np.arange(values.shape[-1]), -1), axis=-1)
+    return np.where(last >= 0, np.take_along_axis(values, np.maximum(last, 0), axis=-1), 0.0)
 
 
 def ego_boxes(x_m: Doubles, y_m: Doubles, yaw_rad: Doubles) -> Boxes:

@@ -8,17 +8,17 @@ import numpy as np
 
 from platform_lib.errors import ContractError
 from platform_lib.evaluation.bootstrap import cluster_interval
-from platform_lib.evaluation.frames import STEP_S, STEPS, Agents, Frames
-from platform_lib.evaluation.geometry import Boxes, Doubles, ego_boxes, overlap, path_headings
+from platform_lib.evaluation.frames import STEP_S, STEPS, Frames
+from platform_lib.evaluation.geometry import Doubles
+from platform_lib.evaluation.poses import Poses, stays_on
+from platform_lib.evaluation.swept import Sweeps, first_contact_s, sweeps_of
 from platform_lib.evidence import MetricsRow
 
 # A plan misses when its end lies further than this from where the car was.
 # Source: Argoverse motion forecasting (Chang et al. 2019), miss rate at 2.0 m.
 MISS_M = 2.0
-# Substeps of one 0.5 s step at which boxes are compared: at 15 m/s the car moves 1.5 m between them.
-SUBSTEPS = 5
-# An agent further than this from where it was half a second ago is another one.
-_MATCH_M = 12.5
+# Horizon in seconds -> how many of the future times lie within it.
+_HORIZONS = {1: 2, 2: 4, 3: 6}
 # Where what the camera sees decides what to do; SCENE pools them, so that the question has one answer with one interval.
 SCENE_SLICES = ("pedestrian", "cut_in", "lead", "traffic_light")
 SCENE = "scene"
@@ -28,38 +28,74 @@ Scores = Mapping[str, Doubles]
 Scorer = Callable[[Doubles, Frames], Scores]
 
 
-def score_frames(plan_m: Doubles, frames: Frames) -> dict[str, Doubles]:
+def score_frames(plan_m: Doubles, frames: Frames, sweeps: Sweeps | None = None) -> dict[str, Doubles]:
     """Score each frame; every array is (N,).
 
-    - ``ade_m``: mean distance to the driven path over the 6 future times; ``fde_m``: distance at 3.0 s.
-    - ``miss_rate``: 1 where ``fde_m`` > 2.0 m, else 0.
+    With d(t) the distance to the driven path at t, over the 6 future times 0.5 ... 3.0 s:
+
+    - ``ade_m``: mean of d over all of them; ``ade_1s_m``, ``ade_2s_m``: mean of d up to 1 s, 2 s.
+    - ``fde_m``: d(3 s); ``fde_1s_m``, ``fde_2s_m``: d(1 s), d(2 s).
+    - ``miss_rate``: 1 where ``fde_m`` > 2.0 m, else 0; ``any_miss_rate``: 1 where any d is > 2.0 m.
+      Source: Chang et al., Argoverse, CVPR 2019 (at the end); nuScenes prediction challenge, MissRateTopK_2 (at any
+      time), https://www.nuscenes.org/prediction.
     - ``collision_rate``: 1 where the ego box (4.6 x 1.9 m, rear axle on the path), swept along the plan, meets the
-      box of another agent that is there at that time, else 0.
+      swept box of another agent within 3 s, else 0; ``collision_1s_rate``, ``collision_2s_rate``: within 1 s, 2 s.
+    - ``nuscenes_l2_m``: (d(1) + d(2) + d(3)) / 3. Source: Hu et al., Planning-oriented Autonomous Driving (UniAD),
+      CVPR 2023: the error *at* each horizon.
+    - ``nuscenes_l2_mean_m``: mean of ADE up to 1, 2 and 3 s. Source: Hu et al., ST-P3, ECCV 2022: the error *up to* each
+      horizon. The two are often put side by side and are not the same figure.
+    - ``nuscenes_collision_share``: mean of the collision rates up to 1, 2 and 3 s. Source: ST-P3, as above.
+    - ``offroad_rate``: 1 where a corner of the ego box leaves the drivable area at any time. Only where the frames hold
+      their road; else it is unknown and not among the scores.
     - ``max_accel_mps2``, ``max_jerk_mps3``: largest second and third difference of the plan over time.
 
     Args:
         plan_m: (N, 6, 2) metres.
         frames: What was recorded.
+        sweeps: The frames' agents in motion, `sweeps_of`, where several planners are scored on the same frames.
 
     Raises:
         ContractError: The plan has another shape or holds a number that is not finite: such a planner gets no score.
     """
-    if plan_m.shape != frames.future_m.shape:
-        raise ContractError(f"plan of shape {plan_m.shape} for frames of {frames.future_m.shape}", where="plan")
-    broken = int((~np.isfinite(plan_m).all(axis=(1, 2))).sum())
-    if broken:
-        raise ContractError(f"{broken} of {len(frames)} plans hold numbers that are not finite", where="plan")
+    refuse_unfit(plan_m, len(frames))
     plan = plan_m.astype(np.float64)
     distance = np.linalg.norm(plan - frames.future_m, axis=2)
+    ade = {s: distance[:, :k].mean(axis=1) for s, k in _HORIZONS.items()}
+    fde = {s: distance[:, k - 1] for s, k in _HORIZONS.items()}
+    contact_s = first_contact_s(plan, sweeps_of(frames.agents) if sweeps is None else sweeps)
+    # A contact at the very end of the horizon is within it.
+    hit = {s: (contact_s <= s).astype(np.float64) for s in _HORIZONS}
     accel, jerk = comfort(plan)
-    return {
-        "ade_m": distance.mean(axis=1),
-        "fde_m": distance[:, -1],
-        "miss_rate": (distance[:, -1] > MISS_M).astype(np.float64),
-        "collision_rate": np.array([collides(p, a) for p, a in zip(plan, frames.agents, strict=True)], dtype=float),
+    scores = {
+        "ade_m": ade[3],
+        "fde_m": fde[3],
+        "miss_rate": (fde[3] > MISS_M).astype(np.float64),
+        "collision_rate": hit[3],
         "max_accel_mps2": accel,
         "max_jerk_mps3": jerk,
+        "any_miss_rate": (distance > MISS_M).any(axis=1).astype(np.float64),
+        "nuscenes_l2_m": sum(fde.values()) / len(fde),
+        "nuscenes_l2_mean_m": sum(ade.values()) / len(ade),
+        "nuscenes_collision_share": sum(hit.values()) / len(hit),
     }
+    for s in (1, 2):
+        scores |= {f"ade_{s}s_m": ade[s], f"fde_{s}s_m": fde[s], f"collision_{s}s_rate": hit[s]}
+    if frames.road is not None:
+        scores["offroad_rate"] = (~stays_on(frames.road, Poses.of_plan(plan))).astype(np.float64)
+    return scores
+
+
+def refuse_unfit(plan_m: Doubles, count: int) -> None:
+    """Refuse plans that no score can be given.
+
+    Raises:
+        ContractError: They are not (`count`, 6, 2), or hold a number that is not finite.
+    """
+    if plan_m.shape != (count, STEPS, 2):
+        raise ContractError(f"plan of shape {plan_m.shape} for {count} frames of {STEPS} steps", where="plan")
+    broken = int((~np.isfinite(plan_m).all(axis=(1, 2))).sum())
+    if broken:
+        raise ContractError(f"{broken} of {count} plans hold numbers that are not finite", where="plan")
 
 
 def comfort(plan_m: Doubles) -> tuple[Doubles, Doubles]:
@@ -68,63 +104,6 @@ def comfort(plan_m: Doubles) -> tuple[Doubles, Doubles]:
     accel = np.diff(points, n=2, axis=1) / STEP_S**2
     jerk = np.diff(points, n=3, axis=1) / STEP_S**3
     return np.linalg.norm(accel, axis=2).max(axis=1), np.linalg.norm(jerk, axis=2).max(axis=1)
-
-
-def collides(plan_m: Doubles, agents: Agents) -> bool:
-    """Say whether the ego, following (6, 2) metres, meets an agent; both are interpolated between the samples."""
-    solid = agents.solid()
-    if not len(solid.boxes):
-        return False
-    time, boxes = _agents_in_time(solid)
-    knots = np.arange(STEPS + 1, dtype=np.float64)
-    path = np.vstack([np.zeros((1, 2)), plan_m])
-    headings = np.concatenate([[0.0], path_headings(plan_m)])
-    ego = ego_boxes(
-        np.interp(time, knots, path[:, 0]), np.interp(time, knots, path[:, 1]), np.interp(time, knots, headings)
-    )
-    return bool(overlap(ego, boxes).any())
-
-
-def _agents_in_time(agents: Agents) -> tuple[Doubles, Boxes]:
-    """Return every agent at its own times and at substeps between, with those times in steps (1.0 = 0.5 s).
-
-    Agents carry no identity: one is followed from a step to the next by kind, size and nearness. One that cannot be
-    followed counts at its own times only. Before the first sample it is taken to have moved as between the first two.
-    """
-    table = np.stack(
-        [agents.boxes.x_m, agents.boxes.y_m, agents.boxes.yaw_rad, agents.boxes.length_m, agents.boxes.width_m], axis=1
-    )
-    times, rows = [agents.step + 1.0], [table]
-    fractions = np.arange(1, SUBSTEPS) / SUBSTEPS
-    for before, after in _followed(agents, table):
-        change = table[after] - table[before]
-        change[2] = (change[2] + np.pi) % (2 * np.pi) - np.pi
-        starts = (-1.0, 0.0) if agents.step[before] == 0 else (0.0,)
-        for start in starts:
-            times.append(agents.step[before] + 1.0 + start + fractions)
-            rows.append(table[before] + (start + fractions)[:, None] * change)
-    return np.concatenate(times), Boxes(*np.concatenate(rows).T)
-
-
-def _followed(agents: Agents, table: Doubles) -> list[tuple[int, int]]:
-    """Return (before, after) rows of the same agent, one step apart: the nearest of a kind and size, each at most once."""
-    pairs: list[tuple[int, int]] = []
-    kinds = np.asarray(agents.kind)
-    for step in range(STEPS - 1):
-        here, there = np.flatnonzero(agents.step == step), np.flatnonzero(agents.step == step + 1)
-        if not len(here) or not len(there):
-            continue
-        one, other = table[here][:, None], table[there][None]
-        like = (kinds[here][:, None] == kinds[there][None]) & np.isclose(one[..., 3:], other[..., 3:], atol=1e-3).all(2)
-        gap = np.hypot(one[..., 0] - other[..., 0], one[..., 1] - other[..., 1])
-        rows, columns = np.nonzero(like & (gap <= _MATCH_M))
-        nearest = sorted(zip(gap[rows, columns].tolist(), here[rows].tolist(), there[columns].tolist(), strict=True))
-        taken: set[int] = set()
-        for _, before, after in nearest:
-            if before not in taken and -after - 1 not in taken:
-                taken |= {before, -after - 1}
-                pairs.append((before, after))
-    return pairs
 
 
 def in_slice(frames: Frames, name: str) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:

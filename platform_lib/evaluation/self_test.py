@@ -13,7 +13,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from platform_lib.errors import ContractError
+from platform_lib.evaluation import self_test_epdms
 from platform_lib.evaluation.bootstrap import cluster_interval
+from platform_lib.evaluation.epdms import EpdmsScorer, score_epdms
 from platform_lib.evaluation.frames import NO_AGENTS, STEPS, TIMES_S, Agents, Frames
 from platform_lib.evaluation.geometry import Boxes, Doubles
 from platform_lib.evaluation.open_loop import MISS_M, Scorer, Scores, score_frames
@@ -61,23 +63,30 @@ class _Case:
     expected: Mapping[str, Doubles] | None
 
 
-def run_self_test(scorer: Scorer = score_frames) -> Verdict:
-    """Run every case on `scorer`, and every case on each planted wrong scorer.
+def run_self_test(scorer: Scorer = score_frames, epdms: EpdmsScorer = score_epdms) -> Verdict:
+    """Run every case on the scorers, and every case on each planted wrong scorer.
 
     Args:
-        scorer: The scorer under test; the one used for reports by default.
+        scorer: The open-loop scorer under test; the one used for reports by default.
+        epdms: The predictive driver model scorer under test; likewise.
     """
-    cases = _cases()
-    failed = [case.name for case in cases if not _holds(case, scorer)]
-    failed += [name for name, holds in _interval_cases().items() if not holds]
-    wrong = _wrong_scorers()
-    caught = tuple(name for name, planted in wrong.items() if not all(_holds(case, planted) for case in cases))
+    cases, intervals = _cases(), _interval_cases()
+    wrong, wrong_epdms = _wrong_scorers(), self_test_epdms.wrong_scorers()
+    caught = [name for name, planted in wrong.items() if not all(_holds(case, planted) for case in cases)]
+    caught += [name for name, planted in wrong_epdms.items() if self_test_epdms.failed_rows(planted)]
     return Verdict(
-        cases=(*(case.name for case in cases), *_interval_cases()),
-        failed=tuple(failed),
-        caught=caught,
-        missed=tuple(name for name in wrong if name not in caught),
+        cases=(*(case.name for case in cases), *intervals, *self_test_epdms.case_names()),
+        failed=failed_cases(scorer, epdms),
+        caught=tuple(caught),
+        missed=tuple(name for name in (*wrong, *wrong_epdms) if name not in caught),
     )
+
+
+def failed_cases(scorer: Scorer, epdms: EpdmsScorer) -> tuple[str, ...]:
+    """Name the cases in which the scorers give another score than the known one."""
+    failed = [case.name for case in _cases() if not _holds(case, scorer)]
+    failed += [name for name, holds in _interval_cases().items() if not holds]
+    return (*failed, *self_test_epdms.failed_rows(epdms))
 
 
 def _holds(case: _Case, scorer: Scorer) -> bool:
@@ -129,6 +138,8 @@ def _distance_cases() -> tuple[_Case, ...]:
     late[:, -1, 1] = MISS_M
     later = driven.copy()
     later[:, -1, 1] = MISS_M + 1e-3
+    strayed = driven.copy()
+    strayed[:, 2, 1] = MISS_M + 1e-3
     zero, one = np.zeros(1), np.ones(1)
     return (
         _Case(
@@ -141,7 +152,24 @@ def _distance_cases() -> tuple[_Case, ...]:
             "constant velocity against braking at 2 m/s^2: half a t squared",
             driven,
             _frames(braking),
-            {"ade_m": brake_error.mean()[None], "fde_m": brake_error[-1:], "miss_rate": one},
+            {
+                "ade_m": brake_error.mean()[None],
+                "fde_m": brake_error[-1:],
+                "miss_rate": one,
+                "ade_1s_m": one * 0.625,
+                "ade_2s_m": one * 1.875,
+                "fde_1s_m": one,
+                "fde_2s_m": one * 4.0,
+                "any_miss_rate": one,
+                "nuscenes_l2_m": one * (1.0 + 4.0 + 9.0) / 3,
+                "nuscenes_l2_mean_m": (0.625 + 1.875 + brake_error.mean()[None]) / 3,
+            },
+        ),
+        _Case(
+            "a miss on the way is one, if not at the end",
+            strayed,
+            _frames(driven),
+            {"miss_rate": zero, "any_miss_rate": one},
         ),
         _Case("braking at 2 m/s^2 is felt as such", braking, _frames(braking), {"max_accel_mps2": one * 2.0}),
         _Case("one metre aside, everywhere", aside, _frames(driven), {"ade_m": one, "fde_m": one, "miss_rate": zero}),
@@ -161,8 +189,12 @@ def _collision_cases() -> tuple[_Case, ...]:
     hit, free = {"collision_rate": np.ones(1)}, {"collision_rate": np.zeros(1)}
     beside = (EGO_WIDTH_M + 1.9) / 2
     nose = SPEED_MPS * 3.0 + EGO_CENTRE_AHEAD_M + (EGO_LENGTH_M + 4.6) / 2
+    # The nose is 3.7 m ahead of the rear axle, the parked car's tail 2.3 m before its middle: met after (x - 6) / 8 s.
+    within = {f"collision_{s}s_rate": np.array([float(s >= 2)]) for s in (1, 2)}
     cases = [
         ("a car parked on the path is hit", _parked(14.0, 0.0), hit),
+        ("one that is met after 1.5 s is not hit within 1 s", _parked(18.0, 0.0), hit | within),
+        ("and counts in two of three horizons", _parked(18.0, 0.0), {"nuscenes_collision_share": np.ones(1) * 2 / 3}),
         ("a car 5 cm beside the path is not", _parked(14.0, beside + 0.05), free),
         ("a car 5 cm into the path is", _parked(14.0, beside - 0.05), hit),
         ("the same car across the road is hit", _parked(14.0, beside + 0.5, np.pi / 2), hit),
@@ -184,6 +216,12 @@ def _collision_cases() -> tuple[_Case, ...]:
     turning = np.stack([10.0 * np.sin(TIMES_S * 0.8), 10.0 * (1 - np.cos(TIMES_S * 0.8))], axis=1)[None]
     return (
         *(_Case(name, driven, _frames(driven, agents), expected) for name, agents, expected in cases),
+        _Case(
+            "each frame has its own agents",
+            np.concatenate([driven, driven]),
+            Frames(("a", "b"), (frozenset(),) * 2, np.concatenate([driven, driven]), (NO_AGENTS, _parked(14.0, 0.0))),
+            {"collision_rate": np.array([0.0, 1.0])},
+        ),
         _Case("a turn is swept with its heading", turning, _frames(turning, _parked(8.5, 12.0, np.pi / 2)), hit),
     )
 
@@ -245,7 +283,12 @@ def _wrong_scorers() -> dict[str, Scorer]:
         lonely = [_unfollowed(agents) for agents in frames.agents]
         return score_frames(plan, Frames(frames.drive, frames.slices, frames.future_m, tuple(lonely)))
 
+    def at_horizon_for_up_to(plan: Doubles, frames: Frames) -> Scores:
+        scores = score_frames(plan, frames)
+        return {**scores, "nuscenes_l2_m": scores["nuscenes_l2_mean_m"]}
+
     return {
+        "error up to a horizon for that at it": at_horizon_for_up_to,
         "sideways error ignored": changed(lambda plan, frames: (plan * [1, 0] + frames.future_m * [0, 1], frames)),
         "plan shifted by one step": changed(lambda plan, frames: (np.roll(plan, 1, axis=1), frames)),
         "x and y exchanged": changed(lambda plan, frames: (plan[..., ::-1], frames)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -41,6 +42,16 @@ _CHECK_EVERY = 5
 _NEAR_M = 15.0
 
 
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """The first contact of the ego with another road user, at the end of the substep in which it happened."""
+
+    kind: str
+    ego: EgoState
+    other: Box
+    other_mps: float
+
+
 class World:
     """One drive in a closed loop; deterministic by its spec.
 
@@ -49,6 +60,7 @@ class World:
         scene: What it holds now, pass a changed copy to ask what would have happened; the ego's approach sets off
             pedestrians and lights.
         collision: What the ego ran into (``vehicle``, ``pedestrian``), or None; stays once it happened.
+        contact: That collision, for judging whose fault it was.
         offroad: Whether a corner of the ego has left its own carriageway by more than 0.3 m (over the kerb, or over
             the centre line into oncoming traffic); stays once it happened.
     """
@@ -57,6 +69,7 @@ class World:
         self.spec = spec
         self.scene = build_scene(spec) if scene is None else scene
         self.collision: str | None = None
+        self.contact: Contact | None = None
         self.offroad = False
         self._tick = 0
         start = self.scene
@@ -88,6 +101,11 @@ class World:
     def lane_offset_m(self) -> float:
         """Offset of the rear axle from the road's centre-line, left positive; own lanes are at -1.75 and -5.25."""
         return self._ego_d_m
+
+    @property
+    def front_s_m(self) -> float:
+        """Arc length of the middle of the ego's front on the road."""
+        return self._ego_s_m + EGO_CENTRE_AHEAD_M + EGO_LENGTH_M / 2
 
     @property
     def done(self) -> bool:
@@ -216,6 +234,8 @@ class World:
             near = math.hypot(box_to.x_m - ego_to.x_m, box_to.y_m - ego_to.y_m) < _NEAR_M
             if self.collision is None and near and swept_overlap(ego_from, ego_to, box_from, box_to):
                 self.collision = kind
+                moved = math.hypot(box_to.x_m - box_from.x_m, box_to.y_m - box_from.y_m)
+                self.contact = Contact(kind, self._ego, box_to, moved / (STEP_S * _CHECK_EVERY / SUBSTEPS))
         road = self.scene.road
         self._ego_s_m, self._ego_d_m = road.to_road(self._ego.x_m, self._ego.y_m, self._ego_s_m)
         for x, y in ego_to.corners():

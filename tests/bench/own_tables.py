@@ -13,6 +13,7 @@ from typing import Any
 
 from tests.bench.catalog_latency import ASKED, latency_table, measure_fleet
 from tests.bench.edge import edge_table, measure_edge
+from tests.bench.evaluation import evaluation_table, measure_drives, measure_scores
 from tests.bench.files import Cache
 from tests.bench.fleet import Fleet
 from tests.bench.fleet_rows import FULL_DRIVES
@@ -158,6 +159,15 @@ def _training(cache: Cache, rounds: int) -> Answer:
     return Answer(training_table(found), dataclasses.asdict(found))
 
 
+def _evaluation(cache: Cache, rounds: int) -> Answer:
+    """Time the scorer against a plain loop, and driven worlds on Ray against one thread."""
+    whole = cache.scale >= 1
+    scores = measure_scores(tell, frames=2000 if whole else 200, rounds=rounds)
+    drives = measure_drives(cache.folder, tell, worlds=30 if whole else 2)
+    told = {"scores": dataclasses.asdict(scores), "drives": dataclasses.asdict(drives)}
+    return Answer(evaluation_table(scores, drives), told, unsound=bool(scores.differ) or not drives.same)
+
+
 OWN_TABLES = (
     OwnTable("catalogue", _catalogue),
     OwnTable("spot", _spot),
@@ -168,4 +178,5 @@ OWN_TABLES = (
     OwnTable("loader-share", _loader_share, small=False),
     OwnTable("mfu", _mfu, small=False),
     OwnTable("training", _training, small=False),
+    OwnTable("evaluation", _evaluation, small=False),
 )

@@ -18,7 +18,16 @@ from pydantic import ValidationError
 
 from edge_compile.gate import judge
 from platform_lib.evaluation.rates import wilson
-from platform_lib.evidence import Check, CompileReport, GateReport, GateResult, Interval, NodeWaiver
+from platform_lib.evidence import (
+    ChampionReport,
+    Check,
+    Comparison,
+    CompileReport,
+    GateReport,
+    GateResult,
+    Interval,
+    NodeWaiver,
+)
 from platform_lib.handoff.gates import GATES, blocking, state_of, worst
 from platform_lib.handoff.thresholds import Privacy
 from platform_lib.manifest import Manifest, Output, read_manifest
@@ -66,6 +75,48 @@ def test_sound_evidence_is_a_candidate_and_names_what_was_not_run(dataset: Manif
         "G8 deployment",
     )
     assert all(item.reason and item.evidence for item in report.gates)
+
+
+def _rival(status: str = "pass", slices: tuple[str, ...] = (), sha256: str = "c" * 64) -> ChampionReport:
+    scenes = slices or ("all", *sources.THRESHOLDS.float_model.scene_slices)
+    return ChampionReport(
+        champion="old",
+        champion_sha256=sha256,
+        alpha=0.05,
+        comparisons=tuple(
+            Comparison(
+                slice=name,
+                metric="open_loop ade_m",
+                n=200,
+                drives=20,
+                difference=Interval(value=-0.1, low=-0.2, high=0.0),
+                margin=0.1,
+                p=0.001,
+                p_holm=0.01,
+                status=status if place == 0 else "pass",
+                reason="as judged",
+            )
+            for place, name in enumerate(scenes)
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("rival", "status", "said"),
+    [
+        (_rival(), "pass", "old: open_loop ade_m on all"),
+        (_rival("fail"), "fail", "as judged"),
+        (_rival("not_run"), "not_run", "as judged"),
+        (_rival(slices=("all",)), "not_run", "not compared on"),
+        (_rival(sha256=SHA("onnx")), "not_run", "this model itself"),
+    ],
+)
+def test_a_champion_is_believed_only_when_every_safety_slice_was_compared(
+    dataset: Manifest, rival: ChampionReport, status: str, said: str
+) -> None:
+    report = _case(dataset, evaluation=lambda e: e.model_copy(update={"champion": rival}))
+    assert _status(report, "G3 champion") == status
+    assert said in _reason(report, "G3 champion")
 
 
 def _row(report: Any, planner: str, name: str, **metrics: Interval | None) -> Any:

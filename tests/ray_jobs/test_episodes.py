@@ -48,7 +48,7 @@ def test_the_expert_arrives_unharmed_and_repeats_itself():
 
 
 def test_a_car_that_stands_makes_no_progress():
-    found = drive_planner(Fixed(np.zeros((6, 2))), spec("cruise"), looks=False, expert_progress_m=150.0)
+    found = drive_planner(Fixed(np.zeros((6, 2))), spec("cruise"), looks=False, expert_progress_m=150.0).episode
     assert found.progress_m < 25.0
     assert found.progress_ratio < 0.2
     assert found.collided_with is None
@@ -56,11 +56,19 @@ def test_a_car_that_stands_makes_no_progress():
 
 def test_a_car_that_leaves_the_road_is_off_the_road():
     left = np.stack([8.0 * TIMES_S, 2.0 * TIMES_S], axis=1)
-    assert drive_planner(Fixed(left), spec("cruise"), looks=False, expert_progress_m=150.0).offroad
+    episode = drive_planner(Fixed(left), spec("cruise"), looks=False, expert_progress_m=150.0).episode
+    assert episode.offroad
+    assert episode.wrong_side
+    assert not episode.kept_rules
+    assert episode.failed == "into oncoming lanes"
+    right = drive_planner(Fixed(left * [1.0, -1.0]), spec("cruise"), looks=False, expert_progress_m=150.0).episode
+    assert right.failed == "off the road"
 
 
 def test_a_car_that_never_brakes_hits_somebody_or_leaves_the_road_in_some_world():
-    found = [drive_planner(ConstantVelocity(), item, looks=False, expert_progress_m=100.0) for item in worlds()[3:9]]
+    found = [
+        drive_planner(ConstantVelocity(), item, looks=False, expert_progress_m=100.0).episode for item in worlds()[3:9]
+    ]
     assert any(episode.collided_with or episode.offroad for episode in found)
 
 

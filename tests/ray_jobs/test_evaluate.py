@@ -66,6 +66,13 @@ def test_a_run_is_scored_pictured_and_skipped_the_second_time(home: Home, monkey
     assert ades == pytest.approx([ades[0]] * 3, abs=1e-4)
     assert report.row("camera", "all").metrics["ade_vs_ego_only_m"].value == pytest.approx(0.0, abs=1e-4)
     assert {row.planner for row in report.closed_loop} == {"camera", "ego_only", "expert"}
+    assert {row.planner for row in report.pseudo_closed_loop} == {"camera", "ego_only", "constant_velocity"}
+    assert all("epdms" in row.metrics for row in report.pseudo_closed_loop)
+    assert report.not_run["open_loop offroad_rate"].startswith("the dataset holds no map")
+    manifest = read_manifest(outcome.folder / "manifest.json")
+    assert manifest.metrics["self_test_sha256"] == report.self_test_sha256
+    assert all((outcome.folder / one.file).is_file() and one.file in manifest.outputs for one in report.failures)
+    assert report.failures, "a planner that keeps its speed and heading leaves the road in a bend"
     assert "scorer self-test: passed" in report.findings[0]
     assert len(report.scorer_sha256) == 64
     assert not changed_outputs(read_manifest(outcome.folder / "manifest.json"), outcome.folder)

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from platform_lib.errors import ContractError
 from platform_lib.evaluation.frames import NO_AGENTS, TIMES_S, Agents, Frames
 from platform_lib.evaluation.geometry import Boxes
-from platform_lib.evaluation.open_loop import collides, comfort, rows_by_slice, score_frames
+from platform_lib.evaluation.open_loop import comfort, rows_by_slice, score_frames
+from platform_lib.evaluation.swept import first_contact_s, sweeps_of
 
 
 def straight(speed_mps: float, count: int = 1) -> np.ndarray:
@@ -35,6 +36,10 @@ def vehicle(track: list[tuple[int, float, float]]) -> Agents:
     step, x, y = (np.array(column, dtype=float) for column in zip(*track, strict=True))
     size = np.ones(len(track))
     return Agents(step.astype(np.int64), ("vehicle",) * len(track), Boxes(x, y, 0 * size, 4.5 * size, 1.9 * size))
+
+
+def collides(plan: np.ndarray, agents: Agents) -> bool:
+    return bool(first_contact_s(plan[None], sweeps_of([agents]))[0] < np.inf)
 
 
 def test_half_of_the_frames_miss():

@@ -1,0 +1,165 @@
+"""What has not been scored yet, and scoring it: every finished run, on its dataset as it is now, by the present scorer.
+
+The queue is not a list that somebody keeps. It is what the home's manifests say: a run whose evidence is missing, or is of
+another version of its dataset, of other weights or of an older scorer. So nothing can be forgotten or be in it twice, and
+a kill loses nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from platform_lib.datasets.reader import DrivingDataset
+from platform_lib.errors import IntegrityError, MissingPartError, PlatformError
+from platform_lib.home import Home
+from platform_lib.manifest import Manifest, read_manifest
+from ray_jobs.evaluate import EvaluationOutcome, evaluate_run, evidence_name, scorer_code_sha256
+
+logger = logging.getLogger(__name__)
+
+_CAMERA, _EGO_ONLY = "camera", "ego_only"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """One run that has to be scored.
+
+    Attributes:
+        why: What is missing or has changed.
+        baseline: The ego-only run it is held against; None where there is none yet.
+        blocked: Why it cannot be scored now, and what to do; None where it can.
+    """
+
+    run: str
+    dataset: str
+    why: str
+    baseline: str | None
+    blocked: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """What a watch did: run -> what became of it."""
+
+    scored: tuple[str, ...]
+    failed: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    name: str
+    kind: str
+    dataset: str
+    manifest: Manifest
+
+
+def waiting(home: Home, *, closed: bool = True) -> tuple[Waiting, ...]:
+    """Return the runs that have to be scored, the oldest first; without `closed`, open loop is enough."""
+    runs = sorted(_finished(home), key=lambda run: run.manifest.created_utc)
+    found = []
+    for run in runs:
+        if run.kind != _CAMERA:
+            continue
+        blind = [other.name for other in runs if other.kind == _EGO_ONLY and other.dataset == run.dataset]
+        try:
+            why = _why(home, run, closed=closed)
+            blocked = None
+        except (MissingPartError, IntegrityError) as error:
+            why, blocked = "its dataset cannot be read", str(error)
+        if why is None:
+            continue
+        if not blind and blocked is None:
+            blocked = (
+                f"no ego-only run of '{run.dataset}' to hold it against: "
+                f"`drivetrain train ego_only_tiny --dataset {run.dataset} --run NAME`"
+            )
+        found.append(Waiting(run.name, run.dataset, why, blind[-1] if blind else None, blocked))
+    return tuple(found)
+
+
+def _finished(home: Home) -> Iterator[_Run]:
+    """Yield every run whose training is finished; others are not, and their checkpoints no model yet."""
+    for path in sorted(home.runs.glob("*/manifest.json")):
+        try:
+            manifest = read_manifest(path)
+        except (IntegrityError, FileNotFoundError):
+            continue
+        planner, data = manifest.config.get("planner"), manifest.inputs.get("dataset")
+        if manifest.kind == "run" and isinstance(planner, dict) and data is not None:
+            yield _Run(path.parent.name, str(planner.get("kind")), Path(data.uri).name, manifest)
+
+
+def _why(home: Home, run: _Run, *, closed: bool) -> str | None:
+    """Say why a run has to be scored on its dataset as it is now; None if it was."""
+    source = home.datasets / run.dataset
+    digest = DrivingDataset.digest(source)
+    trained_on = run.manifest.inputs["dataset"]
+    folder = (
+        home.runs
+        / run.name
+        / evidence_name(run.manifest, run.dataset, trained_on.model_copy(update={"sha256": digest}))
+    )
+    try:
+        scored = read_manifest(folder / "manifest.json")
+    except (FileNotFoundError, IntegrityError):
+        return "never scored" if digest == trained_on.sha256 else "not scored on the new version of its dataset"
+    if scored.inputs["dataset"].sha256 != digest:
+        return "not scored on the new version of its dataset"
+    if scored.inputs[_CAMERA].sha256 != run.manifest.outputs["model.onnx"].sha256:
+        return "its weights are new"
+    if closed and scored.config.get("closed_loop") == []:
+        return "scored in open loop alone"
+    return None if scored.code.sha256 == scorer_code_sha256() else "the scorer is another one"
+
+
+def work_off(
+    home: Home, *, closed: bool = True, skip: frozenset[str] = frozenset(),
+    on_start: Callable[[Waiting], None] = lambda _: None,
+    on_done: Callable[[EvaluationOutcome], None] = lambda _: None,
+) -> Worked:  # fmt: skip
+    """Score what waits, one after the other; one that fails does not keep the others from being scored."""
+    scored, failed = [], []
+    for item in waiting(home, closed=closed):
+        if item.blocked is not None or item.baseline is None or item.run in skip:
+            continue
+        on_start(item)
+        try:
+            on_done(evaluate_run(home, run=item.run, baseline=item.baseline, dataset=item.dataset, closed=closed))
+        except PlatformError as error:
+            logger.warning("run=%s: %s", item.run, error)
+            failed.append(item.run)
+        else:
+            scored.append(item.run)
+    return Worked(tuple(scored), tuple(failed))
+
+
+def watch(
+    home: Home, *, closed: bool = True, poll_s: float = 5.0, until_idle_s: float | None = None,
+    on_start: Callable[[Waiting], None] = lambda _: None, on_done: Callable[[EvaluationOutcome], None] = lambda _: None,
+) -> Worked:  # fmt: skip
+    """Score what waits and what comes, until Ctrl-C, or until nothing came for `until_idle_s`.
+
+    One that failed is tried again when the watch is started anew, not before.
+    """
+    scored: list[str] = []
+    failed: list[str] = []
+    busy_s = time.monotonic()
+    try:
+        while True:
+            tried = frozenset(failed)
+            ready = [item for item in waiting(home, closed=closed) if item.blocked is None and item.run not in tried]
+            if ready:
+                done = work_off(home, closed=closed, skip=tried, on_start=on_start, on_done=on_done)
+                scored += done.scored
+                failed += done.failed
+                busy_s = time.monotonic()
+            if until_idle_s is not None and time.monotonic() - busy_s >= until_idle_s:
+                break
+            time.sleep(poll_s)
+    except KeyboardInterrupt:
+        logger.info("ended; what was being scored is scored by the next watch")
+    return Worked(tuple(scored), tuple(failed))
