@@ -56,7 +56,7 @@ def measure(scratch: Path) -> Measured:
     with tempfile.TemporaryDirectory(prefix="capacity-", dir=scratch) as made:
         folder = Path(made)
         folder.chmod(0o711)  # as root, the database server runs as another account
-        home = open_home(folder / "home")
+        home = open_home(folder / "home", own_lake=True)
         logs = {length: _drive(folder / f"{length:g}", length) for length in (_SHORT_S, _LONG_S)}
         with Lake.open(home) as lake:
             lake.store.create()

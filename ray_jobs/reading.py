@@ -24,6 +24,7 @@ from platform_lib.errors import HomeError, PlatformError
 from platform_lib.home import Home
 from platform_lib.lake.intake import LogJob, Place, ReadOptions, Taken, take_in
 from platform_lib.lake.lake import Lake
+from platform_lib.lake.place import told
 from platform_lib.lake.writer import stored_files
 from platform_lib.lake.writers import Permit
 from platform_lib.refusals import refused_by_system
@@ -213,10 +214,11 @@ _READ_BATCH: Any = ray.remote(max_retries=0)(_read_batch)
 
 def _read_one(job: LogJob, options: ReadOptions, place: Place) -> Outcome:
     try:
-        taken = take_in(job, options, place)
-        if isinstance(taken, Refusal):
-            return taken
-        files = stored_files(taken.written, place.samples_uri)
+        with told(place.samples_uri):
+            taken = take_in(job, options, place)
+            if isinstance(taken, Refusal):
+                return taken
+            files = stored_files(taken.written, place.samples_uri)
         return replace(taken, record=replace(taken.record, files=files))
     except PlatformError as error:
         return error
