@@ -9,6 +9,7 @@ from itertools import chain
 
 import pyarrow as pa
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 from pyiceberg.conversions import from_bytes
 from pyiceberg.manifest import DataFile
 from pyiceberg.partitioning import PartitionField, PartitionSpec
@@ -195,6 +196,12 @@ def parquet_dataset(files: Sequence[str]) -> ds.Dataset:
         return ds.dataset([], schema=PACKED_SCHEMA, format="parquet")
     paths, system = arrow_paths(files)
     return ds.dataset(paths, schema=PACKED_SCHEMA, format="parquet", filesystem=system)
+
+
+def file_schema(file: str) -> pa.Schema:
+    """Return the schema that a file of the signal table itself has."""
+    paths, system = arrow_paths([file])
+    return pq.read_schema(paths[0], filesystem=system)
 
 
 def _holds(file: SignalFile, drives: Mapping[int, str]) -> ds.Expression:

@@ -27,11 +27,16 @@ _BODIES = {
 
 @dataclass
 class FaultyStore:
-    """The store; `plan` says what goes wrong with the n-th GET of a path (counted from 0), or None."""
+    """The store; `plan` says what goes wrong with the n-th GET of a path (counted from 0), or None.
+
+    `plan_writes` says the same of every other request: of its method, its path, and its number among those of both.
+    """
 
     client: object
     plan: Callable[[str, int], Fault | None] = lambda path, number: None
+    plan_writes: Callable[[str, str, int], Fault | None] = lambda method, path, number: None
     gets: dict[str, int] = field(default_factory=dict)
+    writes: dict[tuple[str, str], int] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def put(self, key: str, content: bytes | Path) -> None:
@@ -45,6 +50,13 @@ class FaultyStore:
             number = self.gets.get(path, 0)
             self.gets[path] = number + 1
         return self.plan(path, number)
+
+    def next_write_fault(self, method: str, path: str) -> Fault | None:
+        """Count any other request and say what goes wrong with it."""
+        with self.lock:
+            number = self.writes.get((method, path), 0)
+            self.writes[method, path] = number + 1
+        return self.plan_writes(method, path, number)
 
 
 @contextmanager
@@ -88,8 +100,25 @@ def faulty_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyStore]:
 def _handler(store: FaultyStore, host: str, port: int) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            path = self.path.partition("?")[0]
-            fault = store.next_fault(path)
+            self._serve(store.next_fault(self.path.partition("?")[0]), None)
+
+        def do_HEAD(self) -> None:
+            self._write()
+
+        def do_PUT(self) -> None:
+            self._write()
+
+        def do_POST(self) -> None:
+            self._write()
+
+        def do_DELETE(self) -> None:
+            self._write()
+
+        def _write(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+            self._serve(store.next_write_fault(self.command, self.path.partition("?")[0]), body)
+
+        def _serve(self, fault: Fault | None, sent: bytes | None) -> None:
             if fault == "closed":
                 self.close_connection = True
                 return
@@ -97,12 +126,23 @@ def _handler(store: FaultyStore, host: str, port: int) -> type[BaseHTTPRequestHa
                 self._answer(int(fault), {"Content-Type": "application/xml"}, _BODIES[fault], None)
                 return
             connection = http.client.HTTPConnection(host, port)
-            connection.request("GET", self.path, headers=dict(self.headers))
+            connection.request(self.command, self.path, sent, dict(self.headers))
             response = connection.getresponse()
             body = response.read()
             headers = {name: value for name, value in response.getheaders() if name.lower() not in _HOP_BY_HOP}
             connection.close()
-            self._answer(response.status, headers, body, fault)
+            if self.command == "HEAD":
+                self._head(response.status, {**headers, "Content-Length": response.getheader("Content-Length", "0")})
+            else:
+                self._answer(response.status, headers, body, fault)
+
+        def _head(self, status: int, headers: dict[str, str]) -> None:
+            self.send_response(status)
+            for name, value in headers.items():
+                self.send_header(name, value)
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self.close_connection = True
 
         def _answer(self, status: int, headers: dict[str, str], body: bytes, fault: Fault | None) -> None:
             half = body[: len(body) // 2]
@@ -114,7 +154,8 @@ def _handler(store: FaultyStore, host: str, port: int) -> type[BaseHTTPRequestHa
             self.end_headers()
             if fault == "flip":
                 body = bytes([body[0] ^ 1]) + body[1:]
-            self.wfile.write(half if fault in ("cut", "short") else body)
+            if self.command != "HEAD":
+                self.wfile.write(half if fault in ("cut", "short") else body)
             self.close_connection = True
 
         def log_message(self, *arguments: object) -> None:
