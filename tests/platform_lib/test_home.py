@@ -275,6 +275,6 @@ def test_a_home_never_changes_its_lake(tmp_path: Path, monkeypatch: pytest.Monke
 )
 def test_a_place_that_is_no_lake_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("DRIVETRAIN_LAKE", text)
-    with pytest.raises(ConfigError, match="no place for a lake.*Remedy: write s3://bucket/prefix"):
+    with pytest.raises(ConfigError, match=r"no place for a lake.*Remedy: write s3://bucket/prefix"):
         open_home(tmp_path / "home")
     assert not (tmp_path / "home").exists()
