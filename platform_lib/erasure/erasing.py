@@ -39,7 +39,7 @@ from platform_lib.erasure.derived import (
 from platform_lib.erasure.history import drop_rows, forget_older
 from platform_lib.erasure.keeping import keep_rest
 from platform_lib.erasure.needles import Needles, scan, scan_objects
-from platform_lib.erasure.old_versions import drop_old_versions, refuse_hidden
+from platform_lib.erasure.old_versions import beyond_reach, drop_old_versions, refuse_hidden
 from platform_lib.erasure.scope import Scope
 from platform_lib.erasure.targets import Search, Targets, find_targets, needles_of
 from platform_lib.erasure.windows import Window
@@ -67,12 +67,14 @@ class Proof:
         bundles: Files of signed bundles that name an erased drive and hold nothing else of it. They stay as signed.
         bytes: How many bytes of the home were looked at.
         needles: How many pieces were looked for.
+        beyond: What may hold copies and was not looked at, in words: of a lake in a bucket, what the bucket replicates to.
     """
 
     files: tuple[str, ...]
     bundles: tuple[str, ...]
     bytes: int
     needles: int
+    beyond: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -346,7 +348,10 @@ def prove(home: Home, needles: Needles) -> Proof:
     """Look at every byte of every file of a home, and of its lake in a bucket, for pieces of what was erased."""
     found, looked = scan(home.root, needles)
     lake = lake_of(home)
-    objects, more = scan_objects(lake, needles) if isinstance(lake, ObjectPath) else ([], 0)
+    objects: list[str] = []
+    more, beyond = 0, tuple[str, ...]()
+    if isinstance(lake, ObjectPath):
+        (objects, more), beyond = scan_objects(lake, needles), beyond_reach(lake)
     bundles = [item for item in found if item.path.is_relative_to(home.bundles) and not item.content]
     rest = [str(item.path) for item in found if item not in bundles] + objects
-    return Proof(tuple(rest), tuple(str(item.path) for item in bundles), looked + more, len(needles))
+    return Proof(tuple(rest), tuple(str(item.path) for item in bundles), looked + more, len(needles), beyond)

@@ -30,6 +30,15 @@ def refuse_hidden(root: ObjectPath) -> None:
         ) from error
 
 
+def beyond_reach(root: ObjectPath) -> tuple[str, ...]:
+    """Return what may hold copies of the lake that no erasure here reaches, in words."""
+    try:
+        buckets = objects.copied_to(root)
+    except ConfigError as error:
+        return (f"copies by replication, should there be any: {error.what}, so it cannot be seen",)
+    return tuple(f"copies in {name}, to which the bucket replicates" for name in buckets)
+
+
 def drop_old_versions(root: ObjectPath) -> int:
     """Delete for good what the bucket keeps below the lake beside the newest versions; return how many that were.
 

@@ -285,6 +285,32 @@ def unfinished_uploads(folder: ObjectPath) -> list[Upload]:
     ]
 
 
+def copied_to(folder: ObjectPath) -> list[str]:
+    """Return the buckets to which the bucket's own rules copy what lies below a prefix.
+
+    Raises:
+        ConfigError: The rules may not be read.
+    """
+    import botocore.exceptions
+
+    with asked(folder):
+        try:
+            answer = client().get_bucket_replication(Bucket=folder.bucket)
+        except botocore.exceptions.ClientError as error:
+            if error.response.get("Error", {}).get("Code") == "ReplicationConfigurationNotFoundError":
+                return []
+            raise
+    rules = answer.get("ReplicationConfiguration", {}).get("Rules", ())
+    return sorted({rule["Destination"]["Bucket"] for rule in rules if _meets(rule, folder)})
+
+
+def _meets(rule: Mapping[str, Any], folder: ObjectPath) -> bool:
+    """Whether a rule of replication names anything below a prefix; one that also asks for tags may."""
+    told = rule.get("Filter", {})
+    prefix = str(rule.get("Prefix") or told.get("Prefix") or told.get("And", {}).get("Prefix") or "")
+    return rule.get("Status") == "Enabled" and (folder.below.startswith(prefix) or prefix.startswith(folder.below))
+
+
 def abort(uploads: Iterable[Upload]) -> None:
     """Throw away the parts of unfinished uploads."""
     import botocore.exceptions

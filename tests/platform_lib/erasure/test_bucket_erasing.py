@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 from faulty_store import BUCKET, FaultyStore, faulty_store
 
-from platform_lib.erasure.erasing import erase
+from platform_lib.erasure.erasing import erase, prove
+from platform_lib.erasure.needles import Needles
 from platform_lib.erasure.scope import Scope
 from platform_lib.errors import ConfigError, IntegrityError
 from platform_lib.lake import objects
@@ -64,6 +65,11 @@ def test_an_erased_drive_is_in_no_version_of_any_object(
             erase(town.home, scope, reason="ticket 1", requested_by="me")
     report = erase(town.home, None, reason="", requested_by="me")
     assert report.finished == (1,)
+    assert prove(town.home, Needles.from_bytes(bytes(24))).beyond == ()
+    _replicate(store)
+    assert prove(town.home, Needles.from_bytes(bytes(24))).beyond == (
+        "copies in arn:aws:s3:::elsewhere, to which the bucket replicates",
+    )
     assert objects.old_versions(_LAKE) == []
     assert objects.unfinished_uploads(_LAKE) == []
     whole = b"".join(objects.get(path) or b"" for path in objects.listed(ObjectPath(BUCKET, "")))
@@ -73,3 +79,20 @@ def test_an_erased_drive_is_in_no_version_of_any_object(
     store.put("fleet/signals/data/kept.parquet", town.logs["b"].read_bytes())
     with pytest.raises(IntegrityError, match=r"files still hold a piece.*kept.parquet"):
         erase(town.home, Scope(drive="car-17_tuesday-0002"), reason="ticket 2", requested_by="me")
+
+
+def _replicate(store: FaultyStore) -> None:
+    rules = [
+        {
+            "ID": prefix,
+            "Priority": number,
+            "Status": "Enabled",
+            "Filter": {"Prefix": prefix},
+            "DeleteMarkerReplication": {"Status": "Disabled"},
+            "Destination": {"Bucket": f"arn:aws:s3:::{to}"},
+        }
+        for number, (prefix, to) in enumerate([("fleet/", "elsewhere"), ("other/", "nowhere")])
+    ]
+    store.client.put_bucket_replication(  # type: ignore[attr-defined] # boto3 has no types
+        Bucket=BUCKET, ReplicationConfiguration={"Role": "arn:aws:iam::123456789012:role/copies", "Rules": rules}
+    )
