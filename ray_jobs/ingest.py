@@ -250,7 +250,7 @@ def _retried(
 def _sweep_blurs(lake: Lake, home: Home) -> None:
     """Delete blurred frames of ingests that were replaced; a blur that is at work does so itself when it ends."""
     if lake.blurs.leftovers():
-        with suppress(HomeBusyError), home.lock("blur"):
+        with suppress(HomeBusyError), home.lock("blur"), lake.held("blur", wait_s=0.0):
             sweep_blurs(lake)
 
 

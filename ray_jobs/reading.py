@@ -116,6 +116,8 @@ def read_all(
     try:
         _read_all(lake, home, asks, tally, cpus, on_progress)
     except ray.exceptions.RayError as error:
+        if isinstance(error, ray.exceptions.RayTaskError) and isinstance(error.cause, PlatformError):
+            raise error.cause from None
         raise HomeError(
             f"Ray ended in the middle of the work: {str(error).strip().splitlines()[0]}",
             where=home.root,

@@ -24,7 +24,7 @@ from platform_lib.errors import HomeBusyError, HomeError
 
 logger = logging.getLogger(__name__)
 
-_WAIT_FOR_OTHER_S = 3600.0
+WAIT_FOR_OTHER_S = 3600.0
 _POLL_S = 0.2
 # A machine that is gone without a word is noticed by the server after a minute; the settings mean nothing to a socket.
 _SESSION = (
@@ -45,9 +45,15 @@ _HOLDER = (
 
 @contextmanager
 def taken(
-    uri: str, lake: str, names: Sequence[str], engines: Sequence[Engine], *, shared: bool = False
+    uri: str,
+    lake: str,
+    names: Sequence[str],
+    engines: Sequence[Engine],
+    *,
+    shared: bool = False,
+    wait_s: float = WAIT_FOR_OTHER_S,
 ) -> Iterator[None]:
-    """Hold locks of a lake against every other machine, waiting up to an hour for another holder with a word about it.
+    """Hold locks of a lake against every other machine, waiting for another holder with a word about it.
 
     Args:
         uri: The catalogue database.
@@ -55,6 +61,7 @@ def taken(
         names: What is guarded, in the order in which everybody takes them.
         engines: Ways to the database; while the locks are held they commit nothing once a lock is lost.
         shared: Beside others who ask for the same, but not beside one who asks for it alone.
+        wait_s: How long to wait for each.
 
     Raises:
         HomeBusyError: Another machine did not end in that time.
@@ -63,7 +70,7 @@ def taken(
     keys = [_key(lake, name) for name in names]
     with _session(uri, lake) as session:
         for name, key in zip(names, keys, strict=True):
-            _take(session, lake, name, key, shared=shared)
+            _take(session, lake, name, key, shared=shared, wait_s=wait_s)
         guard = _guard(session.info.backend_pid, keys, lake)
         for engine in engines:
             event.listen(engine, "commit", guard)
@@ -98,9 +105,9 @@ def _session(uri: str, lake: str) -> Iterator[psycopg.Connection]:
             connection.close()
 
 
-def _take(session: psycopg.Connection, lake: str, name: str, key: int, *, shared: bool) -> None:
+def _take(session: psycopg.Connection, lake: str, name: str, key: int, *, shared: bool, wait_s: float) -> None:
     ask = "SELECT pg_try_advisory_lock_shared(%s)" if shared else "SELECT pg_try_advisory_lock(%s)"
-    deadline = time.monotonic() + _WAIT_FOR_OTHER_S
+    deadline = time.monotonic() + wait_s
     said = False
     while True:
         row = session.execute(ask, [key]).fetchone()
@@ -108,7 +115,7 @@ def _take(session: psycopg.Connection, lake: str, name: str, key: int, *, shared
             return
         holder = session.execute(_HOLDER, [key]).fetchone()
         who = "another machine" if holder is None else f"another command (of {holder[0]}, session {holder[1]})"
-        if time.monotonic() > deadline:
+        if time.monotonic() >= deadline:
             raise HomeBusyError(f"{who} is at work on '{name}' in this lake", where=lake, remedy="wait for it to end")
         if not said:
             logger.warning("%s is at work on '%s' in this lake; waiting for it", who, name)

@@ -15,7 +15,7 @@ from platform_lib.catalog.blurs import Blurs
 from platform_lib.catalog.catalog import Catalog
 from platform_lib.catalog.model import Drive, LakeHead, LakeView
 from platform_lib.catalog.postgres import embedded_postgres
-from platform_lib.catalog.turns import taken
+from platform_lib.catalog.turns import WAIT_FOR_OTHER_S, taken
 from platform_lib.errors import ConfigError
 from platform_lib.home import Home
 from platform_lib.lake.objects import ObjectPath
@@ -85,21 +85,22 @@ class Lake:
             yield lake
 
     @contextmanager
-    def held(self, *names: str, shared: bool = False) -> Iterator[None]:
+    def held(self, *names: str, shared: bool = False, wait_s: float = WAIT_FOR_OTHER_S) -> Iterator[None]:
         """Hold locks against other machines; `Home.turn` or `Home.lock` holds them against this one's commands.
 
         Args:
             names: Which.
             shared: Beside others who say so too.
+            wait_s: How long to wait for each.
 
         Raises:
-            HomeBusyError: Another machine did not end within an hour.
+            HomeBusyError: Another machine did not end in that time.
         """
         if not isinstance(self.store.root, ObjectPath):  # no other machine can get at it
             yield
             return
         engines = [self.catalog.engine, self.store.iceberg_engine]
-        with taken(self.store.database_uri, str(self.store.root), names, engines, shared=shared):
+        with taken(self.store.database_uri, str(self.store.root), names, engines, shared=shared, wait_s=wait_s):
             yield
 
     def drives(self) -> list[Drive]:

@@ -10,6 +10,7 @@ S3 answers a write once the object is stored, whole, in several places: what the
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ TRIES = 8
 """How often each of the clients sends a request that fails in passing (500, 503 SlowDown, a broken connection)."""
 _CONNECT_S, _REQUEST_S = 10.0, 60.0
 _GIVE_UP_S = 180
+_FIRST_WAIT_S = 0.05
 _BLOCK_BYTES = 8 << 20
 _MOST_DELETED = 1000  # Source: Amazon S3 API reference, DeleteObjects, 2026-11
 _SETTINGS = (
@@ -38,7 +40,7 @@ _NEEDED = (
 # What Lance, pyarrow and their clients say of the way to a bucket, as against what they say of a file's content.
 _TRANSPORT = (
     "Generic S3 error", "AWS Error", "error sending request", "timed out", "dispatch failure", "credential",
-    "Unable to connect", "Couldn't connect", "Server returned", "Internal error: error",
+    "Unable to connect", "Couldn't connect", "Server returned",
 )  # fmt: skip
 
 
@@ -234,7 +236,7 @@ def _told(path: ObjectPath, error: Exception) -> PlatformError:
 def is_transport(error: BaseException) -> bool:
     """Whether an error of Lance, pyarrow or pyiceberg is about reaching a bucket, and says nothing of a file's content."""
     text = str(error)
-    missing = "NoSuchKey" in text or ("404 Not Found" in text and "NoSuchBucket" not in text)
+    missing = any(mark in text for mark in ("NoSuchKey", "NO_SUCH_KEY", "404 Not Found")) and "NoSuchBucket" not in text
     return not missing and any(mark.lower() in text.lower() for mark in _TRANSPORT)
 
 
@@ -370,13 +372,20 @@ def get(path: ObjectPath) -> bytes | None:
     """Return a small object's content; None if there is none."""
     import botocore.exceptions
 
-    with asked(path):
-        try:
-            return bytes(client().get_object(Bucket=path.bucket, Key=path.key)["Body"].read())
-        except botocore.exceptions.ClientError as error:
-            if error.response.get("Error", {}).get("Code") == "NoSuchKey":
-                return None
-            raise
+    failures = 0
+    while True:
+        with asked(path):
+            try:
+                return bytes(client().get_object(Bucket=path.bucket, Key=path.key)["Body"].read())
+            except botocore.exceptions.ClientError as error:
+                if error.response.get("Error", {}).get("Code") == "NoSuchKey":
+                    return None
+                raise
+            except (botocore.exceptions.IncompleteReadError, botocore.exceptions.ResponseStreamingError):
+                failures += 1  # a body that is cut is no failed request to botocore
+                if failures == TRIES:
+                    raise
+        time.sleep(_FIRST_WAIT_S * 2.0**failures)
 
 
 def put(path: ObjectPath, data: bytes) -> None:
