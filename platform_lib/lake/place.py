@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path, PurePath
 from typing import Any
@@ -220,8 +220,3 @@ def told(path: LakePath) -> Iterator[None]:
 def lance_options(path: LakePath) -> dict[str, Any] | None:
     """Return what Lance has to be told of the way to `path`."""
     return objects.lance_options(path) if isinstance(path, ObjectPath) else None
-
-
-def all_below(folders: Collection[LakePath]) -> dict[LakePath, int]:
-    """Return every file below some folders -> bytes."""
-    return {path: size for folder in folders for path, size in sizes_below(folder).items()}
