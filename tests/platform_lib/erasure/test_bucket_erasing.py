@@ -10,7 +10,7 @@ from faulty_store import BUCKET, FaultyStore, faulty_store
 
 from platform_lib.erasure.erasing import erase, prove
 from platform_lib.erasure.needles import Needles
-from platform_lib.erasure.scope import Scope
+from platform_lib.erasure.scope import Scope, make_scope
 from platform_lib.errors import ConfigError, IntegrityError
 from platform_lib.lake import objects
 from platform_lib.lake.check import check_lake
@@ -50,7 +50,7 @@ def test_an_erased_drive_is_in_no_version_of_any_object(
     assert all(piece in stored for piece in pieces)
     before = {name: town.counts(f"car-17_{name}") for name in ("tuesday-0002", "friday-0003")}
     town.take_killed(9, "monday-0001")
-    scope = Scope(drive=_DRIVE)
+    scope = _scope(_DRIVE)
     with monkeypatch.context() as blind:
         blind.setattr(objects, "old_versions", refused)
         with pytest.raises(
@@ -78,7 +78,7 @@ def test_an_erased_drive_is_in_no_version_of_any_object(
     assert check_lake(town.lake, digests=True).findings == ()
     store.put("fleet/signals/data/kept.parquet", town.logs["b"].read_bytes())
     with pytest.raises(IntegrityError, match=r"files still hold a piece.*kept.parquet"):
-        erase(town.home, Scope(drive="car-17_tuesday-0002"), reason="ticket 2", requested_by="me")
+        erase(town.home, _scope("car-17_tuesday-0002"), reason="ticket 2", requested_by="me")
 
 
 def _replicate(store: FaultyStore) -> None:
@@ -96,3 +96,7 @@ def _replicate(store: FaultyStore) -> None:
     store.client.put_bucket_replication(  # type: ignore[attr-defined] # boto3 has no types
         Bucket=BUCKET, ReplicationConfiguration={"Role": "arn:aws:iam::123456789012:role/copies", "Rules": rules}
     )
+
+
+def _scope(drive: str) -> Scope:
+    return make_scope(drive=drive, start=None, stop=None, area=None)
