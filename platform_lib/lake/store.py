@@ -287,7 +287,9 @@ class Store:
             owned_by = {owners.get(path) for path in fragment_files(self.samples_uri, fragment.metadata)}
             if None not in owned_by:
                 whole += [fragment.fragment_id] if owned_by <= set(ingest_ids) else []
-            elif fragment.count_rows(named):
+            elif store.scanner(
+                filter=named, fragments=[fragment]
+            ).count_rows():  # a fragment's own holds up all threads
                 with flushed(self.samples_uri):
                     rest = fragment.delete(named)
                 if rest is None:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
 import subprocess
 import sys
 import threading
 import time
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
 import psutil
 import psycopg
 import pytest
+import ray
 from faulty_store import BUCKET, Fault, FaultyStore, faulty_store
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
@@ -40,14 +40,26 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
 _LAKE = ObjectPath(BUCKET, "fleet")
-_INGEST = """
-import json, sys
+# Imports once and forks for every ingest, so that a run costs no start of Python.
+_NURSERY = """
+import json, os, signal, sys
 from pathlib import Path
+import ray
 from platform_lib.home import open_home
 from ray_jobs.ingest import ingest
 
-report = ingest(open_home(Path(sys.argv[1])), [Path(sys.argv[2])], cpus=1)
-print(json.dumps([report.ingested, report.skipped]))
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+for line in sys.stdin:
+    home, logs, address = json.loads(line)
+    child = os.fork()
+    if child:
+        print("child", child, flush=True)
+        continue
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    os.setsid()
+    ray.init(address=address, log_to_driver=False, configure_logging=False)
+    ingest(open_home(Path(home)), [Path(logs)], cpus=1)
+    os._exit(0)
 """
 
 
@@ -203,51 +215,59 @@ def test_a_turn_that_was_lost_commits_nothing(store: FaultyStore, server: str, r
         assert admin.execute("SELECT to_regclass('never')").fetchone() == (None,)
 
 
-@pytest.mark.parametrize("seeds", [range(2), pytest.param(range(2, 32), marks=pytest.mark.soak)])
+@pytest.mark.parametrize("seeds", [range(3), pytest.param(range(3, 33), marks=pytest.mark.soak)])
 def test_a_killed_command_leaves_nothing_that_is_seen_and_the_next_one_completes(
     store: FaultyStore, server: str, reachable_tmp: Path, seeds: range
 ) -> None:
     home = open_home(reachable_tmp / "home")
     names: list[str] = []
     outcomes: list[str] = []
-    for seed in seeds:
-        rng = random.Random(seed)  # noqa: S311 - seeded faults
-        logs = reachable_tmp / f"logs{seed}"
-        for number in range(2):
-            write_tiny_log(logs / f"d{seed}n{number}" / "a.mcap", seed * 2 + number)
-            names.append(f"d{seed}n{number}")
-        store.plan = _flaky if seed % 2 else lambda path, number: None
-        outcomes.append(_kill(store, home, logs, rng))
-        store.plan = lambda path, number: None
-        seen = seen_rows(home)
-        assert all(counts == (ROWS, ROWS, ROWS) for counts in seen.values()), (seed, seen)
-        if rng.random() < 0.5:
-            assert mend(home).clean, (seed, outcomes)
-        with local_ray(home, cpus=1):
+    with local_ray(open_home(reachable_tmp / "ray", own_lake=True), cpus=2), _nursery() as nursery:
+        for seed in seeds:
+            rng = random.Random(seed)  # noqa: S311 - seeded faults
+            logs = reachable_tmp / f"logs{seed}"
+            for number in range(2):
+                write_tiny_log(logs / f"d{seed}n{number}" / "a.mcap", seed * 2 + number)
+                names.append(f"d{seed}n{number}")
+            store.plan = _flaky if seed % 2 else lambda path, number: None
+            outcomes.append(_kill(store, nursery, home, logs, rng))
+            store.plan = lambda path, number: None
+            seen = seen_rows(home)
+            assert all(counts == (ROWS, ROWS, ROWS) for counts in seen.values()), (seed, seen)
+            if rng.random() < 0.3:
+                assert mend(home).clean, (seed, outcomes)
             ingest(home, [logs], cpus=1)
-        assert seen_rows(home) == _drives(*names), (seed, outcomes)
-        assert check(home).found.findings == (), (seed, outcomes)
-    if len(seeds) > 2:
-        assert sum(item == "killed" for item in outcomes) > len(seeds) // 2, outcomes
+            assert seen_rows(home) == _drives(*names), (seed, outcomes)
+            assert check(home).found.findings == (), (seed, outcomes)
+    assert outcomes.count("killed") > len(seeds) // 2, outcomes
 
 
-def _kill(store: FaultyStore, home: Home, logs: Path, rng: random.Random) -> str:
-    """Ingest in a process of its own, and kill it with its workers' driver once it wrote some objects."""
-    before = sum(store.writes.values())
-    after = rng.randrange(0, 30)
-    process = subprocess.Popen(
-        [sys.executable, "-c", _INGEST, str(home.root), str(logs)],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
-    )  # fmt: skip
-    driver = psutil.Process(process.pid)
-    while process.poll() is None and sum(store.writes.values()) - before <= after:
-        time.sleep(0.002)
-    if process.poll() is None:
-        if rng.random() < 0.3:
-            for worker in driver.children(recursive=True):
-                if worker.name().startswith("ray::"):
-                    worker.kill()
-                    break
-        os.kill(process.pid, signal.SIGKILL)
-    out, _ = process.communicate()
-    return "killed" if process.returncode == -signal.SIGKILL else f"ended {process.returncode}: {json.dumps(out)}"
+@contextmanager
+def _nursery() -> Iterator[subprocess.Popen[str]]:
+    nursery = subprocess.Popen(
+        [sys.executable, "-c", _NURSERY], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    try:
+        yield nursery
+    finally:
+        nursery.kill()
+        nursery.communicate()
+
+
+def _kill(store: FaultyStore, nursery: subprocess.Popen[str], home: Home, logs: Path, rng: random.Random) -> str:
+    """Ingest in a process of its own, and kill it once it and its workers wrote some objects."""
+    before, after = sum(store.writes.values()), rng.randrange(0, 30)
+    assert nursery.stdin is not None
+    assert nursery.stdout is not None
+    task = [str(home.root), str(logs), ray.get_runtime_context().gcs_address]
+    nursery.stdin.write(json.dumps(task) + "\n")
+    nursery.stdin.flush()
+    line = next(line for line in nursery.stdout if line.startswith("child "))
+    with suppress(psutil.NoSuchProcess):
+        driver = psutil.Process(int(line.split()[1]))
+        while driver.is_running() and sum(store.writes.values()) - before <= after:
+            time.sleep(0.002)
+        driver.kill()
+        driver.wait(30.0)
+        return "killed"
+    return "ended"
