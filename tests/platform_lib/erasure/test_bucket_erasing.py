@@ -86,12 +86,14 @@ def _replicate(store: FaultyStore) -> None:
         {
             "ID": prefix,
             "Priority": number,
-            "Status": "Enabled",
+            "Status": status,
             "Filter": {"Prefix": prefix},
             "DeleteMarkerReplication": {"Status": "Disabled"},
             "Destination": {"Bucket": f"arn:aws:s3:::{to}"},
         }
-        for number, (prefix, to) in enumerate([("fleet/", "elsewhere"), ("other/", "nowhere")])
+        for number, (prefix, to, status) in enumerate(
+            [("fleet/", "elsewhere", "Enabled"), ("fleet/raw.lance/", "nowhere", "Disabled")]
+        )
     ]
     store.client.put_bucket_replication(  # type: ignore[attr-defined] # boto3 has no types
         Bucket=BUCKET, ReplicationConfiguration={"Role": "arn:aws:iam::123456789012:role/copies", "Rules": rules}
