@@ -76,8 +76,8 @@ def test_an_erased_drive_is_in_no_version_of_any_object(
     assert not any(piece in whole for piece in pieces)
     assert {name: town.counts(f"car-17_{name}") for name in before} == before
     assert check_lake(town.lake, digests=True).findings == ()
-    store.put("fleet/signals/data/kept.parquet", town.logs["b"].read_bytes())
-    with pytest.raises(IntegrityError, match=r"files still hold a piece.*kept.parquet"):
+    store.put("fleet/kept.mcap", town.logs["b"].read_bytes())
+    with pytest.raises(IntegrityError, match=r"files still hold a piece.*kept.mcap"):
         erase(town.home, _scope("car-17_tuesday-0002"), reason="ticket 2", requested_by="me")
 
 
