@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from platform_lib.errors import HomeBusyError, HomeError
+from platform_lib.errors import ConfigError, HomeBusyError, HomeError
 from platform_lib.short_folder import make_short_folder, short_path
 from platform_lib.storage import publish_bytes
 
@@ -21,7 +21,11 @@ logger = logging.getLogger(__name__)
 
 HOME_NAME = ".drivetrain"
 LAYOUT_VERSION = 3
+LAKE_VARIABLE = "DRIVETRAIN_LAKE"
 _MARKER = "home.json"
+# A bucket's name, and a prefix of signs that mean themselves in paths, in addresses and in SQL, without empty or dotted parts.
+# Source: Amazon S3 user guide, "Bucket naming rules" and "Object key naming guidelines" (safe characters), 2026-11.
+_BUCKET_LAKE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/(?!\.{1,2}(/|$))[A-Za-z0-9!_.*() =@,+-]+)*")
 _WRITABLE = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]+")  # without control characters and undecodable bytes
 _WAIT_FOR_OTHER_S = 3600.0
 _HELD: set[int] = set()
@@ -59,8 +63,14 @@ class Home:
 
     @property
     def lake(self) -> Path:
-        """Iceberg warehouse and Lance sample store."""
+        """Iceberg warehouse and Lance sample store, unless `bucket_lake` says that they lie elsewhere."""
         return self.root / "lake"
+
+    @property
+    def bucket_lake(self) -> str | None:
+        """Where in a bucket this home's lake lies (``s3://bucket/prefix``); None for one in the home itself."""
+        marker = self.root / _MARKER
+        return _recorded_lake(marker) if marker.exists() else None
 
     @property
     def datasets(self) -> Path:
@@ -228,16 +238,29 @@ def _named(path: Path, where: str) -> Path:
     return root
 
 
-def open_home(explicit: Path | None = None, *, start: Path | None = None, make: bool = True) -> Home:
+def open_home(
+    explicit: Path | None = None, *, start: Path | None = None, make: bool = True, own_lake: bool = False
+) -> Home:
     """Open the home folder, making it on first use unless the command only reads.
 
+    ``DRIVETRAIN_LAKE`` names where the lake of a home lies, and is written into it: from then on the home knows.
+
+    Args:
+        explicit: What ``--home`` says.
+        start: From where to look for one.
+        make: Whether it is made where there is none.
+        own_lake: For homes that live no longer than the command: their lake lies in them, whatever the variable says.
+
     Raises:
-        HomeError: There is none and `make` is False, it has a layout version this release does not know, or is a folder of something else.
+        HomeError: There is none and `make` is False, it has a layout version this release does not know, or is a folder of
+            something else; its lake is another one than ``DRIVETRAIN_LAKE`` names.
+        ConfigError: ``DRIVETRAIN_LAKE`` names no place in a bucket.
     """
+    wanted = None if own_lake else wanted_lake()
     root = find_home(explicit, start=start)
     marker = root / _MARKER
     if not os.path.lexists(marker):
-        if not make:
+        if not make and wanted is None:
             raise HomeError(
                 "there is no home here, so there is nothing to read",
                 where=root,
@@ -252,7 +275,50 @@ def open_home(explicit: Path | None = None, *, start: Path | None = None, make: 
             remedy="use the release that made it, or another --home"
             + (", and ingest its logs there anew" if version < LAYOUT_VERSION else ""),
         )
+    if wanted is not None:
+        _settle_lake(root, marker, wanted)
     return Home(root=root)
+
+
+def wanted_lake() -> str | None:
+    """Return what ``DRIVETRAIN_LAKE`` names, without a slash at its end; None where it is not set.
+
+    Raises:
+        ConfigError: It names no place in a bucket.
+    """
+    text = os.environ.get(LAKE_VARIABLE, "").rstrip("/")
+    if not text:
+        return None
+    if not _BUCKET_LAKE.fullmatch(text):
+        raise ConfigError(
+            f"'{text}' is no place for a lake",
+            where=LAKE_VARIABLE,
+            remedy="write s3://bucket/prefix with letters, digits and . _ - + = @ , ( ) ! * in the prefix; unset it for a lake"
+            " in the home",
+        )
+    return text
+
+
+def _recorded_lake(marker: Path) -> str | None:
+    found = _read_marker(marker).get("lake")
+    if found is None or (isinstance(found, str) and _BUCKET_LAKE.fullmatch(found)):
+        return found
+    raise _unreadable(marker)
+
+
+def _settle_lake(root: Path, marker: Path, wanted: str) -> None:
+    """Write down where the lake lies, once; a home never changes its lake."""
+    recorded = _recorded_lake(marker)
+    if recorded == wanted:
+        return
+    own = root / "lake"
+    if recorded is not None or (own.is_dir() and any(own.iterdir())):
+        raise HomeError(
+            f"this home's lake is {recorded or own}, and {LAKE_VARIABLE} names {wanted}",
+            where=root,
+            remedy=f"unset {LAKE_VARIABLE} to go on with this home's own lake, or use another --home for that one",
+        )
+    publish_bytes(marker, json.dumps({**_read_marker(marker), "lake": wanted}).encode())
 
 
 def layout_version(root: Path) -> int:
@@ -261,16 +327,26 @@ def layout_version(root: Path) -> int:
     Raises:
         HomeError: Its marker is missing or is not what a home's marker is.
     """
-    marker = root / _MARKER
-    try:
-        version = json.loads(marker.read_bytes())["layout_version"]
-        if type(version) is not int:
-            raise TypeError(f"layout_version is {version!r}")
-    except (ValueError, KeyError, TypeError, OSError) as error:
-        raise HomeError(
-            "the home marker cannot be read", where=marker, remedy="restore it, or move the folder away and start anew"
-        ) from error
+    version = _read_marker(root / _MARKER).get("layout_version")
+    if type(version) is not int:
+        raise _unreadable(root / _MARKER)
     return version
+
+
+def _read_marker(marker: Path) -> dict[str, object]:
+    try:
+        found = json.loads(marker.read_bytes())
+    except (ValueError, OSError) as error:
+        raise _unreadable(marker) from error
+    if not isinstance(found, dict):
+        raise _unreadable(marker)
+    return found
+
+
+def _unreadable(marker: Path) -> HomeError:
+    return HomeError(
+        "the home marker cannot be read", where=marker, remedy="restore it, or move the folder away and start anew"
+    )
 
 
 def _make(root: Path, marker: Path) -> None:

@@ -17,7 +17,6 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -29,6 +28,7 @@ from platform_lib.errors import PlatformError
 from platform_lib.home import Home
 from platform_lib.lake.clips import refresh_clips
 from platform_lib.lake.lake import Lake
+from platform_lib.lake.place import located, told
 from platform_lib.lake.writer import describe, files_of, write_rows
 from platform_lib.lake.writers import Permit
 from platform_lib.privacy.blurring import blur_frame
@@ -116,7 +116,7 @@ def blur(
     """
     how = provenance(config)
     make_detectors(config)  # what is wrong with one is said before anything is begun
-    with home.turn("blur"), Lake.open(home) as lake:
+    with Lake.turn(home, "blur") as lake:
         lake.store.mend_blurred()
         sweep_blurs(lake)
         lake.store.blurred.create()
@@ -179,10 +179,10 @@ def _detectors(config: BlurConfig) -> list[Detector]:
 
 
 def _blur_one(job: _Job, config: BlurConfig, permit: Permit) -> _Blurred:
-    raw, uri = FrameStore(Path(job.raw_uri), pa.schema([]), "ingest_id"), Path(job.blurred_uri)
+    raw, uri = FrameStore(located(job.raw_uri), pa.schema([]), "ingest_id"), located(job.blurred_uri)
     counts = {"frames": 0, "regions": 0, "unreadable": 0}
     detectors = _detectors(config)
-    with permit.used():
+    with permit.used(), told(uri):
         batches = (
             blurred
             for batch in raw.batches([job.ingest_id], rows=_ROWS)

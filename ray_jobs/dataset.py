@@ -35,6 +35,7 @@ from platform_lib.evidence import BlurRecall, read_evidence
 from platform_lib.home import Home
 from platform_lib.lake.clips import refresh_clips
 from platform_lib.lake.lake import Lake
+from platform_lib.lake.place import lake_of
 from platform_lib.manifest import Input, Manifest, Step, input_of
 from platform_lib.privacy.frames import AdmittedPii
 from platform_lib.storage import publish_folder, sweep_unfinished
@@ -97,12 +98,12 @@ def build_dataset(
     folder = home.datasets / valid_name(name)
     if seed < 0:
         raise ConfigError(f"seed {seed} is negative", where="--seed", remedy="take 0 or more")
-    with home.lock("dataset"), Lake.open(home) as lake:
+    with home.lock("dataset"), Lake.open(home) as lake, lake.held("dataset", shared=True):
         version, drives = lake.version(), _drives(lake, which)
         if not drives:
             raise MissingPartError(
                 "the lake holds no drive" if which is None else "the lake holds no such drive",
-                where=home.lake,
+                where=lake.store.root,
                 remedy="read some in with `drivetrain ingest FOLDER`; `drivetrain drives` lists what is there",
             )
         contracts = read_contracts(home.root)
@@ -163,7 +164,7 @@ def _step(home: Home, lake_sha256: str, *, seed: int, rules: SampleRules, contra
     config: dict[str, JsonValue] = {"seed": seed, "fractions": fractions, "rules": asdict(rules), "contracts": held}
     return Step(
         KIND,
-        inputs={"lake": Input(sha256=lake_sha256, uri=str(home.lake))},
+        inputs={"lake": Input(sha256=lake_sha256, uri=str(lake_of(home)))},
         config=config,
         modules=("ray_jobs.dataset",),
     )

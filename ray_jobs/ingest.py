@@ -83,7 +83,7 @@ def ingest(
         raise ConfigError(
             "no drive log in there", where=", ".join(map(str, sources)), remedy="name logs or their folder"
         )
-    with home.turn("ingest"), Lake.open(home) as lake:
+    with Lake.turn(home, "ingest") as lake:
         prepare(lake)
         return take_arrived(lake, home, arrived, chosen, cpus=cpus, patience=patience, on_progress=on_progress)
 
@@ -176,7 +176,7 @@ def reprocess(
     chosen = choose(dbc, recover=False, timezone=timezone)
     contracts = read_contracts(home.root)
     paths = find_logs(sources)
-    with home.turn("ingest"), Lake.open(home) as lake:
+    with Lake.turn(home, "ingest") as lake:
         prepare(lake)
         contents, unreadable = digest(paths, cpus)
         erased = Erasures(lake.catalog.engine).erased_files()
@@ -214,7 +214,7 @@ def retry(
     started = time.monotonic()
     chosen = choose(dbc, recover=recover, timezone=timezone)
     contracts = read_contracts(home.root)
-    with home.turn("ingest"), Lake.open(home) as lake:
+    with Lake.turn(home, "ingest") as lake:
         prepare(lake)
         asks, left = _retried(lake, held, chosen, recover=recover)
         asks = [replace(item, accept_schema=accept_schema) for item in asks]
@@ -250,7 +250,7 @@ def _retried(
 def _sweep_blurs(lake: Lake, home: Home) -> None:
     """Delete blurred frames of ingests that were replaced; a blur that is at work does so itself when it ends."""
     if lake.blurs.leftovers():
-        with suppress(HomeBusyError), home.lock("blur"):
+        with suppress(HomeBusyError), home.lock("blur"), lake.held("blur", wait_s=0.0):
             sweep_blurs(lake)
 
 
@@ -341,7 +341,7 @@ def _record_lineage(lake: Lake, home: Home, before: LakeVersion, tally: Tally) -
     inputs = {f"file {job.key.file_sha256[:12]}": job.key.file_sha256 for job, _ in tally.records}
     if before.lance_version is not None:
         inputs["lake before"] = before.sha256
-    lake.catalog.record_artefact("lake", lake.version().sha256, str(home.lake), inputs)
+    lake.catalog.record_artefact("lake", lake.version().sha256, str(lake.store.root), inputs)
 
 
 def _report(lake: Lake, found: Found, tally: Tally, contracts: Sequence[Contract], started: float) -> IngestReport:

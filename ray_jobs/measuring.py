@@ -23,6 +23,7 @@ from platform_lib.errors import CorruptLog
 from platform_lib.home import Home, open_home
 from platform_lib.lake.intake import FileStamp, LogJob, Place, ReadOptions, Taken, take_in
 from platform_lib.lake.lake import Lake
+from platform_lib.lake.place import size_of
 from platform_lib.lake.writer import data_files, stored_files
 from platform_lib.scenario.can_bus import DBC_PATH
 from platform_lib.scenario.drive_files import write_drive
@@ -56,7 +57,7 @@ def measure(scratch: Path) -> Measured:
     with tempfile.TemporaryDirectory(prefix="capacity-", dir=scratch) as made:
         folder = Path(made)
         folder.chmod(0o711)  # as root, the database server runs as another account
-        home = open_home(folder / "home")
+        home = open_home(folder / "home", own_lake=True)
         logs = {length: _drive(folder / f"{length:g}", length) for length in (_SHORT_S, _LONG_S)}
         with Lake.open(home) as lake:
             lake.store.create()
@@ -109,7 +110,7 @@ def _cost(lake: Lake, paths: Sequence[Path]) -> _Cost:
         taken = [_take(lake, path, 100 + number) for path in paths]
         core_s = time.process_time() - started
         files = [file for item in taken for file in data_files(item.written, lake.store.samples_uri)]
-        written = sum(file.stat().st_size for file in files)
+        written = sum(size_of(file) or 0 for file in files)
         rounds.append(_Cost(sum(path.stat().st_size for path in paths), core_s, written, len(files)))
     return replace(rounds[0], core_s=median(item.core_s for item in rounds))
 

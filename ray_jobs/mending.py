@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import Path
 
 from platform_lib.catalog.erasures import Erasures, refusal_of
 from platform_lib.home import Home
@@ -13,6 +12,7 @@ from platform_lib.lake.check import CheckReport, check_lake
 from platform_lib.lake.compaction import SMALL_BYTES, TARGET_BYTES, CompactReport, finish_rewrite
 from platform_lib.lake.compaction import compact as compact_lake
 from platform_lib.lake.lake import Lake
+from platform_lib.lake.place import located, sizes_below
 from platform_lib.lake.sweeping import drop, prepare, sweep
 from platform_lib.privacy.leftovers import blur_again, sweep_blurs
 from ray_jobs.arrivals import content_at
@@ -51,7 +51,7 @@ def check(home: Home, *, digests: bool = False) -> MendReport:
     Raises:
         HomeBusyError: An ingest or a blur on this home did not end within an hour.
     """
-    with home.turn("ingest", "blur"), Lake.open(home) as lake:
+    with Lake.turn(home, "ingest", "blur") as lake:
         return MendReport(check_lake(lake, digests=digests), None, 0, {})
 
 
@@ -61,7 +61,7 @@ def mend(home: Home, *, digests: bool = False, cpus: int | None = None) -> MendR
     Raises:
         HomeBusyError: An ingest or a blur on this home did not end within an hour.
     """
-    with home.turn("ingest", "blur"), Lake.open(home) as lake:
+    with Lake.turn(home, "ingest", "blur") as lake:
         found = check_lake(lake, digests=digests)
         if not found.findings:
             return MendReport(found, None, 0, {})
@@ -79,7 +79,7 @@ def mend(home: Home, *, digests: bool = False, cpus: int | None = None) -> MendR
         lake.store.collect_garbage()
         _name_newest(lake)
         wrong = {item.blur_id for item in again.findings if item.blur_id is not None}
-        broken = {Path(item.where) for item in again.findings if item.kind in ("lost file", "damaged file")}
+        broken = {located(item.where) for item in again.findings if item.kind in ("lost file", "damaged file")}
         dropped, kept = blur_again(lake, wrong, broken)
         left |= dict.fromkeys(kept, "raw frames that it was made from have expired; what is left of it stays")
         return MendReport(found, check_lake(lake, digests=digests), read_again, left, dropped)
@@ -92,7 +92,7 @@ def compact(home: Home, *, small_bytes: int = SMALL_BYTES, target_bytes: int = T
         HomeError: The lake has to be mended first.
         HomeBusyError: An ingest or a blur on this home did not end within an hour.
     """
-    with home.turn("ingest"), Lake.open(home) as lake:
+    with Lake.turn(home, "ingest") as lake:
         if not lake.store.exists:
             return CompactReport(0, 0, 0, 0)
         prepare(lake)
@@ -115,20 +115,20 @@ def expire(home: Home, older_than: timedelta) -> ExpireReport:
         HomeError: The lake has to be mended first.
         HomeBusyError: An ingest or a blur on this home did not end within an hour.
     """
-    with home.turn("ingest", "blur"), Lake.open(home) as lake:
+    with Lake.turn(home, "ingest", "blur") as lake:
         head = lake.catalog.head()
         if head is None:
             return ExpireReport(0, 0, 0)
         finish_rewrite(lake)
         sweep(lake)
         sweep_blurs(lake)
-        before = _used_bytes(home)
+        before = _used_bytes(lake)
         signals, samples = lake.store.expire(lake.catalog.head() or head, older_than)
-        return ExpireReport(signals, samples, before - _used_bytes(home))
+        return ExpireReport(signals, samples, before - _used_bytes(lake))
 
 
-def _used_bytes(home: Home) -> int:
-    return sum(path.stat().st_size for path in home.lake.rglob("*") if path.is_file())
+def _used_bytes(lake: Lake) -> int:
+    return sum(sizes_below(lake.store.root).values())
 
 
 def _read_again(

@@ -24,6 +24,7 @@ from platform_lib.errors import HomeError, PlatformError
 from platform_lib.home import Home
 from platform_lib.lake.intake import LogJob, Place, ReadOptions, Taken, take_in
 from platform_lib.lake.lake import Lake
+from platform_lib.lake.place import told
 from platform_lib.lake.writer import stored_files
 from platform_lib.lake.writers import Permit
 from platform_lib.refusals import refused_by_system
@@ -115,6 +116,8 @@ def read_all(
     try:
         _read_all(lake, home, asks, tally, cpus, on_progress)
     except ray.exceptions.RayError as error:
+        if isinstance(error, ray.exceptions.RayTaskError) and isinstance(error.cause, PlatformError):
+            raise error.cause from None
         raise HomeError(
             f"Ray ended in the middle of the work: {str(error).strip().splitlines()[0]}",
             where=home.root,
@@ -213,10 +216,11 @@ _READ_BATCH: Any = ray.remote(max_retries=0)(_read_batch)
 
 def _read_one(job: LogJob, options: ReadOptions, place: Place) -> Outcome:
     try:
-        taken = take_in(job, options, place)
-        if isinstance(taken, Refusal):
-            return taken
-        files = stored_files(taken.written, place.samples_uri)
+        with told(place.samples_uri):
+            taken = take_in(job, options, place)
+            if isinstance(taken, Refusal):
+                return taken
+            files = stored_files(taken.written, place.samples_uri)
         return replace(taken, record=replace(taken.record, files=files))
     except PlatformError as error:
         return error

@@ -125,7 +125,7 @@ def watch(
                 if ready:
                     in_round = True
                     servers.enter_context(ray_beside_output(home, cpus))  # the first round starts it, the others join
-                    with home.turn("ingest"):
+                    with home.turn("ingest"), lake.held("ingest"):
                         prepare(lake)
                         report = take_arrived(
                             lake, home, ready, chosen, cpus=cpus, patience=patience, on_progress=on_progress

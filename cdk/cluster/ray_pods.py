@@ -69,6 +69,8 @@ def variables(place: Place) -> tuple[Variable, ...]:
             name="DRIVETRAIN_DATABASE_URL",
             value_from=ValueSource(secret_key_ref=KeyReference(name=DATABASE_SECRET, key=DATABASE_URL_KEY)),
         ),
+        # In the one bucket of the two with derived data of which nothing expires: a lake keeps what its catalogue names.
+        Variable(name="DRIVETRAIN_LAKE", value=f"s3://{place.bucket(DataClass.SAMPLES)}/lake"),
         Variable(name="MLFLOW_TRACKING_URI", value=TRACKING_URI),
         Variable(name="AWS_REGION", value=place.bucket_region),
         *(

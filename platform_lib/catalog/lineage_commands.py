@@ -135,7 +135,7 @@ def _rebuild(home: Home, *, as_json: bool) -> None:
     from platform_lib.lake.clips import refresh_clips  # only this opens the lake
     from platform_lib.lake.lake import Lake
 
-    with home.turn("ingest"), Lake.open(home) as lake:
+    with Lake.turn(home, "ingest") as lake:
         noted = Lineage(lake.catalog.engine).note_folders(home)
         clips = Clips(lake.catalog.engine)
         clips.note_no_dataset()

@@ -11,13 +11,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
-import pyarrow.parquet as pq
 
 from platform_lib.catalog.model import LakeHead
 from platform_lib.contracts.measures import ColumnData, Int64, StreamData
 from platform_lib.errors import IntegrityError
 from platform_lib.lake.lake import Lake
 from platform_lib.lake.sample_reading import open_samples
+from platform_lib.lake.signal_table import file_schema, parquet_dataset
 from platform_lib.lake.store import Store
 from platform_lib.lake.tables import PACKED_SCHEMA, SAMPLE_SCHEMA, TIMES, VALUE_LISTS
 
@@ -67,7 +67,7 @@ def _signal_streams(store: Store, head: LakeHead, wanted: Mapping[int, Wanted]) 
     ids = [ingest_id for ingest_id, item in wanted.items() if item.signals]
     files = store.signal_files(head, ids)
     refuse_missing_columns(files)
-    source = ds.dataset(files, schema=PACKED_SCHEMA, format="parquet")
+    source = parquet_dataset(files)
     streams = sorted({name for item in wanted.values() for name in item.signals})
     ours = ds.field("ingest_id").isin(ids) & ds.field("stream").isin(streams)
     heads = _by_stream(source.to_table(columns=_HEADS, filter=ours))
@@ -101,7 +101,7 @@ def refuse_missing_columns(files: Sequence[str]) -> None:
         IntegrityError: One does.
     """
     for path in files:
-        lacking = set(PACKED_SCHEMA.names) - set(pq.read_schema(path).names)
+        lacking = set(PACKED_SCHEMA.names) - set(file_schema(path).names)
         if lacking:
             raise IntegrityError(
                 f"a file of the signal table lacks the column {', '.join(sorted(lacking))}",

@@ -8,7 +8,6 @@ from pathlib import Path
 import duckdb
 import lance
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from platform_lib.catalog.model import ContractRun
 from platform_lib.contracts.files import run_of
@@ -17,6 +16,7 @@ from platform_lib.contracts.rules import rules_of
 from platform_lib.errors import ConfigError
 from platform_lib.lake.lake import Lake
 from platform_lib.lake.query import lock_down
+from platform_lib.lake.signal_table import file_schema
 from platform_lib.lake.tables import SIGNAL_SCHEMA
 from platform_lib.lake.views import VIEWS
 
@@ -96,7 +96,7 @@ def schema_of(lake: Lake, view: str, drive_ids: Collection[str] | None = None) -
     head = lake.catalog.head()
     ids = None if drive_ids is None else [item.ingest_id for item in lake.catalog.view(drive_ids).ingests]
     if head is not None and view == "packed_signals" and (files := lake.store.signal_files(head, ids)):
-        schemas = [pq.read_schema(path) for path in files]
+        schemas = [file_schema(path) for path in files]
         return pa.schema([item for item in schemas[0] if all(item.name in other.names for other in schemas)])
     if view == "signals":
         return SIGNAL_SCHEMA

@@ -18,7 +18,7 @@ def _postgres() -> str:
     from platform_lib.home import open_home
 
     with tempfile.TemporaryDirectory(prefix="drivetrain-doctor-") as folder:
-        home = open_home(Path(folder) / "home")
+        home = open_home(Path(folder) / "home", own_lake=True)
         # A pooled connection would outlive its use, and the server wait for it while stopping.
         with embedded_postgres(home) as uri, create_engine(uri, poolclass=NullPool).connect() as connection:
             version = connection.execute(text("show server_version")).scalar_one()

@@ -98,6 +98,8 @@ def _show(report: ErasureReport) -> None:
                 markup=False,
                 highlight=False,
             )
+        for place in report.proof.beyond:
+            ERR.print(f"not looked at: {place}; erase there too", markup=False, highlight=False)
     if report.logs_outside:
         ERR.print(
             f"{len(report.logs_outside)} recorded logs lie outside the home and are yours to delete; they are never "

@@ -38,7 +38,8 @@ from platform_lib.erasure.derived import (
 )
 from platform_lib.erasure.history import drop_rows, forget_older
 from platform_lib.erasure.keeping import keep_rest
-from platform_lib.erasure.needles import Needles, scan
+from platform_lib.erasure.needles import Needles, scan, scan_objects
+from platform_lib.erasure.old_versions import beyond_reach, drop_old_versions, refuse_hidden
 from platform_lib.erasure.scope import Scope
 from platform_lib.erasure.targets import Search, Targets, find_targets, needles_of
 from platform_lib.erasure.windows import Window
@@ -47,6 +48,8 @@ from platform_lib.home import Home
 from platform_lib.lake.clips import refresh_clips
 from platform_lib.lake.compaction import finish_rewrite, note_files
 from platform_lib.lake.lake import Lake
+from platform_lib.lake.objects import ObjectPath
+from platform_lib.lake.place import lake_of
 from platform_lib.lake.sweeping import sweep
 from platform_lib.privacy.leftovers import note_blurred_files, sweep_blurs
 
@@ -64,12 +67,14 @@ class Proof:
         bundles: Files of signed bundles that name an erased drive and hold nothing else of it. They stay as signed.
         bytes: How many bytes of the home were looked at.
         needles: How many pieces were looked for.
+        beyond: What may hold copies and was not looked at, in words: of a lake in a bucket, what the bucket replicates to.
     """
 
     files: tuple[str, ...]
     bundles: tuple[str, ...]
     bytes: int
     needles: int
+    beyond: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,9 +129,11 @@ def erase(home: Home, scope: Scope | None, *, reason: str, requested_by: str, dr
         HomeBusyError: A dataset that holds it is in use.
         IntegrityError: A piece of it is still there: the message says where.
     """
-    with home.turn(*_LOCKS), Lake.open(home) as lake:
+    with Lake.turn(home, *_LOCKS) as lake:
         erasures = Erasures(lake.catalog.engine)
         finished: tuple[int, ...] = ()
+        if isinstance(lake.store.root, ObjectPath):
+            refuse_hidden(lake.store.root)
         if not dry_run:
             _prepare(lake)
             finished = tuple(_finish(home, lake, item)[0].erasure_id for item in erasures.open())
@@ -265,6 +272,8 @@ def _finish(home: Home, lake: Lake, opened: OpenErasure, *, held_already: bool =
             _remove(home, lake, opened.erasure_id, opened.plan, needles, datasets)
     refresh_clips(lake)
     erasures.shred(own_server=not os.environ.get(DATABASE_URL_VARIABLE))
+    if isinstance(lake.store.root, ObjectPath):
+        drop_old_versions(lake.store.root)
     proof = prove(home, needles)
     if proof.files:
         raise IntegrityError(
@@ -336,8 +345,13 @@ def _count_rows(lake: Lake, ingest_ids: Sequence[int]) -> int:
 
 
 def prove(home: Home, needles: Needles) -> Proof:
-    """Look at every byte of every file of a home for pieces of what was erased."""
+    """Look at every byte of every file of a home, and of its lake in a bucket, for pieces of what was erased."""
     found, looked = scan(home.root, needles)
+    lake = lake_of(home)
+    objects: list[str] = []
+    more, beyond = 0, tuple[str, ...]()
+    if isinstance(lake, ObjectPath):
+        (objects, more), beyond = scan_objects(lake, needles), beyond_reach(lake)
     bundles = [item for item in found if item.path.is_relative_to(home.bundles) and not item.content]
-    rest = [str(item.path) for item in found if item not in bundles]
-    return Proof(tuple(rest), tuple(str(item.path) for item in bundles), looked, len(needles))
+    rest = [str(item.path) for item in found if item not in bundles] + objects
+    return Proof(tuple(rest), tuple(str(item.path) for item in bundles), looked + more, len(needles), beyond)

@@ -9,9 +9,11 @@ from urllib.parse import unquote, urlparse
 from pyiceberg.table import Table
 
 from platform_lib.catalog.model import LakeHead
+from platform_lib.lake.lance_table import is_lance
+from platform_lib.lake.place import LakePath, delete, files_below, located
 from platform_lib.lake.store import Store
 from platform_lib.privacy.zone import forget_history, rewrite_without_deleted
-from platform_lib.storage import fsync_path, walk_files
+from platform_lib.storage import fsync_path
 
 
 def drop_rows(
@@ -43,11 +45,11 @@ def forget_older(store: Store) -> None:
     table = store.signal_table()
     _forget_snapshots(table, store.signals_folder)
     for uri in (store.samples_uri, store.raw.uri, store.blurred.uri):
-        if (uri / "_versions").is_dir():
+        if is_lance(uri):
             forget_history(uri)
 
 
-def _forget_snapshots(table: Table, folder: Path) -> None:
+def _forget_snapshots(table: Table, folder: LakePath) -> None:
     for name, reference in list(table.refs().items()):
         if name != "main":
             change = table.manage_snapshots()
@@ -64,13 +66,12 @@ def _forget_snapshots(table: Table, folder: Path) -> None:
         manifests = current.manifests(table.io)
         kept |= {_path(current.manifest_list), *(_path(item.manifest_path) for item in manifests)}
         kept |= {_path(name) for name in table.inspect.files()["file_path"].to_pylist()}
-    for path in list(walk_files(folder)):
-        if path not in kept:
-            path.unlink()
+    delete(files_below(folder) - kept)
     for part in ("metadata", "data"):
-        if (folder / part).is_dir():
-            fsync_path(folder / part)
+        place = folder / part
+        if isinstance(place, Path) and place.is_dir():
+            fsync_path(place)
 
 
-def _path(location: str) -> Path:
-    return Path(unquote(urlparse(location).path)) if location.startswith("file:") else Path(location)
+def _path(location: str) -> LakePath:
+    return Path(unquote(urlparse(location).path)) if location.startswith("file:") else located(location)

@@ -15,9 +15,10 @@ from platform_lib.catalog.blurs import BlurRecord, commit_blur
 from platform_lib.catalog.erasures import Erasures
 from platform_lib.catalog.model import IngestRecord, LakeHead
 from platform_lib.erasure.windows import Window, among
-from platform_lib.lake.durable import fsync_files
 from platform_lib.lake.lake import Lake
 from platform_lib.lake.partitions import Partition
+from platform_lib.lake.place import arrow_path, fsync_files
+from platform_lib.lake.signal_table import parquet_dataset
 from platform_lib.lake.tables import PACKED_SCHEMA, SAMPLE_SCHEMA, TIMES, VALUE_LISTS
 from platform_lib.lake.writer import WrittenFiles, describe, files_of, new_file, stored_files, write_rows
 from platform_lib.privacy.zone import BLURRED_SCHEMA, FrameStore
@@ -88,9 +89,7 @@ def _signals(
     files = lake.store.signal_files(head, [ingest_id])
     if not files:
         return ()
-    packed = ds.dataset(files, schema=PACKED_SCHEMA, format="parquet").to_table(
-        filter=ds.field("ingest_id") == ingest_id
-    )
+    packed = parquet_dataset(files).to_table(filter=ds.field("ingest_id") == ingest_id)
     places = {
         row["chunk"]: np.flatnonzero(~among(packed[TIMES][number].values.to_numpy(), windows))
         for number, row in enumerate(packed.select(["chunk", "signal"]).to_pylist())
@@ -108,9 +107,9 @@ def _signals(
     for (day, vehicle, sensor), found in rows.items():
         part = Partition((day - date(1970, 1, 1)).days, vehicle, sensor)
         path = new_file(lake.store.signals_data, part, new_id)
-        pq.write_table(
-            pa.Table.from_pylist(_with_edges(found), PACKED_SCHEMA), path, compression="lz4", store_schema=False
-        )
+        name, system = arrow_path(path)
+        table = pa.Table.from_pylist(_with_edges(found), PACKED_SCHEMA)
+        pq.write_table(table, name, filesystem=system, compression="lz4", store_schema=False)
         paths.append(path)
     fsync_files(paths)
     return tuple(map(str, paths))

@@ -18,6 +18,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from platform_lib.lake import objects
+from platform_lib.lake.objects import ObjectPath
 from platform_lib.storage import walk_files
 
 WINDOW_BYTES, SHORT_BYTES = 16, 8
@@ -111,22 +113,38 @@ def scan(folder: Path, needles: Needles, *, leave: Iterable[Path] = ()) -> tuple
         The files that hold a piece, and how many bytes were looked at.
     """
     skip, found, looked = [os.fspath(item) + os.sep for item in leave], [], 0
-    sieves = (
-        Sieve.of(needles.content, WINDOW_BYTES),
-        Sieve.of(needles.texts, WINDOW_BYTES),
-        Sieve.of(needles.short_texts, SHORT_BYTES),
-    )
+    sieves = _sieves(needles)
     for path in sorted(walk_files(folder)):
         if any(os.fspath(path).startswith(prefix) for prefix in skip):
             continue
         try:
-            content, texts, size = _scan_file(path, *sieves)
+            with path.open("rb") as stream:
+                content, texts, size = _scan_blocks(iter(lambda: stream.read(_BLOCK_BYTES), b""), *sieves)
         except FileNotFoundError:  # a server's own file, gone while others were looked at
             continue
         looked += size
         if content or texts:
             found.append(Found(path, content, texts))
     return found, looked
+
+
+def scan_objects(folder: ObjectPath, needles: Needles) -> tuple[list[str], int]:
+    """Look through every object below a prefix of a bucket; return those that hold a piece, and the bytes looked at."""
+    found, looked, sieves = [], 0, _sieves(needles)
+    for path in sorted(objects.listed(folder)):
+        content, texts, size = _scan_blocks(objects.blocks(path), *sieves)
+        looked += size
+        if content or texts:
+            found.append(str(path))
+    return found, looked
+
+
+def _sieves(needles: Needles) -> tuple[Sieve, Sieve, Sieve]:
+    return (
+        Sieve.of(needles.content, WINDOW_BYTES),
+        Sieve.of(needles.texts, WINDOW_BYTES),
+        Sieve.of(needles.short_texts, SHORT_BYTES),
+    )
 
 
 def digests(pieces: Sequence[bytes], size: int) -> Digests:
@@ -184,14 +202,13 @@ class Sieve:
             yield place[self.wanted[place] == maybe]
 
 
-def _scan_file(path: Path, content: Sieve, texts: Sieve, short_texts: Sieve) -> tuple[int, int, int]:
+def _scan_blocks(blocks: Iterable[bytes], content: Sieve, texts: Sieve, short_texts: Sieve) -> tuple[int, int, int]:
     found = named = size = 0
     tail = b""
-    with path.open("rb") as stream:
-        while block := stream.read(_BLOCK_BYTES):
-            size += len(block)
-            data = tail + block
-            found += content.hits(data)
-            named += texts.hits(data) + short_texts.hits(data)
-            tail = data[-(WINDOW_BYTES - 1) :]
+    for block in blocks:
+        size += len(block)
+        data = tail + block
+        found += content.hits(data)
+        named += texts.hits(data) + short_texts.hits(data)
+        tail = data[-(WINDOW_BYTES - 1) :]
     return found, named, size

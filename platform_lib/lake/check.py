@@ -17,9 +17,8 @@ The same is said of blurred frames, by blur instead of ingest; they are dropped 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -30,6 +29,7 @@ from platform_lib.lake.check_blurred import check_blurred
 from platform_lib.lake.findings import Finding, Findings, as_dict
 from platform_lib.lake.inventory import Inventory
 from platform_lib.lake.lake import Lake
+from platform_lib.lake.place import LakePath, arrow_path, refuse_unreachable, sizes_below
 from platform_lib.lake.tables import BLURRED_NAME
 
 
@@ -75,49 +75,54 @@ def check_lake(lake: Lake, *, digests: bool = False, head: LakeHead | None = Non
         newest = lake.store.newest()
         inventory = Inventory({}, {}, {}) if check.head is None else lake.store.inventory(check.head)
     except (OSError, ValueError, RuntimeError) as error:
+        refuse_unreachable(lake.store.root, error)
         check.add("torn", lake.store.samples_uri, f"its newest version cannot be read: {str(error).splitlines()[0]}")
         return CheckReport(tuple(check.items), len(view.ingests), 0, 0, 0, 0)
     hidden = lake.catalog.leftovers()
     for ingest_id in hidden:
         check.add("unfinished", f"ingest {ingest_id}", "it was begun and never committed, or its rows were replaced")
     if check.head is not None and check.head != newest:
-        check.add("unnamed", lake.store.signals_folder.parent, f"readers see {check.head}, the stores are at {newest}")
+        check.add("unnamed", lake.store.root, f"readers see {check.head}, the stores are at {newest}")
     for path in lake.store.orphans():
         check.add("orphan", path, "no version of the stores names it")
-    sound = _check_files(check, inventory, digests=digests)
+    for name in lake.store.unfinished_uploads():
+        check.add("orphan", name, "an upload in parts that was never completed")
+    there = sizes_below(lake.store.root)
+    sound = _check_files(check, inventory, there, digests=digests)
     _check_counts(check, inventory, sound, hidden)
-    blurred = check_blurred(lake, check, digests=digests)
-    total = sum(path.stat().st_size for path in sound) + sum(blurred.values())
+    blurred = check_blurred(lake, check, there, digests=digests)
+    total = sum(there[path] for path in sound) + sum(blurred.values())
     files = len(inventory.files) + len(blurred)
     return CheckReport(tuple(check.items), len(view.ingests), files, total, check.digests, check.without_digest)
 
 
-def _check_files(check: _Check, inventory: Inventory, *, digests: bool) -> set[Path]:
+def _check_files(check: _Check, inventory: Inventory, there: Mapping[LakePath, int], *, digests: bool) -> set[LakePath]:
     """Look at every file that readers see; return those that can be read."""
-    root = check.lake.store.signals_folder.parent
+    root = check.lake.store.root
     known = {
         root / path: stored
         for path, stored in check.lake.catalog.lake_files().items()
         if not path.startswith(BLURRED_NAME)
     }
-    sound: set[Path] = set()
+    sound: set[LakePath] = set()
     for path, named_bytes in inventory.files.items():
         stored, owner = known.get(path, (None, None))
-        if check.look(path, named_bytes, stored, digests=digests, ingest_id=owner or _owner(path)):
+        ours = owner or _owner(path)
+        if check.look(path, there.get(path), named_bytes, stored, digests=digests, ingest_id=ours):
             sound.add(path)
-    for path in sorted(known.keys() - inventory.files.keys()):
+    for path in sorted(known.keys() - inventory.files.keys(), key=str):
         what = "the catalogue names it, the version that readers see does not"
         check.add("lost file", path, what, ingest_id=known[path][1])
     return sound
 
 
-def _owner(path: Path) -> int | None:
+def _owner(path: LakePath) -> int | None:
     """Tell whose rows a Parquet file holds by its name, which begins with the ingest."""
     number = path.stem.partition("-")[0]
     return int(number) if path.suffix == ".parquet" and number.isdecimal() else None
 
 
-def _check_counts(check: _Check, inventory: Inventory, sound: set[Path], hidden: Iterable[int]) -> None:
+def _check_counts(check: _Check, inventory: Inventory, sound: set[LakePath], hidden: Iterable[int]) -> None:
     """Count rows by ingest, and compare with what was committed."""
     promised = check.lake.catalog.row_counts()
     found = (_count_signals(check, inventory, sound), _count_samples(check, inventory, sound))
@@ -132,12 +137,14 @@ def _check_counts(check: _Check, inventory: Inventory, sound: set[Path], hidden:
         check.add("unknown rows", f"ingest {ingest_id}", "the stores hold rows of it, the catalogue does not show it")
 
 
-def _count_signals(check: _Check, inventory: Inventory, sound: set[Path]) -> Counter[int]:
+def _count_signals(check: _Check, inventory: Inventory, sound: set[LakePath]) -> Counter[int]:
     counts: Counter[int] = Counter()
     for path in inventory.signals.keys() & sound:
         try:
-            table = pq.read_table(path, columns=["ingest_id", "signal", "rows"])
+            name, system = arrow_path(path)
+            table = pq.read_table(name, columns=["ingest_id", "signal", "rows"], filesystem=system)
         except (OSError, pa.ArrowException) as error:
+            refuse_unreachable(path, error)
             check.add("damaged file", path, f"it cannot be read: {str(error).splitlines()[0]}", ingest_id=_owner(path))
             continue
         table = table.filter(pc.is_valid(table["signal"]))
@@ -145,7 +152,7 @@ def _count_signals(check: _Check, inventory: Inventory, sound: set[Path]) -> Cou
     return counts
 
 
-def _count_samples(check: _Check, inventory: Inventory, sound: set[Path]) -> Counter[int]:
+def _count_samples(check: _Check, inventory: Inventory, sound: set[LakePath]) -> Counter[int]:
     counts: Counter[int] = Counter()
     if check.head is None:
         return counts
@@ -159,6 +166,7 @@ def _count_samples(check: _Check, inventory: Inventory, sound: set[Path]) -> Cou
         try:
             table = fragment.to_table(columns=["ingest_id"])
         except (OSError, ValueError, RuntimeError) as error:
+            refuse_unreachable(store.root, error)
             for path in files:
                 check.add("damaged file", path, f"it cannot be read: {str(error).splitlines()[0]}")
             continue  # whose rows they were shows by their counts

@@ -7,19 +7,22 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from pathlib import Path
+from collections.abc import Mapping
 
 from platform_lib.catalog.blurs import VisibleBlur
 from platform_lib.lake.findings import Findings, as_dict
 from platform_lib.lake.inventory import lance_orphans
 from platform_lib.lake.lake import Lake
+from platform_lib.lake.place import LakePath, refuse_unreachable
 from platform_lib.lake.tables import BLURRED_NAME
 
 _ROWS = 64
 
 
-def check_blurred(lake: Lake, found: Findings, *, digests: bool) -> dict[Path, int]:
+def check_blurred(lake: Lake, found: Findings, there: Mapping[LakePath, int], *, digests: bool) -> dict[LakePath, int]:
     """Compare blurred frames with the catalogue, under the locks ``ingest`` and ``blur``; return sound files -> bytes.
+
+    `there` are the files of the lake -> bytes.
 
     With digests, every frame is also compared with the raw one that it was made from, where that is still kept.
     """
@@ -29,13 +32,14 @@ def check_blurred(lake: Lake, found: Findings, *, digests: bool) -> dict[Path, i
     for blur_id in hidden:
         found.add("unfinished", f"blur {blur_id}", "it was begun and never committed, or was replaced", blur_id=blur_id)
     counts: Counter[int] = Counter()
-    sound: dict[Path, int] = {}
+    sound: dict[LakePath, int] = {}
     try:
         if store.exists:
-            for path in sorted(lance_orphans(store.uri)):
+            for path in sorted(lance_orphans(store.uri), key=str):
                 found.add("orphan", path, "no version of the stores names it")
-            counts, sound = _files(lake, found, digests=digests)
+            counts, sound = _files(lake, found, there, digests=digests)
     except (OSError, ValueError, RuntimeError) as error:
+        refuse_unreachable(store.uri, error)
         found.add("torn", store.uri, f"its newest version cannot be read: {str(error).splitlines()[0]}")
         return {}
     for blur_id, item in sorted(visible.items()):
@@ -51,28 +55,33 @@ def check_blurred(lake: Lake, found: Findings, *, digests: bool) -> dict[Path, i
     return sound
 
 
-def _files(lake: Lake, found: Findings, *, digests: bool) -> tuple[Counter[int], dict[Path, int]]:
+def _files(
+    lake: Lake, found: Findings, there: Mapping[LakePath, int], *, digests: bool
+) -> tuple[Counter[int], dict[LakePath, int]]:
     """Look at every file of the newest version; count the rows of those that can be read, by blur."""
-    root = lake.store.blurred.uri.parent
+    store_uri = lake.store.blurred.uri
+    root = store_uri.parent
     known = {
         root / path: stored for path, (stored, _) in lake.catalog.lake_files().items() if path.startswith(BLURRED_NAME)
     }
     counts: Counter[int] = Counter()
-    sound: dict[Path, int] = {}
+    sound: dict[LakePath, int] = {}
     for fragment, files in lake.store.blurred.files():
         good = [
-            found.look(path, size, known.get(path), digests=digests, ingest_id=None) for path, size in files.items()
+            found.look(path, there.get(path), size, known.get(path), digests=digests, ingest_id=None)
+            for path, size in files.items()
         ]
         if not all(good):
             continue  # whose rows they were shows by their counts
         try:
             table = fragment.to_table(columns=["blur_id"])
         except (OSError, ValueError, RuntimeError) as error:
+            refuse_unreachable(store_uri, error)
             for path in files:
                 found.add("damaged file", path, f"it cannot be read: {str(error).splitlines()[0]}")
             continue
         counts.update(as_dict(table.group_by("blur_id").aggregate([([], "count_all")]), "blur_id", "count_all"))
-        sound |= {path: path.stat().st_size for path in files}
+        sound |= {path: there[path] for path in files}
     return counts, sound
 
 

@@ -28,7 +28,8 @@ from platform_lib.datasets.splits import STRATA
 from platform_lib.lake.lake import Lake
 from platform_lib.lake.route import POSITIONS, Positions, positions_in
 from platform_lib.lake.sample_reading import visible_samples
-from platform_lib.lake.tables import PACKED_SCHEMA, SAMPLE_SCHEMA, TIMES
+from platform_lib.lake.signal_table import parquet_dataset
+from platform_lib.lake.tables import SAMPLE_SCHEMA, TIMES
 from platform_lib.privacy.frames import IMAGE_ENCODINGS
 
 logger = logging.getLogger(__name__)
@@ -159,7 +160,7 @@ def _signal_windows(lake: Lake, head: LakeHead, ids: Sequence[int]) -> Int64:
     files = lake.store.signal_files(head, ids)
     if not files:
         return np.empty(0, np.int64)
-    source = ds.dataset(files, schema=PACKED_SCHEMA, format="parquet")
+    source = parquet_dataset(files)
     ours = ds.field("ingest_id").isin(list(ids)) & ds.field("signal").is_null()
     found = [np.empty(0, np.int64)]
     for batch in source.to_batches(columns=[TIMES], filter=ours):

@@ -15,10 +15,10 @@ import logging
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from platform_lib.catalog.model import LakeHead
 from platform_lib.lake.lake import Lake
+from platform_lib.lake.place import LakePath, below, delete, size_of, write_note
 from platform_lib.lake.rewriting import merge
 from platform_lib.lake.tables import BLURRED_NAME
 from platform_lib.lake.writer import describe
@@ -62,7 +62,7 @@ def compact(
         return CompactReport(0, 0, 0, 0)
     lake.store.refuse_ahead(head)
     before = lake.store.inventory(head)
-    lake.store.rewriting.touch()
+    write_note(lake.store.rewriting, "")
     _compact_signals(lake, before.signals, small_bytes, target_bytes, round_bytes)
     lake.store.compact_samples(small_bytes=small_bytes, target_bytes=target_bytes)
     after = lake.store.inventory(finish_rewrite(lake) or head)
@@ -74,11 +74,11 @@ def finish_rewrite(lake: Lake) -> LakeHead | None:
 
     Under the home's lock ``ingest``, before anything else is written.
     """
-    if not lake.store.rewriting.exists():
+    if size_of(lake.store.rewriting) is None:
         return None
     newest = note_files(lake)
     lake.store.collect_garbage()
-    lake.store.rewriting.unlink()
+    delete([lake.store.rewriting])
     return newest
 
 
@@ -87,8 +87,8 @@ def note_files(lake: Lake) -> LakeHead:
 
     Needed after files were written in the place of others: those that several ingests share.
     """
-    newest, root = lake.store.newest(), lake.store.signals_folder.parent
-    there = {str(path.relative_to(root)): path for path in lake.store.inventory(newest).files}
+    newest, root = lake.store.newest(), lake.store.root
+    there = {str(below(path, root)): path for path in lake.store.inventory(newest).files}
     known = {name: item for name, item in lake.catalog.lake_files().items() if not name.startswith(BLURRED_NAME)}
     added = describe([path for name, path in there.items() if name not in known], root)
     logger.info("files=%d came in the place of %d", len(added), len(known.keys() - there.keys()))
@@ -97,9 +97,9 @@ def note_files(lake: Lake) -> LakeHead:
 
 
 def _compact_signals(
-    lake: Lake, files: Mapping[Path, int], small_bytes: int, target_bytes: int, round_bytes: int
+    lake: Lake, files: Mapping[LakePath, int], small_bytes: int, target_bytes: int, round_bytes: int
 ) -> None:
-    replaced: dict[Path, list[Path]] = {}
+    replaced: dict[LakePath, list[LakePath]] = {}
     held_bytes = 0
     for group in _groups(files, small_bytes, target_bytes):
         target = group[0].parent / f"compact-{uuid.uuid4().hex[:12]}.parquet"
@@ -112,14 +112,14 @@ def _compact_signals(
     _replace(lake, replaced)
 
 
-def _replace(lake: Lake, replaced: Mapping[Path, Sequence[Path]]) -> None:
+def _replace(lake: Lake, replaced: Mapping[LakePath, Sequence[LakePath]]) -> None:
     if replaced:
         lake.store.replace_signals([item for group in replaced.values() for item in group], list(replaced))
 
 
-def _groups(files: Mapping[Path, int], small_bytes: int, target_bytes: int) -> Iterator[list[Path]]:
+def _groups(files: Mapping[LakePath, int], small_bytes: int, target_bytes: int) -> Iterator[list[LakePath]]:
     """Yield files to put together: of one folder, which is a partition, in the order in which they were taken in."""
-    by_folder: dict[Path, list[Path]] = {}
+    by_folder: dict[LakePath, list[LakePath]] = {}
     for path, size in files.items():
         if size < small_bytes:
             by_folder.setdefault(path.parent, []).append(path)
@@ -127,8 +127,8 @@ def _groups(files: Mapping[Path, int], small_bytes: int, target_bytes: int) -> I
         yield from _bins(sorted(small, key=_ingest), files, target_bytes)
 
 
-def _bins(paths: Sequence[Path], sizes: Mapping[Path, int], target_bytes: int) -> Iterator[list[Path]]:
-    held: list[Path] = []
+def _bins(paths: Sequence[LakePath], sizes: Mapping[LakePath, int], target_bytes: int) -> Iterator[list[LakePath]]:
+    held: list[LakePath] = []
     held_bytes = 0
     for path in paths:
         if held and held_bytes + sizes[path] > target_bytes:
@@ -141,6 +141,6 @@ def _bins(paths: Sequence[Path], sizes: Mapping[Path, int], target_bytes: int) -
         yield held
 
 
-def _ingest(path: Path) -> tuple[int, str]:
+def _ingest(path: LakePath) -> tuple[int, str]:
     number = path.stem.partition("-")[0]
     return int(number) if number.isdecimal() else -1, path.name

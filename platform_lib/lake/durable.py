@@ -8,44 +8,16 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
-from pyiceberg.io import OutputStream
+from pyarrow.fs import FileSystem
+from pyiceberg.io import InputFile, OutputFile, OutputStream
 from pyiceberg.io.pyarrow import PyArrowFile, PyArrowFileIO
 
+from platform_lib.lake import objects
+from platform_lib.lake.objects import ObjectPath
+from platform_lib.lake.place import make_folder
 from platform_lib.storage import fsync_path
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder and what is missing above it, their names on the disk."""
-    missing = []
-    while not folder.is_dir():
-        missing.append(folder)
-        folder = folder.parent
-    for item in reversed(missing):
-        item.mkdir(exist_ok=True)
-        fsync_path(item.parent)
-
-
-def fsync_files(files: Iterable[Path]) -> None:
-    """Wait until files and their names are on the disk."""
-    folders = set()
-    for file in files:
-        fsync_path(file)
-        folders.add(file.parent)
-    for folder in sorted(folders):
-        fsync_path(folder)
-
-
-def files_below(folder: Path, *, but: str | None = None) -> set[Path]:
-    """Return every file below `folder`, except in its subfolder `but`."""
-    found: set[Path] = set()
-    for root, folders, names in os.walk(folder):
-        if but is not None and Path(root) == folder and but in folders:
-            folders.remove(but)
-        found.update(Path(root) / name for name in names)
-    return found
 
 
 class DurableFileIO(PyArrowFileIO):
@@ -77,3 +49,14 @@ class _DurableStream(io.BufferedWriter):
         os.fsync(self.fileno())
         super().close()
         fsync_path(self._path.parent)
+
+
+class BucketFileIO(PyArrowFileIO):
+    """Iceberg's files in a bucket, over the lake's own client: an object is there, whole, once its writer has closed it."""
+
+    def _initialize_fs(self, scheme: str, netloc: str | None = None) -> FileSystem:
+        return objects.filesystem(ObjectPath(netloc or "", ""))
+
+    def delete(self, location: str | InputFile | OutputFile) -> None:
+        """Delete a file; pyarrow would leave the mark of an empty folder in its place."""
+        objects.delete([ObjectPath.parse(location if isinstance(location, str) else location.location)])

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Literal
 
 import pyarrow as pa
 
 from platform_lib.catalog.model import StoredFile
-from platform_lib.storage import sha256_file
+from platform_lib.lake.place import LakePath, sha256_of
 
 Kind = Literal["unfinished", "torn", "unnamed", "orphan", "unknown rows", "lost file", "damaged file", "wrong count"]
 
@@ -47,12 +46,20 @@ class Findings:
         self.items.append(Finding(kind, str(where), what, ingest_id, blur_id))
 
     def look(
-        self, path: Path, named_bytes: int | None, stored: StoredFile | None, *, digests: bool, ingest_id: int | None
+        self,
+        path: LakePath,
+        there_bytes: int | None,
+        named_bytes: int | None,
+        stored: StoredFile | None,
+        *,
+        digests: bool,
+        ingest_id: int | None,
     ) -> bool:
         """Look at a file that readers see; return whether it can be read.
 
         Args:
             path: Which.
+            there_bytes: Its length; None where it is not there.
             named_bytes: Its length as the store notes it, if it does.
             stored: What the catalogue notes, if it does.
             digests: Read it whole.
@@ -61,12 +68,12 @@ class Findings:
         expected = named_bytes if stored is None else stored.bytes
         self.digests += digests and stored is not None
         self.without_digest += digests and stored is None
-        if not path.is_file():
+        if there_bytes is None:
             self.add("lost file", path, "readers need it, and it is not there", ingest_id=ingest_id)
-        elif expected is not None and path.stat().st_size != expected:
-            what = f"it has {path.stat().st_size} bytes of {expected}"
+        elif expected is not None and there_bytes != expected:
+            what = f"it has {there_bytes} bytes of {expected}"
             self.add("lost file", path, what, ingest_id=ingest_id)
-        elif digests and stored is not None and sha256_file(path) != stored.sha256:
+        elif digests and stored is not None and sha256_of(path) != stored.sha256:
             self.add("damaged file", path, "its bytes are not those that were written", ingest_id=ingest_id)
         else:
             return True

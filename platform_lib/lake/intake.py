@@ -38,6 +38,7 @@ from platform_lib.errors import CorruptLog, UnsupportedLog
 from platform_lib.lake.flatten import is_signal_schema, unkept
 from platform_lib.lake.log_schemas import known_names, schema_of
 from platform_lib.lake.partitions import vehicle_key
+from platform_lib.lake.place import LakePath
 from platform_lib.lake.sensor_classes import SensorClass, sensor_class
 from platform_lib.lake.tables import RAW_NAME
 from platform_lib.lake.writer import SignalWriter, Tag, WrittenFiles, sample_rows, write_samples
@@ -96,11 +97,11 @@ class LogJob:
 class Place:
     """Where files are written."""
 
-    signals_data: Path
-    samples_uri: Path
+    signals_data: LakePath
+    samples_uri: LakePath
 
     @property
-    def raw_uri(self) -> Path:
+    def raw_uri(self) -> LakePath:
         """The store of raw frames."""
         return self.samples_uri.with_name(RAW_NAME)
 

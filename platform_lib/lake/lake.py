@@ -15,13 +15,17 @@ from platform_lib.catalog.blurs import Blurs
 from platform_lib.catalog.catalog import Catalog
 from platform_lib.catalog.model import Drive, LakeHead, LakeView
 from platform_lib.catalog.postgres import embedded_postgres
+from platform_lib.catalog.turns import WAIT_FOR_OTHER_S, taken
 from platform_lib.errors import ConfigError
 from platform_lib.home import Home
+from platform_lib.lake.objects import ObjectPath
 from platform_lib.lake.packing import unpack
+from platform_lib.lake.place import lake_of, told
 from platform_lib.lake.query import Answer, QueryResult, run_query, stream_query
 from platform_lib.lake.sample_reading import open_samples
+from platform_lib.lake.signal_table import parquet_dataset
 from platform_lib.lake.store import Store
-from platform_lib.lake.tables import PACKED_SCHEMA, SAMPLES_RESULT, SIGNALS_RESULT
+from platform_lib.lake.tables import SAMPLES_RESULT, SIGNALS_RESULT
 from platform_lib.privacy.frames import ADMITTED, IMAGE_ENCODINGS
 
 _SAMPLE_COLUMNS = ["ingest_id", "timestamp_ns", "publish_ns", "encoding", "pii_state", "data"]
@@ -55,13 +59,49 @@ class Lake:
     @classmethod
     @contextmanager
     def open(cls, home: Home) -> Iterator[Lake]:
-        """Open the lake; PostgreSQL runs for as long as the block does."""
+        """Open the lake; PostgreSQL runs for as long as the block does.
+
+        Raises:
+            HomeError: The lake in the bucket is another database's.
+            PlatformError: The bucket is not there, cannot be used, or stops answering in the block.
+        """
         with embedded_postgres(home) as uri, Catalog(uri) as catalog:
-            store = Store(home, uri)
-            try:
-                yield cls(catalog, store)
-            finally:
-                store.close()
+            with told(lake_of(home)):
+                store = Store(home, uri)
+                try:
+                    yield cls(catalog, store)
+                finally:
+                    store.close()
+
+    @classmethod
+    @contextmanager
+    def turn(cls, home: Home, *names: str) -> Iterator[Lake]:
+        """Open the lake, holding the named locks: of the home, and of a lake in a bucket against other machines too.
+
+        Raises:
+            HomeBusyError: Another command did not end within an hour.
+        """
+        with home.turn(*names), cls.open(home) as lake, lake.held(*names):
+            yield lake
+
+    @contextmanager
+    def held(self, *names: str, shared: bool = False, wait_s: float = WAIT_FOR_OTHER_S) -> Iterator[None]:
+        """Hold locks against other machines; `Home.turn` or `Home.lock` holds them against this one's commands.
+
+        Args:
+            names: Which.
+            shared: Beside others who say so too.
+            wait_s: How long to wait for each.
+
+        Raises:
+            HomeBusyError: Another machine did not end in that time.
+        """
+        if not isinstance(self.store.root, ObjectPath):  # no other machine can get at it
+            yield
+            return
+        engines = [self.catalog.engine, self.store.iceberg_engine]
+        with taken(self.store.database_uri, str(self.store.root), names, engines, shared=shared, wait_s=wait_s):
+            yield
 
     def drives(self) -> list[Drive]:
         """Return the drives that have a committed file, in order of their ids."""
@@ -109,8 +149,7 @@ class Lake:
             condition &= ds.field("stream") == stream
         if signals is not None:
             condition &= ds.field("signal").is_null() | ds.field("signal").isin(list(signals))
-        files = self.store.signal_files(head, ids, stream=stream)
-        source = ds.dataset(files, schema=PACKED_SCHEMA, format="parquet")
+        source = parquet_dataset(self.store.signal_files(head, ids, stream=stream))
         return unpack(source.to_table(filter=condition))
 
     def signals_by_file(self, drive_id: str, signals: Sequence[str]) -> dict[str, pa.Table]:
@@ -123,9 +162,7 @@ class Lake:
         found = {}
         for item in view.ingests:
             if item.ingest_id in ids:
-                source = ds.dataset(
-                    self.store.signal_files(view.head, [item.ingest_id]), schema=PACKED_SCHEMA, format="parquet"
-                )
+                source = parquet_dataset(self.store.signal_files(view.head, [item.ingest_id]))
                 table = unpack(source.to_table(filter=(ds.field("ingest_id") == item.ingest_id) & named))
                 if len(table):
                     found[item.key.file_sha256] = table

@@ -15,6 +15,7 @@ import pyarrow as pa
 from platform_lib.catalog.catalog import Catalog
 from platform_lib.catalog.reading import Moment
 from platform_lib.errors import ConfigError
+from platform_lib.lake.objects import ObjectPath, as_bucket_error, is_transport
 from platform_lib.lake.packing import KNOWN, UNKNOWN
 from platform_lib.lake.store import Store
 from platform_lib.lake.views import VIEWS, Views
@@ -84,6 +85,10 @@ def stream_query(
             except TimeoutError as error:
                 raise _too_long(sql, timeout_s) from error
             except (duckdb.Error, pa.ArrowException) as error:
+                if isinstance(store.root, ObjectPath) and is_transport(
+                    error
+                ):  # DuckDB tells what a file system told it
+                    raise as_bucket_error(store.root, error) from error
                 raise (views.failed[0] if views.failed else _wrong(sql, error)) from error
 
 

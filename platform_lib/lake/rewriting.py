@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from pathlib import Path
+from contextlib import suppress
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from platform_lib.lake.durable import fsync_files
+from platform_lib.lake.place import LakePath, arrow_path, delete, fsync_files
 from platform_lib.lake.writer import ROW_GROUP_BYTES, open_parquet
 
 
-def merge(sources: Sequence[Path], target: Path, *, without: Collection[int] = ()) -> int:
+def merge(sources: Sequence[LakePath], target: LakePath, *, without: Collection[int] = ()) -> int:
     """Write the rows of several files, in their order, to a new one, flushed to the disk.
 
     Args:
@@ -32,22 +32,25 @@ def merge(sources: Sequence[Path], target: Path, *, without: Collection[int] = (
             writer.write_table(table, row_group_size=len(table))
             rows += len(table)
     except BaseException:
-        target.unlink(missing_ok=True)
+        with suppress(OSError):  # an object is there, cut short, once it is closed; a full disk takes no more
+            if writer is not None:
+                writer.close()
+        delete([target])
         raise
-    finally:
-        if writer is not None:
-            writer.close()
+    if writer is not None:
+        writer.close()
     if rows:
         fsync_files([target])
     return rows
 
 
-def _row_groups(sources: Sequence[Path], without: Collection[int]) -> Iterator[pa.Table]:
+def _row_groups(sources: Sequence[LakePath], without: Collection[int]) -> Iterator[pa.Table]:
     """Yield rows in pieces of a row group's size: those of small logs are put together."""
     held: list[pa.Table] = []
     held_bytes = 0
     for source in sources:
-        with pq.ParquetFile(source) as file:
+        name, system = arrow_path(source)
+        with pq.ParquetFile(name, filesystem=system) as file:
             for number in range(file.num_row_groups):
                 table = file.read_row_group(number)
                 if without:

@@ -7,7 +7,6 @@ catalogue says whose rows a file holds; only those of several, after compaction,
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -17,6 +16,7 @@ from platform_lib.catalog.catalog import Catalog
 from platform_lib.catalog.file_owners import files_of, unrecorded
 from platform_lib.catalog.model import LakeHead
 from platform_lib.lake.inventory import fragment_files
+from platform_lib.lake.place import below
 from platform_lib.lake.signal_table import among
 from platform_lib.lake.store import SampleFragments, Store
 
@@ -68,12 +68,11 @@ def sample_batches(
 
 
 def _fragments(catalog: Catalog, store: Store, head: LakeHead, source: Any, ingest_ids: Sequence[int]) -> list[Any]:
-    root = store.samples_uri.parent
     if store.fragments is None or store.fragments.version != head.lance_version:
         by_path: dict[str, Any] = {}
         for item in source.get_fragments():
             for path in fragment_files(store.samples_uri, item.metadata):
-                by_path[str(Path(path).relative_to(root))] = item
+                by_path[str(below(path, store.root))] = item
         store.fragments = SampleFragments(head.lance_version, by_path, unrecorded(catalog.engine, by_path))
     may_hold = files_of(catalog.engine, ingest_ids) | store.fragments.unrecorded
     found = {item.fragment_id: item for path in may_hold if (item := store.fragments.by_path.get(path)) is not None}

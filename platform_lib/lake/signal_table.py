@@ -9,7 +9,7 @@ from itertools import chain
 
 import pyarrow as pa
 import pyarrow.dataset as ds
-from pyarrow.fs import LocalFileSystem
+import pyarrow.parquet as pq
 from pyiceberg.conversions import from_bytes
 from pyiceberg.manifest import DataFile
 from pyiceberg.partitioning import PartitionField, PartitionSpec
@@ -31,6 +31,7 @@ from pyiceberg.types import (
 
 from platform_lib.errors import HomeError
 from platform_lib.lake.partitions import Partition
+from platform_lib.lake.place import arrow_paths
 from platform_lib.lake.tables import PACKED_SCHEMA
 
 _INGEST_ID, _STREAM = 1, 4  # the fields of those ids, below
@@ -179,13 +180,28 @@ def signal_dataset(files: Sequence[SignalFile], drives: Mapping[int, str]) -> ds
         files: At least one.
         drives: Ingest -> its drive.
     """
+    paths, system = arrow_paths([item.path for item in files])
     return ds.FileSystemDataset.from_paths(
-        [item.path for item in files],
+        paths,
         schema=PACKED_SCHEMA,
         format=ds.ParquetFileFormat(),
-        filesystem=LocalFileSystem(),
+        filesystem=system,
         partitions=[_holds(item, drives) for item in files],
     )
+
+
+def parquet_dataset(files: Sequence[str]) -> ds.Dataset:
+    """Return files of the signal table, as `Store.signal_files` names them, as one dataset."""
+    if not files:
+        return ds.dataset([], schema=PACKED_SCHEMA, format="parquet")
+    paths, system = arrow_paths(files)
+    return ds.dataset(paths, schema=PACKED_SCHEMA, format="parquet", filesystem=system)
+
+
+def file_schema(file: str) -> pa.Schema:
+    """Return the schema that a file of the signal table itself has."""
+    paths, system = arrow_paths([file])
+    return pq.read_schema(paths[0], filesystem=system)
 
 
 def _holds(file: SignalFile, drives: Mapping[int, str]) -> ds.Expression:

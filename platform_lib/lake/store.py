@@ -1,6 +1,6 @@
-"""The lake's two stores on disk: the Iceberg signal table and the Lance sample store.
+"""The lake's two stores, on disk or in a bucket: the Iceberg signal table and the Lance sample store.
 
-Both are written by one process at a time, the holder of the home's lock ``ingest``. What they hold beyond the
+Both are written by one process at a time, the holder of the lock ``ingest``. What they hold beyond the
 versions that the catalogue names is invisible: left by a kill, or on its way.
 """
 
@@ -8,26 +8,23 @@ from __future__ import annotations
 
 import logging
 import uuid
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
-import lance
-import pyarrow as pa
 from pyiceberg.catalog.sql import SqlCatalog
 from pyiceberg.exceptions import NoSuchTableError
 from pyiceberg.io.pyarrow import parquet_files_to_data_files
 from pyiceberg.manifest import DataFile
 from pyiceberg.table import Table
+from sqlalchemy import Engine
 
 from platform_lib.catalog.model import LakeHead
 from platform_lib.errors import HomeError
 from platform_lib.home import Home
-from platform_lib.lake.durable import DurableFileIO, files_below, fsync_files, make_folder
+from platform_lib.lake.durable import BucketFileIO, DurableFileIO
 from platform_lib.lake.inventory import (
     Inventory,
     forget_versions,
@@ -37,19 +34,37 @@ from platform_lib.lake.inventory import (
     signal_orphans,
     take_inventory,
 )
+from platform_lib.lake.lance_table import (
+    append_lance,
+    create_lance,
+    delete_fragments,
+    is_lance,
+    open_lance,
+)
+from platform_lib.lake.objects import ObjectPath, unfinished_uploads
+from platform_lib.lake.ownership import NAMESPACE, claim, refuse_foreign
+from platform_lib.lake.place import (
+    LakePath,
+    abort_uploads,
+    delete,
+    files_below,
+    flushed,
+    fsync_files,
+    lake_of,
+    located,
+    make_folder,
+    refuse_unreachable,
+)
 from platform_lib.lake.rewriting import merge
 from platform_lib.lake.signal_table import SIGNAL_PARTITIONS, SIGNALS, SignalFile, SignalPlan, among, only_ingest
 from platform_lib.lake.tables import BLURRED_NAME, RAW_NAME, SAMPLE_SCHEMA, TIMES, VALUE_LISTS
 from platform_lib.lake.writer import WrittenFiles
 from platform_lib.lake.writers import Writers
 from platform_lib.privacy.zone import BLURRED_SCHEMA, RAW_SCHEMA, FrameStore
-from platform_lib.storage import fsync_path
 
 logger = logging.getLogger(__name__)
 
-_NAMESPACE = "lake"
-_TABLE = f"{_NAMESPACE}.signals"
-_FILE_IO = f"{DurableFileIO.__module__}.{DurableFileIO.__name__}"
+_TABLE = f"{NAMESPACE}.signals"
 _COMPACTED_ROWS = 64  # that are held at once: pictures
 _LAST_VERSION = 2**64 - 1  # Lance names version v's manifest by this number less v, so that the newest sorts first
 
@@ -77,32 +92,42 @@ class Store:
         uri: The catalogue database, which also keeps Iceberg's catalogue.
 
     Raises:
-        HomeError: The home's path cannot be written as an Iceberg location.
+        HomeError: The home's path cannot be written as an Iceberg location, or the bucket holds another database's lake.
+        PlatformError: The bucket is not there, or cannot be used.
     """
 
     def __init__(self, home: Home, uri: str) -> None:
-        if any(sign in str(home.lake) for sign in "#?%"):
+        self.root = lake_of(home)
+        if any(sign in str(self.root) for sign in "#?%"):
             raise HomeError(
                 "a home whose path holds '#', '?' or '%' cannot hold Iceberg tables",
                 where=home.root,
                 remedy="use another --home",
             )
-        self.signals_folder = home.lake / "signals"
-        self.samples_uri = home.lake / "samples.lance"
-        self.raw = FrameStore(home.lake / RAW_NAME, RAW_SCHEMA, "ingest_id")
-        self.blurred = FrameStore(home.lake / BLURRED_NAME, BLURRED_SCHEMA, "blur_id")
-        self._home = home
+        self.signals_folder = self.root / "signals"
+        self.samples_uri = self.root / "samples.lance"
+        self.raw = FrameStore(self.root / RAW_NAME, RAW_SCHEMA, "ingest_id")
+        self.blurred = FrameStore(self.root / BLURRED_NAME, BLURRED_SCHEMA, "blur_id")
         self.database_uri = uri
         self.writers, self.blur_writers = Writers(home), Writers(home, "blur")
-        self.rewriting = home.lake / "rewriting"
-        self._iceberg = SqlCatalog("drivetrain", uri=uri, warehouse=str(home.lake), **{"py-io-impl": _FILE_IO})
+        self.rewriting = self.root / "rewriting"
+        kind = BucketFileIO if isinstance(self.root, ObjectPath) else DurableFileIO
+        file_io = {"py-io-impl": f"{kind.__module__}.{kind.__name__}"}
+        self._iceberg = SqlCatalog("drivetrain", uri=uri, warehouse=str(self.root), **file_io)
+        if isinstance(self.root, ObjectPath):
+            refuse_foreign(self.root, self._iceberg)
         self.fragments: SampleFragments | None = None  # likewise
         self._plan: SignalPlan | None = None  # of the version that was asked for last: a version never changes
 
     @property
-    def signals_data(self) -> Path:
+    def signals_data(self) -> LakePath:
         """Where Parquet files of the signal table are written."""
         return self.signals_folder / "data"
+
+    @property
+    def iceberg_engine(self) -> Engine:
+        """The way to the database by which Iceberg's catalogue is changed."""
+        return self._iceberg.engine
 
     def close(self) -> None:
         """Give the database connections back."""
@@ -128,15 +153,19 @@ class Store:
 
     def samples(self, head: LakeHead) -> Any:
         """Open a version of the sample store (a `lance.LanceDataset`)."""
-        return lance.dataset(str(self.samples_uri), version=head.lance_version)
+        return open_lance(self.samples_uri, head.lance_version)
 
     # Writing: under the home's lock "ingest" -----------------------------------------------------------------------
 
     def create(self) -> None:
         """Make what does not exist yet."""
-        make_folder(self._home.lake)
+        make_folder(self.root)
+        self._iceberg.create_namespace_if_not_exists(NAMESPACE)
+        if isinstance(self.root, ObjectPath):
+            if self._iceberg.table_exists(_TABLE):
+                self._table()  # it says where this database's lake lies, if that is elsewhere
+            claim(self.root, self._iceberg)
         new = not self.exists
-        self._iceberg.create_namespace_if_not_exists(_NAMESPACE)
         if not self._iceberg.table_exists(_TABLE):  # trying to make it again would leave a metadata file each time
             self._iceberg.create_table(
                 _TABLE,
@@ -154,9 +183,8 @@ class Store:
             )
         self._table()
         self.raw.create()
-        if not _is_lance(self.samples_uri):
-            with self._samples_on_disk():
-                lance.write_dataset(pa.Table.from_batches([], SAMPLE_SCHEMA), str(self.samples_uri), mode="create")
+        if not is_lance(self.samples_uri):
+            create_lance(self.samples_uri, SAMPLE_SCHEMA)
         if new:
             self.collect_garbage()  # of a command that was killed while it made them
 
@@ -182,12 +210,10 @@ class Store:
         self.raw.append([text for item in written for text in item.raw_fragments])
         if files:
             table.add_files(files, check_duplicate_files=False)  # their names hold a fresh random token
-        fragments = [lance.fragment.FragmentMetadata.from_json(text) for item in written for text in item.fragments]
-        store = lance.dataset(str(self.samples_uri))
+        fragments = [text for item in written for text in item.fragments]
+        store = open_lance(self.samples_uri)
         if fragments:
-            operation = lance.LanceOperation.Append(fragments)
-            with self._samples_on_disk():
-                store = lance.LanceDataset.commit(store, operation, read_version=store.version)
+            store = append_lance(self.samples_uri, store, fragments)
         return _head(table, store)
 
     def drop(self, ingest_ids: Sequence[int], owners: Mapping[str, int | None]) -> LakeHead:
@@ -206,13 +232,13 @@ class Store:
         elif files:
             table.delete(named)
         self.raw.drop(ingest_ids)
-        store = self._drop_samples(set(ingest_ids), {self._home.lake / path: one for path, one in owners.items()})
+        store = self._drop_samples(set(ingest_ids), {self.root / path: one for path, one in owners.items()})
         self.collect_garbage()
         return _head(self._table(), store)
 
     def _drop_from_shared(self, files: Sequence[DataFile], ingest_ids: Sequence[int]) -> None:
         """Write files of several ingests anew without some of these; files that hold nothing else go."""
-        old = [Path(file.file_path) for file in files]
+        old = [located(file.file_path) for file in files]
         new = []
         for path in old:
             target = path.with_name(f"compact-{uuid.uuid4().hex[:12]}.parquet")
@@ -220,7 +246,7 @@ class Store:
                 new.append(target)
         self.replace_signals(old, new)
 
-    def replace_signals(self, old: Sequence[Path], new: Sequence[Path]) -> None:
+    def replace_signals(self, old: Sequence[LakePath], new: Sequence[LakePath]) -> None:
         """Let the signal table hold `new` files in the place of `old` ones, in one snapshot."""
         table = self._table()
         gone = {str(path) for path in old}
@@ -233,7 +259,7 @@ class Store:
 
     def compact_samples(self, *, small_bytes: int, target_bytes: int) -> None:
         """Put small fragments of the sample store together, in one version."""
-        store = lance.dataset(str(self.samples_uri))
+        store = open_lance(self.samples_uri)
         fragments = store.get_fragments()
         sizes = [
             sum(size or 0 for size in fragment_files(self.samples_uri, item.metadata).values()) for item in fragments
@@ -241,47 +267,55 @@ class Store:
         rows = [item.count_rows() for item in fragments]
         if sum(size < small_bytes for size in sizes) < 2 or not sum(rows):
             return
-        before = files_below(self.samples_uri / "data")
-        with self._samples_on_disk():
+        on_disk = not isinstance(self.samples_uri, ObjectPath)
+        before = files_below(self.samples_uri / "data") if on_disk else set()
+        with flushed(self.samples_uri):
             store.optimize.compact_files(
                 target_rows_per_fragment=max(1, target_bytes * sum(rows) // max(1, sum(sizes))),
                 num_threads=1,
                 batch_size=_COMPACTED_ROWS,
             )
-            fsync_files(files_below(self.samples_uri / "data") - before)
+            if on_disk:
+                fsync_files(files_below(self.samples_uri / "data") - before)
 
-    def _drop_samples(self, ingest_ids: Collection[int], owners: Mapping[Path, int | None]) -> Any:
-        store = lance.dataset(str(self.samples_uri))
+    def _drop_samples(self, ingest_ids: Collection[int], owners: Mapping[LakePath, int | None]) -> Any:
+        store = open_lance(self.samples_uri)
         named = among(list(ingest_ids))
         whole: list[int] = []
-        changed: list[lance.fragment.FragmentMetadata] = []
+        changed: list[Any] = []
         for fragment in store.get_fragments() if ingest_ids else ():
             owned_by = {owners.get(path) for path in fragment_files(self.samples_uri, fragment.metadata)}
             if None not in owned_by:
                 whole += [fragment.fragment_id] if owned_by <= set(ingest_ids) else []
-            elif fragment.count_rows(named):
-                with self._samples_on_disk():
+            elif store.scanner(
+                filter=named, fragments=[fragment]
+            ).count_rows():  # a fragment's own holds up all threads
+                with flushed(self.samples_uri):
                     rest = fragment.delete(named)
                 if rest is None:
                     whole.append(fragment.fragment_id)
                 else:
                     changed.append(rest)
         if whole or changed:
-            operation = lance.LanceOperation.Delete(changed, whole, named)
-            with self._samples_on_disk():
-                store = lance.LanceDataset.commit(store, operation, read_version=store.version)
+            store = delete_fragments(self.samples_uri, store, changed, whole, named)
         return store
 
     def inventory(self, head: LakeHead) -> Inventory:
         """List the data files of a version of both stores."""
         return take_inventory(self._table(), self.samples_uri, self.raw.uri, head)
 
-    def orphans(self) -> list[Path]:
+    def orphans(self) -> list[LakePath]:
         """Return the files that no version names, in the folders of signals, samples and raw frames."""
         found = signal_orphans(self._table(), self.signals_folder)
         for uri in (self.samples_uri, self.raw.uri):
             found |= lance_orphans(uri)
-        return sorted(found)
+        return sorted(found, key=str)
+
+    def unfinished_uploads(self) -> list[str]:
+        """Return the objects below the lake that somebody began to write and never completed; none on a disk."""
+        if not isinstance(self.root, ObjectPath):
+            return []
+        return [f"{item.path} (upload)" for item in unfinished_uploads(self.root)]
 
     def expire(self, head: LakeHead, older_than: timedelta) -> tuple[int, int]:
         """Forget versions that were replaced so long ago, and delete the files that only they name; `head` stays.
@@ -300,7 +334,7 @@ class Store:
         gone = [number for number in gone if number != head.iceberg_snapshot_id]
         if gone:
             table.maintenance.expire_snapshots().by_ids(gone).commit()
-        with self._samples_on_disk():
+        with flushed(self.samples_uri):
             forgotten = forget_versions(self.samples_uri, older_than)
         self.raw.expire(older_than)
         self.blurred.expire(older_than)
@@ -316,40 +350,33 @@ class Store:
         if self.newest() != head:
             raise HomeError(
                 "the stores are ahead of what readers see",
-                where=self._home.lake,
+                where=self.root,
                 remedy="`drivetrain lake check --repair` mends it; then try again",
             )
 
     def newest(self) -> LakeHead:
         """Return the newest versions of both stores, which readers may not see yet."""
-        return _head(self._table(), lance.dataset(str(self.samples_uri)))
+        return _head(self._table(), open_lance(self.samples_uri))
 
     @property
     def exists(self) -> bool:
         """Whether anything was ever written."""
-        return _is_lance(self.samples_uri) and self._iceberg.table_exists(_TABLE)
+        return is_lance(self.samples_uri) and self._iceberg.table_exists(_TABLE)
 
-    def collect_garbage(self) -> list[Path]:
-        """Remove files that no version names; return them. Only while nothing is being written."""
+    def collect_garbage(self) -> list[LakePath]:
+        """Remove files that no version names, and what uploads have left; return the files. Only while nothing is written."""
+        for folder in (self.signals_folder, self.samples_uri, self.raw.uri):
+            for name in abort_uploads(folder):
+                logger.info("file=%s its upload was never completed; aborted", name)
         found = self.orphans()
         for path in found:
             logger.info("file=%s is named by no version; removed", path)
-            path.unlink()
+        delete(found)
         return found
 
     def signal_table(self) -> Table:
         """Open the signal table at its newest version, seen or not."""
         return self._table()
-
-    @contextmanager
-    def _samples_on_disk(self) -> Iterator[None]:
-        """Flush what the block makes Lance write; data files are flushed by who wrote them."""
-        before = files_below(self.samples_uri, but="data")
-        make_folder(self.samples_uri)
-        yield
-        after = files_below(self.samples_uri, but="data")
-        fsync_files(after - before)
-        fsync_path(self.samples_uri)
 
     def _table(self) -> Table:
         try:
@@ -375,11 +402,13 @@ class Store:
         return table
 
 
-def _take_back_torn(uri: Path, *, seen: int) -> None:
-    for manifest in sorted((uri / "_versions").glob("*.manifest")):  # the newest first
+def _take_back_torn(uri: LakePath, *, seen: int) -> None:
+    manifests = [path for path in files_below(uri / "_versions") if path.suffix == ".manifest"]
+    for manifest in sorted(manifests, key=str):  # the newest first
         try:
-            lance.dataset(str(uri))
+            open_lance(uri)
         except (OSError, ValueError, RuntimeError) as error:
+            refuse_unreachable(uri, error)
             version = _LAST_VERSION - int(manifest.stem) if manifest.stem.isdecimal() else 0
             if version <= seen:
                 raise HomeError(
@@ -388,13 +417,9 @@ def _take_back_torn(uri: Path, *, seen: int) -> None:
                     remedy="restore the home from a backup, or ingest the logs into a new one",
                 ) from error
             logger.warning("store=%s version=%d is torn and was never seen; removed", uri, version)
-            manifest.unlink()
+            delete([manifest])
         else:
             return
-
-
-def _is_lance(uri: Path) -> bool:
-    return (uri / "_versions").is_dir() and any((uri / "_versions").iterdir())
 
 
 def _head(table: Table, store: Any) -> LakeHead:

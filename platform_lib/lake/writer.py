@@ -24,14 +24,24 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from platform_lib.catalog.model import StoredFile
-from platform_lib.errors import CorruptLog
-from platform_lib.lake.durable import fsync_files, make_folder
+from platform_lib.errors import CorruptLog, PlatformError
 from platform_lib.lake.flatten import leaves
 from platform_lib.lake.packing import Piece, pack, pieces
 from platform_lib.lake.partitions import Partition
+from platform_lib.lake.place import (
+    LakePath,
+    arrow_path,
+    below,
+    delete,
+    fsync_files,
+    lance_options,
+    located,
+    make_folder,
+    sha256_of,
+    size_of,
+)
 from platform_lib.lake.sensor_classes import OTHER, SensorClass
 from platform_lib.lake.tables import PACKED_SCHEMA, RAW_NAME, SAMPLE_SCHEMA, TIMES
-from platform_lib.storage import sha256_file
 
 _DAY_NS = 86_400_000_000_000
 _CHUNK_ROWS = 1 << 16
@@ -68,7 +78,7 @@ class WrittenFiles:
     """Files of one log, whole on disk and not yet committed.
 
     Attributes:
-        signals: Absolute paths of Parquet files.
+        signals: Absolute paths of Parquet files, or their addresses in a bucket.
         fragments: Lance fragments' metadata, each as JSON.
         raw_fragments: The same of frames that have to be blurred first, for the store of raw frames.
     """
@@ -82,22 +92,22 @@ class WrittenFiles:
 class _File:
     """A Parquet file that is being written; `flushed_bytes` of it are on their way to the disk."""
 
-    path: Path
+    path: LakePath
     parquet: pq.ParquetWriter
     flushed_bytes: int = 0
 
     def write(self, table: pa.Table) -> None:
         """Write one row group."""
         self.parquet.write_table(table, row_group_size=len(table))
-        if self.path.stat().st_size - self.flushed_bytes >= _FLUSHED_BYTES:
-            self._flush()
+        if isinstance(self.path, Path) and self.path.stat().st_size - self.flushed_bytes >= _FLUSHED_BYTES:
+            self._flush(self.path)
 
-    def _flush(self) -> None:
+    def _flush(self, path: Path) -> None:
         """Start writing to the disk what the file has, without waiting; errors stay for the fsync that follows.
 
         Source: Linux, mm/fadvise.c: POSIX_FADV_DONTNEED starts writeback of the range, and drops only clean pages of it.
         """
-        file = os.open(self.path, os.O_RDONLY)
+        file = os.open(path, os.O_RDONLY)
         try:
             size = os.fstat(file).st_size
             os.posix_fadvise(file, self.flushed_bytes, size - self.flushed_bytes, os.POSIX_FADV_DONTNEED)
@@ -106,26 +116,26 @@ class _File:
         self.flushed_bytes = size
 
 
-def data_files(written: WrittenFiles, samples_uri: Path) -> list[Path]:
+def data_files(written: WrittenFiles, samples_uri: LakePath) -> list[LakePath]:
     """Return every data file that was written."""
     both = ((samples_uri, written.fragments), (samples_uri.with_name(RAW_NAME), written.raw_fragments))
     return [
-        *map(Path, written.signals),
+        *map(located, written.signals),
         *(path for uri, texts in both for text in texts for path in files_of(text, uri)),
     ]
 
 
-def stored_files(written: WrittenFiles, samples_uri: Path) -> tuple[StoredFile, ...]:
+def stored_files(written: WrittenFiles, samples_uri: LakePath) -> tuple[StoredFile, ...]:
     """Describe every data file that was written, with its digest."""
     return describe(data_files(written, samples_uri), samples_uri.parent)
 
 
-def describe(paths: Iterable[Path], root: Path) -> tuple[StoredFile, ...]:
-    """Describe files below the lake's folder, each with its digest."""
-    return tuple(StoredFile(str(path.relative_to(root)), path.stat().st_size, sha256_file(path)) for path in paths)
+def describe(paths: Iterable[LakePath], root: LakePath) -> tuple[StoredFile, ...]:
+    """Describe files below the lake's folder, each with its digest, from the bytes that a reader will get."""
+    return tuple(StoredFile(str(below(path, root)), size_of(path) or 0, sha256_of(path)) for path in paths)
 
 
-def files_of(fragment: str, uri: Path) -> list[Path]:
+def files_of(fragment: str, uri: LakePath) -> list[LakePath]:
     """Return the data files of a fragment of the Lance table at `uri`, from its metadata as JSON."""
     return [uri / "data" / item["path"] for item in json.loads(fragment)["files"]]
 
@@ -158,7 +168,7 @@ class SignalWriter:
         tag: What every row carries.
     """
 
-    def __init__(self, folder: Path, tag: Tag) -> None:
+    def __init__(self, folder: LakePath, tag: Tag) -> None:
         self.rows = 0
         self._folder = folder
         self._tag = tag
@@ -183,9 +193,10 @@ class SignalWriter:
         self._encoder.shutdown(cancel_futures=True)
         if kind is not None:
             for file in self._files.values():
-                file.path.unlink(missing_ok=True)
-                with suppress(OSError):  # a full disk; the file is gone already
+                with suppress(OSError):  # a full disk; an object is there, cut short, once it is closed
                     file.parquet.close()
+            with suppress(OSError, PlatformError):  # what stopped it is told; what is left here is nobody's, and swept
+                delete([file.path for file in self._files.values()])
 
     def add(
         self,
@@ -296,7 +307,7 @@ def _place_in_file(piece: Piece) -> tuple[str, str, str, int]:
     return str(scalars["sensor_class"]), str(scalars["stream"]), piece.signal or "", piece.chunk
 
 
-def new_file(folder: Path, part: Partition, ingest_id: int) -> Path:
+def new_file(folder: LakePath, part: Partition, ingest_id: int) -> LakePath:
     """Return a path for a new file of one ingest and partition below the table's data; its folder is there."""
     path = folder / part.folder / f"{ingest_id}-{uuid.uuid4().hex[:12]}.parquet"
     make_folder(path.parent)
@@ -316,7 +327,7 @@ def _by_day(batch: pa.RecordBatch) -> Iterator[tuple[int, pa.RecordBatch]]:
         yield int(day), batch.filter(pa.array(days == day))
 
 
-def write_samples(uri: Path, batches: Iterator[pa.RecordBatch]) -> tuple[str, ...]:
+def write_samples(uri: LakePath, batches: Iterator[pa.RecordBatch]) -> tuple[str, ...]:
     """Write sample rows as Lance fragments, reading `batches` once and keeping one at a time.
 
     Args:
@@ -326,7 +337,7 @@ def write_samples(uri: Path, batches: Iterator[pa.RecordBatch]) -> tuple[str, ..
     return write_rows(uri, batches, SAMPLE_SCHEMA)
 
 
-def write_rows(uri: Path, batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> tuple[str, ...]:
+def write_rows(uri: LakePath, batches: Iterator[pa.RecordBatch], schema: pa.Schema) -> tuple[str, ...]:
     """Write rows of any schema as Lance fragments; see `write_samples`."""
     first = next(batches, None)
     if first is None:
@@ -334,7 +345,9 @@ def write_rows(uri: Path, batches: Iterator[pa.RecordBatch], schema: pa.Schema) 
     guard = _Guard(first, batches)
     try:
         reader = pa.RecordBatchReader.from_batches(schema, guard)
-        fragments = lance.fragment.write_fragments(reader, str(uri), schema=schema, mode="append")
+        fragments = lance.fragment.write_fragments(
+            reader, str(uri), schema=schema, mode="append", storage_options=lance_options(uri)
+        )
     except (OSError, ValueError, RuntimeError):
         if guard.error is not None:
             raise guard.error from None  # Lance reports what its input raised as a text of its own
@@ -389,13 +402,15 @@ def _fragment_json(fragment: lance.fragment.FragmentMetadata) -> str:
     return json.dumps(fragment.to_json())
 
 
-def open_parquet(path: Path) -> pq.ParquetWriter:
+def open_parquet(path: LakePath) -> pq.ParquetWriter:
     """Open a file of the signal table for writing."""
     # Measured, ADR 0010: numbers gain nothing by dictionaries here, statistics of lists tell nothing, and lz4 is
     # written a third faster than zstd-1.
+    name, system = arrow_path(path)
     return pq.ParquetWriter(
-        path,
+        name,
         PACKED_SCHEMA,
+        filesystem=system,
         compression="lz4",
         use_dictionary=[*_SCALARS, "texts.list.element"],
         write_statistics=_SCALARS,

@@ -13,11 +13,12 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from platform_lib.errors import HomeError
 from platform_lib.home import Home
+from platform_lib.lake.objects import ObjectPath
+from platform_lib.lake.place import LakePath, delete, lake_of, read_note, size_of, write_note
 
 Work = Literal["lake", "blur"]
 _MARKS: dict[Work, str] = {"lake": "unfinished", "blur": "unfinished-blur"}
@@ -46,11 +47,15 @@ class Permit:
             HomeError: The run that gave this leave has ended.
         """
         with self.home.lock(_lock(self.work), wait_s=_WAIT_FOR_READERS_S, shared=True):
-            if _read(self.home, self.work) != self.token:
-                raise HomeError(
-                    "the command that asked for this log has ended", where=self.home.lake, remedy="run it again"
-                )
+            mark = _mark(self.home, self.work)
+            self._refuse_ended(mark)
             yield
+            if isinstance(mark, ObjectPath):  # another machine's command does not wait for this one's workers
+                self._refuse_ended(mark)
+
+    def _refuse_ended(self, mark: LakePath) -> None:
+        if read_note(mark) != self.token:
+            raise HomeError("the command that asked for this log has ended", where=mark.parent, remedy="run it again")
 
 
 class Writers:
@@ -67,17 +72,17 @@ class Writers:
     @property
     def unfinished(self) -> bool:
         """Whether files may lie there that no version names: a run was killed, or one of its workers."""
-        return _mark(self._home, self._work).exists()
+        return size_of(_mark(self._home, self._work)) is not None
 
     def begin(self) -> Permit:
         """Let the readers of a run write."""
         permit = Permit(self._home, uuid.uuid4().hex, self._work)
-        _mark(self._home, self._work).write_text(permit.token)
+        write_note(_mark(self._home, self._work), permit.token)
         return permit
 
     def end(self) -> None:
         """Take the mark away: the readers are done, and what they wrote is named or deleted."""
-        _mark(self._home, self._work).unlink(missing_ok=True)
+        delete([_mark(self._home, self._work)])
 
     @contextmanager
     def barred(self) -> Iterator[None]:
@@ -94,12 +99,5 @@ def _lock(work: Work) -> str:
     return f"{work}-writers"
 
 
-def _mark(home: Home, work: Work) -> Path:
-    return home.lake / _MARKS[work]
-
-
-def _read(home: Home, work: Work) -> str | None:
-    try:
-        return _mark(home, work).read_text()
-    except OSError:
-        return None
+def _mark(home: Home, work: Work) -> LakePath:
+    return lake_of(home) / _MARKS[work]

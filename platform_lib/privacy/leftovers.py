@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection
-from pathlib import Path
 
 from platform_lib.lake.lake import Lake
+from platform_lib.lake.place import LakePath, below, sizes_below
 from platform_lib.lake.tables import BLURRED_NAME
 from platform_lib.lake.writer import describe
 
@@ -34,13 +34,14 @@ def sweep_blurs(lake: Lake) -> None:
 def note_blurred_files(lake: Lake) -> None:
     """Let the catalogue name the files that the newest version of blurred frames has."""
     store = lake.store.blurred
-    there = {str(path.relative_to(store.uri.parent)): path for _, files in store.files() for path in files}
+    there = {str(below(path, lake.store.root)): path for _, files in store.files() for path in files}
     known = {path for path in lake.catalog.lake_files() if path.startswith(BLURRED_NAME)}
-    added = [path for name, path in there.items() if name not in known and path.is_file()]
-    lake.blurs.note_files(gone=known - there.keys(), added=describe(added, store.uri.parent))
+    sizes = sizes_below(store.uri)
+    added = [path for name, path in there.items() if name not in known and path in sizes]
+    lake.blurs.note_files(gone=known - there.keys(), added=describe(added, lake.store.root))
 
 
-def blur_again(lake: Lake, blur_ids: Collection[int], broken: Collection[Path]) -> tuple[int, list[str]]:
+def blur_again(lake: Lake, blur_ids: Collection[int], broken: Collection[LakePath]) -> tuple[int, list[str]]:
     """Drop blurs, and those with rows in broken files, so that the next blur does them again.
 
     Returns:

@@ -8,6 +8,7 @@ from platform_lib.errors import ConfigError
 from platform_lib.home import Home
 from platform_lib.lake.clips import refresh_clips
 from platform_lib.lake.lake import Lake
+from platform_lib.lake.place import files_below
 from platform_lib.privacy.frames import is_raw_frame
 from platform_lib.privacy.zone import forget_history, rewrite_without_deleted
 
@@ -39,7 +40,7 @@ def expire_raw(home: Home, *, now_ns: int, days: int = RAW_RETENTION_DAYS, dry_r
     """
     if days < 0:
         raise ConfigError(f"{days} days cannot be kept", where="--days", remedy="take 0 or more")
-    with home.turn("ingest", "blur"), Lake.open(home) as lake:
+    with Lake.turn(home, "ingest", "blur") as lake:
         raw, key = lake.store.raw, ["ingest_id", "stream", "timestamp_ns"]
         ids = [item.ingest_id for item in lake.catalog.view().ingests]
         older = f"timestamp_ns < {now_ns - days * _DAY_NS}"
@@ -69,7 +70,7 @@ def _settle(lake: Lake, *, before_ns: int) -> None:
             rest = sum(item.rows for item in samples) - sum(item.rows for item in raw)
             counts[ingest_id] = rest + left.get(ingest_id, 0)
     folder = lake.store.raw.uri.name
-    there = {f"{folder}/data/{path.name}" for path in (lake.store.raw.uri / "data").glob("*")}
+    there = {f"{folder}/data/{path.name}" for path in files_below(lake.store.raw.uri / "data")}
     known = {path for path in lake.catalog.lake_files() if path.startswith(f"{folder}/")}
     lake.catalog.settle(counts, known - there)
     refresh_clips(lake)

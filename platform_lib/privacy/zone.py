@@ -9,18 +9,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
-import lance
 import pyarrow as pa
 
-from platform_lib.lake.durable import files_below, fsync_files, make_folder
 from platform_lib.lake.inventory import forget_versions, fragment_files, lance_orphans
+from platform_lib.lake.lance_table import append_lance, create_lance, delete_fragments, is_lance, open_lance
+from platform_lib.lake.place import LakePath, abort_uploads, delete, flushed, refuse_unreachable
 from platform_lib.lake.tables import SAMPLE_SCHEMA
-from platform_lib.storage import fsync_path
 
 logger = logging.getLogger(__name__)
 
@@ -45,19 +42,18 @@ class FrameStore:
         key: The column that decides whether a row is visible.
     """
 
-    def __init__(self, uri: Path, schema: pa.Schema, key: str) -> None:
+    def __init__(self, uri: LakePath, schema: pa.Schema, key: str) -> None:
         self.uri, self.schema, self._key = uri, schema, key
 
     @property
     def exists(self) -> bool:
         """Whether a frame was ever written."""
-        return (self.uri / "_versions").is_dir() and any((self.uri / "_versions").iterdir())
+        return is_lance(self.uri)
 
     def create(self) -> None:
         """Make it if it does not exist."""
         if not self.exists:
-            with self._on_disk():
-                lance.write_dataset(pa.Table.from_batches([], self.schema), str(self.uri), mode="create")
+            create_lance(self.uri, self.schema)
 
     def rows(self, keys: Sequence[int], *, columns: Sequence[str], condition: str | None = None) -> pa.Table:
         """Return the rows of these keys."""
@@ -79,10 +75,7 @@ class FrameStore:
         if not fragments:
             return
         self.create()
-        store = self._table()
-        metadata = [lance.fragment.FragmentMetadata.from_json(text) for text in fragments]
-        with self._on_disk():
-            lance.LanceDataset.commit(store, lance.LanceOperation.Append(metadata), read_version=store.version)
+        append_lance(self.uri, self._table(), fragments)
 
     def drop(self, keys: Sequence[int]) -> None:
         """Delete the rows of these keys, and every file that no version names."""
@@ -90,41 +83,39 @@ class FrameStore:
             return
         store = self._table()
         if keys and store.count_rows(filter=self._among(keys, None)):
-            with self._on_disk():
+            with flushed(self.uri):
                 store.delete(self._among(keys, None))
         drop_uncommitted(self.uri)
 
     def expire(self, older_than: timedelta) -> None:
         """Forget versions that were replaced so long ago, with the files that they alone name; only while nobody writes."""
         if self.exists:
-            with self._on_disk():
+            with flushed(self.uri):
                 forget_versions(self.uri, older_than)
 
     def fragments(self) -> list[Any]:
         """Return its fragments (`lance.LanceFragment`)."""
         return list(self._table().get_fragments()) if self.exists else []
 
-    def files(self) -> list[tuple[Any, dict[Path, int | None]]]:
+    def files(self) -> list[tuple[Any, dict[LakePath, int | None]]]:
         """Return each fragment with its data files -> bytes, or None where the store notes none."""
         return [(item, fragment_files(self.uri, item.metadata)) for item in self.fragments()]
 
-    def drop_unreadable(self) -> set[Path]:
+    def drop_unreadable(self) -> set[LakePath]:
         """Delete the fragments whose keys cannot be read any more, which would keep rows from being dropped; return their files."""
-        whole, gone = [], set[Path]()
+        whole, gone = [], set[LakePath]()
         for fragment, files in self.files():
             try:
                 fragment.to_table(columns=[self._key])
-            except (OSError, ValueError, RuntimeError):
+            except (OSError, ValueError, RuntimeError) as error:
+                refuse_unreachable(self.uri, error)
                 whole.append(fragment.fragment_id)
                 gone |= files.keys()
         if whole:
-            store = self._table()
-            with self._on_disk():
-                operation = lance.LanceOperation.Delete([], whole, "true")
-                lance.LanceDataset.commit(store, operation, read_version=store.version)
+            delete_fragments(self.uri, self._table(), [], whole, "true")
         return gone
 
-    def keys_in(self, paths: Collection[Path]) -> set[int]:
+    def keys_in(self, paths: Collection[LakePath]) -> set[int]:
         """Return the keys of rows in these data files."""
         found: set[int] = set()
         for fragment, files in self.files():
@@ -140,7 +131,7 @@ class FrameStore:
 
     def delete(self, condition: str) -> None:
         """Delete the rows that a condition names, whatever their keys."""
-        with self._on_disk():
+        with flushed(self.uri):
             self._table().delete(condition)
 
     def _among(self, keys: Sequence[int], condition: str | None) -> str:
@@ -148,36 +139,30 @@ class FrameStore:
         return named if condition is None else f"{named} AND ({condition})"
 
     def _table(self) -> Any:
-        return lance.dataset(str(self.uri))
-
-    @contextmanager
-    def _on_disk(self) -> Iterator[None]:
-        """Flush what the block makes Lance write; data files are flushed by who wrote them."""
-        before = files_below(self.uri, but="data")
-        make_folder(self.uri)
-        yield
-        fsync_files(files_below(self.uri, but="data") - before)
-        fsync_path(self.uri)
+        return open_lance(self.uri)
 
 
-def drop_uncommitted(uri: Path) -> None:
-    """Remove files that a kill left before any version named them."""
-    for path in lance_orphans(uri):
+def drop_uncommitted(uri: LakePath) -> None:
+    """Remove files, and parts of uploads, that a kill left before any version named them."""
+    for name in abort_uploads(uri):
+        logger.info("file=%s its upload was never completed; aborted", name)
+    found = lance_orphans(uri)
+    for path in found:
         logger.info("file=%s was never committed; removed", path)
-        path.unlink()
+    delete(found)
 
 
-def rewrite_without_deleted(uri: Path) -> int:
+def rewrite_without_deleted(uri: LakePath) -> int:
     """Rewrite the files of a Lance table that still hold deleted rows; return the version that has none."""
-    store = lance.dataset(str(uri))
+    store = open_lance(uri)
     if any(fragment.metadata.deletion_file is not None for fragment in store.get_fragments()):
         store.optimize.compact_files(materialize_deletions=True, materialize_deletions_threshold=0.0)
-    return int(lance.dataset(str(uri)).version)
+    return int(open_lance(uri).version)
 
 
-def forget_history(uri: Path) -> None:
+def forget_history(uri: LakePath) -> None:
     """Leave the newest version of a Lance table, without a file that it does not name; tags do not hold one back."""
-    store = lance.dataset(str(uri))
+    store = open_lance(uri)
     for tag in list(store.tags.list()):
         store.tags.delete(tag)
     store.cleanup_old_versions(older_than=timedelta(0), delete_unverified=True)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 import boto3
 import pytest
@@ -27,11 +27,16 @@ _BODIES = {
 
 @dataclass
 class FaultyStore:
-    """The store; `plan` says what goes wrong with the n-th GET of a path (counted from 0), or None."""
+    """The store; `plan` says what goes wrong with the n-th GET of a path (counted from 0), or None.
+
+    `plan_writes` says the same of every other request: of its method, its path, and its number among those of both.
+    """
 
     client: object
     plan: Callable[[str, int], Fault | None] = lambda path, number: None
+    plan_writes: Callable[[str, str, int], Fault | None] = lambda method, path, number: None
     gets: dict[str, int] = field(default_factory=dict)
+    writes: dict[tuple[str, str], int] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def put(self, key: str, content: bytes | Path) -> None:
@@ -45,6 +50,13 @@ class FaultyStore:
             number = self.gets.get(path, 0)
             self.gets[path] = number + 1
         return self.plan(path, number)
+
+    def next_write_fault(self, method: str, path: str) -> Fault | None:
+        """Count any other request and say what goes wrong with it."""
+        with self.lock:
+            number = self.writes.get((method, path), 0)
+            self.writes[method, path] = number + 1
+        return self.plan_writes(method, path, number)
 
 
 @contextmanager
@@ -85,42 +97,78 @@ def faulty_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyStore]:
         server.stop()
 
 
-def _handler(store: FaultyStore, host: str, port: int) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            path = self.path.partition("?")[0]
-            fault = store.next_fault(path)
-            if fault == "closed":
-                self.close_connection = True
-                return
-            if fault in ("500", "503"):
-                self._answer(int(fault), {"Content-Type": "application/xml"}, _BODIES[fault], None)
-                return
-            connection = http.client.HTTPConnection(host, port)
-            connection.request("GET", self.path, headers=dict(self.headers))
-            response = connection.getresponse()
-            body = response.read()
-            headers = {name: value for name, value in response.getheaders() if name.lower() not in _HOP_BY_HOP}
-            connection.close()
+class _Proxy(BaseHTTPRequestHandler):
+    """Hands requests on to the store, or does not."""
+
+    store: ClassVar[FaultyStore]
+    host: ClassVar[str]
+    port: ClassVar[int]
+
+    def do_GET(self) -> None:
+        self._serve(self.store.next_fault(self.path.partition("?")[0]), None)
+
+    def do_HEAD(self) -> None:
+        self._write()
+
+    def do_PUT(self) -> None:
+        self._write()
+
+    def do_POST(self) -> None:
+        self._write()
+
+    def do_DELETE(self) -> None:
+        self._write()
+
+    def _write(self) -> None:
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        self._serve(self.store.next_write_fault(self.command, self.path.partition("?")[0]), body)
+
+    def _serve(self, fault: Fault | None, sent: bytes | None) -> None:
+        if fault == "closed":
+            self.close_connection = True
+            return
+        if fault in ("500", "503"):
+            self._answer(int(fault), {"Content-Type": "application/xml"}, _BODIES[fault], None)
+            return
+        connection = http.client.HTTPConnection(self.host, self.port)
+        connection.request(self.command, self.path, sent, dict(self.headers))
+        response = connection.getresponse()
+        body = response.read()
+        headers = {name: value for name, value in response.getheaders() if name.lower() not in _HOP_BY_HOP}
+        connection.close()
+        if self.command == "HEAD":
+            self._head(response.status, {**headers, "Content-Length": response.getheader("Content-Length", "0")})
+        else:
             self._answer(response.status, headers, body, fault)
 
-        def _answer(self, status: int, headers: dict[str, str], body: bytes, fault: Fault | None) -> None:
-            half = body[: len(body) // 2]
-            self.send_response(status)
-            for name, value in headers.items():
-                self.send_header(name, value)
-            self.send_header("Content-Length", str(len(half if fault == "short" else body)))
-            self.send_header("Connection", "close")
-            self.end_headers()
-            if fault == "flip":
-                body = bytes([body[0] ^ 1]) + body[1:]
+    def _head(self, status: int, headers: dict[str, str]) -> None:
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+
+    def _answer(self, status: int, headers: dict[str, str], body: bytes, fault: Fault | None) -> None:
+        half = body[: len(body) // 2]
+        self.send_response(status)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(half if fault == "short" else body)))
+        self.send_header("Connection", "close")
+        self.end_headers()
+        if fault == "flip":
+            body = bytes([body[0] ^ 1]) + body[1:]
+        if self.command != "HEAD":
             self.wfile.write(half if fault in ("cut", "short") else body)
-            self.close_connection = True
+        self.close_connection = True
 
-        def log_message(self, *arguments: object) -> None:
-            """Say nothing."""
+    def log_message(self, *arguments: object) -> None:
+        """Say nothing."""
 
-    return Handler
+
+def _handler(store: FaultyStore, host: str, port: int) -> type[BaseHTTPRequestHandler]:
+    return type("Handler", (_Proxy,), {"store": store, "host": host, "port": port})
 
 
 _HOP_BY_HOP = frozenset({"content-length", "connection", "transfer-encoding", "date", "server"})

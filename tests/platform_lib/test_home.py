@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from platform_lib.errors import HomeBusyError, HomeError
+from platform_lib.errors import ConfigError, HomeBusyError, HomeError
 from platform_lib.home import LAYOUT_VERSION, Home, find_home, layout_version, open_home
 
 # Takes the lock, optionally starts a child in the named way, says both process numbers, then sleeps.
@@ -251,3 +251,30 @@ def test_a_current_folder_that_was_deleted_is_told(tmp_path: Path, monkeypatch: 
     with pytest.raises(HomeError, match="deleted"):
         find_home()
     monkeypatch.chdir(tmp_path)
+
+
+def test_a_home_never_changes_its_lake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = open_home(tmp_path / "own")
+    (own.lake / "signals").mkdir(parents=True)
+    monkeypatch.setenv("DRIVETRAIN_LAKE", "s3://bucket/fleet")
+    with pytest.raises(HomeError, match=r"own/lake, and DRIVETRAIN_LAKE names s3://bucket/fleet.*Remedy: unset"):
+        open_home(tmp_path / "own")
+    assert open_home(tmp_path / "short", own_lake=True).bucket_lake is None
+    made = open_home(tmp_path / "fleet", make=False)  # there is something to read: the lake
+    assert open_home(tmp_path / "fleet").bucket_lake == made.bucket_lake == "s3://bucket/fleet"
+    monkeypatch.setenv("DRIVETRAIN_LAKE", "s3://bucket/other")
+    with pytest.raises(HomeError, match=r"lake is s3://bucket/fleet, and DRIVETRAIN_LAKE names s3://bucket/other"):
+        open_home(tmp_path / "fleet")
+    monkeypatch.delenv("DRIVETRAIN_LAKE")
+    assert open_home(tmp_path / "fleet").bucket_lake == "s3://bucket/fleet"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["/data/lake", "s3://", "s3://UPPER/x", "s3://bucket//x", "s3://bucket/a/../b", "s3://bucket/a?b", "gs://b/x"],
+)
+def test_a_place_that_is_no_lake_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("DRIVETRAIN_LAKE", text)
+    with pytest.raises(ConfigError, match=r"no place for a lake.*Remedy: write s3://bucket/prefix"):
+        open_home(tmp_path / "home")
+    assert not (tmp_path / "home").exists()

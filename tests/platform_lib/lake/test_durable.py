@@ -11,8 +11,9 @@ import pytest
 from platform_lib.catalog.model import LakeHead
 from platform_lib.errors import HomeError
 from platform_lib.home import open_home
-from platform_lib.lake.durable import DurableFileIO, files_below, make_folder
+from platform_lib.lake.durable import DurableFileIO
 from platform_lib.lake.lake import Lake
+from platform_lib.lake.place import files_below, make_folder
 from platform_lib.lake.store import Store
 from platform_lib.lake.writer import SignalWriter, Tag, WrittenFiles, sample_rows, write_samples
 
