@@ -19,7 +19,7 @@ import pytest
 from mcap.writer import Writer
 from mdf4_writer import Channel, Data, Group, time_channel, write_mdf4
 
-from platform_lib.errors import ConfigError, CorruptLog, HomeBusyError
+from platform_lib.errors import ConfigError, CorruptLog, HomeBusyError, UnsupportedLog
 from platform_lib.logs import open_log
 from platform_lib.logs.door import Log
 from platform_lib.logs.export import tables
@@ -84,6 +84,40 @@ def test_row_groups_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     groups = pq.ParquetFile(written.path).metadata
     assert groups.num_rows == 100_000
     assert groups.num_row_groups == 2
+
+
+def _payloads(path: Path, *sizes_bytes: int) -> Path:
+    writer = Writer(str(path))
+    writer.start()
+    channel = writer.register_channel("/camera", "video", 0)
+    for at, size in enumerate(sizes_bytes):
+        writer.add_message(channel, at, bytes(size), at)
+    writer.finish()
+    return path
+
+
+@pytest.mark.parametrize(("form", "most_bytes"), [(Form.PARQUET, 64 << 20), (Form.CSV, 16 << 20)])
+def test_a_row_too_large_for_bounded_memory_is_refused(tmp_path: Path, form: Form, most_bytes: int) -> None:
+    with open_log(_payloads(tmp_path / "fits.mcap", 9, most_bytes - 64, 9)) as log:
+        assert run(log, tmp_path / "fits", form).written[0].rows == 3
+    with open_log(_payloads(tmp_path / "over.mcap", 9, most_bytes + 64, 9)) as log:
+        with pytest.raises(UnsupportedLog, match="a row of stream '/camera' takes"):
+            run(log, tmp_path / "over", form)
+    assert not list(tmp_path.glob("over/*"))
+
+
+def test_payloads_have_no_dictionary_and_everything_else_has(tmp_path: Path) -> None:
+    with open_log(_payloads(tmp_path / "raw.mcap", 9, 9)) as log:
+        (written,) = run(log, tmp_path / "raw").written
+    group = pq.ParquetFile(written.path).metadata.row_group(0)
+    columns = [group.column(place) for place in range(group.num_columns)]
+    told = {item.path_in_schema: (item.has_dictionary_page, item.is_stats_set) for item in columns}
+    assert told["data"] == (False, False)
+    assert told["timestamp_ns"] == (True, True)
+    nested = pa.schema(
+        [("pose", pa.struct([("x", pa.float64()), ("raw", pa.large_binary())])), ("tags", pa.list_(pa.string()))]
+    )
+    assert tables._leaves(nested) == {"pose.x", "pose.raw", "tags.list.element"}
 
 
 def test_topics_that_wait_together_are_bounded(
