@@ -17,7 +17,7 @@ from rosbags.rosbag2 import CompressionMode, StoragePlugin
 from rosbags.typesys import Stores, get_typestore
 
 from platform_lib.errors import CorruptLog, UnsupportedLog
-from platform_lib.logs import find_logs, open_log
+from platform_lib.logs import find_logs, open_log, rosbag_sqlite
 
 Rows = dict[str, list[tuple[int, bytes]]]
 
@@ -297,6 +297,17 @@ def test_a_message_that_would_not_fit_into_memory_is_refused_before_it_is_made(t
 def ours_decoded(path: Path) -> int:
     with open_log(path) as log:
         return sum(batch.num_rows for _, batch in log.read_all())
+
+
+def test_more_messages_than_bounded_memory_holds_are_refused(real_logs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = real_logs / "rosbag2_sqlite/talker.db3"
+    with open_log(path) as log:
+        count = sum(stream.rows for stream in log.streams)
+    monkeypatch.setattr(rosbag_sqlite, "_MOST_MESSAGES", count)
+    open_log(path).close()
+    monkeypatch.setattr(rosbag_sqlite, "_MOST_MESSAGES", count - 1)
+    with pytest.raises(UnsupportedLog, match=f"more than {count - 1} messages"):
+        open_log(path)
 
 
 def test_messages_of_no_topic_are_left_out_on_request_and_counted(tmp_path: Path) -> None:
