@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import select
 import signal
 import sys
 import threading
@@ -17,7 +18,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import ray
 
@@ -27,6 +28,7 @@ from platform_lib.processes import end_with_parent
 _LOG = logging.getLogger(__name__)
 HEAD_LOST = 75  # Source: sysexits.h, EX_TEMPFAIL
 _MOST_WITHOUT_PROGRESS = 3
+_LISTEN_S = 0.5
 T = TypeVar("T")
 
 
@@ -87,9 +89,9 @@ def _in_child(work: Callable[[], Any]) -> _Answer | str:
         os.close(reading)
         _be_child(work, writing, parent)
     os.close(writing)
-    with os.fdopen(reading, "rb") as stream:
+    with os.fdopen(reading, "rb", buffering=0) as stream:
         try:
-            data = stream.read()
+            data = _all_of(stream)
             status = _ended(child)
         except BaseException:  # Ctrl-C, or the end of this command: the child stops what it started first
             os.kill(child, signal.SIGTERM)
@@ -101,6 +103,20 @@ def _in_child(work: Callable[[], Any]) -> _Answer | str:
     if status == HEAD_LOST:
         return "lost Ray's head"
     return f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+
+
+def _all_of(stream: IO[bytes]) -> bytes:
+    """Read to the end, and hear signals meanwhile.
+
+    A library that hears Ctrl-C too has the kernel go on with a read as if nothing had come; a poll always returns.
+    """
+    found = b""
+    while True:
+        if select.select([stream], [], [], _LISTEN_S)[0]:
+            some = stream.read(1 << 16)
+            if not some:
+                return found
+            found += some
 
 
 def _ended(child: int) -> int:

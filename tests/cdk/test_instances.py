@@ -112,5 +112,5 @@ def test_the_addons_that_must_match_are_known_for_every_version() -> None:
         assert proxy.startswith(f"v{version}.")  # it follows the API server, minor for minor
         assert addon_version(version, Addon.COREDNS) is not None
         assert addon_version(version, Addon.VPC_CNI) is not None
-    assert addon_version("1.36", Addon.EBS_CSI) is None
+    assert addon_version("1.34", Addon.EBS_CSI) is None
     assert addon_version("1.99", Addon.COREDNS) is None

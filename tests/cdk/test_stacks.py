@@ -441,12 +441,12 @@ def test_addons_that_need_nodes_wait_for_the_system_nodes(prod: Synthesised) -> 
 def test_an_addon_without_a_known_version_is_resolved_by_a_data_source(environments: Path, tmp_path: Path) -> None:
     path = environments / "dev.yaml"
     path.write_text(
-        path.read_text().replace('version: "1.35"', 'version: "1.36"\n  addon_versions: {coredns: v1.14.9-eksbuild.1}')
+        path.read_text().replace('version: "1.35"', 'version: "1.34"\n  addon_versions: {coredns: v1.14.9-eksbuild.1}')
     )
     found = synthesise_into(tmp_path / "out", load_environment("dev", today=TODAY, folder=environments))
     document = found.documents[f"pools-{EAST}"]
     (source,) = document["data"]["aws_eks_addon_version"].values()
-    assert (source["addon_name"], source["kubernetes_version"]) == (Addon.EBS_CSI.value, "1.36")
+    assert (source["addon_name"], source["kubernetes_version"]) == (Addon.EBS_CSI.value, "1.34")
     csi = found.one("aws_eks_addon", addon_name=Addon.EBS_CSI.value)
     assert "data.aws_eks_addon_version" in csi["addon_version"]
     assert found.one("aws_eks_addon", addon_name=Addon.COREDNS.value)["addon_version"] == "v1.14.9-eksbuild.1"

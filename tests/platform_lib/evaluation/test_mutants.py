@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 import types
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -121,7 +122,8 @@ def copied(module: str = "", old: str = "", new: str = "") -> Iterator[types.Sim
 
 def verdict_of(module: str = "", old: str = "", new: str = "") -> tuple[str, ...]:
     """Name the cases that a copy fails; one that breaks down fails as well."""
-    with copied(module, old, new) as made, np.errstate(all="ignore"):
+    with copied(module, old, new) as made, np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # of a plan that is no number, which a mistake lets through
         try:
             return made.self_test.failed_cases(made.open_loop.score_frames, made.epdms.score_epdms)
         except (ValueError, IndexError, TypeError, KeyError) as error:
