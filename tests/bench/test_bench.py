@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.bench.__main__ import main
+from tests.bench.own_tables import OWN_TABLES
 from tests.bench.works import STORE_KEY, WORKS, Peer, Work
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,7 +45,8 @@ def test_a_line_is_judged(
 def test_every_line_is_measured_and_every_value_is_the_peers(tmp_path: Path) -> None:
     found = tmp_path / "found.json"
     environment = os.environ | {"DRIVETRAIN_BENCH": str(tmp_path), "DRIVETRAIN_BENCH_MB": "2"}
-    command = [sys.executable, "-m", "tests.bench", "--rounds", "1", "--json", str(found)]
+    keys = ",".join(sorted({work.key for work in WORKS} | {STORE_KEY}))  # the studies run with `make soak`
+    command = [sys.executable, "-m", "tests.bench", "--only", keys, "--rounds", "1", "--json", str(found)]
     done = subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True, check=False)
     assert found.exists(), done.stdout + done.stderr
     lines = json.loads(found.read_text())["lines"]
@@ -54,3 +56,14 @@ def test_every_line_is_measured_and_every_value_is_the_peers(tmp_path: Path) -> 
     assert [(line["key"], line["peer"]) for line in lines] == [*expected, (STORE_KEY, "that topic's chunks")]
     assert all(line["compared"] and not line["differences"] for line in lines)
     assert all(f"| {line['work']} " in done.stdout for line in lines)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_every_study_runs_at_a_small_size(tmp_path: Path) -> None:
+    environment = os.environ | {"DRIVETRAIN_BENCH": str(tmp_path), "DRIVETRAIN_BENCH_MB": "2"}
+    for study in (table.key for table in OWN_TABLES if table.small):
+        command = [sys.executable, "-m", "tests.bench", "--only", study, "--rounds", "1"]
+        done = subprocess.run(command, cwd=ROOT, env=environment, text=True, capture_output=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "| " in done.stdout, study
