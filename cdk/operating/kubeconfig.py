@@ -121,7 +121,7 @@ def find_endpoint(access: Access, variables: Mapping[str, str]) -> Endpoint:
     where = f"cluster {access.cluster}, account {access.account}, {access.region}"
     try:
         already, keys = _role_keys(access, variables)
-        client = boto3.client("eks", region_name=access.region, **_settings(variables), **keys)
+        client = boto3.Session().client("eks", region_name=access.region, **_settings(variables), **keys)
         found = client.describe_cluster(name=access.cluster)["cluster"]
     except ClientError as error:
         if error.response["Error"]["Code"] == "ResourceNotFoundException":
@@ -149,7 +149,7 @@ def _role_keys(access: Access, variables: Mapping[str, str]) -> tuple[bool, dict
         "aws_secret_access_key": variables.get("AWS_SECRET_ACCESS_KEY"),
     }
     own = {name: value for name, value in own.items() if value}
-    sts = boto3.client("sts", region_name=access.region, **_settings(variables), **own)
+    sts = boto3.Session().client("sts", region_name=access.region, **_settings(variables), **own)
     name = access.role_arn.rpartition("/")[2]
     caller = sts.get_caller_identity()
     if caller["Account"] == access.account and f":assumed-role/{name}/" in caller["Arn"]:
