@@ -76,19 +76,15 @@ class PlatformStack(TerraformStack):
         """
         return str(self._take(stack, output, stand_in, "string").string_value)
 
-    def take_list(self, stack: PlatformStack, output: str, stand_ins: Sequence[str]) -> list[str]:
-        """Take a list of texts that another stack gives; as many as there are stand-ins."""
-        variable = self._take(stack, output, tuple(stand_ins), "list(string)")
-        return [Token.as_string(Fn.element(variable.list_value, place)) for place in range(len(stand_ins))]
-
     def take_id(self, stack: PlatformStack, output: str, kind: str) -> str:
         """Take the id of a thing of EC2 that another stack gives: `kind` is what it begins with, `vpc` say."""
         return self.take(stack, output, _stand_in_id(kind, stack.stack_name, output))
 
     def take_ids(self, stack: PlatformStack, output: str, kind: str, count: int) -> list[str]:
         """Take a list of so many ids."""
-        stand_ins = [_stand_in_id(kind, stack.stack_name, output, str(place)) for place in range(count)]
-        return self.take_list(stack, output, stand_ins)
+        stand_ins = tuple(_stand_in_id(kind, stack.stack_name, output, str(place)) for place in range(count))
+        variable = self._take(stack, output, stand_ins, "list(string)")
+        return [Token.as_string(Fn.element(variable.list_value, place)) for place in range(count)]
 
     def wiring(self) -> StackWiring:
         """Return what this stack takes and gives, once it is built."""
