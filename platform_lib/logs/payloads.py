@@ -36,10 +36,15 @@ class Payloads:
     prefix: Words | None = None
 
     @classmethod
-    def of(cls, payloads: list[bytes]) -> Payloads:
-        """Join separate payloads into one buffer."""
+    def of(cls, payloads: Sequence[bytes | bytearray]) -> Payloads:
+        """Join separate payloads into one buffer; a single one is not copied."""
         length = np.array([len(item) for item in payloads], np.int64)
-        return cls([b"".join(payloads)], np.zeros(length.size, np.int32), np.cumsum(length) - length, length)
+        return cls(
+            [payloads[0] if len(payloads) == 1 else b"".join(payloads)],
+            np.zeros(length.size, np.int32),
+            np.cumsum(length) - length,
+            length,
+        )
 
     @classmethod
     def chain(cls, pieces: Sequence[Payloads]) -> Payloads:

@@ -23,7 +23,7 @@ from platform_lib.logs.merging import merged
 from platform_lib.logs.messages import Loaded, RowStore, Topic, TopicSource
 from platform_lib.logs.model import BATCH_BYTES, Report, Window, add_metadata
 from platform_lib.logs.payloads import Payloads, Rows
-from platform_lib.logs.rosbag_sqlite import load_sqlite, plain_message
+from platform_lib.logs.rosbag_sqlite import check_count, load_sqlite, plain_message
 from platform_lib.logs.scratch import decompressed
 
 _MOST_METADATA_BYTES = 64 << 20
@@ -77,6 +77,8 @@ def open_bag_folder(folder: Path | str, *, recover: bool) -> TopicSource:
             for name in bag.relative_file_paths:
                 part = _part(folder, name, bag, report, recover=recover)
                 parts.extend([] if part is None else [part])
+                if bag.storage_identifier == "sqlite3":
+                    check_count(folder, sum(topic.rows for part in parts for topic in part.topics))
             loaded = _join(parts, bag.custom_data)
             _compare_counts(folder, bag, loaded.topics, report, recover=recover)
         except BaseException:

@@ -7,21 +7,28 @@ from __future__ import annotations
 
 import bz2
 import struct
-from collections.abc import Iterator, Mapping
+from array import array
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import lz4.frame
 import numpy as np
 import numpy.typing as npt
 
 from platform_lib.errors import CorruptLog, UnsupportedLog
+from platform_lib.logs.bytes_source import ByteSource
 from platform_lib.logs.mcap.chunks import MOST_CHUNK_BYTES
 from platform_lib.logs.mdf4.source import FileBytes
+from platform_lib.logs.payloads import Buffer
 
 Index = npt.NDArray[np.int64]
+Offsets = npt.NDArray[np.uint32]
 _LENGTH = struct.Struct("<I")
-_PLACE_BITS = 33  # a chunk's number above, an offset in it below: chunks are shorter than 4 GiB
-PLACE_MASK = (1 << _PLACE_BITS) - 1
+_TIME = struct.Struct("<II")
+_RECORD_BYTES = 40
+_PIECE_BYTES = 4 << 20
+MOST_CHUNK_MESSAGES = 1 << 20  # 40 bytes each; a recorder's chunk of 768 KiB has at most 17 thousand
 COMPRESSIONS = frozenset({"none", "bz2", "lz4"})
 MAGIC = b"#ROSBAG V2.0\n"
 MESSAGE_OP, BAG_HEADER_OP, INDEX_OP, CHUNK_OP, CHUNK_INFO_OP, CONNECTION_OP = range(2, 8)
@@ -40,55 +47,71 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class StoredChunk:
-    """A chunk: where its record and its stored bytes begin, how it is compressed, messages of each connection."""
+    """A chunk: where its record and its stored bytes begin, how it is compressed, how long it is when it is not."""
 
     position: int
     data_start: int
     stored_bytes: int
     compression: str
     size_bytes: int
-    counts: Mapping[int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What is where in a bag.
+    """What is where in a bag; the messages chunk by chunk, in each as they lie: 16 bytes a message.
 
     Attributes:
         connections: Its connections.
-        chunks: Its chunks.
-        messages: (N, 3) uint64: each message's place (`place`), connection and time in ns.
+        chunks: Its chunks, in the file's order.
+        first: (C + 1,) int64: which message is each chunk's first; the last is how many there are.
+        offset: (N,) uint32: where in its chunk a message's record begins, or the connection record before it.
+        connection: (N,) uint32.
+        time_ns: (N,) int64.
     """
 
     connections: tuple[Connection, ...]
     chunks: tuple[StoredChunk, ...]
-    messages: npt.NDArray[np.uint64]
+    first: Index
+    offset: Offsets
+    connection: Offsets
+    time_ns: Index
 
-
-def place(chunk: int, offset: int) -> int:
-    """Return one number for a message's chunk and its offset there; the numbers ascend as the messages lie."""
-    return chunk << _PLACE_BITS | offset
-
-
-def chunk_of(places: Index) -> Index:
-    """Return the chunks' numbers of places."""
-    return places >> _PLACE_BITS
+    def in_time_order(self, connections: list[int], without: list[int]) -> Offsets:
+        """Return the numbers of the messages of some connections by time, those of some chunks left out."""
+        chosen = np.isin(self.connection, connections)
+        for number in without:
+            chosen[self.first[number] : self.first[number + 1]] = False
+        found = np.flatnonzero(chosen).astype(np.uint32)
+        times = self.time_ns[found]
+        if (times[1:] < times[:-1]).any():
+            found = found[np.argsort(times, kind="stable")]
+        return found
 
 
 @dataclass(frozen=True, slots=True)
 class Records:
     """A chunk's messages: where each record starts, its connection, time (ns), and where its payload is and ends."""
 
-    data: bytes
+    data: Buffer
     start: Index
     connection: Index
     time_ns: Index
     body: Index
     size: Index
 
+    @property
+    def held_bytes(self) -> int:
+        """How much memory it takes."""
+        return memoryview(self.data).nbytes + _RECORD_BYTES * self.start.size
 
-def decompressed(stored: bytes, compression: str, size_bytes: int) -> bytes:
+
+def decompressed(pieces: Iterable[Buffer], compression: str, size_bytes: int) -> Buffer:
     """Return a chunk's records; what would be longer than the chunk says is not even decompressed.
+
+    Args:
+        pieces: The stored bytes, of which each piece may be let go before the next is read.
+        compression: One of `COMPRESSIONS`.
+        size_bytes: How long the chunk says its records are.
 
     Raises:
         CorruptLog: They are not as long as the chunk says.
@@ -99,43 +122,75 @@ def decompressed(stored: bytes, compression: str, size_bytes: int) -> bytes:
             f"a chunk of {size_bytes} bytes; at most {MOST_CHUNK_BYTES} are read at once",
             remedy="write the bag with smaller chunks: `rosbag record --chunksize`, or convert it",
         )
-    data, whole = stored, True
-    if compression != "none":
-        reader = bz2.BZ2Decompressor() if compression == "bz2" else lz4.frame.LZ4FrameDecompressor()
-        try:
-            data = reader.decompress(stored, max_length=size_bytes + 1)
-        except OSError as error:
-            raise CorruptLog(f"a chunk does not decompress ({error})") from error
-        whole = reader.eof
-    if len(data) != size_bytes or not whole:
-        raise CorruptLog(f"a chunk has other than the {size_bytes} bytes that it says")
-    return data
+    wrong = f"a chunk has other than the {size_bytes} bytes that it says"
+    whole, done = np.empty(size_bytes, np.uint8), 0
+    try:
+        for data in pieces if compression == "none" else _inflated(_DECOMPRESSORS[compression](), pieces):
+            if done + len(data) > size_bytes:
+                raise CorruptLog(wrong)
+            whole[done : done + len(data)] = np.frombuffer(data, np.uint8)
+            done += len(data)
+    except (OSError, EOFError, RuntimeError) as error:
+        raise CorruptLog(f"a chunk does not decompress ({error})") from error
+    if done != size_bytes:
+        raise CorruptLog(wrong)
+    return whole.data
 
 
-def records_of(data: bytes) -> Records:
-    """Return a chunk's messages.
+_DECOMPRESSORS: dict[str, Callable[[], Any]] = {
+    "bz2": bz2.BZ2Decompressor,
+    "lz4": lz4.frame.LZ4FrameDecompressor,
+}
+
+
+def pieces_of(source: ByteSource, start: int, size_bytes: int) -> Iterator[bytes]:
+    """Yield some of a file's bytes, a few MiB at a time."""
+    for at in range(start, start + size_bytes, _PIECE_BYTES):
+        yield source.read_at(at, min(_PIECE_BYTES, start + size_bytes - at))
+
+
+def _inflated(reader: Any, pieces: Iterable[Buffer]) -> Iterator[bytes]:
+    """Yield what pieces decompress to, in pieces again.
+
+    Raises:
+        EOFError: The stream ends elsewhere than the pieces.
+    """
+    for piece in pieces:
+        yield reader.decompress(piece, max_length=_PIECE_BYTES)
+        while not (reader.eof or reader.needs_input):
+            yield reader.decompress(b"", max_length=_PIECE_BYTES)
+    if not reader.eof or reader.unused_data:
+        raise EOFError("its stream ends elsewhere than the chunk")
+
+
+def records_of(data: Buffer) -> Records:
+    """Return a chunk's messages, found by walking its records.
 
     Raises:
         CorruptLog: A record passes the chunk's end, or is none that a chunk has.
+        UnsupportedLog: More messages than bounded memory allows.
         LookupError: A field is missing.
     """
-    rows: list[tuple[int, int, int, int, int]] = []
+    rows = array("q")
     at = 0
     while at < len(data):
         head, body, size = record(data, at)
         fields = dict(fields_of(head))
         if fields.get(b"op") == bytes([MESSAGE_OP]):
-            seconds, nanoseconds = struct.unpack("<II", fields[b"time"])
-            time_ns = seconds * 1_000_000_000 + nanoseconds
-            rows.append((at, _LENGTH.unpack(fields[b"conn"])[0], time_ns, body, size))
+            seconds, nanoseconds = _TIME.unpack(fields[b"time"])
+            rows.extend((at, _LENGTH.unpack(fields[b"conn"])[0], seconds * 1_000_000_000 + nanoseconds, body, size))
+            if len(rows) > 5 * MOST_CHUNK_MESSAGES:
+                raise UnsupportedLog(
+                    f"a chunk of more than {MOST_CHUNK_MESSAGES} messages: what is kept of each takes too much memory",
+                    remedy="write the bag with smaller chunks: `rosbag record --chunksize`, or convert it",
+                )
         elif fields.get(b"op") != bytes([CONNECTION_OP]):
             raise CorruptLog("a chunk holds a record that is neither message nor connection")
         at = body + size
-    table = np.array(rows, np.int64).reshape(-1, 5)
-    return Records(data, *table.T)
+    return Records(data, *np.frombuffer(rows, np.int64).reshape(-1, 5).T)
 
 
-def record(data: bytes, at: int) -> tuple[bytes, int, int]:
+def record(data: Buffer, at: int) -> tuple[bytes, int, int]:
     """Return a record's head, where its body starts, and the body's length."""
     head_bytes = _LENGTH.unpack_from(data, at)[0]
     body = at + 8 + head_bytes
@@ -144,7 +199,7 @@ def record(data: bytes, at: int) -> tuple[bytes, int, int]:
     size = _LENGTH.unpack_from(data, body - 4)[0]
     if body + size > len(data):
         raise CorruptLog("a record passes its chunk's end")
-    return data[at + 4 : at + 4 + head_bytes], body, size
+    return bytes(data[at + 4 : at + 4 + head_bytes]), body, size
 
 
 def fields_of(head: bytes) -> Iterator[tuple[bytes, bytes]]:
@@ -163,29 +218,16 @@ def fields_of(head: bytes) -> Iterator[tuple[bytes, bytes]]:
         at += 4 + size
 
 
-def found(records: Records, places: Index) -> Index:
-    """Return which records an index names: it points at a message, or at the connection record before it.
+def agrees(records: Records, offset: Offsets, connection: Offsets, time_ns: Index) -> bool:
+    """Whether a chunk holds the (N,) messages that its index says, as they lie, and no others.
 
-    Raises:
-        CorruptLog: It points past the last one.
+    The index points at a message's record, or at the connection record before it.
     """
-    rows: Index = np.searchsorted(records.start, places & PLACE_MASK)
-    if rows.size and int(rows.max()) >= records.start.size:
-        raise CorruptLog("the index names a message past its chunk's end")
-    return rows
-
-
-def agrees(records: Records, places: Index, connection: Index, time_ns: npt.NDArray[np.uint64]) -> bool:
-    """Whether a chunk holds the (N,) messages that its index says, and no others.
-
-    Raises:
-        CorruptLog: The index points past the last one.
-    """
-    named = found(records, places)
+    named = np.searchsorted(records.start, offset)
     return bool(
-        np.unique(named).size == records.start.size == places.size
-        and np.array_equal(records.connection[named], connection)
-        and np.array_equal(records.time_ns[named].astype(np.uint64), time_ns)
+        np.array_equal(named, np.arange(records.start.size))
+        and np.array_equal(records.connection, connection)
+        and np.array_equal(records.time_ns, time_ns)
     )
 
 
@@ -228,28 +270,3 @@ def file_head(file: FileBytes, at: int) -> Head | None:
     data = file.peek(at + _LENGTH.size, size + _LENGTH.size)
     fields = dict(fields_of(data[:size]))
     return Head(fields, at + size + 2 * _LENGTH.size, _LENGTH.unpack_from(data, size)[0])
-
-
-def check_index(file: FileBytes) -> None:
-    """Hold what a bag says it has against the index at its end, so that none of it is passed over.
-
-    Raises:
-        CorruptLog: They differ, or the index ends elsewhere than the file.
-        LookupError: A field is missing.
-    """
-    first = file_head(file, len(MAGIC))
-    if first is None or first.op != BAG_HEADER_OP:
-        raise CorruptLog("the ROS 1 bag's header is no header", where=file.path)
-    at = first.number(b"index_pos")
-    if at == 0:
-        raise CorruptLog("the bag was never closed: it has no index", where=file.path)
-    met = {CONNECTION_OP: 0, CHUNK_INFO_OP: 0}
-    while at < file.size:
-        head = file_head(file, at)
-        if head is None or head.op not in met or head.body + head.size > file.size:
-            raise CorruptLog(f"what stands at byte {at} is no part of an index", where=file.path)
-        met[head.op] += 1
-        at = head.body + head.size
-    said = {CONNECTION_OP: first.number(b"conn_count"), CHUNK_INFO_OP: first.number(b"chunk_count")}
-    if met != said or (not met[CHUNK_INFO_OP] and first.number(b"index_pos") > first.body + first.size):
-        raise CorruptLog("the bag's header and its index do not say the same of it", where=file.path)

@@ -7,17 +7,17 @@ is as it was recorded, what else stands there may have damaged the chunk too. Th
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from rosbags.rosbag1.reader import normalize
 
 from platform_lib.errors import CorruptLog, UnsupportedLog
 from platform_lib.logs.bytes_source import ByteSource
 from platform_lib.logs.faults import translated
 from platform_lib.logs.mdf4.source import FileBytes
 from platform_lib.logs.model import Report
+from platform_lib.logs.payloads import Buffer
+from platform_lib.logs.rosbag1_index import ENTRY, check_count, connection_of, times_of
 from platform_lib.logs.rosbag1_records import (
     BAG_HEADER_OP,
     CHUNK_INFO_OP,
@@ -30,20 +30,19 @@ from platform_lib.logs.rosbag1_records import (
     Head,
     Index,
     Layout,
+    Offsets,
     Records,
     StoredChunk,
     agrees,
     decompressed,
     fields_of,
     file_head,
-    place,
+    pieces_of,
     record,
     records_of,
 )
-from platform_lib.logs.schemas.rosmsg import normal_name
 
-Values = npt.NDArray[Any]
-_ENTRY = np.dtype([("seconds", "<u4"), ("nanoseconds", "<u4"), ("offset", "<u4")])
+Values = npt.NDArray[np.void]
 _MOST_BODY_BYTES = 256 << 20
 
 
@@ -54,18 +53,14 @@ class _Pending:
     chunk: StoredChunk
     records: Records
     entries: list[Values] = field(default_factory=list)
-    connections: list[Index] = field(default_factory=list)
+    connections: list[Offsets] = field(default_factory=list)
 
     def agrees(self) -> bool:
         """Whether the index records met are those of the chunk, and all of them."""
-        entries = np.concatenate([np.empty(0, _ENTRY), *self.entries])
-        connections = np.concatenate([np.empty(0, np.int64), *self.connections])
+        entries = np.concatenate([np.empty(0, ENTRY), *self.entries])
+        connections = np.concatenate([np.empty(0, np.uint32), *self.connections])
         order = np.argsort(entries["offset"], kind="stable")
-        times = entries["seconds"].astype(np.uint64) * 1_000_000_000 + entries["nanoseconds"]
-        try:
-            return agrees(self.records, entries["offset"].astype(np.int64)[order], connections[order], times[order])
-        except CorruptLog:
-            return False
+        return agrees(self.records, entries["offset"][order], connections[order], times_of(entries)[order])
 
 
 @dataclass(slots=True)
@@ -76,7 +71,8 @@ class _Walk:
     report: Report
     known: dict[int, Connection] = field(default_factory=dict)
     chunks: list[StoredChunk] = field(default_factory=list)
-    tables: list[npt.NDArray[np.uint64]] = field(default_factory=list)
+    first: list[int] = field(default_factory=lambda: [0])
+    columns: list[tuple[Offsets, Offsets, Index]] = field(default_factory=list)
     pending: _Pending | None = None
 
     def take(self, at: int, head: Head) -> None:
@@ -102,12 +98,17 @@ class _Walk:
             what = f"the chunk at byte {pending.chunk.position} is not what its index records say"
             self.report.lose(pending.chunk.stored_bytes, what)
             return
-        number = len(self.chunks)
         self.chunks.append(pending.chunk)
-        table = np.empty((records.start.size, 3), np.uint64)
-        table[:, 0] = place(number, 0) + records.start
-        table[:, 1], table[:, 2] = records.connection, records.time_ns
-        self.tables.append(table)
+        self.first.append(self.first[-1] + records.start.size)
+        check_count(self.source.name, self.first[-1])
+        columns = records.start.astype(np.uint32), records.connection.astype(np.uint32), records.time_ns.copy()
+        self.columns.append(columns)
+
+    def layout(self) -> Layout:
+        """Return what was found."""
+        offset, connection, time_ns = (np.concatenate(column) for column in zip(*self.columns, strict=True))
+        first = np.array(self.first, np.int64)
+        return Layout(tuple(self.known.values()), tuple(self.chunks), first, offset, connection, time_ns)
 
     def _body(self, head: Head) -> bytes:
         if head.size > _MOST_BODY_BYTES:
@@ -121,42 +122,37 @@ class _Walk:
             raise CorruptLog(f"a chunk is compressed as {compression!r}")
         try:
             with translated(self.source.name, f"reading the chunk at byte {at}"):
-                data = decompressed(self._body(head), compression, size_bytes)
+                data = decompressed(pieces_of(self.source, head.body, head.size), compression, size_bytes)
                 records = records_of(data)
                 self._connections_of(data)
         except (CorruptLog, UnsupportedLog) as error:
             self.report.lose(head.size, f"the chunk at byte {at} is left out: {error.what}")
             return
-        met, times = np.unique(records.connection, return_counts=True)
-        counts = dict(zip(met.tolist(), times.tolist(), strict=True))
-        chunk = StoredChunk(at, head.body, head.size, compression, size_bytes, counts)
+        chunk = StoredChunk(at, head.body, head.size, compression, size_bytes)
         self.pending = _Pending(chunk, records)
 
-    def _connections_of(self, data: bytes) -> None:
+    def _connections_of(self, data: Buffer) -> None:
         at = 0
         while at < len(data):
             head, body, size = record(data, at)
             fields = dict(fields_of(head))
             if fields[b"op"][0] == CONNECTION_OP:
-                self._connection(fields, data[body : body + size])
+                self._connection(fields, bytes(data[body : body + size]))
             at = body + size
 
     def _connection(self, fields: dict[bytes, bytes], body: bytes) -> None:
         number = int.from_bytes(fields[b"conn"], "little")
-        about = dict(fields_of(body))
-        topic, kind = normalize(fields[b"topic"].decode()), normal_name(about[b"type"].decode())
-        definition = about[b"message_definition"].decode()
-        self.known.setdefault(number, Connection(number, topic, kind, definition))
+        self.known.setdefault(number, connection_of(number, fields[b"topic"], body))
 
     def _index(self, head: Head) -> None:
         if self.pending is None:
             return
-        entries = np.frombuffer(self._body(head), _ENTRY)
+        entries = np.frombuffer(self._body(head), ENTRY)
         count, connection = head.number(b"count"), head.number(b"conn")
         if count != entries.size:
             raise CorruptLog(f"an index record of {count} messages has {entries.size}")
         self.pending.entries.append(entries)
-        self.pending.connections.append(np.full(entries.size, connection, np.int64))
+        self.pending.connections.append(np.full(entries.size, connection, np.uint32))
 
 
 def scan(source: ByteSource, report: Report) -> Layout:
@@ -191,4 +187,4 @@ def scan(source: ByteSource, report: Report) -> Layout:
         raise CorruptLog("no chunk of this bag is whole", where=source.name)
     report.recovered = True
     report.problems.append("the bag's index is missing or damaged; its chunks were walked instead")
-    return Layout(tuple(walk.known.values()), tuple(walk.chunks), np.concatenate(walk.tables))
+    return walk.layout()

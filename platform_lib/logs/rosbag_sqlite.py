@@ -32,8 +32,9 @@ from platform_lib.logs.schemas.rosmsg import normal_name
 from platform_lib.logs.scratch import copied
 
 _LOOKUP_ROWS = 500
-_MOST_MESSAGES = 12_000_000  # measured: 228 MiB for 8 million
+MOST_MESSAGES = 12_000_000  # measured: 228 MiB for 8 million
 _MOST_MESSAGE_BYTES = 256 << 20  # as of an MCAP chunk: it has to be in memory
+_PIECE_BYTES = 4 << 20  # by which large messages are read: a row at once is in memory twice, as SQLite's and as ours
 _WAL_VERSION = 2  # of the bytes 18 and 19. Source: SQLite file format, section 1.3.3
 
 
@@ -80,7 +81,21 @@ def _write_ahead_log(source: ByteSource, report: Report) -> tuple[ByteSource, ..
     return () if found is None else (found,)
 
 
-def plain_message(data: bytes) -> bytes:
+def check_count(where: Path | str, messages: int) -> None:
+    """Refuse a file, or a bag of several, of whose messages more is kept than fits.
+
+    Raises:
+        UnsupportedLog: There are more than `MOST_MESSAGES`.
+    """
+    if messages > MOST_MESSAGES:
+        raise UnsupportedLog(
+            f"more than {MOST_MESSAGES} messages: what is kept of each takes too much memory",
+            where=where,
+            remedy="convert the bag to MCAP (`ros2 bag convert`), or read its files one by one",
+        )
+
+
+def plain_message(data: bytes | bytearray) -> bytes:
     """Return a message that was compressed by itself.
 
     Raises:
@@ -134,23 +149,37 @@ class _SqlTables:
 
     def payload(self, place: int) -> object:
         """Return one payload."""
-        return self._connection.execute("SELECT data FROM messages WHERE id = ?", (place,)).fetchone()[0]
+        size = self._connection.execute("SELECT length(data) FROM messages WHERE id = ?", (place,)).fetchone()[0]
+        return self._large(place) if size > _PIECE_BYTES else self._rows([place])[place]
 
     def fetch(self, places: Index, size_bytes: Index) -> Payloads:
         """Return the payloads of the rows `places`."""
-        del size_bytes
-        found: dict[int, bytes] = {}
-        ids = places.tolist()
+        large = size_bytes > _PIECE_BYTES
+        found = self._rows(places[~large].tolist())
+        for place in places[large].tolist():
+            with self._lock:
+                found[place] = self._large(place)
+        payloads = [found.get(item) for item in places.tolist()]
+        if any(not isinstance(item, bytes | bytearray) for item in payloads):
+            raise CorruptLog("a message's row vanished or is no blob", where=self._path, remedy=REMEDY)
+        return Payloads.of([item for item in payloads if isinstance(item, bytes | bytearray)])
+
+    def _large(self, place: int) -> bytearray:
+        with self._connection.blobopen("messages", "data", place, readonly=True) as blob:
+            data = bytearray(len(blob))
+            for at in range(0, len(data), _PIECE_BYTES):
+                data[at : at + _PIECE_BYTES] = blob.read(_PIECE_BYTES)
+        return data
+
+    def _rows(self, ids: list[int]) -> dict[int, object]:
+        found: dict[int, object] = {}
         for first in range(0, len(ids), _LOOKUP_ROWS):
             some = ids[first : first + _LOOKUP_ROWS]
             marks = ",".join("?" * len(some))
             with self._lock:
                 rows = self._connection.execute(f"SELECT id, data FROM messages WHERE id IN ({marks})", some).fetchall()  # noqa: S608 - only question marks
             found.update(rows)
-        payloads = [found.get(item) for item in ids]
-        if any(not isinstance(item, bytes) for item in payloads):
-            raise CorruptLog("a message's row vanished or is no blob", where=self._path, remedy=REMEDY)
-        return Payloads.of([item for item in payloads if isinstance(item, bytes)])
+        return found
 
     def close(self) -> None:
         """Release the file."""
@@ -240,12 +269,7 @@ def _sqlite_topics(
             raise CorruptLog(f"message row {row_id} holds values of the wrong kind", where=path, remedy=REMEDY)
         rows[topic_id].extend((timestamp, int(str(row_id)), size))
         count += 1
-        if count > _MOST_MESSAGES:
-            raise UnsupportedLog(
-                f"more than {_MOST_MESSAGES} messages: what is kept of each takes too much memory",
-                where=path,
-                remedy="convert the bag to MCAP (`ros2 bag convert`), or split it",
-            )
+        check_count(path, count)
     topics, indexes = [], []
     for topic_id, name, kind, encoding in tables.select("topics", ("id", "name", "type", "serialization_format")):
         table = np.frombuffer(rows.pop(topic_id, array("q")), np.int64).reshape(-1, 3)
@@ -276,11 +300,11 @@ def _sqlite_topics(
     return topics, indexes
 
 
-def _first_payload(tables: Tables, table: Index) -> bytes | None:
+def _first_payload(tables: Tables, table: Index) -> bytes | bytearray | None:
     if not table.size:
         return None
     payload = tables.payload(int(table[0, 1]))
-    return payload if isinstance(payload, bytes) else None
+    return payload if isinstance(payload, bytes | bytearray) else None
 
 
 class _Definitions:
@@ -301,7 +325,7 @@ class _Definitions:
         stores = {store.name.lower(): store for store in Stores}
         self._store = get_typestore(stores.get(f"ros2_{distro}", Stores.LATEST))
 
-    def choose(self, kind: str, sample: bytes | None, report: Report) -> tuple[str, str | None]:
+    def choose(self, kind: str, sample: bytes | bytearray | None, report: Report) -> tuple[str, str | None]:
         """Return a type's schema encoding and text; no text where nobody knows the type.
 
         Args:
@@ -326,7 +350,7 @@ class _Definitions:
             return None
 
 
-def _fits(kind: str, text: str, sample: bytes | None) -> bool:
+def _fits(kind: str, text: str, sample: bytes | bytearray | None) -> bool:
     try:
         decode_payloads(kind, text, [] if sample is None else [sample])
     except (UnsupportedLog, CorruptLog):

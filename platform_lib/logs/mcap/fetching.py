@@ -12,6 +12,9 @@ Range = tuple[int, int]
 _GAP_SHARE = 0.05
 _MOST_GROUP_BYTES = 8 << 20
 _THREADS = 4
+_AHEAD_BYTES = (
+    32 << 20
+)  # in use or on the way; more is asked for when it is needed: four large chunks would break the budget
 
 
 def grouped(ranges: Iterable[Range]) -> Iterator[list[Range]]:
@@ -44,17 +47,20 @@ def fetched(source: ByteSource, ranges: Iterable[Range]) -> Iterator[memoryview]
     """
     waiting: deque[tuple[list[Range], Future[bytes]]] = deque()
     groups = grouped(ranges)
+    ahead_bytes = 0
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="fetch") as pool:
 
         def submit() -> None:
-            group = next(groups, None)
-            if group is not None:
-                begin, (last, length) = group[0][0], group[-1]
-                waiting.append((group, pool.submit(source.read_at, begin, last + length - begin)))
+            nonlocal ahead_bytes
+            while len(waiting) < _THREADS and ahead_bytes < _AHEAD_BYTES:
+                group = next(groups, None)
+                if group is None:
+                    return
+                waiting.append((group, pool.submit(source.read_at, group[0][0], _span_bytes(group))))
+                ahead_bytes += _span_bytes(group)
 
         try:
-            for _ in range(_THREADS):
-                submit()
+            submit()
             while waiting:
                 group, future = waiting.popleft()
                 data = memoryview(future.result())
@@ -62,6 +68,13 @@ def fetched(source: ByteSource, ranges: Iterable[Range]) -> Iterator[memoryview]
                 begin = group[0][0]
                 for offset, length in group:
                     yield data[offset - begin : offset - begin + length]
+                del data
+                ahead_bytes -= _span_bytes(group)
+                submit()
         finally:
             for _, future in waiting:
                 future.cancel()
+
+
+def _span_bytes(group: list[Range]) -> int:
+    return group[-1][0] + group[-1][1] - group[0][0]

@@ -490,7 +490,7 @@ def _parts(kind: Type, known: dict[int, int]) -> int:
     return known[id(kind)]
 
 
-def decode_payloads(message_type: str, schema_text: str, payloads: Iterable[bytes]) -> pa.RecordBatch:
+def decode_payloads(message_type: str, schema_text: str, payloads: Iterable[bytes | bytearray]) -> pa.RecordBatch:
     """Decode payloads of one type into one batch; see `platform_lib.logs.decode_cdr`."""
     decoder = message_decoder(message_type, schema_text)
     columns = decoder.decode(Payloads.of(list(payloads)))

@@ -303,11 +303,37 @@ def test_more_messages_than_bounded_memory_holds_are_refused(real_logs: Path, mo
     path = real_logs / "rosbag2_sqlite/talker.db3"
     with open_log(path) as log:
         count = sum(stream.rows for stream in log.streams)
-    monkeypatch.setattr(rosbag_sqlite, "_MOST_MESSAGES", count)
+    monkeypatch.setattr(rosbag_sqlite, "MOST_MESSAGES", count)
     open_log(path).close()
-    monkeypatch.setattr(rosbag_sqlite, "_MOST_MESSAGES", count - 1)
+    monkeypatch.setattr(rosbag_sqlite, "MOST_MESSAGES", count - 1)
     with pytest.raises(UnsupportedLog, match=f"more than {count - 1} messages"):
         open_log(path)
+
+
+def test_a_bag_of_many_files_is_refused_as_one_file_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_bag(tmp_path / "bag", StoragePlugin.SQLITE3)
+    first = next(folder.glob("*.db3"))
+    shutil.copy(first, folder / "second.db3")
+
+    def split(bag: dict[str, Any]) -> None:
+        bag["relative_file_paths"] = [first.name, "second.db3"]
+        bag["message_count"] = 40
+        for topic in bag["topics_with_message_count"]:
+            topic["message_count"] = 20
+
+    rewritten(folder, split)
+    monkeypatch.setattr(rosbag_sqlite, "MOST_MESSAGES", 40)
+    open_log(folder).close()
+    monkeypatch.setattr(rosbag_sqlite, "MOST_MESSAGES", 39)
+    with pytest.raises(UnsupportedLog, match="more than 39 messages"):
+        open_log(folder)
+
+
+def test_large_messages_of_a_sqlite_bag_read_as_small_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_bag(tmp_path / "bag", StoragePlugin.SQLITE3)
+    expected = ours(folder)
+    monkeypatch.setattr(rosbag_sqlite, "_PIECE_BYTES", 5)
+    assert ours(folder) == expected
 
 
 def test_messages_of_no_topic_are_left_out_on_request_and_counted(tmp_path: Path) -> None:
