@@ -38,6 +38,7 @@ LACKING: dict[str, str] = {
     "aws_backup_vault": "Backup lists no recovery points, which deleting a vault asks for",
     "aws_backup_vault_lock_configuration": "it lies on a vault",
     "aws_db_instance_automated_backups_replication": "RDS copies no automated backups",
+    "aws_secretsmanager_secret_rotation": "Secrets Manager takes no rotation away again that has no function of its own",
 }
 # What the emulator keeps differently, by kind: attributes whose changes an emulated environment ignores.
 PERMANENT: dict[str, tuple[str, ...]] = {
@@ -151,6 +152,33 @@ def apart(plan: Mapping[str, Any], applied: Document) -> tuple[dict[str, Any], d
     for name in ("output_changes", "prior_state", "resource_drift", "relevant_attributes"):
         further.pop(name, None)
     return part(of_applied=True), further
+
+
+def as_wanted(plan: Mapping[str, Any], document: Document) -> dict[str, Any]:
+    """Return Terraform's JSON of a plan with what an emulated environment ignores as the document wants it.
+
+    Once applied, such an attribute is in a plan what the emulator made of it; policies judge what a real account would get.
+
+    Args:
+        plan: The plan of an emulated stack.
+        document: What was planned.
+    """
+    wanted = {
+        f"{kind}.{name}": {
+            attribute: [body[attribute]] if isinstance(body[attribute], dict) else body[attribute]
+            for attribute in PERMANENT[kind]
+            if attribute in body and "${" not in json.dumps(body[attribute])
+        }
+        for kind, name, body in _resources(document)
+        if kind in PERMANENT
+    }
+    found = deepcopy(dict(plan))
+    for item in found.get("planned_values", {}).get("root_module", {}).get("resources", ()):
+        item["values"].update(wanted.get(_INDEX.sub("", item["address"]), {}))
+    for item in found.get("resource_changes", ()):
+        if item["change"].get("after") is not None:
+            item["change"]["after"].update(wanted.get(_INDEX.sub("", item["address"]), {}))
+    return found
 
 
 def lacking_addresses(document: Document) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
@@ -13,6 +14,7 @@ from cdk.delivery.danger import Danger, Waiver, find_dangers
 from cdk.delivery.plan_file import Plan, StackPlan
 from cdk.delivery.planning import Session, digest
 from cdk.delivery.waivers import FOLDER, read_waivers
+from cdk.emulator import as_wanted
 from cdk.model import DataClass, Environment
 from policies.baseline import FILE as BASELINE
 from policies.baseline import read_baseline
@@ -92,7 +94,7 @@ def judge_plan(
         ScanError: checkov is there and did not judge.
     """
     today = now.astimezone(UTC).date()
-    documents = {name: whole(stack) for name, stack in plan.stacks.items()}
+    documents = {name: _judged(session, name, stack, destroy=plan.destroy) for name, stack in plan.stacks.items()}
     verdict = judge(
         documents,
         environment=plan.environment,
@@ -106,6 +108,13 @@ def judge_plan(
     return weigh(
         plan, verdict, read_waivers(plan.environment, waivers), today=today, emulated=session.environment.emulated
     )
+
+
+def _judged(session: Session, name: str, stack: StackPlan, *, destroy: bool) -> Mapping[str, Any]:
+    document = whole(stack)
+    if not session.environment.emulated or destroy:
+        return document
+    return as_wanted(document, json.loads(session.whole_document(name)))
 
 
 def whole(stack: StackPlan) -> Mapping[str, Any]:

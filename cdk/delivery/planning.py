@@ -177,6 +177,17 @@ class States:
             item["mode"] == "managed" for item in self._parsed(stack, body).get("resources", ())
         )
 
+    def resources(self, stack: str, kind: str) -> list[dict[str, Any]]:
+        """Return the attributes of each applied resource of a kind."""
+        body = self._object(f"{stack}.tfstate")
+        state = {} if body is None else self._parsed(stack, body)
+        return [
+            one["attributes"]
+            for item in state.get("resources", ())
+            if (item["mode"], item["type"]) == ("managed", kind)
+            for one in item["instances"]
+        ]
+
     def lock(self, stack: str) -> Lock | None:
         """Return who holds the lock of a stack's state; None where nobody does."""
         body = self._object(f"{stack}.tfstate.tflock")

@@ -7,7 +7,7 @@ import json
 import pytest
 from synthesised_stacks import Synthesised
 
-from cdk.emulator import LACKING, PERMANENT, Document, apart, lacking_addresses, references, split, together
+from cdk.emulator import LACKING, PERMANENT, Document, apart, as_wanted, lacking_addresses, references, split, together
 
 DOCUMENT: Document = {
     "terraform": {"backend": {"s3": {"bucket": "b"}}, "required_providers": {"aws": {}}},
@@ -46,6 +46,29 @@ def test_what_is_applied_holds_nothing_that_is_lacking() -> None:
     ]
     assert applied["output"] == DOCUMENT["output"]
     assert applied["terraform"] == DOCUMENT["terraform"]
+
+
+def test_a_plan_is_judged_by_what_is_wanted_not_by_what_the_emulator_kept() -> None:
+    access = {"authentication_mode": "API", "bootstrap_cluster_creator_admin_permissions": False}
+    document: Document = {
+        "resource": {
+            "aws_eks_cluster": {"c": {"name": "c", "access_config": access, "upgrade_policy": {"x": "${var.y}"}}},
+            "aws_iam_role": {"r": {"name": "r"}},
+        }
+    }
+    kept = {"name": "other", "access_config": [], "upgrade_policy": []}
+    plan = {
+        "planned_values": {"root_module": {"resources": [{"address": "aws_eks_cluster.c", "values": dict(kept)}]}},
+        "resource_changes": [
+            {"address": "aws_eks_cluster.c[0]", "change": {"actions": ["no-op"], "after": dict(kept)}},
+            {"address": "aws_iam_role.r", "change": {"actions": ["delete"], "after": None}},
+        ],
+    }
+    judged = as_wanted(plan, document)
+    wanted = {"name": "other", "access_config": [access], "upgrade_policy": []}
+    assert judged["planned_values"]["root_module"]["resources"][0]["values"] == wanted
+    assert [item["change"]["after"] for item in judged["resource_changes"]] == [wanted, None]
+    assert plan["resource_changes"][0]["change"]["after"] == kept
 
 
 def test_what_is_planned_only_holds_all_it_refers_to_and_no_more() -> None:
