@@ -174,7 +174,9 @@ def as_wanted(plan: Mapping[str, Any], document: Document) -> dict[str, Any]:
     }
     found = deepcopy(dict(plan))
     for item in found.get("planned_values", {}).get("root_module", {}).get("resources", ()):
-        item["values"].update(wanted.get(_INDEX.sub("", item["address"]), {}))
+        item.setdefault("values", {}).update(
+            wanted.get(_INDEX.sub("", item["address"]), {})
+        )  # absent where all is unknown
     for item in found.get("resource_changes", ()):
         if item["change"].get("after") is not None:
             item["change"]["after"].update(wanted.get(_INDEX.sub("", item["address"]), {}))

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
-from platform_lib.errors import CorruptLog
+from platform_lib.errors import CorruptLog, UnsupportedLog
 from platform_lib.logs.bytes_source import ByteSource
 from platform_lib.logs.faults import REMEDY, translated
+from platform_lib.logs.mcap.chunks import MOST_CHUNK_BYTES
 from platform_lib.logs.mcap.fetching import fetched
 from platform_lib.logs.model import BATCH_BYTES, BATCH_ROWS, Window
 from platform_lib.logs.payloads import Buffer, Payloads, Rows
@@ -18,6 +19,8 @@ from platform_lib.logs.rosbag1_heads import records_at
 from platform_lib.logs.rosbag1_records import Index, Layout, Offsets, Records, agrees, decompressed, pieces_of
 
 _CACHE_BYTES = 64 << 20
+_MOST_HELD_BYTES = 448 << 20
+_INDEX_BYTES = 20  # a message
 
 
 class Chunks:
@@ -27,6 +30,11 @@ class Chunks:
         self.source = source
         self.layout = layout
         self._cache: OrderedDict[int, Records] = OrderedDict()
+        largest = max((chunk.size_bytes for chunk in layout.chunks), default=0)
+        if _INDEX_BYTES * layout.offset.size + 2 * min(largest, MOST_CHUNK_BYTES) > _MOST_HELD_BYTES:
+            what = f"{layout.offset.size} messages, and a chunk of {largest} bytes: more than bounded memory holds"
+            remedy = "convert the bag to MCAP, or split it (`rosbag record --split`, `rosbag filter`)"
+            raise UnsupportedLog(what, where=source.name, remedy=remedy)
         self._cached_bytes = 0
 
     def prove(self, number: int) -> None:

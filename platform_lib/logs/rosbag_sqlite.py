@@ -33,7 +33,9 @@ from platform_lib.logs.scratch import copied
 
 _LOOKUP_ROWS = 500
 MOST_MESSAGES = 12_000_000  # measured: 228 MiB for 8 million
-_MOST_MESSAGE_BYTES = 256 << 20  # as of an MCAP chunk: it has to be in memory
+_MOST_MESSAGE_BYTES = 208 << 20  # as of an MCAP chunk: while a caller holds one, the next comes
+_MOST_HELD_BYTES = 448 << 20
+_INDEX_BYTES = 24  # a message
 _PIECE_BYTES = 4 << 20  # by which large messages are read: a row at once is in memory twice, as SQLite's and as ours
 _WAL_VERSION = 2  # of the bytes 18 and 19. Source: SQLite file format, section 1.3.3
 
@@ -262,6 +264,7 @@ def _sqlite_topics(
     if not {"topics", "messages"} <= tables.names:
         raise UnsupportedLog("a sqlite3 file that is no ROS 2 bag (no tables 'topics' and 'messages')", where=path)
     definitions = _Definitions(tables)
+    largest = 0
     rows: dict[int, array[int]] = defaultdict(lambda: array("q"))  # 24 bytes a message; tuples would take 150
     count = 0
     for topic_id, timestamp, row_id, size in tables.messages():
@@ -269,7 +272,11 @@ def _sqlite_topics(
             raise CorruptLog(f"message row {row_id} holds values of the wrong kind", where=path, remedy=REMEDY)
         rows[topic_id].extend((timestamp, int(str(row_id)), size))
         count += 1
+        largest = max(largest, size)
         check_count(path, count)
+    if _INDEX_BYTES * count + 2 * largest > _MOST_HELD_BYTES:
+        what = f"{count} messages, of which the largest has {largest} bytes: more than bounded memory holds"
+        raise UnsupportedLog(what, where=path, remedy="convert the bag to MCAP (`ros2 bag convert`), or split it")
     topics, indexes = [], []
     for topic_id, name, kind, encoding in tables.select("topics", ("id", "name", "type", "serialization_format")):
         table = np.frombuffer(rows.pop(topic_id, array("q")), np.int64).reshape(-1, 3)

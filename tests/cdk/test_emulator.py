@@ -58,7 +58,11 @@ def test_a_plan_is_judged_by_what_is_wanted_not_by_what_the_emulator_kept() -> N
     }
     kept = {"name": "other", "access_config": [], "upgrade_policy": []}
     plan = {
-        "planned_values": {"root_module": {"resources": [{"address": "aws_eks_cluster.c", "values": dict(kept)}]}},
+        "planned_values": {
+            "root_module": {
+                "resources": [{"address": "aws_eks_cluster.c", "values": dict(kept)}, {"address": "aws_iam_role.r"}]
+            }
+        },
         "resource_changes": [
             {"address": "aws_eks_cluster.c[0]", "change": {"actions": ["no-op"], "after": dict(kept)}},
             {"address": "aws_iam_role.r", "change": {"actions": ["delete"], "after": None}},

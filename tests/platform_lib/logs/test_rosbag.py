@@ -310,6 +310,19 @@ def test_more_messages_than_bounded_memory_holds_are_refused(real_logs: Path, mo
         open_log(path)
 
 
+def test_an_index_and_messages_that_do_not_fit_together_are_refused(
+    real_logs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = real_logs / "rosbag2_sqlite/talker.db3"
+    with sqlite3.connect(path) as bag:
+        count, largest = bag.execute("SELECT count(*), max(length(data)) FROM messages").fetchone()
+    monkeypatch.setattr(rosbag_sqlite, "_MOST_HELD_BYTES", 24 * count + 2 * largest)
+    open_log(path).close()
+    monkeypatch.setattr(rosbag_sqlite, "_MOST_HELD_BYTES", 24 * count + 2 * largest - 1)
+    with pytest.raises(UnsupportedLog, match="more than bounded memory holds"):
+        open_log(path)
+
+
 def test_a_bag_of_many_files_is_refused_as_one_file_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write_bag(tmp_path / "bag", StoragePlugin.SQLITE3)
     first = next(folder.glob("*.db3"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import bz2
 import json
 import random
+import sqlite3
+import struct
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +18,7 @@ from bag1_bytes import ENTRY, Bag, connection, message, u32, write_many
 from rosbags.rosbag1 import Reader
 
 from platform_lib.errors import CorruptLog, PlatformError, UnsupportedLog
-from platform_lib.logs import open_log, rosbag1_index
+from platform_lib.logs import open_log, rosbag1_index, rosbag1_rows
 from platform_lib.logs.model import DATA, TIMESTAMP
 from platform_lib.logs.rosbag1_heads import _alike, records_at
 from platform_lib.logs.rosbag1_records import Records, records_of
@@ -28,7 +30,8 @@ Found = list[tuple[str, int, bytes]]
 
 def odd_chunk(rng: random.Random, topics: int, *, uniform: bool) -> tuple[bytes, dict[int, np.ndarray]]:
     """A chunk whose heads differ, and what the index says of it: at times the connection record before a message."""
-    data, entries = b"", {number: [] for number in range(topics)}
+    data = b""
+    entries: dict[int, list[tuple[int, int, int]]] = {number: [] for number in range(topics)}
     order = tuple(rng.sample(range(3), 3))
     for _ in range(rng.randrange(1, 60)):
         number, at, time_ns = rng.randrange(topics), len(data), rng.randrange(1 << 61)
@@ -200,7 +203,21 @@ def test_more_messages_than_bounded_memory_holds_are_refused(tmp_path: Path, mon
     monkeypatch.setattr(rosbag1_index, "MOST_MESSAGES", 32)
     with pytest.raises(UnsupportedLog, match="more than 32 messages") as refusal:
         open_log(path)
-    assert "rosbag record --split" in refusal.value.remedy
+    assert "rosbag record --split" in (refusal.value.remedy or "")
+
+
+def test_an_index_and_chunks_that_do_not_fit_together_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_many(tmp_path / "many.bag", 3, 10, sparse=5000)
+    with open_log(path) as log:
+        rows = sum(stream.rows for stream in log.streams)
+    largest = 10 * len(message(0, 0, b"1234")) + len(message(1, 0, u32(7)) + message(0, 5, bytes(5000)))
+    monkeypatch.setattr(rosbag1_rows, "_MOST_HELD_BYTES", 20 * rows + 2 * largest)
+    open_log(path).close()
+    monkeypatch.setattr(rosbag1_rows, "_MOST_HELD_BYTES", 20 * rows + 2 * largest - 1)
+    with pytest.raises(UnsupportedLog, match="more than bounded memory holds"):
+        open_log(path)
 
 
 @pytest.mark.parametrize("kind", ["bz2", "lz4"])
@@ -259,3 +276,24 @@ def test_any_bag_stays_within_the_budget(
     rows, peak_bytes = measured(small, large)
     assert rows == chunks * (messages + 1 + bool(sparse))
     assert peak_bytes < BUDGET_BYTES
+
+
+@pytest.mark.soak
+def test_large_messages_of_a_sqlite_bag_stay_within_the_budget(tmp_path: Path) -> None:
+    small = write_sqlite(tmp_path / "small.db3", 10)
+    large = write_sqlite(tmp_path / "large.db3", 200 << 20)
+    rows, peak_bytes = measured(small, large)
+    assert rows == 3
+    assert peak_bytes < BUDGET_BYTES
+
+
+def write_sqlite(path: Path, size: int) -> Path:
+    with sqlite3.connect(path) as bag:
+        bag.execute("CREATE TABLE topics (id INTEGER, name TEXT, type TEXT, serialization_format TEXT)")
+        bag.execute("INSERT INTO topics VALUES (1, '/a', 'std_msgs/msg/UInt8MultiArray', 'cdr')")
+        bag.execute("CREATE TABLE messages (id INTEGER PRIMARY KEY, topic_id INTEGER, timestamp INTEGER, data BLOB)")
+        for row in range(3):
+            message = struct.pack("<4xIII", 0, 0, size) + bytes(size)
+            bag.execute("INSERT INTO messages VALUES (?, 1, ?, ?)", (row, row, message))
+    bag.close()
+    return path
