@@ -70,12 +70,13 @@ def jobs_client(address: str, token: str) -> Any:
     Raises:
         HomeError: It does not answer, or refuses the token.
     """
+    from ray.exceptions import RayError
     from ray.job_submission import JobSubmissionClient
 
     logging.getLogger("ray").setLevel(logging.WARNING)  # it tells of every upload
     try:
         return JobSubmissionClient(address, headers={"Authorization": f"Bearer {token}"})
-    except (ConnectionError, RuntimeError) as error:
+    except (ConnectionError, RuntimeError, RayError) as error:  # RayError: another token than the cluster's
         raise HomeError(
             f"Ray's Jobs API does not answer as it should: {str(error).splitlines()[0]}",
             where=address,

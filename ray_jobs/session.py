@@ -169,6 +169,7 @@ def _joined() -> Iterator[None]:
     """Join the cluster whose job this process is."""
     with orderly_termination():
         on_termination = signal.getsignal(signal.SIGTERM)
+        _tell_on_stderr()
         # Ray's own variable was seen to name a port that nobody listened on.
         ray.init(address=os.environ.get(ADDRESS_VARIABLE, "auto"), log_to_driver=False, configure_logging=False)
         if threading.current_thread() is threading.main_thread():
@@ -329,7 +330,19 @@ def _clear_failed(folder: Path) -> None:
             session.unlink(missing_ok=True)
 
 
+@cache
+def _tell_on_stderr() -> None:
+    """Have Ray's driver say on stderr what it says of dead workers: stdout is the command's, often JSON."""
+    told = ray._private.worker.print_to_stdstream  # noqa: SLF001 - there is no option for it
+
+    def on_stderr(data: dict[str, Any], *args: Any, **options: Any) -> None:
+        told({**data, "is_err": True}, *args, **options)
+
+    ray._private.worker.print_to_stdstream = on_stderr  # noqa: SLF001
+
+
 def _init(folder: Path, cpus: int) -> None:
+    _tell_on_stderr()
     ray.init(
         address="local",  # never the cluster that RAY_ADDRESS may name
         num_cpus=cpus,

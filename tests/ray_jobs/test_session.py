@@ -194,3 +194,29 @@ def test_without_loopback_it_is_said_at_once(tmp_path: Path) -> None:
     with_loopback = ["unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *command[2:]]
     done = subprocess.run(with_loopback, check=False, capture_output=True, text=True, timeout=120)
     assert (done.returncode, done.stdout) == (0, "up\n"), done.stderr  # and no other network
+
+
+_DIES = """
+import os, signal, sys, time
+from pathlib import Path
+import ray
+from platform_lib.home import open_home
+from ray_jobs.session import local_ray
+
+@ray.remote(max_retries=0)
+def dies():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+with local_ray(open_home(Path(sys.argv[1])), cpus=1):
+    try:
+        ray.get(dies.remote())
+    except ray.exceptions.WorkerCrashedError:
+        print("{}", flush=True)
+    time.sleep(4)  # Ray tells of it a moment later
+"""
+
+
+def test_what_ray_says_of_a_dead_worker_is_no_part_of_a_commands_answer(home: Home) -> None:
+    done = subprocess.run([sys.executable, "-c", _DIES, str(home.root)], capture_output=True, text=True, check=True)
+    assert done.stdout == "{}\n"
+    assert "worker died" in done.stderr
