@@ -9,7 +9,8 @@ import hashlib
 import json
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -110,13 +111,31 @@ def tune(
         folder.mkdir(parents=True, exist_ok=True)
         address = database_uri(uri, TUNING_DATABASE)
         ensure_database(address)
-        found = _study(address, study, identity, folder)
-        left = trials - _finished(found)
-        if left > 0:
-            with local_ray(home):
-                _search(job, searched, address, study=study, count=left, parallel=parallel, seed=seed, folder=folder)
-        found = _study(address, study, identity, folder)
-        return _told(found, folder, searched, ran=max(0, left))
+        with _storage(address) as storage:
+            found = _study(storage, study, identity, folder)
+            left = trials - _finished(found)
+            if left > 0:
+                drawn = seed + len(found.trials)  # the same seed would propose the first visit's values again
+                with local_ray(home):
+                    _search(
+                        job, searched, storage, study=study, count=left, parallel=parallel, seed=drawn, folder=folder
+                    )
+            found = _study(storage, study, identity, folder)
+            return _told(found, folder, searched, ran=max(0, left))
+
+
+@contextmanager
+def _storage(address: str) -> Iterator[Any]:
+    """Open the studies' database for the block; Optuna itself leaves its connections to the garbage collector."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = optuna.storages.RDBStorage(address)
+    try:
+        yield storage
+    finally:
+        storage.remove_session()
+        storage.engine.dispose()
 
 
 def _identity(config: TrainConfig, space: Space, data: str) -> str:
@@ -125,7 +144,7 @@ def _identity(config: TrainConfig, space: Space, data: str) -> str:
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
-def _study(address: str, name: str, identity: str, folder: Path) -> Any:
+def _study(storage: Any, name: str, identity: str, folder: Path) -> Any:
     """Open the study; what was at work when it was killed counts as failed.
 
     Raises:
@@ -133,10 +152,7 @@ def _study(address: str, name: str, identity: str, folder: Path) -> Any:
     """
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(
-        storage=optuna.storages.RDBStorage(address), study_name=name, direction="minimize", load_if_exists=True
-    )
+    study = optuna.create_study(storage=storage, study_name=name, direction="minimize", load_if_exists=True)
     known = study.user_attrs.get(_IDENTITY)
     if known is not None and known != identity:
         raise ConfigError(
@@ -162,9 +178,8 @@ def _done(study: Any) -> list[Any]:
 
 
 def _search(
-    job: _TrialJob, space: Space, address: str, *, study: str, count: int, parallel: int, seed: int, folder: Path
+    job: _TrialJob, space: Space, storage: Any, *, study: str, count: int, parallel: int, seed: int, folder: Path
 ) -> None:
-    import optuna
     from ray import tune as ray_tune
     from ray.tune.schedulers import ASHAScheduler
     from ray.tune.search.optuna import OptunaSearch
@@ -180,7 +195,7 @@ def _search(
                 metric=space.metric,
                 mode="min",
                 study_name=study,
-                storage=optuna.storages.RDBStorage(address),
+                storage=storage,
                 seed=seed,
             ),
             scheduler=ASHAScheduler(
@@ -226,13 +241,18 @@ def _trial(values: dict[str, Any], job: _TrialJob) -> None:
     folder = Path(job.folder) / key
     dataset = None if job.dataset is None else DrivingDataset.open(Path(job.dataset))
 
+    folder.mkdir(parents=True, exist_ok=True)
+    earlier = _epochs_before(folder, config.sha256)
+    for line in earlier:  # of a trial of the same values: the fit goes on behind them, ASHA has to hear of them
+        ray_tune.report({name: value for name, value in line.items() if name in (job.metric, "epoch", "train_loss")})
+
     class Reporting(Silent):
         def epoch_ended(self, record: EpochRecord, records: Sequence[EpochRecord]) -> None:
-            told = {"values": values, "curve": [item.line() for item in records]}
+            told = {"values": values, "config_sha256": config.sha256, "curve": [item.line() for item in records]}
             publish_bytes(folder / "trial.json", json.dumps(told).encode())
-            ray_tune.report({**record.metrics, "epoch": record.epoch, "train_loss": record.train_loss})
+            if record.epoch > len(earlier):
+                ray_tune.report({**record.metrics, "epoch": record.epoch, "train_loss": record.train_loss})
 
-    folder.mkdir(parents=True, exist_ok=True)
     seeded(config.fit)
     if config.source is not None:
         batch = batch_of_one_process(config.fit, 1)
@@ -252,6 +272,15 @@ def _trial(values: dict[str, Any], job: _TrialJob) -> None:
     Fit(
         learner, config.fit, train=batches, folder=folder / "checkpoints", identity=config.sha256, rules=SaveRules()
     ).run(Reporting())
+
+
+def _epochs_before(folder: Path, config_sha256: str) -> list[dict[str, Any]]:
+    """Return the curve of a trial of the same configuration, as far as it came."""
+    try:
+        told = json.loads((folder / "trial.json").read_bytes())
+    except (OSError, ValueError):
+        return []
+    return list(told["curve"]) if told.get("config_sha256") == config_sha256 else []
 
 
 def _told(study: Any, folder: Path, space: Space, *, ran: int) -> TuneOutcome:

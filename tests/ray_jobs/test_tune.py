@@ -13,7 +13,7 @@ from slow_training import own_recipe
 from platform_lib.errors import ConfigError
 from platform_lib.home import open_home
 from ray_jobs.search_space import Between, OneOf, Space, usual_space, with_values
-from ray_jobs.tune import tune
+from ray_jobs.tune import _epochs_before, tune
 from ray_jobs.tune_page import TrialLine, write_page
 
 SPACE = Space(
@@ -48,6 +48,16 @@ def test_the_page_needs_no_network_and_shows_every_trial(tmp_path: Path):
     assert 'src="http' not in text
     for svg in text.split("<svg")[1:]:
         ET.fromstring("<svg" + svg[: svg.index("</svg>")] + "</svg>")  # noqa: S314 - our own
+
+
+def test_epochs_of_the_same_values_alone_are_told_again(tmp_path: Path):
+    curve = [{"epoch": 1, "val_ade_m": 0.5}]
+    assert _epochs_before(tmp_path, "a") == []
+    (tmp_path / "trial.json").write_text(json.dumps({"config_sha256": "a", "curve": curve}))
+    assert _epochs_before(tmp_path, "a") == curve
+    assert _epochs_before(tmp_path, "b") == []
+    (tmp_path / "trial.json").write_text("{")
+    assert _epochs_before(tmp_path, "a") == []
 
 
 @pytest.mark.slow
