@@ -288,11 +288,12 @@ class Fit:
             name: values.to(self._device, non_blocking=True)
             for name, values in self.learner.prepare(samples, self._generator).items()
         }
+        ahead_s = time.perf_counter() - begun  # before anything is exchanged: who waits for a slow rank is not slow
         own = len(next(iter(batch.values())))
         total = own if self._gang.size == 1 else int(self._gang.summed([float(own)])[0])
         parts = _parts(own, self._config.accumulate)
         self._optimiser.zero_grad()
-        summed, ahead_s = 0.0, time.perf_counter() - begun
+        summed = 0.0
         for number, (low, high) in enumerate(parts):
             went = time.perf_counter()
             part = batch if len(parts) == 1 else {name: values[low:high] for name, values in batch.items()}

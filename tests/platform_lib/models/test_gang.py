@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 # One process of a gang; torch's own process group, without Ray.
 RANK = """
-import json, sys, time
+import json, os, sys, time
 from pathlib import Path
 sys.path.insert(0, sys.argv[1] + "/tests/builders")
 import torch
@@ -56,7 +56,9 @@ if rank == 0:
     torch.save(learner.weights()["state"], folder / "weights.pt")
     told = {"begun": begun, "steps": heard.steps, "slow": heard.slow, "val": fit.records[-1].line()["val_error_m"]}
     (folder / "told.json").write_text(json.dumps(told))
+distributed.barrier()
 distributed.destroy_process_group()
+os._exit(0)  # torch's threads have met the interpreter's end while they still ran, and aborted it
 """
 
 
