@@ -90,3 +90,13 @@ def two(strategy: str = "ddp") -> TrainConfig:
 def two_fsdp() -> TrainConfig:
     """Two processes that share the network's pieces."""
     return two("fsdp")
+
+
+def slow_ddp() -> TrainConfig:
+    """The slow one in two processes."""
+    return dataclasses.replace(slow(), recipe="slow_ddp", processes=Processes(count=2))
+
+
+def slow_fsdp() -> TrainConfig:
+    """The slow one in two processes that share the network's pieces."""
+    return dataclasses.replace(slow(), recipe="slow_fsdp", processes=Processes(count=2, strategy="fsdp"))

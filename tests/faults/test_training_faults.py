@@ -166,6 +166,27 @@ def test_worker_driver_and_head_killed_in_one_run_and_nothing_is_different(home,
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("recipe", ["slow_ddp", "slow_fsdp"])
+def test_one_of_two_processes_killed_and_nothing_is_different(reachable_tmp: Path, recipe: str) -> None:
+    options = ("--checkpoint-every-steps", str(_EVERY_STEPS), "--hang-s", "0")
+    found = []
+    for name in ("whole", "killed"):
+        home = open_home(reachable_tmp / name)
+        command = start(home, recipe, *options)
+        if name == "killed":
+            assert _kill_at(13, "worker", command, home) is not None
+        printed, errors = command.communicate(timeout=_LONGEST_S)
+        assert command.returncode == 0, printed + errors
+        run = home.runs / "r"
+        weights = torch_bytes(torch.load(run / "weights.pt", weights_only=True)["state"])
+        found.append((read_lines(run / "steps.jsonl"), weights))
+    assert len(found[0][0]) == STEPS
+    assert found[0] == found[1]
+    assert json.loads(printed)["metrics"]["interruptions"] >= 1
+
+
+@pytest.mark.soak
 @pytest.mark.timeout(7200)
 @pytest.mark.parametrize("seed", range(10))
 def test_fifty_seeded_kills(home, undisturbed, seed):
