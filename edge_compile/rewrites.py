@@ -86,9 +86,29 @@ def _fix_batch(model: onnx.ModelProto) -> tuple[Rewrite, ...]:
             item.type.tensor_type.shape.dim[axis].Clear()
     for found in onnx.shape_inference.infer_shapes(model, data_prop=True).graph.output:
         names[found.name].CopyFrom(found)
+    if any(_open_axes(item) for item in graph.output):
+        _infer_by_runtime(model)
     return tuple(
         Rewrite(name="static-batch", layer=item.name, what="the open batch axis is fixed to 1") for item in opened
     )
+
+
+def _infer_by_runtime(model: onnx.ModelProto) -> None:
+    """Give outputs the shapes that onnxruntime finds, which folds what computes a shape; onnx's inference stops at some of it."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception:  # noqa: BLE001 - of many kinds, with no parent of their own; the open axis is refused by its reader
+        return
+    found = {item.name: item.shape for item in session.get_outputs()}
+    for item in model.graph.output:
+        for axis, size in enumerate(found.get(item.name, ())):
+            if isinstance(size, int) and size > 0 and axis < len(item.type.tensor_type.shape.dim):
+                item.type.tensor_type.shape.dim[axis].dim_value = size
 
 
 def _open_axes(item: onnx.ValueInfoProto) -> list[int]:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from edge_models import bring
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
@@ -229,3 +230,8 @@ def test_more_than_protobuf_holds_is_refused_before_it_is_read(linear: Path, bui
     with pytest.raises(ContractError, match="weights exceed 1900000000 bytes") as caught:
         read_model(folder / "m.onnx")
     assert "in parts" in str(caught.value.remedy)
+
+
+def test_outputs_whose_shape_the_model_computes_are_static_once_the_batch_is(tmp_path: Path):
+    model = read_model(bring("detector", tmp_path, opset=13, dynamic_batch=True).path)
+    assert {item.name: item.shape for item in model.outputs} == {"boxes": (1, 64, 4), "scores": (1, 64, 5)}
