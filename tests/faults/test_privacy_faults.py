@@ -152,6 +152,13 @@ def _place() -> Iterator[Place]:
     shutil.rmtree(folder, ignore_errors=True)
 
 
+def _at_work(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:  # it ended between the two questions
+        return False
+
+
 def _run(place: Place, seed: int, victim: str) -> str:
     rng = random.Random(seed)  # noqa: S311 - seeded faults
     name = f"seed-{seed:05d}"
@@ -169,7 +176,7 @@ def _run(place: Place, seed: int, victim: str) -> str:
         else:
             started[victim].kill()
     deadline = time.monotonic() + _LONGEST_S
-    while any(item.is_running() and item.status() != psutil.STATUS_ZOMBIE for item in started.values()):
+    while any(_at_work(item) for item in started.values()):
         assert time.monotonic() < deadline, "it does not end"
         time.sleep(0.02)
     if rng.random() < 0.5:
