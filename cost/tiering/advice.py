@@ -105,6 +105,7 @@ def _cell(asked: Asked, prefix: str, number: int, prefixes: Sequence[str]) -> Ce
         settings=settings,
         held=holding.held > 0,
         mean_gib=holding.gib / holding.objects if holding.objects else 0.0,
+        to_come=holding.arriving * asked.plan_days,
     )
     verdict = judge(case, asked.fees)
     if verdict.schedule != current and (settings.leave or nested(prefix, prefixes)):
@@ -292,7 +293,13 @@ def _cell_document(cell: CellAdvice) -> dict[str, Any]:
         "refused": [{"rule": each.rule, "because": each.because} for each in verdict.refused],
         "compaction": None
         if packs is None
-        else {"objects": packs.objects, "packs": packs.packs, "because": packs.because, "refused": packs.refused},
+        else {
+            "objects": packs.objects,
+            "packs": packs.packs,
+            "saves_monthly_usd": None if packs.refused else packs.saves_usd,
+            "because": packs.because,
+            "refused": packs.refused,
+        },
         "notes": list(cell.notes),
     }
 

@@ -143,6 +143,20 @@ def test_deep_archive_is_refused_for_a_short_life_and_taken_for_a_long_one(bench
     assert long["certainty"].startswith("declared by the owner: 0 reads")
 
 
+def test_a_month_is_what_today_s_objects_cost_without_those_to_come(bench: Bench) -> None:
+    # 60 objects of 1 GiB, one a day: 60 times 0.023 USD a month, although as many again will come within the plan.
+    objects = [Stored(f"raw/{number}", 1 << 30, 1.0 + number) for number in range(60)]
+    small = [Stored(f"side/{number}.json", 6 << 10, 1.0 + number % 60) for number in range(1500)]
+    bench.lay(Bucket([*objects, *small], FLEET.requests[:1]))
+    text = "prefixes: [{prefix: raw/, reads_a_month: 0, leave: true}, {prefix: side/, reads_a_month: 0, life_days: 1000}]\n"
+    told = bench.run(*bench.settings(text))
+    assert told.cell("raw/")["now_monthly"]["usd"] == pytest.approx(60 * 0.023)
+    packs = told.cell("side/")["compaction"]
+    assert packs["objects"] == 1500
+    assert packs["saves_monthly_usd"] < told.cell("side/")["now_monthly"]["usd"]
+    assert "1,500 objects of 6 KiB and 6,083 to come become" in packs["because"]
+
+
 def test_unread_is_not_unknown(bench: Bench) -> None:
     bench.lay()
     told = bench.run(logs=False)
