@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cost.amount import Amount, money, total
-from cost.prices.model import Price
+from cost.prices.model import Price, provenance
 from cost.tiering.cells import Holding, groups_of, holding_of
 from cost.tiering.charges import Access
 from cost.tiering.compaction import Compaction, compaction
@@ -203,13 +203,14 @@ def finals(cells: Sequence[CellAdvice]) -> dict[Cell, Schedule]:
     return {(cell.prefix, cell.size_class): cell.verdict.schedule for cell in cells}
 
 
-def proposals(cells: Sequence[CellAdvice], command: str, compact: Mapping[str, str]) -> dict[str, Any]:
+def proposals(cells: Sequence[CellAdvice], command: str, compact: Mapping[str, str], fees: Fees) -> dict[str, Any]:
     """Return what `cost report` takes.
 
     Args:
         cells: The advice.
         command: What applies the rules.
         compact: By prefix, what puts its objects together.
+        fees: The prices.
     """
     found: list[dict[str, Any]] = []
     for cell in cells:
@@ -225,7 +226,12 @@ def proposals(cells: Sequence[CellAdvice], command: str, compact: Mapping[str, s
             found.append({"title": title, "saves_usd": {}, "certainty": certainty, "refused": refusal.because})
         if cell.compaction is not None:
             found.append(_packing(cell, where, compact.get(cell.prefix, "")))
-    return {"format": "drivetrain-proposals/1", "source": "drivetrain cost tiering", "proposals": found}
+    return {
+        "format": "drivetrain-proposals/1",
+        "source": "drivetrain cost tiering",
+        "prices": provenance(fees.prices.values()),
+        "proposals": found,
+    }
 
 
 def _packing(cell: CellAdvice, where: str, command: str) -> dict[str, Any]:

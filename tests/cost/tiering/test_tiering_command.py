@@ -96,6 +96,7 @@ def test_a_bucket_gets_the_rules_that_pay_and_keeps_what_does_not(bench: Bench) 
     assert [rule["ID"] for rule in told.rules] == ["tiering-frames-2", "tiering-raw-4", "housekeeping"]
     assert all(price["source"] and price["dated"] for price in told.document["prices"])
     proposals = ProposalFile.model_validate_json((bench.folder / "proposals.json").read_bytes())
+    assert any("2026-06-01" in each for each in proposals.prices)
     made = [each for each in proposals.proposals if each.command]
     assert {each.title.split()[0] for each in made} == {"raw/", "frames/"}
     assert all("put-bucket-lifecycle-configuration" in str(each.command) for each in made)
