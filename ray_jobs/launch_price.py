@@ -108,7 +108,8 @@ def _plan(path: Path) -> dict[str, Any]:
 def _spot_lines(plan: Mapping[str, Any]) -> list[str]:
     expected = plan["forecast"]
     if expected is None:
-        lines = ["on spot: no forecast; the plan's pools have no history, or its deadline cannot be met"]
+        why = plan.get("no_forecast") or "the plan's pools have no history, or its deadline cannot be met"
+        lines = [f"on spot: no forecast; {why}"]
     else:
         low, high = (expected["cost_usd_quantiles"][level] for level in ("0.05", "0.95"))
         lines = [

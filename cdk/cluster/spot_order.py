@@ -94,6 +94,6 @@ def read_spot_order(path: Path, environment: str, pools: Sequence[Pool]) -> Spot
             raise ConfigError(
                 f"names pool '{item.name}', which environment '{environment}' has not",
                 where=path,
-                remedy="run `drivetrain cost spot` again",
+                remedy="give the environment's own names as `node_pool` in the job's file, and run `drivetrain cost spot` again",
             )
     return SpotOrder({item.name: item.weight for item in found.pools})

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -36,6 +38,7 @@ class Cost(BaseModel):
 
     Attributes:
         monthly_usd: By case.
+        at_least: By case, whether a part of the amount is not known.
         unpriced: What has no price: these numbers are without it.
         over_budget: Budgets that the plan would break.
         priced_as_of: The day of the prices.
@@ -45,10 +48,20 @@ class Cost(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     monthly_usd: MonthlyUsd = MonthlyUsd()
+    at_least: Mapping[Literal["now", "desired", "max"], bool] = Field(default_factory=dict)
     unpriced: tuple[str, ...] = ()
     over_budget: tuple[str, ...] = ()
     priced_as_of: str | None = None
     unknown: str | None = Field(default=None, exclude=False)
+
+    def amounts(self) -> dict[str, str]:
+        """Return the amounts in words, by case."""
+        known = {"now": self.monthly_usd.now, "desired": self.monthly_usd.desired, "max": self.monthly_usd.max}
+        least = {case for case, partly in self.at_least.items() if partly}
+        return {
+            case: "unknown" if usd is None else f"{'at least ' if case in least else ''}{usd:,.2f}"
+            for case, usd in known.items()
+        }
 
 
 def cost_of(plan: Path, node_pools: Path | None = None) -> Cost:

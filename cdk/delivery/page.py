@@ -163,13 +163,12 @@ def cost_lines(page: Page) -> list[str]:
     cost = page.cost
     if cost.unknown is not None:
         return [f"unknown: {cost.unknown}"]
-    amounts = cost.monthly_usd.model_dump()
-    shown = ", ".join(f"{case} {'unknown' if usd is None else f'{usd:,.2f}'}" for case, usd in amounts.items())
+    shown = ", ".join(f"{case} {amount}" for case, amount in cost.amounts().items())
     lines = [f"USD a month: {shown}"]
     if cost.priced_as_of:
         lines[0] += f" (prices of {cost.priced_as_of})"
     if cost.unpriced:
-        lines.append(f"without {len(cost.unpriced)} that have no price: {', '.join(cost.unpriced)}")
+        lines.append(f"without {len(cost.unpriced)} that are not known: {', '.join(cost.unpriced)}")
     lines += [f"over budget: {item}" for item in cost.over_budget]
     return lines
 

@@ -157,8 +157,7 @@ def _cost(page: Page) -> Iterator[str]:
         yield f"<p class='warn'>{_text(cost_lines(page)[0])}</p>"
         return
     yield '<div class="cards">'
-    for case, usd in cost.monthly_usd.model_dump().items():
-        shown = "unknown" if usd is None else f"{usd:,.2f}"
+    for case, shown in cost.amounts().items():
         yield f'<div class="card">{case}<b>{shown}</b>USD a month</div>'
     yield "</div>"
     for line in cost_lines(page)[1:]:

@@ -30,6 +30,7 @@ _CUR = frozenset(
 _FOCUS = frozenset(
     {"BilledCost", "ChargePeriodStart", "ChargePeriodEnd", "ChargeCategory", "SubAccountId", "BillingCurrency", "Tags"}
 )
+_MEND = "export it again, in USD and as one file of one export; lines count from the one below the header"
 _KINDS = {"usage": "usage", "tax": "tax", "credit": "credit", "refund": "credit"}
 
 
@@ -38,7 +39,7 @@ def read_bill(path: Path) -> list[Charge]:
 
     Raises:
         ConfigError: It is missing, or neither CUR 2.0 nor FOCUS.
-        CorruptLog: A line cannot be read, or is not in USD.
+        CorruptLog: A line cannot be read, is not in USD, or stands there twice by the identity that CUR gives it.
     """
     rows = _rows(path)
     first = next(rows, None)
@@ -57,14 +58,20 @@ def read_bill(path: Path) -> list[Charge]:
             where=path,
             remedy="export with AWS Data Exports: CUR 2.0 or FOCUS 1.2",
         )
-    found = []
+    found, seen = [], dict[tuple[str, str], int]()
     for number, row in enumerate(_chained(first, rows), start=1):
         try:
             found.append(parse(row))
         except (KeyError, ValueError, TypeError, InvalidOperation) as error:
             raise CorruptLog(
-                f"cannot be read: {error or type(error).__name__}", where=f"{path}, line {number}"
+                f"cannot be read: {error or type(error).__name__}", where=f"{path}, line {number}", remedy=_MEND
             ) from error
+        if identity := str(row.get("identity_line_item_id") or ""):
+            before = seen.setdefault((identity, str(row.get("identity_time_interval") or "")), number)
+            if before != number:
+                raise CorruptLog(
+                    f"is line {before} once more: item {identity}", where=f"{path}, line {number}", remedy=_MEND
+                )
     return found
 
 
@@ -87,9 +94,13 @@ def _rows(path: Path) -> Iterator[Row]:
 
 def _parquet(path: Path) -> Iterator[Row]:
     from pyarrow import parquet  # of the extra `data`
+    from pyarrow.lib import ArrowException
 
-    for batch in parquet.ParquetFile(path).iter_batches():
-        yield from batch.to_pylist()
+    try:
+        for batch in parquet.ParquetFile(path).iter_batches():
+            yield from batch.to_pylist()
+    except ArrowException as error:
+        raise ConfigError(f"the bill cannot be read: {error}", where=path, remedy="export it again") from error
 
 
 def _of_cur(row: Row) -> Charge:

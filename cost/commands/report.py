@@ -42,10 +42,13 @@ def report(
     told = judge_plan(
         plan_file, budgets=budgets, bill=bill, usage=usage, manifests=manifests, prices=prices, region=region
     )
-    made = Report(told.found, told.limits, told.old, told.beside, ordered(files))
+    further: dict[str, tuple[str, ...]] = {}
+    for file in files:
+        further[file.source] = tuple(dict.fromkeys((*further.get(file.source, ()), *file.prices)))
+    made = Report(told.found, told.limits, told.old, told.beside, ordered(files), further)
     publish_bytes(out, render(made).encode())
     if as_json:
         proposals = [{"source": source, **item.model_dump(mode="json")} for source, item in made.proposals]
-        print_json({**told.document(), "proposals": proposals, "page": out})
+        print_json({**told.document(), "proposals": proposals, "proposal_prices": further, "page": out})
     else:
         OUT.print(f"{out}: {told.found.monthly.desired} a month as the plan asks", highlight=False)

@@ -89,7 +89,7 @@ def tiering(
     command = f"aws s3api put-bucket-lifecycle-configuration --bucket {gathered.bucket} --lifecycle-configuration file://{out}"
     if proposals is not None:
         compact = {cell.prefix: asked.settings.of(cell.prefix).compact or "" for cell in cells}
-        found = proposals_of(cells, command, compact)
+        found = proposals_of(cells, command, compact, asked.fees)
         publish_bytes(proposals, (json.dumps(found, indent=2) + "\n").encode())
     old = stale(asked.fees.prices.values(), datetime.now(UTC).date())
     if as_json:

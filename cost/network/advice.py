@@ -10,6 +10,7 @@ from cost.amount import money
 from cost.network.costing import BY_GATEWAY, ENDPOINT_HOUR, GB, NAT_DATA, NAT_HOUR, Costed
 from cost.network.ledger import Traffic
 from cost.network.model import Kind, Party, same_zone
+from cost.prices.model import provenance
 from cost.report.proposals import Proposal, ProposalFile, Saving
 
 SOURCE = "drivetrain cost network"
@@ -55,7 +56,9 @@ def proposals_of(traffic: Traffic, costed: Costed, placed: Placed | None) -> Pro
     ]
     if placed is not None:
         found += _placement(placed, costed, certainty)
-    return ProposalFile(format="drivetrain-proposals/1", source=SOURCE, proposals=tuple(found))
+    return ProposalFile(
+        format="drivetrain-proposals/1", source=SOURCE, prices=provenance(costed.prices.used), proposals=tuple(found)
+    )
 
 
 def _count(number: int, noun: str) -> str:

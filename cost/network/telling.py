@@ -13,7 +13,7 @@ from cost.network.analysis import Found
 from cost.network.costing import GB, Costed, Outside, Pair
 from cost.network.ledger import Traffic
 from cost.network.reading_flows import ReadLogs
-from cost.prices.model import stale
+from cost.prices.model import provenance, stale
 from cost.report.proposals import ProposalFile
 from platform_lib.console import OUT
 from platform_lib.table import Column, print_table
@@ -194,9 +194,11 @@ def show(told: Told, *, top: int) -> None:
     if told.found is not None:
         _show_placement(told.found, costed)
     _show_proposals(told.proposals)
+    if costed.prices.used:
+        OUT.print(f"\nprices of {'; '.join(provenance(costed.prices.used))}", markup=False, highlight=False)
     old = stale(costed.prices.used, datetime.now(UTC).date())
     if old:
-        _say(f"\n{len(old)} prices are stale, the oldest of {old[0].dated}: `drivetrain cost prices refresh` asks AWS")
+        _say(f"{len(old)} prices are stale, the oldest of {old[0].dated}: `drivetrain cost prices refresh` asks AWS")
     if told.out is not None:
         _say(f"written: {told.out}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date
@@ -52,6 +53,11 @@ class Price:
             raise ValueError(f"{self.meter} in {self.region}: {self.usd} is no price")
         if not self.source.strip():
             raise ValueError(f"{self.meter} in {self.region}: a price without its source")
+
+    @property
+    def origin(self) -> str:
+        """Its source and day, in words."""
+        return f"{self.source}, {self.dated}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,3 +187,9 @@ def stale(prices: Iterable[Price], today: date, *, days: int = STALE_DAYS) -> tu
     """Return the prices that are older than so many days, oldest first."""
     old = (item for item in prices if (today - item.dated).days > days)
     return tuple(sorted(old, key=lambda item: (item.dated, item.meter, item.region)))
+
+
+def provenance(prices: Iterable[Price]) -> tuple[str, ...]:
+    """Return in words where prices are from, the oldest first, and how many from each."""
+    found = Counter((item.dated, item.origin) for item in prices)
+    return tuple(f"{origin} ({count})" for (_, origin), count in sorted(found.items()))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -32,6 +32,7 @@ class Report:
         stale: Prices that are old.
         beside: The bill beside the plan; None where none was given.
         proposals: With their source, in order.
+        further: Where the proposals' prices are from, by their source.
     """
 
     found: Estimate
@@ -39,6 +40,7 @@ class Report:
     stale: Sequence[Price]
     beside: Beside | None
     proposals: Sequence[tuple[str, Proposal]]
+    further: Mapping[str, Sequence[str]]
 
 
 def render(report: Report) -> str:
@@ -159,4 +161,6 @@ def _unknown(report: Report) -> Iterator[str]:
     yield "<h2>Where prices come from</h2><ul>"
     for source, dated in sorted({(item.source, str(item.dated)) for item in report.found.sources}):
         yield f"<li>{escape(source)} ({dated})</li>"
+    for source, origins in report.further.items():
+        yield from (f"<li>{escape(source)}: {escape(origin)}</li>" for origin in origins)
     yield "</ul>"

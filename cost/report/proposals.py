@@ -59,10 +59,17 @@ class Proposal(_Strict):
 
 
 class ProposalFile(_Strict):
-    """What a command of `drivetrain cost` proposes."""
+    """What a command of `drivetrain cost` proposes.
+
+    Attributes:
+        source: The command.
+        proposals: What it proposes.
+        prices: Where its prices are from and of which day; empty where it used none, or says it beside each proposal.
+    """
 
     format: Literal["drivetrain-proposals/1"]
     source: str = Field(min_length=1)
+    prices: tuple[str, ...] = ()
     proposals: tuple[Proposal, ...]
 
 

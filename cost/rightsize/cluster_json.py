@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -190,11 +190,9 @@ def _shapes(
             label = f"{node.type or 'unknown type'}{' spot' if node.spot else ''}"
             again = sum(shape.name.partition(" #")[0] == label for shape in shapes)
             title = f"{label} #{again + 1}" if again else label
-            shapes.append(Shape(title, cpu, memory, gpus, node.model, None, None if price is None else price.usd))
+            usd, origin = (None, "") if price is None else (price.usd, price.origin)
+            shapes.append(Shape(title, cpu, memory, gpus, node.model, None, usd, origin))
         of_node[name] = numbers[key]
         counts[numbers[key]] = counts.get(numbers[key], 0) + 1
-    sized = (
-        Shape(shape.name, shape.cpu_milli, shape.memory_mib, shape.gpus, shape.model, counts[at], shape.usd_per_hour)
-        for at, shape in enumerate(shapes)
-    )
+    sized = (replace(shape, most=counts[at]) for at, shape in enumerate(shapes))
     return tuple(sized), of_node

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from cost.plan.model import HOURS
@@ -40,7 +41,7 @@ def shapes_to_buy(patterns: Sequence[str], region: str, book: Book) -> tuple[tup
             if capacity_of(name) is None or shape is None or price is None:
                 unknown.append(name)
             else:
-                shapes.append(Shape(name, shape.cpu_milli, shape.memory_mib, shape.gpus, shape.model, None, price.usd))
+                shapes.append(replace(shape, name=name, usd_per_hour=price.usd, price_source=price.origin))
     return tuple(dict.fromkeys(shapes)), tuple(dict.fromkeys(unknown))
 
 
@@ -87,6 +88,7 @@ def document_of(found: Packed, pods: Sequence[Pod], present: int | None) -> dict
         },
         "gap_to_bound": round(ours / least - 1, 4) if complete and least > 0 else None,
         "checked": True,
+        "prices": _prices(found),
         "saves": {
             "nodes_of_present": None if present is None or found.ours.unplaced else present - len(found.ours.nodes),
             "nodes_of_best_fit": None
@@ -97,6 +99,16 @@ def document_of(found: Packed, pods: Sequence[Pod], present: int | None) -> dict
             else float((before - price) * HOURS),
         },
     }
+
+
+def _prices(found: Packed) -> list[dict[str, str]]:
+    """Return the prices of every shape that a packing uses, each with its source and day."""
+    used = {packing.shapes[at] for packing in (found.ours, found.best_fit, found.in_order) for at, _ in packing.nodes}
+    return [
+        {"type": shape.name, "usd_per_hour": str(shape.usd_per_hour), "source": shape.price_source}
+        for shape in sorted(used, key=lambda each: each.name)
+        if shape.usd_per_hour is not None
+    ]
 
 
 def _packing(packing: Packing) -> dict[str, Any]:

@@ -57,6 +57,7 @@ class Shape:
         model: Of which model; empty without GPUs.
         most: How many there are; None: as many as are wanted.
         usd_per_hour: None where the price is not known.
+        price_source: Where the price is from, and of which day.
     """
 
     name: str
@@ -66,6 +67,7 @@ class Shape:
     model: str = ""
     most: int | None = None
     usd_per_hour: Decimal | None = None
+    price_source: str = ""
 
     def holds(self, pod: Pod) -> bool:
         """Whether an empty node of this shape takes the pod."""

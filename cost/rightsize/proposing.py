@@ -21,9 +21,11 @@ def saving(usd: Decimal | None) -> Saving:
     return Saving(expected=None if usd is None else usd.quantize(_CENT))
 
 
-def file_of(what: str, proposals: Iterable[Proposal]) -> ProposalFile:
-    """Return the file of one command."""
-    return ProposalFile(format="drivetrain-proposals/1", source=f"{SOURCE} {what}", proposals=tuple(proposals))
+def file_of(what: str, proposals: Iterable[Proposal], prices: Iterable[str]) -> ProposalFile:
+    """Return the file of one command, with the sources of its prices."""
+    return ProposalFile(
+        format="drivetrain-proposals/1", source=f"{SOURCE} {what}", prices=tuple(prices), proposals=tuple(proposals)
+    )
 
 
 def of_requests(

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from datetime import date
 from typing import Any, TypedDict
 
 import numpy as np
 
 from cost.checkpoint import Interval, best_interval
+from cost.prices.model import STALE_DAYS
 from cost.spot.forecast import forecast
 from cost.spot.jobfile import Asked, PoolSettings
-from cost.spot.model import Bools
+from cost.spot.model import HOUR_S, Bools, Job, Policy, Trace
 from cost.spot.planner import SurvivalPolicy, fit
 from cost.spot.rules import UniformProgress
 
 _TOP_WEIGHT, _WEIGHT_STEP, _LEAST_WEIGHT = 100, 10, 1
 """Karpenter's weights run from 1 to 100; the highest is tried first."""
+_ASSUMES = (
+    "an interruption costs its restart alone: neither the time for writing checkpoints nor the work since the last one is "
+    "in these numbers; a restart_min longer by half a checkpoint's interval counts it"
+)
 
 
 class PoolAdvice(TypedDict):
@@ -33,22 +40,21 @@ class PoolAdvice(TypedDict):
     karpenter_weight: int
 
 
-def advise(asked: Asked, *, runs: int = 200) -> dict[str, Any]:
-    """Return the document that `submit` and the cluster's definitions read."""
-    history = asked.history
+def advise(asked: Asked, today: date, *, runs: int = 200) -> dict[str, Any]:
+    """Return the document that `submit` and the cluster's definitions read; on `today`, old prices are named."""
+    history, job = asked.history, asked.job
+    past = {} if history is None else {pool.name: at for at, pool in enumerate(history.pools)}
     lines = [
-        _line(asked, pool, None if history is None else history.available[:, at])
-        for at, pool in enumerate(asked.priced)
+        _line(asked, pool, None if history is None or pool.name not in past else history.available[:, past[pool.name]])
+        for pool in asked.priced
     ]
-    # A pool without history has nothing that speaks for it but its price: it comes after those that have.
-    lines.sort(
-        key=lambda line: (line["usd_per_useful_hour"] is None, line["usd_per_useful_hour"] or line["spot_usd_per_hour"])
-    )
+    lines.sort(key=_place)
     for at, line in enumerate(lines):
         line["karpenter_weight"] = max(_TOP_WEIGHT - at * _WEIGHT_STEP, _LEAST_WEIGHT + 1)
-    job = asked.job
-    policy = UniformProgress() if history is None else fit(history, job)
-    found: dict[str, Any] = {
+    known = history if history is not None and not asked.without_history else None
+    policy = UniformProgress() if known is None else fit(known, job)
+    lacking = _no_forecast(asked, known, policy)
+    return {
         "job": asked.file.job.model_dump(mode="json"),
         "feasible": job.feasible,
         "policy": "survival" if isinstance(policy, SurvivalPolicy) else "uniform-progress",
@@ -61,23 +67,58 @@ def advise(asked: Asked, *, runs: int = 200) -> dict[str, Any]:
         "kueue_flavor_order": [*(f"spot/{line['pool']}" for line in lines), "on-demand"],
         "spot_order": _spot_order(asked, lines),
         "unknown": [_unknown(pool) for pool in asked.file.pools if pool not in asked.priced],
+        "odd_prices": [*_odd_prices(asked, today)],
         "on_demand_only_usd": _on_demand_usd(asked),
-        "forecast": None,
+        "forecast": None if known is None or lacking else _forecast(policy, known, job, runs),
+        "no_forecast": lacking or None,
     }
-    if history is not None and job.feasible:
-        future = forecast(policy, history, job, runs=runs)
-        hours = sorted(
-            {round(job.work_h + share * (job.deadline_h - job.work_h), 2) for share in (0.1, 0.25, 0.5, 0.75, 1)}
-        )
-        found["forecast"] = {
-            "expected_usd": round(future.expected_usd, 2),
-            "cost_usd_quantiles": {level: round(usd, 2) for level, usd in future.cost_quantiles().items()},
-            "chance_finished_by_h": {f"{hour:g}": future.chance_by(hour) for hour in hours},
-            "mean_on_demand_h": round(float(future.on_demand_h.mean()), 2),
-            "runs": len(future.cost_usd),
-            "source": future.source,
-        }
-    return found
+
+
+def _place(line: PoolAdvice) -> tuple[bool, float]:
+    """Order pools: a pool without history has nothing that speaks for it but its price, and comes after those that have."""
+    useful = line["usd_per_useful_hour"]
+    return useful is None, line["spot_usd_per_hour"] if useful is None else useful
+
+
+def _no_forecast(asked: Asked, known: Trace | None, policy: Policy) -> str:
+    """Return why nothing can be said of what the job will cost; empty: it can be said."""
+    job = asked.job
+    if not job.feasible:
+        need_h = job.work_h + job.restart_min / 60
+        return f"the deadline cannot be met: on demand alone takes {need_h:g} h, and there are {job.deadline_h:g}"
+    if known is None:
+        return f"no history of {', '.join(asked.without_history)}: give `history`"
+    hours = known.ticks * known.tick_s / HOUR_S
+    if not isinstance(policy, SurvivalPolicy) and hours < job.deadline_h:
+        return f"{hours:.1f} h of history, and the job may run for {job.deadline_h:g}: give a longer one"
+    return ""
+
+
+def _forecast(policy: Policy, history: Trace, job: Job, runs: int) -> dict[str, Any]:
+    future = forecast(policy, history, job, runs=runs)
+    hours = sorted(
+        {round(job.work_h + share * (job.deadline_h - job.work_h), 2) for share in (0.1, 0.25, 0.5, 0.75)}
+        | {job.deadline_h}
+    )
+    return {
+        "expected_usd": round(future.expected_usd, 2),
+        "cost_usd_quantiles": {level: round(usd, 2) for level, usd in future.cost_quantiles().items()},
+        "chance_finished_by_h": {f"{hour:g}": future.chance_by(hour) for hour in hours},
+        "mean_on_demand_h": round(float(future.on_demand_h.mean()), 2),
+        "runs": len(future.cost_usd),
+        "source": future.source,
+        "assumes": _ASSUMES,
+    }
+
+
+def _odd_prices(asked: Asked, today: date) -> Iterator[str]:
+    for pool in asked.priced:
+        for kind, price in (("spot", pool.spot), ("on-demand", pool.on_demand)):
+            days = (today - price.date).days
+            if days > STALE_DAYS:
+                yield f"{pool.name}: the {kind} price is of {price.date}, {days} days ago: ask anew"
+            elif days < 0:
+                yield f"{pool.name}: the {kind} price is of {price.date}, which is to come"
 
 
 def _spot_order(asked: Asked, lines: list[PoolAdvice]) -> dict[str, Any] | None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cost.spot.model import Floats, Job, Policy, Trace
-from cost.spot.planner import SurvivalPolicy
+from cost.spot.model import HOUR_S, Floats, Job, Policy, Trace
+from cost.spot.planner import BIN_H, SurvivalPolicy
 from cost.spot.simulator import simulate
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -63,7 +63,7 @@ def forecast(policy: Policy, history: Trace, job: Job, *, runs: int = 200, seed:
         source = "drawn from the fitted hazards"
     else:
         futures = _windows(history, ticks, runs)
-        source = "windows of the history"
+        source = "that are overlapping windows of the history"
     recent = history.window(history.ticks - 1, history.ticks)
     outcomes = [simulate(policy, Trace(recent.pools, future, history.tick_s), job) for future in futures]
     return Forecast(
@@ -86,14 +86,14 @@ def _drawn(
     """Draw (ticks, pools) futures, all runs at once; pools that are not planned with stay away."""
     table = policy.table
     per_tick = 1 - (1 - table.chances) ** (1 / table.step_ticks)
-    bin_ticks = max(1, round(ticks / len(per_tick)))
+    bin_ticks = BIN_H * HOUR_S / history.tick_s
     futures = np.zeros((runs, ticks, len(history.pools)), dtype=np.bool_)
     for at, pool in enumerate(table.pools):
         was_up, age = table.end[at]
         up, ages = np.full(runs, was_up), np.full(runs, age)
         for tick in range(ticks):
             classes = np.searchsorted(table.edges_ticks, ages, side="right") - 1
-            chance = per_tick[min(tick // bin_ticks, len(per_tick) - 1), at, up.astype(np.int64), classes]
+            chance = per_tick[min(int(tick / bin_ticks), len(per_tick) - 1), at, up.astype(np.int64), classes]
             flips = random.random(runs) < chance
             up, ages = up ^ flips, np.where(flips, 1, ages + 1)
             futures[:, tick, pool] = up

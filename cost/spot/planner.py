@@ -25,7 +25,7 @@ _KEPT_CLASSES: dict[int, tuple[int, ...]] = {1: tuple(range(9)), 2: (0, 3, 4, 5,
 """The classes of ages that are told apart, by the number of pools."""
 _CELLS = 120_000
 """Cells of (work, slack) above which a step has more ticks."""
-_BIN_H = 1.0
+BIN_H = 1.0
 CAUTION = 0.25
 """Log odds added against spot when planning: rates differ from week to week, and too little spot costs more than too much
 saves. On six zones (24 windows each), 70 h and a restart of 13 min, the gap to the optimum, of Uniform Progress's, is 0.61
@@ -193,9 +193,9 @@ def solve(history: Trace, job: Job, chosen: tuple[int, ...], hazards: list[Hazar
     launch_steps = max(1, round(launch / step))
     kept = _KEPT_CLASSES[len(chosen)]
     edges = hazards[0].edges_ticks[list(kept)]
-    bins = max(1, math.ceil(job.deadline_h / _BIN_H))
+    bins = max(1, math.ceil(job.deadline_h / BIN_H))
     begin = (history.start_utc_s or 0.0) + history.ticks * history.tick_s
-    moments = begin + (np.arange(bins) + 0.5) * _BIN_H * HOUR_S
+    moments = begin + (np.arange(bins) + 0.5) * BIN_H * HOUR_S
     plain, cautious = (
         np.stack(
             [
@@ -216,7 +216,7 @@ def solve(history: Trace, job: Job, chosen: tuple[int, ...], hazards: list[Hazar
     egress = _egress(history.pools, regions, job)
     fresh, stay, expected = induce(
         math.ceil(work / step - 1e-9), math.floor(spare / step + 1e-9), launch_steps, len(edges),
-        region, egress, spot_usd, demand_usd, cautious, aging, _BIN_H / tick_h / step,
+        region, egress, spot_usd, demand_usd, cautious, aging, BIN_H / tick_h / step,
     )  # fmt: skip
     end = tuple((bool(history.available[-1, pool]), int(ages_ticks(history.available[:, pool])[-1])) for pool in chosen)
     return Table(

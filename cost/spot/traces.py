@@ -21,6 +21,7 @@ _COLUMNS: Mapping[str, Meaning] = {
     "preempted": "preempted",
     "preemption": "preempted",
 }
+_FORM = "write a header and a line a tick, such as: date,availability / 2026-11-20 09:00:00,1 (UTC, or with its zone)"
 _MEND = "the same traces are published with 1 = available and with 1 = preempted; say which by one_means="
 
 
@@ -62,34 +63,51 @@ def load_traces(
         spot = spot_usd_per_hour if prices is None else _prices(prices, zone, len(available))
         pools.append(Pool(zone, spot if spot is not None else 0.0, on_demand_usd_per_hour))
     if len(set(starts)) != 1:
-        raise ConfigError("files of different dates or lengths", where=", ".join(str(path) for path in files.values()))
+        raise ConfigError(
+            "files of different dates or lengths",
+            where=", ".join(str(path) for path in files.values()),
+            remedy="cut all of them to the days that each has",
+        )
     return Trace(tuple(pools), np.stack(columns, axis=1), tick_s, starts[0][0])
 
 
 def _read(path: Path, tick_s: float, one_means: Meaning | None) -> tuple[float, Bools]:
-    with path.open(newline="", encoding="utf-8") as lines:
-        rows = csv.reader(lines)
-        meaning = _meaning(path, next(rows, []), one_means)
-        dates, values = [], []
-        for row in rows:
-            dates.append(datetime.fromisoformat(row[0]).replace(tzinfo=UTC).timestamp())
-            values.append(row[1].strip())
+    try:
+        with path.open(newline="", encoding="utf-8") as lines:
+            rows = csv.reader(lines)
+            meaning = _meaning(path, next(rows, []), one_means)
+            points = [_point(path, rows.line_num, row) for row in rows if row]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConfigError(f"is no CSV file in UTF-8: {error}", where=path, remedy=_FORM) from error
+    dates, values = [point[0] for point in points], [point[1] for point in points]
     if not values or not set(values) <= {"0", "1"}:
-        raise ConfigError(f"points are 0 or 1, not {sorted(set(values))[:5]}", where=path)
+        raise ConfigError(f"points are 0 or 1, not {sorted(set(values))[:5]}", where=path, remedy=_FORM)
     steps = np.diff(np.asarray(dates))
     if len(steps) and (steps.min() < tick_s / 2 or steps.max() > 1.5 * tick_s):
         raise ConfigError(
-            f"points {steps.min():.0f} to {steps.max():.0f} s apart, not {tick_s:.0f}",
+            f"points {steps.min():.0f} to {steps.max():.0f} s apart, not {tick_s:g}",
             where=path,
-            remedy="fill or cut the gap: a missing point is neither available nor not",
+            remedy="sort by date, each once; fill or cut a gap: a missing point is neither available nor not",
         )
     ones = np.asarray(values) == "1"
     return dates[0], ones if meaning == "available" else ~ones
 
 
+def _point(path: Path, number: int, row: Sequence[str]) -> tuple[float, str]:
+    """Return a line's moment, seconds since 1970, and what it says; a date without a zone is of UTC."""
+    try:
+        date, value = row
+        moment = datetime.fromisoformat(date.strip())
+    except ValueError as error:
+        raise ConfigError(
+            f"is no date with a point: {','.join(row)[:60]}", where=f"{path}:{number}", remedy=_FORM
+        ) from error
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp(), value.strip()
+
+
 def _meaning(path: Path, header: Sequence[str], one_means: Meaning | None) -> Meaning:
     if len(header) != 2:
-        raise ConfigError(f"two columns, date and availability, not {list(header)}", where=path)
+        raise ConfigError(f"two columns, date and availability, not {list(header)}", where=path, remedy=_FORM)
     said = _COLUMNS.get(header[1].strip().lower())
     if said is None and one_means is None:
         raise ConfigError(f"column {header[1]!r} does not say what 1 means", where=path, remedy=_MEND)
@@ -115,11 +133,17 @@ def _expect(zone: str, path: Path, available: Bools, share: tuple[float, float] 
 
 def _prices(path: Path, zone: str, ticks: int) -> Floats:
     """Return a price a tick; before the first change point, its price."""
+    form = "write zone,first_tick,spot_usd_per_hour; of a zone the first ticks ascend"
     with path.open(newline="", encoding="utf-8") as lines:
-        rows = [row for row in csv.DictReader(lines) if row["zone"] == zone]
+        try:
+            rows = [row for row in csv.DictReader(lines) if row["zone"] == zone]
+            first = np.asarray([int(row["first_tick"]) for row in rows])
+            price = np.asarray([float(row["spot_usd_per_hour"]) for row in rows])
+        except (KeyError, TypeError, ValueError, csv.Error) as error:
+            raise ConfigError(f"prices cannot be read: {error!r}", where=path, remedy=form) from error
     if not rows:
-        raise ConfigError(f"no price of {zone}", where=path)
-    first = np.asarray([int(row["first_tick"]) for row in rows])
-    price = np.asarray([float(row["spot_usd_per_hour"]) for row in rows])
+        raise ConfigError(f"no price of {zone}", where=path, remedy=form)
+    if (np.diff(first) <= 0).any():
+        raise ConfigError(f"change points of {zone} that do not ascend", where=path, remedy=form)
     found: Floats = price[np.maximum(np.searchsorted(first, np.arange(ticks), side="right") - 1, 0)]
     return found

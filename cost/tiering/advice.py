@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cost.amount import Amount, money, total
-from cost.prices.model import Price
+from cost.prices.model import Price, provenance
 from cost.tiering.cells import Holding, groups_of, holding_of
 from cost.tiering.charges import Access
 from cost.tiering.compaction import Compaction, compaction
@@ -105,6 +105,7 @@ def _cell(asked: Asked, prefix: str, number: int, prefixes: Sequence[str]) -> Ce
         settings=settings,
         held=holding.held > 0,
         mean_gib=holding.gib / holding.objects if holding.objects else 0.0,
+        to_come=holding.arriving * asked.plan_days,
     )
     verdict = judge(case, asked.fees)
     if verdict.schedule != current and (settings.leave or nested(prefix, prefixes)):
@@ -202,13 +203,14 @@ def finals(cells: Sequence[CellAdvice]) -> dict[Cell, Schedule]:
     return {(cell.prefix, cell.size_class): cell.verdict.schedule for cell in cells}
 
 
-def proposals(cells: Sequence[CellAdvice], command: str, compact: Mapping[str, str]) -> dict[str, Any]:
+def proposals(cells: Sequence[CellAdvice], command: str, compact: Mapping[str, str], fees: Fees) -> dict[str, Any]:
     """Return what `cost report` takes.
 
     Args:
         cells: The advice.
         command: What applies the rules.
         compact: By prefix, what puts its objects together.
+        fees: The prices.
     """
     found: list[dict[str, Any]] = []
     for cell in cells:
@@ -224,7 +226,12 @@ def proposals(cells: Sequence[CellAdvice], command: str, compact: Mapping[str, s
             found.append({"title": title, "saves_usd": {}, "certainty": certainty, "refused": refusal.because})
         if cell.compaction is not None:
             found.append(_packing(cell, where, compact.get(cell.prefix, "")))
-    return {"format": "drivetrain-proposals/1", "source": "drivetrain cost tiering", "proposals": found}
+    return {
+        "format": "drivetrain-proposals/1",
+        "source": "drivetrain cost tiering",
+        "prices": provenance(fees.prices.values()),
+        "proposals": found,
+    }
 
 
 def _packing(cell: CellAdvice, where: str, command: str) -> dict[str, Any]:
@@ -292,7 +299,13 @@ def _cell_document(cell: CellAdvice) -> dict[str, Any]:
         "refused": [{"rule": each.rule, "because": each.because} for each in verdict.refused],
         "compaction": None
         if packs is None
-        else {"objects": packs.objects, "packs": packs.packs, "because": packs.because, "refused": packs.refused},
+        else {
+            "objects": packs.objects,
+            "packs": packs.packs,
+            "saves_monthly_usd": None if packs.refused else packs.saves_usd,
+            "because": packs.because,
+            "refused": packs.refused,
+        },
         "notes": list(cell.notes),
     }
 

@@ -75,7 +75,7 @@ def compaction(case: Case, usd_then: float, fees: Fees, *, locked: int) -> Compa
     if np.isnan(saves):
         return None
     text = (
-        f"{objects:,.0f} objects of {gib * GIB / objects / 1024:.0f} KiB become {packs:,.0f}, then {rule}: "
+        f"{objects - case.to_come:,.0f} objects of {gib * GIB / objects / 1024:.0f} KiB and {case.to_come:,.0f} to come become {packs:,.0f}, then {rule}: "
         f"{money(bill(quantities(rule, packed, charges), fees).usd)} and {money(Decimal(repr(once)))} once, "
         f"against {money(Decimal(repr(usd_then)))} over {case.life_days} days"
     )
@@ -87,11 +87,11 @@ def compaction(case: Case, usd_then: float, fees: Fees, *, locked: int) -> Compa
     elif saves < _LEAST_SHARE * usd_then:
         refused = f"it does not pay: {text}"
     return Compaction(
-        int(objects),
+        round(objects - case.to_come),
         int(np.ceil(packs)),
         rule if not refused else KEEP,
         once,
-        saves * float(monthly_factor(there)),
+        saves * float(monthly_factor(there, case.to_come)),
         refused or text,
         bool(refused),
     )

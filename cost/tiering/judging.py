@@ -56,6 +56,7 @@ class Case:
         settings: What the owner says.
         held: Whether some are under legal hold.
         mean_gib: GiB of an object.
+        to_come: How many of the objects are not there yet.
     """
 
     size_class: SizeClass
@@ -66,6 +67,7 @@ class Case:
     settings: PrefixSettings
     held: bool
     mean_gib: float
+    to_come: float
 
     @property
     def days(self) -> int:
@@ -151,7 +153,7 @@ def judge(case: Case, fees: Fees) -> Verdict:
     known = bill(now, fees).complete
     if known and saved < _LEAST_SHARE * float(bill(now, fees).usd):
         best, then = case.current, now
-    monthly = monthly_factor(case.groups)
+    monthly = monthly_factor(case.groups, case.to_come)
     change = best != case.current
     return Verdict(
         schedule=best,
@@ -178,7 +180,7 @@ def _unread(case: Case, fees: Fees) -> Verdict:
     none = np.zeros(case.days)
     charges = tables(Access(none, none, none, none, none, none), small=case.size_class.small)
     stored = quantities(case.current, case.groups, charges)
-    now = _scaled(bill(stored, fees), monthly_factor(case.groups)) + Amount.of(None)
+    now = _scaled(bill(stored, fees), monthly_factor(case.groups, case.to_come)) + Amount.of(None)
     because = (
         "how it is read is not known, and each other class charges for reads or for idling that may not come: give logs"
     )
@@ -195,10 +197,15 @@ def _unread(case: Case, fees: Fees) -> Verdict:
     )
 
 
-def monthly_factor(groups: Sequence[Group]) -> Decimal:
-    """Return by what a sum over all lives is multiplied to be one of a month and of the objects that are there now."""
+def monthly_factor(groups: Sequence[Group], to_come: float) -> Decimal:
+    """Return by what a sum over all lives is multiplied to be one of a month and of the objects that are there now.
+
+    Args:
+        groups: The objects; those to come tell how objects live, and are in no bill of today.
+        to_come: How many of them are not there yet.
+    """
     lived = sum(float((group.objects * (group.life_days - group.ages)).sum()) for group in groups)
-    there = sum(float(group.objects.sum()) for group in groups)
+    there = sum(float(group.objects.sum()) for group in groups) - to_come
     return Decimal(repr(there / lived * MONTH_DAYS)) if lived else Decimal(0)
 
 
@@ -286,7 +293,7 @@ def _forgone(rule: Schedule, best: Schedule, case: Case, fees: Fees) -> str:
         return ""
     charges = tables(case.evidence.access, small=case.size_class.small)
     there, here = (costs(each, case.groups, charges, fees.usd) for each in (rule, best))
-    more = (here - there) * float(monthly_factor(case.groups))
+    more = (here - there) * float(monthly_factor(case.groups, case.to_come))
     if np.isnan(more) or more <= 0:
         return "; it would not save more either"
     return f"; {rule} would save {money(_decimal(more))} a month more"

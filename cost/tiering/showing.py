@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from decimal import Decimal
 
 from cost.amount import money, total
-from cost.prices.model import STALE_DAYS, Price
+from cost.prices.model import STALE_DAYS, Price, provenance
 from cost.tiering.advice import CellAdvice
 from cost.tiering.judging import Saving
 from cost.tiering.model import GIB, SIZE_CLASSES
@@ -46,8 +46,9 @@ def show(gathered: Gathered, cells: Sequence[CellAdvice], old: Sequence[Price]) 
             )
     _refused(cells)
     _beside(gathered)
+    _plain(f"\nprices of snapshot {gathered.snapshot}: {'; '.join(provenance(gathered.asked.fees.prices.values()))}")
     if old:
-        _say(f"\n{len(old)} of the prices are older than {STALE_DAYS} days, the oldest of {old[0].dated}")
+        _say(f"{len(old)} of the prices are older than {STALE_DAYS} days, the oldest of {old[0].dated}")
 
 
 def _row(cell: CellAdvice) -> list[str]:

@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cost.checkpoint import best_interval, saxena_s, useful_fraction, young_daly_s
@@ -22,6 +22,7 @@ def test_useful_fraction_by_hand():
     assert useful_fraction(50, 10, 100, [240.0, 100.0]) == pytest.approx(100 / 340)
 
 
+@settings(deadline=None)  # a pause of the machine is no defect
 @given(st.floats(1, 300), st.floats(600, 90000), st.lists(st.floats(60, 90000), min_size=1, max_size=20))
 def test_the_kept_share_is_a_share(write_s, interval_s, lives):
     assert 0 <= useful_fraction(interval_s, write_s, 780, lives) <= 1

@@ -108,13 +108,13 @@ def book_of(prices: Path | None) -> Book:
     return load() if prices is None else read_snapshot(prices)
 
 
-def write_proposals(path: Path | None, what: str, proposals: Iterable[Proposal]) -> None:
+def write_proposals(path: Path | None, what: str, proposals: Iterable[Proposal], prices: Iterable[str] = ()) -> None:
     """Write proposals for the report, where a file is named."""
     from cost.rightsize.proposing import file_of
     from platform_lib.storage import publish_bytes
 
     if path is not None:
-        publish_bytes(path, (file_of(what, proposals).model_dump_json(indent=2) + "\n").encode())
+        publish_bytes(path, (file_of(what, proposals, prices).model_dump_json(indent=2) + "\n").encode())
 
 
 def tell_broken(*all_broken: BrokenRows) -> None:

@@ -48,12 +48,13 @@ def gpus(
 ) -> None:
     """Say which GPU nodes idle, which pools a smaller type would hold, and where pods could share a GPU."""
     from cost.commands.rightsizing.asking import book_of, neither, server_of, span_of, tell_broken, write_proposals
+    from cost.prices.model import provenance
     from cost.rightsize.accelerators import TYPES, model_of
     from cost.rightsize.cluster_json import read_types
     from cost.rightsize.gpu_pools import advise, pools_by_name
     from cost.rightsize.gpu_reading import read_gpu_csv, read_gpu_prometheus
     from cost.rightsize.proposing import of_pools
-    from platform_lib.console import print_json
+    from platform_lib.console import OUT, print_json
 
     if (usage is None) == (prometheus is None):
         raise neither("duty")
@@ -64,22 +65,26 @@ def gpus(
         else read_gpu_prometheus(server_of(prometheus or "", token_file), span_of(until, days, step, ".+"), known)
     )
     book = book_of(prices)
-    priced = {name: price.usd for name in TYPES if (price := book.on_demand(name, region)) is not None}
     pools = pools_by_name(measured.duties, _types(known, pool_type or ()))
-    priced |= {
-        pool.instance_type: price.usd
-        for pool in pools
-        if pool.instance_type and (price := book.on_demand(pool.instance_type, region)) is not None
-    }
+    kinds = {*TYPES, *(pool.instance_type for pool in pools if pool.instance_type)}
+    prices_known = {name: price for name in kinds if (price := book.on_demand(name, region)) is not None}
+    priced = {name: price.usd for name, price in prices_known.items()}
     found = [(pool, advise(pool, priced, _model(pool, model_of))) for pool in pools]
-    write_proposals(proposals, "gpus", of_pools((pool.name, advice[0]) for pool, advice in found))
+    used = {pool.instance_type for pool in pools} | {item.to_type for _, advice in found for item in advice}
+    origins = [price for name, price in sorted(prices_known.items()) if name in used]
+    write_proposals(proposals, "gpus", of_pools((pool.name, advice[0]) for pool, advice in found), provenance(origins))
     if as_json:
         document: dict[str, Any] = {"format": "drivetrain-rightsize-gpus/1", "source": measured.source}
+        document["prices"] = [
+            {"meter": str(price.meter), "usd_per_hour": str(price.usd), "source": price.origin} for price in origins
+        ]
         document["broken"] = measured.broken.document()
         document["pools"] = [_document(pool, advice) for pool, advice in found]
         print_json(document)
         return
     _show(found)
+    if origins:
+        OUT.print(f"prices of {'; '.join(provenance(origins))}", markup=False, highlight=False)
     tell_broken(measured.broken)
 
 

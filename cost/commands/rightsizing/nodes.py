@@ -75,7 +75,8 @@ def nodes(
     document["unknown_types"] = list(unknown)
     document["moves"] = None if read.moves is None else [_move(move) for move in read.moves]
     document["broken"] = [each.document() for each in read.broken]
-    write_proposals(proposals, "nodes", of_moves(read.moves or ()))
+    origins = sorted({shape.price_source for shape in shapes if shape.price_source})
+    write_proposals(proposals, "nodes", of_moves(read.moves or ()), origins)
     if as_json:
         print_json(document)
         return
@@ -134,6 +135,9 @@ def _show(document: dict[str, Any]) -> None:
         usd = saves["usd_a_month_of_best_fit"]
         dollars = "dollars unknown: not every type has a price" if usd is None else f"${usd:,.2f} a month"
         OUT.print(f"against best fit, decreasing: {saves['nodes_of_best_fit']} nodes; {dollars}", highlight=False)
+    for source in sorted({price["source"] for price in document["prices"]}):
+        kinds = ", ".join(f"{p['type']} ${p['usd_per_hour']}" for p in document["prices"] if p["source"] == source)
+        OUT.print(f"prices of {source}: {kinds} an hour", markup=False, highlight=False)
     for move in document["moves"] or ():
         verdict = (
             "unknown: prices are missing"

@@ -97,7 +97,7 @@ def search(
     """
     arrays = Arrays.of(problem)
     best = min(begins, key=lambda item: objective(problem, item))
-    if not len(arrays.free) or not problem.edges:
+    if not len(arrays.free) or not problem.total:  # without a byte there is no heat to anneal with
         return best
     least = objective(problem, best)
     heat = float(np.mean(arrays.weight)) * 4

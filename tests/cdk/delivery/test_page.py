@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import date
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,7 +17,7 @@ from cdk.delivery import page_text
 from cdk.delivery.cost_of_plan import ABSENT, Cost, MonthlyUsd, cost_of, read_cost
 from cdk.delivery.danger import Waiver
 from cdk.delivery.judging import weigh
-from cdk.delivery.page import Page, document_of, make_page
+from cdk.delivery.page import Page, cost_lines, document_of, make_page
 from cdk.delivery.page_html import render_html
 from cdk.delivery.page_markdown import render_markdown
 from platform_lib.cli import COMMANDS
@@ -206,3 +207,12 @@ def test_a_cost_is_read() -> None:
     )
     assert (found.unknown, found.monthly_usd.now, found.monthly_usd.max) == (None, 1.5, None)
     assert found.over_budget == ("ml: 3 of 2",)
+
+
+def test_a_sum_with_a_part_that_is_not_known_is_at_least(page: Page) -> None:
+    told = '{"monthly_usd": {"now": 0, "desired": 277.63, "max": null}, "at_least": {"now": false, "desired": true, "max": true}}'
+    found = read_cost(told)
+    assert found.amounts() == {"now": "0.00", "desired": "at least 277.63", "max": "unknown"}
+    shown = replace(page, cost=found)
+    assert "USD a month: now 0.00, desired at least 277.63, max unknown" in cost_lines(shown)[0]
+    assert "desired<b>at least 277.63</b>" in render_html(shown)

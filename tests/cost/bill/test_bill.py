@@ -113,6 +113,22 @@ def test_a_line_that_cannot_be_read_is_named_and_never_left_out(
         read_bill(path)
 
 
+def test_a_line_that_stands_there_twice_is_refused_and_equal_ones_are_not(tmp_path: Path) -> None:
+    day = {"identity_time_interval": "2026-10-01T00:00:00Z/2026-10-02T00:00:00Z"}
+    rows = [{**ROWS[0], **day, "identity_line_item_id": name} for name in ("a", "b")]
+    assert len(read_bill(write(tmp_path / "bill.csv", rows))) == 2
+    with pytest.raises(CorruptLog, match="is line 1 once more: item a") as caught:
+        read_bill(write(tmp_path / "bill.csv", [*rows, rows[0]]))
+    assert "--recover" not in str(caught.value.remedy)
+
+
+def test_a_parquet_file_that_is_none_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bill.parquet"
+    path.write_bytes(b"PAR1 and no more")
+    with pytest.raises(ConfigError, match="the bill cannot be read"):
+        read_bill(path)
+
+
 def test_what_is_no_bill_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "bill.csv"
     for text in ("", "a,b\n1,2\n"):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cost.network.placement.bounds import lower_bound, stars_of
+from cost.network.placement.bounds import lower_bound, spectral_bound, stars_of
 from cost.network.placement.checker import broken
 from cost.network.placement.exact import solve
 from cost.network.placement.problem import Edge, Problem, Rule, RuleKind, Unit, crossing, moved, objective
@@ -197,3 +197,29 @@ def test_a_problem_that_contradicts_itself_is_refused() -> None:
     for edges in ((Edge(0, (0,), 1.0),), (Edge(0, (9,), 1.0),), (Edge(0, (1,), -1.0),), (Edge(0, (), 1.0),)):
         with pytest.raises(ValueError, match="edge"):
             problem_of(2, edges)
+
+
+def test_edges_without_a_byte_leave_everything_where_it_is() -> None:
+    problem = problem_of(3, (Edge(0, (1,), 0.0),), (SPREAD,))
+    found = place(problem, seconds=1, clock=time.process_time)
+    assert found.placement is not None
+    assert (found.crossing_bytes, found.gap) == (0.0, 0.0)
+
+
+def test_any_near_target_is_enough_for_highs_too() -> None:
+    # u0 needs either u1 (pinned to b) or u2 (pinned to c), and u3 (pinned to c) as well: c alone crosses nothing.
+    pins = {f"u{n}": Unit(f"u{n}", (1,), frozenset({zone})) for n, zone in ((1, 1), (2, 2), (3, 2))}
+    problem = problem_of(4, (Edge(0, (1, 2), 10.0), Edge(0, (3,), 1.0)), top=4, **pins)
+    found = solve(problem, seconds=5)
+    assert found.placement is not None
+    assert found.placement[0] == 2
+    assert found.bound == pytest.approx(0.0, abs=1e-6)
+    assert best_of_all(problem) == 0.0
+
+
+def test_the_spectral_bound_is_reached_where_everything_talks_to_everything() -> None:
+    units = tuple(Unit(f"u{n}", (1,), frozenset({0, 1})) for n in range(6))
+    edges = tuple(Edge(a, (b,), 1.0) for a in range(6) for b in range(a + 1, 6))
+    problem = Problem(("a", "b"), units, ("cpu",), ((3,), (3,)), edges)
+    assert best_of_all(problem) == 9.0  # three by three pairs are cut, whoever is where
+    assert spectral_bound(problem) == pytest.approx(9.0)

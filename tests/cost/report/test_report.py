@@ -14,6 +14,7 @@ from platform_lib.cli import run
 PROPOSALS: dict[str, Any] = {
     "format": "drivetrain-proposals/1",
     "source": "drivetrain cost tiering",
+    "prices": ["AWS S3 pricing & a table, 2026-06-01 (2)"],
     "proposals": [
         {
             "title": "raw/ to Deep Archive",
@@ -79,12 +80,14 @@ def test_the_page_shows_where_money_goes_what_saves_and_what_is_refused(
         "drivetrain lake compact",
         "refused: pays back after 30 months",
         "Not known",
+        "drivetrain cost tiering: AWS S3 pricing &amp; a table, 2026-06-01 (2)",
     ):
         assert said in text
     assert text.count("<svg") == 5
     assert "<b>compact" not in text, "what a file says is no markup"
     assert [item["title"] for item in document["proposals"]] == ["<b>compact</b> sweeps", "raw/ to Deep Archive"]
     assert document["monthly_usd"]["desired"] > 24_000
+    assert document["proposal_prices"] == {PROPOSALS["source"]: PROPOSALS["prices"]}
 
 
 @pytest.mark.parametrize(

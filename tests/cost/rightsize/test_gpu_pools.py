@@ -191,7 +191,10 @@ def test_the_command_proposes_with_dollars(tmp_path: Path, capsys: pytest.Captur
     price = load().on_demand("p4d.24xlarge", "us-east-1")
     assert price is not None
     assert pool["advice"][0]["saves_usd_a_month"] == float(price.usd * 730)
-    (proposal,) = ProposalFile.model_validate_json(out.read_text()).proposals
+    assert {"meter": str(price.meter), "usd_per_hour": str(price.usd), "source": price.origin} in told["prices"]
+    file = ProposalFile.model_validate_json(out.read_text())
+    assert any(origin.startswith(price.source) for origin in file.prices)
+    (proposal,) = file.proposals
     assert proposal.command == "kubectl drain n1 --ignore-daemonsets --delete-emptydir-data"
     assert run([*command]) == 0
     assert "unknown" in capsys.readouterr().out

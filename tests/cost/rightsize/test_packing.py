@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from decimal import Decimal
 from fractions import Fraction
@@ -10,11 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cost.prices.snapshot import load
 from cost.rightsize.bound import above, relax, rounded
 from cost.rightsize.checking import faults
 from cost.rightsize.cluster_csv import read_pods, read_shapes
 from cost.rightsize.packer import cost_of, pack
 from cost.rightsize.packing import Packing, Placed, Pod, Shape, best_fit
+from platform_lib.cli import run
 from platform_lib.errors import ConfigError
 
 CLUSTER = Path(__file__).resolve().parents[4] / "shared" / "data" / "cluster"
@@ -157,3 +160,23 @@ def test_a_part_of_the_real_cluster_is_packed_tighter_than_best_fit() -> None:
     assert found.ours.unplaced == ()
     assert len(found.ours.nodes) <= 0.9 * min(len(found.best_fit.nodes), len(found.in_order.nodes))
     assert len(found.ours.nodes) <= 1.15 * found.bound.least_whole
+
+
+def test_the_command_names_the_source_and_day_of_each_price(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nodes, pods = tmp_path / "nodes.csv", tmp_path / "pods.csv"
+    nodes.write_text("sn,cpu_milli,memory_mib,gpu,model\nn1,64000,262144,0,\n")
+    head = (
+        "name,cpu_milli,memory_mib,num_gpu,gpu_milli,gpu_spec,qos,pod_phase,creation_time,deletion_time,scheduled_time"
+    )
+    pods.write_text(f"{head}\n" + "".join(f"p{n},1500,2048,0,0,,LS,Running,0,,0\n" for n in range(3)))
+    command = ["cost", "rightsize", "nodes", "--nodes", str(nodes), "--pods", str(pods), "--types", "m7i.*large"]
+    assert run([*command, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    book = load()
+    assert told["prices"]
+    for line in told["prices"]:
+        price = book.on_demand(line["type"], "us-east-1")
+        assert price is not None
+        assert (line["usd_per_hour"], line["source"]) == (str(price.usd), price.origin)
+    assert run(command) == 0
+    assert f"prices of {told['prices'][0]['source']}" in " ".join(capsys.readouterr().out.split())

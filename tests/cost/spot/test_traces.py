@@ -63,3 +63,45 @@ def test_real_traces_read_as_published():
     trace = load_traces(files, prices=REAL / "prices_v100.csv", on_demand_usd_per_hour=3.06)
     assert trace.available.mean(axis=0) == pytest.approx([0.167, 0.883], abs=0.001)
     assert trace.prices("spot", 1).tolist() == [[1.6703, trace.prices("spot", 1)[0, 1]]]
+
+
+def test_a_date_with_a_zone_is_of_that_zone(tmp_path):
+    path = write(tmp_path / "a.csv", [1, 0])
+    zoned = tmp_path / "b.csv"
+    zoned.write_text(path.read_text().replace("16,", "16+02:00,").replace("31,", "31+02:00,"))
+    utc, east = load(path).start_utc_s, load(zoned).start_utc_s
+    assert utc is not None
+    assert east == utc - 2 * 3600
+
+
+@pytest.mark.parametrize("line", ["yesterday,1", "2023-02-15 22:11:31", "2023-02-15 22:11:31,1,x"])
+def test_a_line_that_is_no_point_is_refused_with_its_number(tmp_path, line):
+    path = tmp_path / "a.csv"
+    path.write_text(f"date,availability\n2023-02-15 22:08:16,1\n{line}\n")
+    with pytest.raises(ConfigError, match="is no date with a point") as caught:
+        load(path)
+    assert str(caught.value.where) == f"{path}:3"
+
+
+def test_what_is_no_text_is_refused_and_an_empty_line_is_none(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="UTF-8"):
+        load(path)
+    assert load_with_blank(tmp_path).ticks == 2
+
+
+def load_with_blank(folder):
+    path = write(folder / "b.csv", [1, 0])
+    path.write_text(path.read_text().replace("\n", "\n\n"))
+    return load(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["zone,first_tick\nus-east-1a,0\n", "zone,first_tick,spot_usd_per_hour\nus-east-1a,5,1\nus-east-1a,0,2\n"]
+)
+def test_prices_that_cannot_be_read_are_refused(tmp_path, text):
+    prices = tmp_path / "prices.csv"
+    prices.write_text(text)
+    with pytest.raises(ConfigError, match=r"cannot be read|do not ascend"):
+        load_traces({"us-east-1a": write(tmp_path / "a.csv", [1, 0])}, prices=prices, on_demand_usd_per_hour=3.0)

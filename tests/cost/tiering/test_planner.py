@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from cost.prices.snapshot import load
 from cost.tiering.bill import bill, bill_by_reason
-from cost.tiering.charges import MOVED, STORED
+from cost.tiering.charges import MOVED, STORED, Access
 from cost.tiering.fees import Fees, fees_of
 from cost.tiering.hindsight import hindsight
 from cost.tiering.judging import payback
@@ -263,3 +263,62 @@ def test_long_lives_are_planned_in_coarser_steps() -> None:
     assert len(fixed_rules(WAITING)) > len(fixed_rules(INSTANT)) > 1
     assert RULES[C.DEEP_ARCHIVE].least_days == 180
     assert FEES.prices["glacier instant transition"].usd == Decimal(".02")
+
+
+_MONTH, _KIB_GIB = 730 / 24, 1 / (1 << 20)
+
+
+def _never_read(days: int, *, small: bool = False) -> dict[StorageClass, tuple[object, ...]]:
+    none = np.zeros(days)
+    return tables(Access(none, none, none, none, none, none), small=small)
+
+
+@pytest.mark.parametrize(
+    ("name", "kib", "storage_usd"),
+    [
+        # By hand from the published prices, a GiB and month; 20 KiB are billed as 128 KiB in IA and Instant, and Flexible
+        # and Deep Archive add 32 KiB of their own and 8 KiB of Standard to each object.
+        (C.STANDARD, 20, 20 * 0.023),
+        (C.STANDARD_IA, 20, 128 * 0.0125),
+        (C.STANDARD_IA, 300, 300 * 0.0125),
+        (C.ONEZONE_IA, 20, 128 * 0.01),
+        (C.GLACIER_IR, 20, 128 * 0.004),
+        (C.GLACIER_IR, 300, 300 * 0.004),
+        (C.GLACIER, 20, (20 + 32) * 0.0036 + 8 * 0.023),
+        (C.DEEP_ARCHIVE, 20, (20 + 32) * 0.00099 + 8 * 0.023),
+        (C.DEEP_ARCHIVE, 300, (300 + 32) * 0.00099 + 8 * 0.023),
+        (C.INTELLIGENT_TIERING, 20, 20 * 0.023),
+    ],
+)
+def test_twenty_days_of_storage_are_what_a_hand_calculation_says(name: C, kib: int, storage_usd: float) -> None:
+    group = Group(np.array([0]), np.ones(1), np.full(1, kib * _KIB_GIB), 400, name)
+    paid = bill_by_reason(quantities(KEEP, [group], _never_read(400, small=kib < 128), within=20), FEES)
+    assert float(paid["stored"].usd) == pytest.approx(storage_usd * _KIB_GIB * 20 / _MONTH, rel=1e-6)
+    assert set(paid) == {"stored"}
+
+
+@pytest.mark.parametrize(
+    ("lies_in", "age", "day", "to", "days_short", "usd_a_gib"),
+    [
+        (C.GLACIER, 30, 40, C.DEEP_ARCHIVE, 50, 0.0036),  # in Flexible since it was made: 90 days are paid
+        (C.GLACIER, 80, 95, C.DEEP_ARCHIVE, 0, 0.0036),
+        (C.GLACIER_IR, 10, 30, C.GLACIER, 60, 0.004),
+        (C.STANDARD_IA, 20, 31, C.GLACIER_IR, 0, 0.0125),
+    ],
+)
+def test_who_leaves_early_pays_the_days_that_are_short(
+    lies_in: C, age: int, day: int, to: C, days_short: int, usd_a_gib: float
+) -> None:
+    charges = _never_read(500)
+    group = Group(np.array([age]), np.ones(1), np.ones(1), 500, lies_in)
+    paid = bill_by_reason(quantities(Schedule((Step(day, to),)), [group], charges, within=day - age), FEES)
+    early = float(paid["left early"].usd) if "left early" in paid else 0.0
+    assert early == pytest.approx(days_short / _MONTH * usd_a_gib, rel=1e-3)  # the archives' 32 KiB are 3e-5 of a GiB
+
+
+def test_an_object_that_is_deleted_early_pays_its_shortest_stay() -> None:
+    rule = Schedule((Step(0, C.DEEP_ARCHIVE),))
+    charges = _never_read(100)
+    paid = bill_by_reason(quantities(rule, [Group(np.array([0]), np.ones(1), np.ones(1), 100)], charges), FEES)
+    assert float(paid["left early"].usd) == pytest.approx(80 / _MONTH * 0.00099, rel=1e-3)
+    assert float(paid["moved"].usd) == pytest.approx(0.05 / 1000)

@@ -96,6 +96,7 @@ def test_a_bucket_gets_the_rules_that_pay_and_keeps_what_does_not(bench: Bench) 
     assert [rule["ID"] for rule in told.rules] == ["tiering-frames-2", "tiering-raw-4", "housekeeping"]
     assert all(price["source"] and price["dated"] for price in told.document["prices"])
     proposals = ProposalFile.model_validate_json((bench.folder / "proposals.json").read_bytes())
+    assert any("2026-06-01" in each for each in proposals.prices)
     made = [each for each in proposals.proposals if each.command]
     assert {each.title.split()[0] for each in made} == {"raw/", "frames/"}
     assert all("put-bucket-lifecycle-configuration" in str(each.command) for each in made)
@@ -141,6 +142,20 @@ def test_deep_archive_is_refused_for_a_short_life_and_taken_for_a_long_one(bench
     assert "and lives 6.6" in refused["because"]
     assert long["steps"][-1]["storage_class"] == "DEEP_ARCHIVE"
     assert long["certainty"].startswith("declared by the owner: 0 reads")
+
+
+def test_a_month_is_what_today_s_objects_cost_without_those_to_come(bench: Bench) -> None:
+    # 60 objects of 1 GiB, one a day: 60 times 0.023 USD a month, although as many again will come within the plan.
+    objects = [Stored(f"raw/{number}", 1 << 30, 1.0 + number) for number in range(60)]
+    small = [Stored(f"side/{number}.json", 6 << 10, 1.0 + number % 60) for number in range(1500)]
+    bench.lay(Bucket([*objects, *small], FLEET.requests[:1]))
+    text = "prefixes: [{prefix: raw/, reads_a_month: 0, leave: true}, {prefix: side/, reads_a_month: 0, life_days: 1000}]\n"
+    told = bench.run(*bench.settings(text))
+    assert told.cell("raw/")["now_monthly"]["usd"] == pytest.approx(60 * 0.023)
+    packs = told.cell("side/")["compaction"]
+    assert packs["objects"] == 1500
+    assert packs["saves_monthly_usd"] < told.cell("side/")["now_monthly"]["usd"]
+    assert "1,500 objects of 6 KiB and 6,083 to come become" in packs["because"]
 
 
 def test_unread_is_not_unknown(bench: Bench) -> None:
