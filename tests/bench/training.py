@@ -1,15 +1,15 @@
 """`make bench ONLY=training`: Ray Train against a plain PyTorch loop on the same work, resuming, and 1, 2, 4 processes.
 
-The same recipe is trained twice with different numbers of epochs; the difference is the steady state, with everything that a run does in
-it (validation, checkpoints, reports, the steps' journal), and what is left of the shorter one is the start-up. The plain loop has the same
+Of a run, the wall between the lines of its curve is taken, the first epochs left out: the steady state, with everything that a run does in
+it (validation, checkpoints, reports, the steps' journal). What comes before its first step is the start-up. The plain loop has the same
 network, loader, augmentation, loss, optimiser and validation, in a process of its own, and nothing else.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -122,11 +122,10 @@ def measure_training(tell: Callable[[str], None], *, rounds: int, processes: tup
         by_processes: dict[int, float] = {}
         ours = start = 0.0
         for count in processes:
-            short, long = (_run(home.root, epochs, count) for epochs in (_SHORT, _LONG))
-            step_s = (long["wall_s"] - short["wall_s"]) / (long["steps"] - short["steps"])
-            by_processes[count] = 30 / (long["steps"] / _LONG) / step_s  # 30 training frames an epoch
+            step_s, steps, start_s = _run(home.root, count)
+            by_processes[count] = 30 / (steps / _LONG) / step_s  # 30 training frames an epoch
             if count == 1:
-                ours, start = step_s, short["wall_s"] - short["steps"] * step_s
+                ours, start = step_s, start_s
             tell(f"training: {count} processes, {1e3 * step_s:.1f} ms a step")
         return Training(plain, ours, start, _resume_s(home.root), by_processes)
 
@@ -157,9 +156,30 @@ def _program(text: str, *arguments: str) -> str:
     return done.stdout.strip().splitlines()[-1]
 
 
-def _run(home: Path, epochs: int, processes: int) -> dict[str, float]:
-    found: dict[str, float] = json.loads(_program(_RUN, str(home), str(epochs), "bench", str(processes)))
-    return found
+def _run(home: Path, processes: int) -> tuple[float, int, float]:
+    """Train once; return the wall of a step at steady state, how many steps there were, and the start-up, in seconds."""
+    run = home / "runs" / "bench"
+    shutil.rmtree(run, ignore_errors=True)
+    command = [sys.executable, "-W", "ignore", "-c", _RUN, str(home), str(_LONG), "bench", str(processes)]
+    begun, first, seen = time.perf_counter(), 0.0, dict[int, float]()
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=ROOT) as at_work:
+        while at_work.poll() is None:
+            now = time.perf_counter()
+            first = first or (now if _lines(run / "steps.jsonl") else 0.0)
+            seen.setdefault(_lines(run / "curve.jsonl"), now)
+            time.sleep(0.005)
+    if at_work.returncode:
+        raise subprocess.CalledProcessError(at_work.returncode, command[:4])
+    steps = _lines(run / "steps.jsonl")
+    begin, end = (min(seen[count] for count in seen if count >= epochs) for epochs in (_SHORT, _LONG))
+    return (end - begin) / (steps * (_LONG - _SHORT) / _LONG), steps, first - begun
+
+
+def _lines(path: Path) -> int:
+    try:
+        return path.read_bytes().count(b"\n")
+    except FileNotFoundError:
+        return 0
 
 
 def _resume_s(home: Path) -> float | None:
