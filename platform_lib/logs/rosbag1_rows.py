@@ -24,6 +24,7 @@ _AT_ONCE_BYTES = 8 << 20  # a chunk that is stored in more is fetched in parts, 
 _PART_BYTES = 4 << 20
 _MOST_HELD_BYTES = 448 << 20
 _INDEX_BYTES = 20  # a message
+_CHUNK_BYTES = 256  # what is kept of a chunk
 
 
 class Chunks:
@@ -36,8 +37,10 @@ class Chunks:
         # Larger ones are never opened.
         sizes = (chunk.size_bytes for chunk in layout.chunks if chunk.size_bytes <= MOST_CHUNK_BYTES)
         largest = max(sizes, default=0)
-        if _INDEX_BYTES * layout.offset.size + 2 * largest > _MOST_HELD_BYTES:
-            what = f"{layout.offset.size} messages, and a chunk of {largest} bytes: more than bounded memory holds"
+        kept_bytes = _INDEX_BYTES * layout.offset.size + _CHUNK_BYTES * len(layout.chunks)
+        if kept_bytes + 2 * largest > _MOST_HELD_BYTES:
+            counts = f"{layout.offset.size} messages in {len(layout.chunks)} chunks"
+            what = f"{counts}, the largest of {largest} bytes: more than bounded memory holds"
             remedy = "convert the bag to MCAP, or split it (`rosbag record --split`, `rosbag filter`)"
             raise UnsupportedLog(what, where=source.name, remedy=remedy)
         self._cached_bytes = 0
