@@ -13,7 +13,7 @@ import pyarrow as pa
 import typer
 
 from platform_lib.console import ERR, print_json, progress
-from platform_lib.errors import CorruptLog
+from platform_lib.errors import CorruptLog, UsageError
 from platform_lib.logs.describing import Note, describe, describe_stream
 from platform_lib.logs.door import Log, advised, open_log
 from platform_lib.logs.export.exporting import export_log
@@ -136,7 +136,11 @@ def _window(log: Log, start: str | None, stop: str | None) -> Window:
     def absolute(item: Instant | None) -> int | None:
         return None if item is None else item.absolute_ns(begin_ns)
 
-    return Window(absolute(named[0]), absolute(named[1]))
+    window = Window(absolute(named[0]), absolute(named[1]))
+    if window.start_ns is not None and window.stop_ns is not None and window.start_ns >= window.stop_ns:
+        what = f"nothing lies from {start} up to {stop}, which is no later"
+        raise UsageError(what, where="--start, --stop", remedy="name the earlier moment as --start")
+    return window
 
 
 @app.command()
@@ -164,7 +168,7 @@ def head(
     schema: pa.Schema | None = None
     for batch in log.read(chosen.name, column, window.start_ns, window.stop_ns, decode=not raw):
         schema = batch.schema
-        found.extend(batch.slice(0, rows - len(found)).to_pylist())
+        found.extend(batch.slice(0, min(batch.num_rows, rows - len(found))).to_pylist())
         if len(found) >= rows:
             break
     if as_json:

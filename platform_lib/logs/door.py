@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-READER_VERSION = "5"
+READER_VERSION = "6"
 """Changes whenever the same bytes would give other rows; part of what the lake knows a file by."""
 
 LOG_SUFFIXES = (".mf4", ".mdf", ".dat", ".mcap", ".db3", ".bag")

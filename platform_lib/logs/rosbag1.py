@@ -52,6 +52,13 @@ def _layout(source: ByteSource, report: Report, *, recover: bool) -> Layout:
     except CorruptLog:
         if not recover:
             raise
+    except UnsupportedLog as refusal:  # which a flipped bit may look like
+        if not recover:
+            raise
+        try:
+            return scan(source, report)
+        except CorruptLog:
+            raise refusal from None
     return scan(source, report)
 
 
@@ -64,7 +71,7 @@ def _prove(chunks: Chunks, report: Report, *, recover: bool) -> list[int]:
     for number, chunk in enumerate(chunks.layout.chunks):
         try:
             chunks.prove(number)
-        except CorruptLog as error:
+        except (CorruptLog, UnsupportedLog) as error:
             if not recover:
                 raise
             lost.append(number)
@@ -76,10 +83,9 @@ def _topics(layout: Layout, chunks: Chunks, lost: list[int]) -> tuple[list[Topic
     groups: dict[tuple[str, str, str], list[int]] = {}
     for item in layout.connections:
         groups.setdefault((item.topic, item.message_type, item.definition), []).append(item.id)
-    topics, orders = [], []
-    for (name, kind, text), numbers in groups.items():
-        order = layout.in_time_order(numbers, lost)
-        orders.append(order)
+    topics = []
+    orders = layout.in_time_order(list(groups.values()), lost)
+    for (name, kind, text), order in zip(groups, orders, strict=True):
         topics.append(
             Topic(
                 name=name,

@@ -6,9 +6,9 @@ records at the end, a chunk's counts with the entries behind it.
 
 from __future__ import annotations
 
-from collections import Counter
+from array import array
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -38,8 +38,9 @@ from platform_lib.logs.schemas.rosmsg import normal_name
 
 ENTRY = np.dtype([("seconds", "<u4"), ("nanoseconds", "<u4"), ("offset", "<u4")])
 MOST_MESSAGES = 10_000_000  # see docs/reference/logs.md for what was measured
-_MOST_CHUNKS = 1_000_000
-_MOST_DEFINITION_BYTES = 64 << 20
+MOST_CHUNKS = 1_000_000
+_MOST_CONNECTIONS = 65_535
+_MOST_DEFINITION_BYTES = 16 << 20  # whose parser takes fourteen times as much
 _COUNT = np.dtype([("connection", "<u4"), ("count", "<u4")])
 _HEAD_BYTES = 32 << 10  # what one request brings; the next chunk's head lies right behind a chunk's index
 _VERSION = 1
@@ -61,10 +62,35 @@ class _Heads(FileBytes):
         return self._near[first : first + count]
 
 
-@dataclass(frozen=True, slots=True)
-class _ChunkInfo:
-    position: int
-    counts: npt.NDArray[np.void]
+@dataclass(slots=True)
+class _End:
+    """The records at a bag's end.
+
+    Attributes:
+        connections: Of the bag.
+        gap: Where its header ends, and where these records begin: what lies between has to be chunks.
+        position: Of each chunk, in the order of these records.
+        first: Which of `counts` are a chunk's first; its last are before the next chunk's first.
+        counts: Connection and number of messages, in turn.
+    """
+
+    connections: Connections
+    gap: tuple[int, int]
+    position: array[int] = field(default_factory=lambda: array("Q"))
+    first: array[int] = field(default_factory=lambda: array("q", [0]))
+    counts: array[int] = field(default_factory=lambda: array("I"))
+
+    def said(self, number: int) -> dict[int, int]:
+        """Return how many messages of which connection a chunk has.
+
+        Raises:
+            CorruptLog: One of them is none, or is named twice.
+        """
+        pairs = self.counts[self.first[number] : self.first[number + 1]]
+        found = dict(zip(pairs[::2], pairs[1::2], strict=True))
+        if 2 * len(found) != len(pairs) or any(item not in self.connections for item in found):
+            raise CorruptLog("the index has messages of a connection twice, or of one that there is not")
+        return found
 
 
 def read_index(source: ByteSource) -> Layout:
@@ -76,26 +102,27 @@ def read_index(source: ByteSource) -> Layout:
         LookupError: A field is missing.
     """
     file = _Heads(source)
-    connections, infos = _end(file)
-    total = sum(int(info.counts["count"].sum(dtype=np.int64)) for info in infos)
+    end = _end(file)
+    total = int(np.frombuffer(end.counts, np.uint32)[1::2].sum(dtype=np.int64)) if end.counts else 0
     if total * ENTRY.itemsize > source.size_bytes:
         raise CorruptLog(f"an index of {total} messages does not fit into the file", where=source.name)
     check_count(source.name, total)
-    first = np.zeros(len(infos) + 1, np.int64)
+    first = np.zeros(len(end.position) + 1, np.int64)
     offset, connection, time_ns = np.empty(total, np.uint32), np.empty(total, np.uint32), np.empty(total, np.int64)
     chunks: list[StoredChunk] = []
-    end = len(MAGIC)
-    known = np.array([item.id for item in connections], np.uint32)
-    for number, info in enumerate(infos):
-        chunk, after = _chunk(file, info.position, end)
-        entries, whose, end = _entries(file, after, info, known)
-        mine = slice(int(first[number]), int(first[number]) + entries.size)
+    at, stop = end.gap
+    for row, number in enumerate(np.argsort(np.array(end.position, np.uint64), kind="stable").tolist()):
+        chunk, after = _chunk(file, end.position[number], at)
+        _check_gap(file, at, chunk.position)
+        entries, whose, at = _entries(file, after, chunk, end.said(number))
+        mine = slice(int(first[row]), int(first[row]) + entries.size)
         order = np.argsort(entries["offset"], kind="stable")
         offset[mine], connection[mine] = entries["offset"][order], whose[order]
         time_ns[mine] = times_of(entries)[order]
-        first[number + 1] = mine.stop
+        first[row + 1] = mine.stop
         chunks.append(chunk)
-    return Layout(tuple(connections), tuple(chunks), first, offset, connection, time_ns)
+    _check_gap(file, at, stop)
+    return Layout(end.connections.found, tuple(chunks), first, offset, connection, time_ns)
 
 
 def check_count(name: str, messages: int) -> None:
@@ -126,15 +153,68 @@ def connection_of(number: int, topic: bytes, body: bytes) -> Connection:
     """Return a connection of its record.
 
     Raises:
+        CorruptLog: Zeros took the place of its text.
         LookupError: A field is missing.
         UnicodeDecodeError: One is no text.
     """
     about = dict(fields_of(body))
+    if b"\0" in topic + about[b"type"] + about[b"message_definition"]:
+        raise CorruptLog("a connection's record is partly zeros")
     kind, definition = about[b"type"].decode(), about[b"message_definition"].decode()
     return Connection(number, normalize(topic.decode()), normal_name(kind), definition)
 
 
-def _end(file: FileBytes) -> tuple[list[Connection], list[_ChunkInfo]]:
+class Connections:
+    """A bag's connections, as many as bounded memory allows; a definition that several have is kept once."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._by_number: dict[int, Connection] = {}
+        self._texts: dict[str, str] = {}
+        self._kept_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._by_number)
+
+    def __contains__(self, number: object) -> bool:
+        return number in self._by_number
+
+    @property
+    def found(self) -> tuple[Connection, ...]:
+        """All of them, in the order in which they were added."""
+        return tuple(self._by_number.values())
+
+    def check_size(self, head: Head) -> None:
+        """Refuse a connection's record before it is read.
+
+        Raises:
+            UnsupportedLog: It is larger than all definitions may be.
+        """
+        if head.size > _MOST_DEFINITION_BYTES:
+            raise _too_many(self._name, "bytes of definitions", _MOST_DEFINITION_BYTES)
+
+    def add(self, item: Connection) -> bool:
+        """Take one in; whether it is new, or what is known already.
+
+        Raises:
+            UnsupportedLog: There are too many, or too many bytes of definitions.
+        """
+        known = self._by_number.get(item.id)
+        if known is not None:
+            return known == item
+        self._kept_bytes += len(item.topic) + len(item.message_type)
+        if item.definition not in self._texts:
+            self._kept_bytes += len(item.definition)
+        text = self._texts.setdefault(item.definition, item.definition)
+        self._by_number[item.id] = replace(item, definition=text)
+        if self._kept_bytes > _MOST_DEFINITION_BYTES:
+            raise _too_many(self._name, "bytes of definitions", _MOST_DEFINITION_BYTES)
+        if len(self._by_number) > _MOST_CONNECTIONS:
+            raise _too_many(self._name, "connections", _MOST_CONNECTIONS)
+        return True
+
+
+def _end(file: FileBytes) -> _End:
     """Read the records at the bag's end; they and the header's counts must agree, so that nothing is passed over."""
     header = file_head(file, len(MAGIC))
     if header is None or header.op != BAG_HEADER_OP:
@@ -145,26 +225,42 @@ def _end(file: FileBytes) -> tuple[list[Connection], list[_ChunkInfo]]:
     begin = header.number(b"index_pos")
     if begin == 0:
         raise CorruptLog("the bag was never closed: it has no index", where=file.path)
-    connections: list[Connection] = []
-    infos: list[_ChunkInfo] = []
-    definition_bytes = 0
+    end = _End(Connections(file.path), (header.body + header.size, begin))
     for head in _records(file, begin):
         if head.op == CONNECTION_OP:
-            definition_bytes += head.size
-            if definition_bytes > _MOST_DEFINITION_BYTES:
-                raise _too_many(file.path, "bytes of definitions", _MOST_DEFINITION_BYTES)
-            number, topic = head.number(b"conn"), head.fields[b"topic"]
-            connections.append(connection_of(number, topic, file.read(head.body, head.size)))
+            end.connections.check_size(head)
+            number, before = head.number(b"conn"), len(end.connections)
+            end.connections.add(connection_of(number, head.fields[b"topic"], file.read(head.body, head.size)))
+            if len(end.connections) == before:
+                raise CorruptLog("two connections of the bag have the same number", where=file.path)
         else:
-            infos.append(_info(file, head))
-            if len(infos) > _MOST_CHUNKS:
-                raise _too_many(file.path, "chunks", _MOST_CHUNKS)
+            _take_info(file, head, end)
+            check_chunks(file.path, len(end.position))
     said = header.number(b"conn_count"), header.number(b"chunk_count")
-    if said != (len(connections), len(infos)) or (not infos and begin > header.body + header.size):
+    if said != (len(end.connections), len(end.position)) or (not end.position and begin > end.gap[0]):
         raise CorruptLog("the bag's header and its index do not say the same of it", where=file.path)
-    if len({item.id for item in connections}) < len(connections):
-        raise CorruptLog("two connections of the bag have the same number", where=file.path)
-    return connections, sorted(infos, key=lambda info: info.position)
+    return end
+
+
+def check_chunks(name: str, chunks: int) -> None:
+    """Refuse a bag of so many chunks that what is kept of them does not fit.
+
+    Raises:
+        UnsupportedLog: There are more than `MOST_CHUNKS`.
+    """
+    if chunks > MOST_CHUNKS:
+        raise _too_many(name, "chunks", MOST_CHUNKS)
+
+
+def _check_gap(file: FileBytes, at: int, stop: int) -> None:
+    """Refuse a chunk that lies where the index names none: its messages would be missing without a word."""
+    while at < min(stop, file.size):
+        head = file_head(file, at)
+        if head is None:
+            return
+        if head.op == CHUNK_OP:
+            raise CorruptLog(f"the chunk at byte {at} is in no index", where=file.path)
+        at = head.body + head.size
 
 
 def _records(file: FileBytes, at: int) -> Iterator[Head]:
@@ -176,12 +272,19 @@ def _records(file: FileBytes, at: int) -> Iterator[Head]:
         at = head.body + head.size
 
 
-def _info(file: FileBytes, head: Head) -> _ChunkInfo:
+def _take_info(file: FileBytes, head: Head, end: _End) -> None:
+    """Take in what the index says of a chunk."""
     _check_version(file, head, "chunk")
+    said, count = head.number(b"count"), head.size // _COUNT.itemsize
+    if count != said or head.size % _COUNT.itemsize:
+        raise CorruptLog(f"a chunk of {said} connections has {count}", where=file.path)
+    if count > _MOST_CONNECTIONS:
+        raise CorruptLog(f"a chunk of {count} connections", where=file.path)
     counts = np.frombuffer(file.peek(head.body, head.size), _COUNT)
-    if counts.size != head.number(b"count"):
-        raise CorruptLog(f"a chunk of {head.number(b'count')} connections has {counts.size}", where=file.path)
-    return _ChunkInfo(head.number(b"chunk_pos"), counts)
+    end.counts.frombytes(counts[counts["count"] > 0].tobytes())
+    end.first.append(len(end.counts))
+    end.position.append(head.number(b"chunk_pos"))
+    check_count(file.path, len(end.counts) // 2)  # each of them names a message
 
 
 def _check_version(file: FileBytes, head: Head, what: str) -> None:
@@ -201,24 +304,35 @@ def _chunk(file: FileBytes, at: int, end: int) -> tuple[StoredChunk, int]:
 
 
 def _entries(
-    file: FileBytes, at: int, info: _ChunkInfo, known: npt.NDArray[np.uint32]
+    file: FileBytes, at: int, chunk: StoredChunk, said: dict[int, int]
 ) -> tuple[npt.NDArray[np.void], npt.NDArray[np.uint32], int]:
-    """Return what the records behind a chunk say of its messages, whose each is, and where they end."""
-    counts: Counter[int] = Counter()
-    tables, owners = [np.empty(0, ENTRY)], [np.empty(0, np.uint32)]
+    """Return what the records behind a chunk say of its messages, whose each is, and where they end.
+
+    Args:
+        file: The bag.
+        at: Where these records begin.
+        chunk: The chunk.
+        said: How many messages of which connection the bag's end says that it has.
+    """
+    left, total, done = dict(said), sum(said.values()), 0
+    if total > MOST_CHUNK_MESSAGES:
+        raise _too_many(file.path, "messages in one chunk", MOST_CHUNK_MESSAGES)
+    entries, owners = np.empty(total, ENTRY), np.empty(total, np.uint32)
+    what = f"the index at the bag's end and that behind the chunk at byte {chunk.position} do not say the same"
     while (head := file_head(file, at)) is not None and head.op == INDEX_OP:
         _check_version(file, head, "message")
         if head.size != head.number(b"count") * ENTRY.itemsize or head.body + head.size > file.size:
             raise CorruptLog(f"the index record at byte {at} has not the length that it says", where=file.path)
-        number = head.number(b"conn")
-        counts[number] += head.number(b"count")
-        if counts.total() > MOST_CHUNK_MESSAGES:
-            raise _too_many(file.path, "messages in one chunk", MOST_CHUNK_MESSAGES)
-        tables.append(np.frombuffer(file.peek(head.body, head.size), ENTRY))
-        owners.append(np.full(tables[-1].size, number, np.uint32))
+        number, count = head.number(b"conn"), head.number(b"count")
         at = head.body + head.size
-    said = Counter({int(item["connection"]): int(item["count"]) for item in info.counts})
-    if +counts != +said or not np.isin(list((+counts).keys()), known).all():
-        what = f"the index at the bag's end and that behind the chunk at byte {info.position} do not say the same"
+        if not count:
+            continue
+        if count > left.get(number, 0):
+            raise CorruptLog(what, where=file.path)
+        mine = slice(done, done + count)
+        entries[mine], owners[mine] = np.frombuffer(file.peek(head.body, head.size), ENTRY), number
+        left[number] -= count
+        done += count
+    if done != total:
         raise CorruptLog(what, where=file.path)
-    return np.concatenate(tables), np.concatenate(owners), at
+    return entries, owners, at

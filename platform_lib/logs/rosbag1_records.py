@@ -28,6 +28,7 @@ _LENGTH = struct.Struct("<I")
 _TIME = struct.Struct("<II")
 _RECORD_BYTES = 40
 _PIECE_BYTES = 4 << 20
+_ROWS = 1 << 16
 MOST_CHUNK_MESSAGES = 1 << 20  # 40 bytes each; a recorder's chunk of 768 KiB has at most 17 thousand
 COMPRESSIONS = frozenset({"none", "bz2", "lz4"})
 MAGIC = b"#ROSBAG V2.0\n"
@@ -76,16 +77,36 @@ class Layout:
     connection: Offsets
     time_ns: Index
 
-    def in_time_order(self, connections: list[int], without: list[int]) -> Offsets:
-        """Return the numbers of the messages of some connections by time, those of some chunks left out."""
-        chosen = np.isin(self.connection, connections)
+    def in_time_order(self, topics: list[list[int]], without: list[int]) -> list[Offsets]:
+        """Return the numbers of each topic's messages by time, those of some chunks left out.
+
+        Args:
+            topics: The connections of each.
+            without: The chunks.
+        """
+        owner = self._owners(topics)
         for number in without:
-            chosen[self.first[number] : self.first[number + 1]] = False
-        found = np.flatnonzero(chosen).astype(np.uint32)
-        times = self.time_ns[found]
-        if (times[1:] < times[:-1]).any():
-            found = found[np.argsort(times, kind="stable")]
-        return found
+            owner[self.first[number] : self.first[number + 1]] = len(topics)
+        by_topic = np.argsort(owner, kind="stable").astype(np.uint32)
+        ends = np.cumsum(np.bincount(owner, minlength=len(topics) + 1))
+        del owner
+        return [self._sorted(found) for found in np.split(by_topic, ends[:-1])[:-1]]
+
+    def _owners(self, topics: list[list[int]]) -> Offsets:
+        """Return (N,) which topic each message is of, ``len(topics)`` of none."""
+        topic_of = {number: topic for topic, numbers in enumerate(topics) for number in numbers}
+        known = np.array(sorted(topic_of), np.uint32)
+        topic = np.array([topic_of[number] for number in sorted(topic_of)], np.uint32)
+        owner = np.full(self.connection.size, len(topics), np.uint32)
+        for first in range(0, owner.size if known.size else 0, _ROWS):
+            some = self.connection[first : first + _ROWS]
+            at = np.minimum(np.searchsorted(known, some), known.size - 1)
+            owner[first : first + _ROWS] = np.where(known[at] == some, topic[at], len(topics))
+        return owner
+
+    def _sorted(self, rows: Offsets) -> Offsets:
+        times = self.time_ns[rows]
+        return rows[np.argsort(times, kind="stable")] if (times[1:] < times[:-1]).any() else rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_left
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,23 +20,31 @@ from platform_lib.logs.rosbag1_heads import records_at
 from platform_lib.logs.rosbag1_records import Index, Layout, Offsets, Records, agrees, decompressed, pieces_of
 
 _CACHE_BYTES = 64 << 20
+_AT_ONCE_BYTES = 8 << 20  # a chunk that is stored in more is fetched in parts, which are let go one after the other
+_PART_BYTES = 4 << 20
 _MOST_HELD_BYTES = 448 << 20
 _INDEX_BYTES = 20  # a message
+_CHUNK_BYTES = 256  # what is kept of a chunk
 
 
 class Chunks:
-    """Opens a bag's chunks; keeps opened ones up to a byte budget, least recently used out first."""
+    """Opens a bag's chunks, in any thread; keeps opened ones up to a byte budget, those opened first out first."""
 
     def __init__(self, source: ByteSource, layout: Layout) -> None:
         self.source = source
         self.layout = layout
         self._cache: OrderedDict[int, Records] = OrderedDict()
-        largest = max((chunk.size_bytes for chunk in layout.chunks), default=0)
-        if _INDEX_BYTES * layout.offset.size + 2 * min(largest, MOST_CHUNK_BYTES) > _MOST_HELD_BYTES:
-            what = f"{layout.offset.size} messages, and a chunk of {largest} bytes: more than bounded memory holds"
+        # Larger ones are never opened.
+        sizes = (chunk.size_bytes for chunk in layout.chunks if chunk.size_bytes <= MOST_CHUNK_BYTES)
+        largest = max(sizes, default=0)
+        kept_bytes = _INDEX_BYTES * layout.offset.size + _CHUNK_BYTES * len(layout.chunks)
+        if kept_bytes + 2 * largest > _MOST_HELD_BYTES:
+            counts = f"{layout.offset.size} messages in {len(layout.chunks)} chunks"
+            what = f"{counts}, the largest of {largest} bytes: more than bounded memory holds"
             remedy = "convert the bag to MCAP, or split it (`rosbag record --split`, `rosbag filter`)"
             raise UnsupportedLog(what, where=source.name, remedy=remedy)
         self._cached_bytes = 0
+        self._lock = threading.Lock()
 
     def prove(self, number: int) -> None:
         """Open a chunk.
@@ -51,7 +60,8 @@ class Chunks:
         Raises:
             CorruptLog: A chunk does not hold the messages that the index says.
         """
-        held = {number: self._cache[number] for number in numbers if number in self._cache}
+        with self._lock:
+            held = {number: self._cache[number] for number in numbers if number in self._cache}
         missing = [self.layout.chunks[number] for number in numbers if number not in held]
         ranges = [(chunk.data_start, chunk.stored_bytes) for chunk in missing]
         stored = self._stored(ranges)
@@ -63,21 +73,30 @@ class Chunks:
             del records
 
     def _stored(self, ranges: list[tuple[int, int]]) -> Iterator[Iterable[Buffer]]:
-        if self.source.remote:
-            return ([data] for data in fetched(self.source, ranges))
-        return (pieces_of(self.source, *place) for place in ranges)
+        if not self.source.remote:
+            return (pieces_of(self.source, *place) for place in ranges)
+        if max((size for _, size in ranges), default=0) > _AT_ONCE_BYTES:
+            return (self._parts(*place) for place in ranges)
+        return ([data] for data in fetched(self.source, ranges))
+
+    def _parts(self, start: int, size_bytes: int) -> Iterator[Buffer]:
+        stop = start + size_bytes
+        return fetched(self.source, ((at, min(_PART_BYTES, stop - at)) for at in range(start, stop, _PART_BYTES)))
 
     def _proven(self, number: int, stored: Iterable[Buffer]) -> Records:
         chunk, layout = self.layout.chunks[number], self.layout
-        self._make_room(chunk.size_bytes)
+        with self._lock:
+            self._make_room(chunk.size_bytes)
         with translated(self.source.name, f"reading the chunk at byte {chunk.position}"):
             mine = slice(int(layout.first[number]), int(layout.first[number + 1]))
             records = records_at(decompressed(stored, chunk.compression, chunk.size_bytes), layout.offset[mine])
             if not agrees(records, layout.offset[mine], layout.connection[mine], layout.time_ns[mine]):
                 what = f"the chunk at byte {chunk.position} does not hold the messages that its index says"
                 raise CorruptLog(what, where=self.source.name, remedy=REMEDY)
-        self._cache[number] = records
-        self._cached_bytes += records.held_bytes
+        with self._lock:
+            if number not in self._cache:  # another thread may have opened it meanwhile
+                self._cache[number] = records
+                self._cached_bytes += records.held_bytes
         return records
 
     def _make_room(self, size_bytes: int) -> None:
@@ -87,7 +106,9 @@ class Chunks:
 
     def close(self) -> None:
         """Release the file."""
-        self._cache.clear()
+        with self._lock:
+            self._cache.clear()
+            self._cached_bytes = 0
         self.source.close()
 
 

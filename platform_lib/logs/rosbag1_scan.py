@@ -6,7 +6,8 @@ is as it was recorded, what else stands there may have damaged the chunk too. Th
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +18,7 @@ from platform_lib.logs.faults import translated
 from platform_lib.logs.mdf4.source import FileBytes
 from platform_lib.logs.model import Report
 from platform_lib.logs.payloads import Buffer
-from platform_lib.logs.rosbag1_index import ENTRY, check_count, connection_of, times_of
+from platform_lib.logs.rosbag1_index import ENTRY, Connections, check_chunks, check_count, connection_of, times_of
 from platform_lib.logs.rosbag1_records import (
     BAG_HEADER_OP,
     CHUNK_INFO_OP,
@@ -43,20 +44,27 @@ from platform_lib.logs.rosbag1_records import (
 )
 
 Values = npt.NDArray[np.void]
-_MOST_BODY_BYTES = 256 << 20
 
 
 @dataclass(slots=True)
 class _Pending:
-    """A chunk whose index records are being met."""
+    """A chunk whose index records are being met; its records are without their bytes."""
 
     chunk: StoredChunk
     records: Records
+    told: list[Connection]
     entries: list[Values] = field(default_factory=list)
     connections: list[Offsets] = field(default_factory=list)
+    left: int = field(init=False)  # messages that no index record was met of
+    contradicted: bool = False
+
+    def __post_init__(self) -> None:
+        self.left = self.records.start.size
 
     def agrees(self) -> bool:
         """Whether the index records met are those of the chunk, and all of them."""
+        if self.contradicted or self.left:
+            return False
         entries = np.concatenate([np.empty(0, ENTRY), *self.entries])
         connections = np.concatenate([np.empty(0, np.uint32), *self.connections])
         order = np.argsort(entries["offset"], kind="stable")
@@ -69,11 +77,15 @@ class _Walk:
 
     source: ByteSource
     report: Report
-    known: dict[int, Connection] = field(default_factory=dict)
+    known: Connections = field(init=False)
+    contradicted: set[int] = field(default_factory=set)  # connections that two records say different things of
     chunks: list[StoredChunk] = field(default_factory=list)
     first: list[int] = field(default_factory=lambda: [0])
     columns: list[tuple[Offsets, Offsets, Index]] = field(default_factory=list)
     pending: _Pending | None = None
+
+    def __post_init__(self) -> None:
+        self.known = Connections(self.source.name)
 
     def take(self, at: int, head: Head) -> None:
         """Take in one record of the file."""
@@ -84,7 +96,9 @@ class _Walk:
         if head.op == CHUNK_OP:
             self._chunk(at, head)
         elif head.op == CONNECTION_OP:
-            self._connection(head.fields, self._body(head))
+            self.known.check_size(head)
+            body = self.source.read_at(head.body, head.size)
+            self._tell([connection_of(head.number(b"conn"), head.fields[b"topic"], body)])
         elif head.op not in (BAG_HEADER_OP, CHUNK_INFO_OP):
             raise CorruptLog(f"a record of kind {head.op} at byte {at}")
 
@@ -94,11 +108,13 @@ class _Walk:
         if pending is None:
             return
         records = pending.records
-        if not (cut or pending.agrees()) or not set(np.unique(records.connection).tolist()) <= self.known.keys():
+        if pending.contradicted or not (cut or pending.agrees()):
             what = f"the chunk at byte {pending.chunk.position} is not what its index records say"
             self.report.lose(pending.chunk.stored_bytes, what)
             return
+        self._tell(pending.told)
         self.chunks.append(pending.chunk)
+        check_chunks(self.source.name, len(self.chunks))
         self.first.append(self.first[-1] + records.start.size)
         check_count(self.source.name, self.first[-1])
         columns = records.start.astype(np.uint32), records.connection.astype(np.uint32), records.time_ns.copy()
@@ -108,51 +124,58 @@ class _Walk:
         """Return what was found."""
         offset, connection, time_ns = (np.concatenate(column) for column in zip(*self.columns, strict=True))
         first = np.array(self.first, np.int64)
-        return Layout(tuple(self.known.values()), tuple(self.chunks), first, offset, connection, time_ns)
-
-    def _body(self, head: Head) -> bytes:
-        if head.size > _MOST_BODY_BYTES:
-            raise CorruptLog(f"a record of {head.size} bytes")
-        return bytes(self.source.read_at(head.body, head.size))
+        sure = tuple(item for item in self.known.found if item.id not in self.contradicted)
+        found = Layout(sure, tuple(self.chunks), first, offset, connection, time_ns)
+        rows = found.in_time_order([[item.id for item in sure]], [])[0].size
+        if rows < offset.size:
+            what = "messages are left out: of their connections the bag says nothing, or two things"
+            self.report.problems.append(f"{offset.size - rows} {what}")
+        return found
 
     def _chunk(self, at: int, head: Head) -> None:
         compression = head.fields[b"compression"].decode()
         size_bytes = head.number(b"size")
-        if compression not in COMPRESSIONS:
-            raise CorruptLog(f"a chunk is compressed as {compression!r}")
         try:
             with translated(self.source.name, f"reading the chunk at byte {at}"):
+                if compression not in COMPRESSIONS:
+                    raise CorruptLog(f"it is compressed as {compression!r}")
                 data = decompressed(pieces_of(self.source, head.body, head.size), compression, size_bytes)
                 records = records_of(data)
-                self._connections_of(data)
+                told = list(_connections_of(data))
         except (CorruptLog, UnsupportedLog) as error:
             self.report.lose(head.size, f"the chunk at byte {at} is left out: {error.what}")
             return
         chunk = StoredChunk(at, head.body, head.size, compression, size_bytes)
-        self.pending = _Pending(chunk, records)
+        self.pending = _Pending(chunk, replace(records, data=b""), told)
 
-    def _connections_of(self, data: Buffer) -> None:
-        at = 0
-        while at < len(data):
-            head, body, size = record(data, at)
-            fields = dict(fields_of(head))
-            if fields[b"op"][0] == CONNECTION_OP:
-                self._connection(fields, bytes(data[body : body + size]))
-            at = body + size
-
-    def _connection(self, fields: dict[bytes, bytes], body: bytes) -> None:
-        number = int.from_bytes(fields[b"conn"], "little")
-        self.known.setdefault(number, connection_of(number, fields[b"topic"], body))
+    def _tell(self, told: list[Connection]) -> None:
+        """Take in connections; where a further record says something else of one, neither is believed."""
+        self.contradicted.update(item.id for item in told if not self.known.add(item))
 
     def _index(self, head: Head) -> None:
-        if self.pending is None:
+        pending = self.pending
+        if pending is None:
             return
-        entries = np.frombuffer(self._body(head), ENTRY)
         count, connection = head.number(b"count"), head.number(b"conn")
-        if count != entries.size:
-            raise CorruptLog(f"an index record of {count} messages has {entries.size}")
-        self.pending.entries.append(entries)
-        self.pending.connections.append(np.full(entries.size, connection, np.uint32))
+        if head.size != count * ENTRY.itemsize or count > pending.left:
+            pending.contradicted = True
+        if pending.contradicted or not count:
+            return
+        pending.left -= count
+        pending.entries.append(np.frombuffer(self.source.read_at(head.body, head.size), ENTRY))
+        pending.connections.append(np.full(count, connection, np.uint32))
+
+
+def _connections_of(data: Buffer) -> Iterator[Connection]:
+    """Yield the connections that a chunk's records are of."""
+    at = 0
+    while at < len(data):
+        head, body, size = record(data, at)
+        fields = dict(fields_of(head))
+        if fields[b"op"][0] == CONNECTION_OP:
+            number = int.from_bytes(fields[b"conn"], "little")
+            yield connection_of(number, fields[b"topic"], bytes(data[body : body + size]))
+        at = body + size
 
 
 def scan(source: ByteSource, report: Report) -> Layout:

@@ -131,7 +131,7 @@ class Tables(Protocol):
 
 
 class _SqlTables:
-    """The tables of a sound file, by SQL; a message's place is its id."""
+    """The tables of a sound file, by SQL; a message's place is its rowid, which its id is only in a recorder's own files."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self._path = path
@@ -145,13 +145,13 @@ class _SqlTables:
         return list(self._connection.execute(f"SELECT {', '.join(columns)} FROM {table}"))  # noqa: S608 - names of ours
 
     def messages(self) -> Iterator[tuple[Any, ...]]:
-        """Yield topic, time, id and payload length of every message, by time."""
-        columns = "topic_id, timestamp, id, length(data)"
-        yield from self._connection.execute(f"SELECT {columns} FROM messages ORDER BY timestamp, id")  # noqa: S608 - constant
+        """Yield topic, time, place and payload length of every message, by time."""
+        columns = "topic_id, timestamp, rowid, length(data)"
+        yield from self._connection.execute(f"SELECT {columns} FROM messages ORDER BY timestamp, rowid")  # noqa: S608 - constant
 
     def payload(self, place: int) -> object:
         """Return one payload."""
-        size = self._connection.execute("SELECT length(data) FROM messages WHERE id = ?", (place,)).fetchone()[0]
+        size = self._connection.execute("SELECT length(data) FROM messages WHERE rowid = ?", (place,)).fetchone()[0]
         return self._large(place) if size > _PIECE_BYTES else self._rows([place])[place]
 
     def fetch(self, places: Index, size_bytes: Index) -> Payloads:
@@ -173,14 +173,15 @@ class _SqlTables:
                 data[at : at + _PIECE_BYTES] = blob.read(_PIECE_BYTES)
         return data
 
-    def _rows(self, ids: list[int]) -> dict[int, object]:
+    def _rows(self, places: list[int]) -> dict[int, object]:
         found: dict[int, object] = {}
-        for first in range(0, len(ids), _LOOKUP_ROWS):
-            some = ids[first : first + _LOOKUP_ROWS]
+        for first in range(0, len(places), _LOOKUP_ROWS):
+            some = places[first : first + _LOOKUP_ROWS]
             marks = ",".join("?" * len(some))
             with self._lock:
-                rows = self._connection.execute(f"SELECT id, data FROM messages WHERE id IN ({marks})", some).fetchall()  # noqa: S608 - only question marks
-            found.update(rows)
+                found.update(
+                    self._connection.execute(f"SELECT rowid, data FROM messages WHERE rowid IN ({marks})", some)  # noqa: S608 - only question marks
+                )
         return found
 
     def close(self) -> None:

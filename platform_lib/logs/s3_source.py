@@ -16,6 +16,7 @@ from platform_lib.errors import ConfigError, CorruptLog, IntegrityError, Missing
 from platform_lib.logs.faults import REMEDY
 
 _HEAD_BYTES = 4096
+_PART_BYTES = 16 << 20  # what one request of a large read asks for
 _TRIES = 4
 _SENDS = 6
 _FIRST_WAIT_S = 0.1
@@ -81,8 +82,11 @@ class S3Source:
         return self._fetch(offset, length)
 
     def read_into(self, offset: int, target: memoryview) -> None:
-        """Fill `target` with the bytes from `offset`."""
-        target[:] = self.read_at(offset, len(target))
+        """Fill `target` with the bytes from `offset`; never is more than a part of them in memory twice."""
+        plain = target.cast("B")  # Arrow's memory says that it holds signed bytes
+        for start in range(0, max(1, len(plain)), _PART_BYTES):
+            part = plain[start : start + _PART_BYTES]
+            part[:] = self.read_at(offset + start, len(part))
 
     def _fetch(self, offset: int, length: int) -> bytes:
         """Fetch a range; a connection that breaks inside the body is taken up again where it broke."""

@@ -220,6 +220,8 @@ class Mdf4File:
             whole = self._mixed[data_group.offset].rows(group)
             if self._uncounted(group):
                 return whole
+            if whole > group.cycles and not group.variable:
+                self._lose_undeclared(name, group.cycles, whole, group.record_bytes + data_group.id_bytes)
             whole = min(group.cycles, whole)
             if whole < group.cycles:
                 self._report.lose(0, f"group '{name}': {whole} of {group.cycles} records are whole")
@@ -255,7 +257,13 @@ class Mdf4File:
                 (cycles - whole) * size,
                 f"group '{name}': {whole} of {cycles} records are whole{f' ({broken.what})' if broken else ''}",
             )
+        else:
+            self._lose_undeclared(name, cycles, total // size, size)
         return whole
+
+    def _lose_undeclared(self, name: str, declared: int, found: int, size_bytes: int) -> None:
+        what = f"group '{name}': {declared} records are declared, of {found} that there are"
+        self._report.lose((found - declared) * size_bytes, f"{what}; those beyond are left out")
 
     def _not_time(self, item: _Open, found: dict[int, _Open]) -> str | None:
         if item.group.master_link:

@@ -92,8 +92,10 @@ class SignalData:
         heads = data[at[:, None] + np.arange(_LENGTH_BYTES)]
         lengths = heads.view("<u4").reshape(-1).astype(np.int64)
         starts = at + _LENGTH_BYTES
-        if bool(np.any(starts + lengths > data.size)) or int(lengths.sum()) > max(BATCH_BYTES, data.size):
+        if bool(np.any(starts + lengths > data.size)) or _overlap(at, lengths):
             raise self._corrupt("values overlap")
+        if int(lengths.sum()) > max(BATCH_BYTES, data.size):
+            raise self._corrupt("values are told several times, and take more than there is")
         return gather(data, starts, lengths), lengths
 
     def _bytes(self, start: int, stop: int) -> Bytes:
@@ -114,3 +116,11 @@ class SignalData:
         while len(self._cache) > 1 and sum(item.size for item in self._cache.values()) > _CACHE_BYTES:
             self._cache.popitem(last=False)
         return piece
+
+
+def _overlap(at: Values, lengths: Values) -> bool:
+    """Whether a value begins inside another; several records may have the same one."""
+    if bool(np.any(at[1:] <= at[:-1])):
+        at, first = np.unique(at, return_index=True)
+        lengths = lengths[first]
+    return bool(np.any(at[1:] < at[:-1] + _LENGTH_BYTES + lengths[:-1]))

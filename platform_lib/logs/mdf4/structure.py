@@ -142,6 +142,8 @@ class _Parser:
         self._seen_groups.add(block.offset)
         record_id, cycles, flags, _, data_bytes, invalid_bytes = _GROUP.unpack_from(data)
         variable = bool(flags & GroupFlag.VLSD)
+        if variable and block.links[1]:
+            raise blocks.corrupt(block.offset, "a group of variable-length values has channels, which none may have")
         index = self._count
         self._count += 1
         if variable:

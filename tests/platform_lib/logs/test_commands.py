@@ -19,7 +19,7 @@ from moto.server import ThreadedMotoServer
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from platform_lib.errors import ConfigError, CorruptLog
+from platform_lib.errors import ConfigError, CorruptLog, UsageError
 from platform_lib.logs import open_log
 from platform_lib.logs.commands import app
 from platform_lib.logs.describing import Identity, identity
@@ -292,3 +292,18 @@ def test_an_object_is_described_and_exported_as_the_file(
     del here["path"], here["report"], there["report"]  # of an object it also says what was not fetched to be proven
     assert here == there
     assert "80" in run("export", "s3://drives/a//log.mcap", "/a", "--out", tmp_path / "out")
+
+
+def test_any_number_of_rows_may_be_asked_for(mcap_maker: Any) -> None:
+    path = mcap_maker.write()
+    assert len(json.loads(run("head", path, "/a", "-n", 10**20, "--json"))["rows"]) == 80
+
+
+@pytest.mark.parametrize(("start", "stop"), [("10", "5"), ("5", "5"), ("2026-06-01", "0.5")])
+def test_a_window_that_ends_before_it_begins_is_refused(tmp_path: Path, mcap_maker: Any, start: str, stop: str) -> None:
+    path = mcap_maker.write()
+    with pytest.raises(UsageError, match="no later"):
+        run("head", path, "/a", "--start", start, "--stop", stop)
+    with pytest.raises(UsageError, match="no later"):
+        run("export", path, "--out", tmp_path / "out", "--start", start, "--stop", stop)
+    assert not (tmp_path / "out").exists()

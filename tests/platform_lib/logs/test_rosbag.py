@@ -361,3 +361,20 @@ def test_messages_of_no_topic_are_left_out_on_request_and_counted(tmp_path: Path
         assert log.report.recovered
         assert log.report.bytes_lost > 0
     assert ours(path, recover=True) == {"/text": expected["/text"]}
+
+
+@pytest.mark.parametrize("size", [10, 5 << 20])
+def test_rows_whose_id_is_not_their_place_are_not_mixed_up(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "filtered.db3"
+    with sqlite3.connect(path) as bag:
+        bag.execute("CREATE TABLE topics (id INTEGER, name TEXT, type TEXT, serialization_format TEXT)")
+        bag.execute("INSERT INTO topics VALUES (1, '/a', 'no_msgs/msg/None', 'cdr')")
+        bag.execute("CREATE TABLE messages (id INTEGER, topic_id INTEGER, timestamp INTEGER, data BLOB)")
+        for row, number in enumerate((3, 2, 1, 1)):  # as a filter or a join of bags by SQL leaves them
+            bag.execute("INSERT INTO messages VALUES (?, 1, ?, ?)", (number, row, bytes([row]) * size))
+    bag.close()
+    with open_log(path) as log:
+        found = [row for batch in log.read("/a", decode=False) for row in batch.to_pylist()]
+    assert [(row["timestamp_ns"], row["data"][:1], len(row["data"])) for row in found] == [
+        (row, bytes([row]), size) for row in range(4)
+    ]

@@ -213,9 +213,9 @@ def test_an_index_and_chunks_that_do_not_fit_together_are_refused(
     with open_log(path) as log:
         rows = sum(stream.rows for stream in log.streams)
     largest = 10 * len(message(0, 0, b"1234")) + len(message(1, 0, u32(7)) + message(0, 5, bytes(5000)))
-    monkeypatch.setattr(rosbag1_rows, "_MOST_HELD_BYTES", 20 * rows + 2 * largest)
+    monkeypatch.setattr(rosbag1_rows, "_MOST_HELD_BYTES", 20 * rows + 3 * 256 + 2 * largest)
     open_log(path).close()
-    monkeypatch.setattr(rosbag1_rows, "_MOST_HELD_BYTES", 20 * rows + 2 * largest - 1)
+    monkeypatch.setattr(rosbag1_rows, "_MOST_HELD_BYTES", 20 * rows + 3 * 256 + 2 * largest - 1)
     with pytest.raises(UnsupportedLog, match="more than bounded memory holds"):
         open_log(path)
 

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 import pytest
 from asammdf import MDF, Signal
+from bag1_bytes import write_many
 from bags import write_bag, write_bag1
+from mcap.writer import CompressionType, Writer
 from mdf4_writer import Channel, Data, Group, time_channel, write_mdf4
 from rosbags.rosbag1 import Writer as Writer1
 from rosbags.rosbag2 import CompressionMode, StoragePlugin
@@ -23,9 +25,10 @@ from s3_objects import BUCKET, put, put_folder
 from typer.testing import CliRunner
 
 from platform_lib.errors import ConfigError, CorruptLog, UnsupportedLog
-from platform_lib.logs import Log, open_log, scratch
+from platform_lib.logs import Log, open_log, rosbag1_rows, scratch
 from platform_lib.logs.bytes_source import open_source
 from platform_lib.logs.commands import app
+from platform_lib.logs.mcap import fetching
 from platform_lib.logs.mdf import open_mdf
 from platform_lib.logs.mdf4 import inflate
 from platform_lib.logs.rosbag1 import open_bag1
@@ -223,3 +226,41 @@ def test_a_group_that_asammdf_reads_is_read_from_an_object_too(
     same(address, path)
     with open_log(address) as log:
         assert log.report.readers == {"0:a": "reference", "1:b": "fast"}
+
+
+def test_a_large_chunk_of_a_ros1_bag_is_fetched_in_parts(
+    bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_many(tmp_path / "large.bag", 3, 10, sparse=100_000)
+    address = put(bucket, "large.bag", path.read_bytes())
+    monkeypatch.setattr(rosbag1_rows, "_AT_ONCE_BYTES", 50_000)
+    monkeypatch.setattr(rosbag1_rows, "_PART_BYTES", 20_000)
+    monkeypatch.setattr(fetching, "_MOST_GROUP_BYTES", 20_000)
+    with open_log(address) as there, open_log(path) as here:
+        assert list(there.read("/many", decode=False)) == list(here.read("/many", decode=False))
+    source = open_source(address)
+    largest = 0
+    read_at = source.read_at
+
+    def watched(offset: int, length: int) -> bytes:
+        nonlocal largest
+        largest = max(largest, length)
+        return read_at(offset, length)
+
+    monkeypatch.setattr(source, "read_at", watched)
+    with Log(source.name, open_bag1(source, recover=False)) as log:
+        assert sum(batch.num_rows for batch in log.read("/many", decode=False)) == 33
+    assert largest <= 32 << 10  # what the index is read in
+
+
+def test_a_large_uncompressed_chunk_of_an_mcap_is_read(bucket: Any, tmp_path: Path) -> None:
+    path = tmp_path / "large.mcap"
+    with path.open("wb") as stream:
+        writer = Writer(stream, compression=CompressionType.NONE)
+        writer.start()
+        channel = writer.register_channel("/a", "bytes", 0)
+        writer.add_message(channel, 5, bytes(33 << 20), 5)
+        writer.finish()
+    with open_log(put(bucket, "large.mcap", path.read_bytes())) as log:
+        (batch,) = log.read("/a", decode=False)
+        assert len(batch["data"][0].as_py()) == 33 << 20
