@@ -18,6 +18,7 @@ import ray.train.torch
 from pydantic import JsonValue
 from ray.train.v2.api.exceptions import TrainingFailedError
 
+from platform_lib.abilities import GPU, SHARE
 from platform_lib.catalog.catalog import Catalog
 from platform_lib.catalog.postgres import TRACKING_DATABASE, database_uri, embedded_postgres
 from platform_lib.code_digest import OWN_PACKAGES
@@ -223,9 +224,9 @@ def _fit_on_ray(folder: Path, job: FitJob, tracked: TrackedRun) -> None:
     processes = job.config.processes
     resources: dict[str, float] = {"CPU": processes.cpus}
     if processes.gpu:
-        resources["GPU"] = 1
+        resources[GPU] = 1
     if processes.placed_on is not None:
-        resources[processes.placed_on] = 1e-3
+        resources[processes.placed_on] = SHARE
     trainer = _Trainer(
         fit,
         train_loop_config={"job": job},
