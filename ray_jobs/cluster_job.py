@@ -24,6 +24,8 @@ from ray_jobs.recipes.config import Processes
 
 _FORMS = "ray-job-templates"
 _UNFILLED = "/bin/false"
+NAMESPACE = "ray"
+"""Where jobs run, as their forms say."""
 _QUEUE = "kueue.x-k8s.io/queue-name"
 _NAME_BYTES = 47  # Source: KubeRay's own limit of a RayJob's name, which its pods' names begin with
 

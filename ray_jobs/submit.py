@@ -34,8 +34,8 @@ from ray_jobs.job_records import (
 )
 from ray_jobs.launch_check import Checked, check_local
 from ray_jobs.launch_price import Ask, Price, cluster_price, local_price
-from ray_jobs.local_cluster import CLUSTER
-from ray_jobs.named import dataset_input, valid_name
+from ray_jobs.local_cluster import CLUSTER, standing
+from ray_jobs.named import needs_data, training_data, valid_name
 from ray_jobs.packaging import Package, pack
 from ray_jobs.recipes import recipe_named
 from ray_jobs.recipes.config import TrainConfig
@@ -97,10 +97,11 @@ def plan(home: Home, request: Request, ask: Ask) -> Plan:
     """
     config = recipe_named(request.recipe)
     valid_name(request.run, what="--run")
-    if request.dataset is not None and request.cluster == CLUSTER:
-        dataset_input(home.datasets / valid_name(request.dataset, what="--dataset"))
+    needs_data(config, request.dataset)
+    if request.cluster == CLUSTER:
+        training_data(home, config, request.dataset)
     for folder in job_folders(home):
-        record, status = read_job(folder)
+        record, status = read_job(folder)[0], standing(home, folder)
         if record.run == request.run and not status.state.over:
             raise ConfigError(
                 f"job '{record.id}' is at work on run '{request.run}'",

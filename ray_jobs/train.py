@@ -25,12 +25,12 @@ from platform_lib.code_digest import OWN_PACKAGES
 from platform_lib.console import progress
 from platform_lib.errors import ConfigError, PlatformError
 from platform_lib.home import Home
-from platform_lib.manifest import Input, Manifest, Step
+from platform_lib.manifest import Manifest, Step
 from platform_lib.models import checkpoint
 from platform_lib.storage import publish_bytes, sweep_unfinished
 from platform_lib.tracking.mlflow_store import TrackedRun
 from ray_jobs.attempts import TrainingError, clear_attempts, stopped_by
-from ray_jobs.named import dataset_input, valid_name
+from ray_jobs.named import training_data, valid_name
 from ray_jobs.recipes import recipe_named
 from ray_jobs.recipes.config import TrainConfig
 from ray_jobs.session import local_ray
@@ -87,7 +87,7 @@ def train(
     """
     config = recipe_named(recipe) if isinstance(recipe, str) else recipe
     folder = home.runs / valid_name(run, what="--run")
-    source, given = _given(home, config, dataset)
+    source, given = training_data(home, config, dataset)
     step = Step(
         "run",
         inputs={"dataset": given},
@@ -112,22 +112,6 @@ def train(
             died=lambda how: tell_event(folder, "driver-lost", how),
         )
     return TrainOutcome(run=folder, manifest=manifest, skipped=False, resumed_epochs=resumed)
-
-
-def _given(home: Home, config: TrainConfig, dataset: str | None) -> tuple[Path | None, Input]:
-    """Return the dataset's folder and what is trained on, checked."""
-    if config.source is not None:
-        if dataset is not None:
-            raise ConfigError(
-                f"recipe '{config.recipe}' brings its own data, and dataset '{dataset}' is named too",
-                where="--dataset",
-                remedy="leave --dataset away",
-            )
-        return None, Input(sha256=config.source.sha256(), uri=f"{type(config.source).__name__} of {config.recipe}")
-    if dataset is None:
-        raise ConfigError("no dataset is named", where="--dataset", remedy="name one of `ls HOME/datasets`")
-    source = home.datasets / valid_name(dataset, what="--dataset")
-    return source, dataset_input(source)
 
 
 def _own_code(config: TrainConfig) -> dict[str, JsonValue]:
