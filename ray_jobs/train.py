@@ -7,6 +7,7 @@ import inspect
 import json
 import logging
 import os
+import platform
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,11 +26,11 @@ from platform_lib.code_digest import OWN_PACKAGES
 from platform_lib.console import progress
 from platform_lib.errors import ConfigError, PlatformError
 from platform_lib.home import Home
-from platform_lib.manifest import Manifest, Step
+from platform_lib.manifest import Manifest, Step, environment, git_state
 from platform_lib.models import checkpoint
 from platform_lib.storage import publish_bytes, sweep_unfinished
 from platform_lib.tracking.mlflow_store import TrackedRun
-from ray_jobs.attempts import TrainingError, clear_attempts, stopped_by
+from ray_jobs.attempts import TrainingError, clear_attempts, release, stopped_by
 from ray_jobs.named import training_data, valid_name
 from ray_jobs.recipes import recipe_named
 from ray_jobs.recipes.config import TrainConfig
@@ -167,6 +168,8 @@ def _run(home: Home, job: FitJob, step: Step) -> Manifest:
             tags=_tags(step, job),
             params=_flat(step.config),
         )
+        # At the beginning: a run that fails is looked at the most.
+        tracked.attach("environment.json", environment())
         try:
             with local_ray(home, cpus=_cpus(job.config)):
                 _fit_on_ray(folder, job, tracked)
@@ -178,7 +181,9 @@ def _run(home: Home, job: FitJob, step: Step) -> Manifest:
         tracked.finish(
             tags={"weights_sha256": manifest.outputs[WEIGHTS].sha256},
             files=tuple(
-                path for name in (CURVE, EVENTS, "model.onnx", "manifest.json") if (path := folder / name).exists()
+                path
+                for name in (CURVE, EVENTS, WEIGHTS, "model.onnx", "manifest.json")
+                if (path := folder / name).exists()
             ),
         )
     return manifest
@@ -233,6 +238,7 @@ def _fit_on_ray(folder: Path, job: FitJob, tracked: TrackedRun) -> None:
     if stopped is not None:
         raise stopped
     shutil.rmtree(scratch, ignore_errors=True)
+    release(folder)
 
 
 class _Trainer(ray.train.torch.TorchTrainer):  # type: ignore[misc]  # Ray publishes no types
@@ -276,6 +282,7 @@ def _record(uri: str, manifest: Manifest, folder: Path) -> None:
 
 def _tags(step: Step, job: FitJob) -> dict[str, str]:
     config: TrainConfig = job.config
+    commit, dirty = git_state()
     return {
         "recipe": config.recipe,
         "dataset": "own" if job.dataset is None else Path(job.dataset).name,
@@ -283,6 +290,11 @@ def _tags(step: Step, job: FitJob) -> dict[str, str]:
         "config_sha256": config.sha256,
         "code_sha256": step.code_sha256,
         "step_sha256": step.sha256,
+        "git_commit": commit or "outside a checkout",
+        "git_dirty": "unknown" if dirty is None else str(dirty).lower(),
+        "python": platform.python_version(),
+        "host": platform.node(),
+        "checkpoints": str(Path(job.run) / "checkpoints"),
     }
 
 
