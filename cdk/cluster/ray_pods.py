@@ -220,7 +220,7 @@ def _annotations(pool: Pool) -> dict[str, str]:
 
 
 def _ending(pool: Pool) -> Lifecycle:
-    """Ray's processes are told first, and have nearly all of the grace: a training worker writes its checkpoint."""
+    """Ray's processes are told first, and have nearly all of the grace. What a training has not saved is done again."""
     grace_s = (_SPOT_GRACE_S if is_spot(pool) else _GRACE_S) - 10
     command = ("/bin/sh", "-c", f"ray stop --grace-period {grace_s}")
     return Lifecycle(pre_stop=Handler(execute=Execution(command=command)))
