@@ -32,7 +32,7 @@ from platform_lib.storage import publish_bytes, sweep_unfinished
 from platform_lib.tracking.mlflow_store import TrackedRun
 from ray_jobs.attempts import TrainingError, clear_attempts, release, stopped_by
 from ray_jobs.named import training_data, valid_name
-from ray_jobs.recipes import recipe_named
+from ray_jobs.recipes import make_classes_importable, recipe_named
 from ray_jobs.recipes.config import TrainConfig
 from ray_jobs.session import local_ray
 from ray_jobs.supervision import supervised
@@ -87,6 +87,7 @@ def train(
         HomeBusyError: Another command trains this very run, or builds its dataset.
     """
     config = recipe_named(recipe) if isinstance(recipe, str) else recipe
+    make_classes_importable(config)
     folder = home.runs / valid_name(run, what="--run")
     source, given = training_data(home, config, dataset)
     step = Step(

@@ -28,7 +28,7 @@ from platform_lib.models.registry import is_registered
 from platform_lib.storage import publish_bytes
 from ray_jobs.named import training_data, valid_name
 from ray_jobs.planner_run import PlannerRun
-from ray_jobs.recipes import recipe_named
+from ray_jobs.recipes import make_classes_importable, recipe_named
 from ray_jobs.recipes.config import TrainConfig
 from ray_jobs.search_space import Between, Range, Space, usual_space, with_values
 from ray_jobs.session import local_ray
@@ -100,6 +100,7 @@ def tune(
         PlatformError: No trial came to an end.
     """
     config = recipe_named(recipe) if isinstance(recipe, str) else recipe
+    make_classes_importable(config)
     searched = space or usual_space(config)
     with_values(config, {name: _first(item) for name, item in searched.ranges.items()})  # every path leads somewhere
     folder = home.root / "studies" / valid_name(study, what="--study")

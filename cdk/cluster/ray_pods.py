@@ -150,7 +150,8 @@ def workers(place: Place, pool: Pool, *, maximum: int, idle_s: int | None) -> Wo
     resource = accelerator_resource(pool)
     asked = {"cpu": str(shape.pod_cpu), "memory": f"{shape.pod_memory_gib}Gi"}
     devices: dict[str, str] = {}
-    rays = {"CPU": str(shape.pod_cpu), pool_resource(pool.name): "1", **dict.fromkeys(ABILITIES_OF[pool.kind], "1")}
+    rays: dict[str, str] = {"CPU": str(shape.pod_cpu), pool_resource(pool.name): "1"}
+    rays |= {name: "1" for name in ABILITIES_OF[pool.kind]}
     if resource is not None:
         devices[resource] = str(shape.accelerators)
         rays[GPU if pool.kind is PoolKind.NVIDIA else QAIC] = str(shape.accelerators)

@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Callable
 from pathlib import Path
 
+from platform_lib.code_digest import OWN_PACKAGES
 from platform_lib.errors import ConfigError, PlatformError
 from ray_jobs.recipes.bev import bev_base, bev_large, bev_tiny
 from ray_jobs.recipes.config import TrainConfig
@@ -100,3 +101,13 @@ def make_importable(folder: Path) -> None:
     inherited = os.environ.get("PYTHONPATH", "")
     if str(folder) not in inherited.split(os.pathsep):
         os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(folder), inherited)))
+
+
+def make_classes_importable(config: TrainConfig) -> None:
+    """Let processes that Ray starts import a configuration's own classes, from wherever this process found them."""
+    for item in (config.planner, config.source):
+        name = type(item).__module__
+        file = getattr(sys.modules.get(name), "__file__", None)
+        if item is not None and file is not None and name.partition(".")[0] not in ("__main__", *OWN_PACKAGES):
+            path = Path(file).resolve()
+            make_importable(path.parents[name.count(".") + (path.name == "__init__.py")])

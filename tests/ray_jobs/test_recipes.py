@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from platform_lib.models.registry import is_registered, restored
 from platform_lib.models.sampling import SamplingConfig
 from ray_jobs.named import needs_data
 from ray_jobs.planner_run import PlannerRun
-from ray_jobs.recipes import RECIPES, recipe_named
+from ray_jobs.recipes import RECIPES, make_classes_importable, recipe_named
 from ray_jobs.recipes.config import TrainConfig
 from ray_jobs.search_space import space_named
 from ray_jobs.training_worker import training_loader
@@ -115,3 +116,11 @@ def test_a_recipe_has_data_once() -> None:
         needs_data(recipe_named("planner_tiny"), None)
     with pytest.raises(ConfigError, match="brings its own data, and dataset 'small' is named too"):
         needs_data(own_recipe(), "small")
+
+
+def test_workers_find_the_classes_of_a_notebook_where_it_found_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "")
+    make_classes_importable(recipe_named("planner_tiny"))
+    assert os.environ["PYTHONPATH"] == "", "the platform's own are found anyway"
+    make_classes_importable(own_recipe())
+    assert os.environ["PYTHONPATH"] == str(Path(__file__).resolve().parents[2] / "docs" / "examples")
