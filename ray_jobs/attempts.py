@@ -6,7 +6,9 @@ again at the same step would happen for ever; after three times at one step the 
 
 from __future__ import annotations
 
+import errno
 import json
+from contextlib import suppress
 from pathlib import Path
 
 from platform_lib.errors import PlatformError
@@ -14,7 +16,9 @@ from platform_lib.storage import publish_bytes
 from ray_jobs.training_journal import tell_event
 
 MOST_AT_ONE_STEP = 3
-_ATTEMPTS, _STOPPED = "attempts.json", "stopped.json"
+_ATTEMPTS, _STOPPED, _RESERVE = "attempts.json", "stopped.json", "reserve"
+_RESERVE_BYTES = 64 << 10
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 class TrainingError(PlatformError):
@@ -46,8 +50,19 @@ def begin_attempt(run: Path, step: int) -> None:
 def stop_for_good(run: Path, error: PlatformError) -> None:
     """Let the run end with this error instead of beginning anew."""
     text = {"kind": type(error).__name__, "what": error.what, "where": error.where, "remedy": error.remedy}
-    publish_bytes(run / _STOPPED, json.dumps(text).encode())
-    tell_event(run, "stopped", error.what)
+    data = json.dumps(text).encode()
+    try:
+        publish_bytes(run / _STOPPED, data)
+    except OSError:
+        (run / _RESERVE).unlink(missing_ok=True)  # unsaid, training would begin anew for ever
+        publish_bytes(run / _STOPPED, data)
+    with suppress(OSError):
+        tell_event(run, "stopped", error.what)
+
+
+def no_room(error: BaseException) -> bool:
+    """Whether nothing more can be written, so that beginning anew would not help."""
+    return isinstance(error, OSError) and error.errno in _NO_ROOM
 
 
 def stopped_by(run: Path) -> PlatformError | None:
@@ -62,9 +77,15 @@ def stopped_by(run: Path) -> PlatformError | None:
 
 
 def clear_attempts(run: Path) -> None:
-    """Forget both, for a command that begins."""
+    """Forget both, for a command that begins, and set aside the room that saying why it stopped takes on a full disk."""
     for name in (_ATTEMPTS, _STOPPED):
         (run / name).unlink(missing_ok=True)
+    publish_bytes(run / _RESERVE, bytes(_RESERVE_BYTES))
+
+
+def release(run: Path) -> None:
+    """Give back what was set aside, for a run that is done."""
+    (run / _RESERVE).unlink(missing_ok=True)
 
 
 def _kinds(kind: type[PlatformError]) -> list[type[PlatformError]]:

@@ -17,12 +17,15 @@ from typing import Any
 
 import yaml
 
+from platform_lib.abilities import GPU, QAIC
 from platform_lib.errors import ConfigError
 from ray_jobs.launch_check import Checked, check_quota
 from ray_jobs.recipes.config import Processes
 
 _FORMS = "ray-job-templates"
 _UNFILLED = "/bin/false"
+NAMESPACE = "ray"
+"""Where jobs run, as their forms say."""
 _QUEUE = "kueue.x-k8s.io/queue-name"
 _NAME_BYTES = 47  # Source: KubeRay's own limit of a RayJob's name, which its pods' names begin with
 
@@ -60,8 +63,8 @@ def read_cluster(folder: Path) -> ClusterView:
     )
 
 
-def choose_pool(cluster: ClusterView, processes: Processes, wanted: str | None) -> str:
-    """Return the pool that a job runs on: the one named, else the first that has what it needs.
+def able_pools(cluster: ClusterView, processes: Processes, wanted: str | None) -> list[str]:
+    """Return the pools that a job can run on: the one named, else all that have what it needs.
 
     Raises:
         ConfigError: There is none.
@@ -72,14 +75,18 @@ def choose_pool(cluster: ClusterView, processes: Processes, wanted: str | None) 
     if wanted is not None and wanted not in cluster.forms:
         raise ConfigError(f"no pool '{wanted}'", where="--pool", remedy=_choice(list(cluster.forms)))
     if not able:
-        raise ConfigError("no pool has what the recipe asks for", where="--cluster", remedy="ask for less")
-    return wanted or able[0]
+        raise ConfigError(
+            "no pool has what the recipe asks for",
+            where="--cluster",
+            remedy=f"ask for less in the recipe; pools are {', '.join(cluster.forms)}",
+        )
+    return able if wanted is None else [wanted]
 
 
 def nodes_for(form: Mapping[str, Any], processes: Processes) -> int:
     """Return how many of the form's workers, each a node, hold the processes."""
     has = _worker(form)["resources"]
-    each = int(has.get("GPU", 0)) if processes.gpu else int(has.get("CPU", 0)) // processes.cpus
+    each = int(has.get(GPU, 0)) if processes.gpu else int(has.get("CPU", 0)) // processes.cpus
     return math.ceil(processes.count / each)
 
 
@@ -158,9 +165,12 @@ def _able(form: Mapping[str, Any], processes: Processes) -> bool:
     has = _worker(form)["resources"]
     if processes.placed_on is not None and processes.placed_on not in has:
         return False
-    gpus = float(has.get("GPU", 0))
-    # A node with accelerators is not taken for what needs none.
-    return gpus >= 1 if processes.gpu else gpus == 0 and float(has.get("CPU", 0)) >= processes.cpus
+    gpus = float(has.get(GPU, 0))
+    if processes.gpu:
+        return gpus >= 1
+    # A node with accelerators is not taken for what needs none, unless somebody named it.
+    spared = processes.placed_on is None and (gpus > 0 or QAIC in has)
+    return not spared and float(has.get("CPU", 0)) >= processes.cpus
 
 
 def _worker(form: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from typing import TypeVar
 import numpy as np
 import ray
 
+from platform_lib.abilities import EVALUATES
 from platform_lib.console import progress
 from platform_lib.errors import PlatformError
 from platform_lib.evaluation.closed_loop import Episode
@@ -24,6 +25,7 @@ from platform_lib.scenario.replay import Outcome, replay_bytes
 from platform_lib.storage import publish_bytes
 from ray_jobs.episodes import Drive, drive_planner
 from ray_jobs.known_scenes import KnownScene, asked, expert_scenes, joined, pairs
+from ray_jobs.placement import resources_for
 
 FAILURES_KEPT = 12
 """So many failed drives are written as files, the worst first; the others are listed with their seeds."""
@@ -84,7 +86,8 @@ def drive_worlds(graphs: Mapping[str, Path], specs: Sequence[DriveSpec], *, look
     paths = {name: (str(path), name in looks) for name, path in graphs.items()}
     if not specs:
         return Driven(())
-    return Driven(tuple(gather("closed loop", [_drive_remotely.remote(paths, spec) for spec in specs])))
+    task = _drive_remotely.options(resources=resources_for(EVALUATES))
+    return Driven(tuple(gather("closed loop", [task.remote(paths, spec) for spec in specs])))
 
 
 @ray.remote(num_cpus=1)  # type: ignore[untyped-decorator]  # ray publishes no types
@@ -132,7 +135,10 @@ def replay_of(drive: Drive) -> bytes:
 def replays_of(drives: Sequence[Drive]) -> list[bytes]:
     """Return the files of the worst of failed drives, `FAILURES_KEPT` at most, made on Ray."""
     kept = drives[:FAILURES_KEPT]
-    return gather("failures", [_replay_remotely.remote(drive) for drive in kept]) if kept else []
+    if not kept:
+        return []
+    task = _replay_remotely.options(resources=resources_for(EVALUATES))
+    return gather("failures", [task.remote(drive) for drive in kept])
 
 
 def write_failures(

@@ -16,6 +16,7 @@ import numpy as np
 import ray
 from pydantic import JsonValue
 
+from platform_lib.abilities import EVALUATES
 from platform_lib.catalog.catalog import Catalog
 from platform_lib.catalog.postgres import embedded_postgres
 from platform_lib.code_digest import code_sha256
@@ -39,6 +40,7 @@ from ray_jobs.episodes import EXPERT, worlds
 from ray_jobs.evaluation_history import note
 from ray_jobs.named import dataset_input, valid_name
 from ray_jobs.pictures import write_scenes
+from ray_jobs.placement import resources_for
 from ray_jobs.samples import LoadedSplit, load_split
 from ray_jobs.session import local_ray
 
@@ -336,7 +338,8 @@ def _plans_on_ray(graphs: dict[str, Path], inputs: PlannerInput) -> dict[str, Do
     """Plan the whole split, in blocks (1:N), as doubles for the scorer."""
     blocks = np.array_split(np.arange(len(inputs)), max(1, min(8, len(inputs) // 32)))
     jobs = [(name, rows) for name in graphs for rows in blocks]
-    references = [_plan_remotely.remote(name, str(graphs[name]), inputs.take(rows)) for name, rows in jobs]
+    task = _plan_remotely.options(resources=resources_for(EVALUATES))
+    references = [task.remote(name, str(graphs[name]), inputs.take(rows)) for name, rows in jobs]
     done: list[Float] = gather("open loop", references)
     return {
         name: np.concatenate([plan for (owner, _), plan in zip(jobs, done, strict=True) if owner == name]).astype(

@@ -22,6 +22,7 @@ from platform_lib.catalog.liveness import ProcessIdentity
 from platform_lib.errors import HomeError, PlatformError
 from platform_lib.home import Home
 from platform_lib.storage import publish_file
+from ray_jobs.job_records import JobStatus, State, read_job, set_status
 
 CLUSTER = "local"
 _FILE = "cluster.json"
@@ -73,15 +74,16 @@ def jobs_client(address: str, token: str) -> Any:
     from ray.exceptions import RayError
     from ray.job_submission import JobSubmissionClient
 
-    logging.getLogger("ray").setLevel(logging.WARNING)  # it tells of every upload
     try:
-        return JobSubmissionClient(address, headers={"Authorization": f"Bearer {token}"})
+        client = JobSubmissionClient(address, headers={"Authorization": f"Bearer {token}"})
     except (ConnectionError, RuntimeError, RayError) as error:  # RayError: another token than the cluster's
         raise HomeError(
             f"Ray's Jobs API does not answer as it should: {str(error).splitlines()[0]}",
             where=address,
             remedy="`drivetrain jobs stop-cluster`, then submit again: runs go on from their checkpoints",
         ) from error
+    logging.getLogger("ray").setLevel(logging.WARNING)  # it tells of every upload, and has set its own level by now
+    return client
 
 
 def cluster_file(home: Home) -> Path:
@@ -163,6 +165,23 @@ def _environment() -> dict[str, str]:
         # Its usual 20 s are short on a busy machine, where eleven processes start at once.
         "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "240",
     }
+
+
+def standing(home: Home, folder: Path) -> JobStatus:
+    """Return where a job stands; one whose cluster died is lost, and says so from now on."""
+    record, status = read_job(folder)
+    if record.cluster == CLUSTER and not status.state.over and status.submission and living_cluster(home) is None:
+        # The keeper may have written the end in the moment before it ended itself.
+        _, status = read_job(folder)
+        if not status.state.over:
+            return set_status(
+                folder,
+                State.LOST,
+                submission=status.submission,
+                attempts=status.attempts,
+                message="its cluster is gone; `drivetrain jobs resume` goes on from the last checkpoint",
+            )
+    return status
 
 
 def stop_cluster(home: Home) -> bool:

@@ -20,12 +20,14 @@ from pathlib import Path
 
 import ray
 
+from platform_lib.abilities import COMPILES
 from platform_lib.errors import ConfigError, MissingPartError, PlatformError
 from platform_lib.evidence import CompileReport, read_evidence
 from platform_lib.home import Home
 from platform_lib.matrix import Cell, Matrix, Row, matrix_page
 from platform_lib.processes import PARENT_VARIABLE
 from platform_lib.storage import publish_bytes
+from ray_jobs.placement import resources_for
 from ray_jobs.session import answer_of, local_ray
 
 MATRIX, PAGE = "matrix.json", "matrix.html"
@@ -104,9 +106,10 @@ def compile_matrix(
 
     Raises:
         MatrixError: A worker died; what the other cells made stays, and is skipped the next time.
+        MissingPartError: Nodes of this cluster say what they can do, and none can compile.
     """
     with local_ray(home, cpus):
-        task = ray.remote(num_cpus=1, max_retries=0)(run_compile)
+        task = ray.remote(num_cpus=1, max_retries=0, resources=resources_for(COMPILES))(run_compile)
         waiting = {task.remote(_arguments(cell, extra)): cell for cell in cells}
         told: dict[Planned, Told] = {}
         while waiting:

@@ -6,14 +6,12 @@ A space is a function that returns one, as a recipe is; names are paths into the
 from __future__ import annotations
 
 import dataclasses
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from platform_lib.errors import ConfigError
-from ray_jobs.recipes import make_importable
+from ray_jobs.recipes import called
 from ray_jobs.recipes.config import TrainConfig
 
 
@@ -68,16 +66,9 @@ def space_named(name: str) -> Space:
     """Return the space of ``module:function``.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is none, or its code raises.
     """
-    module, separator, function = name.partition(":")
-    make_importable(Path.cwd())
-    try:
-        if not separator:
-            raise ValueError("no ':' in it")
-        made = getattr(importlib.import_module(module), function)()
-    except (ModuleNotFoundError, AttributeError, ValueError) as error:
-        raise ConfigError(f"no space '{name}': {error}", where="--space", remedy="name MODULE:FUNCTION") from error
+    made = called(name, what="space", where="--space")
     if not isinstance(made, Space):
         raise ConfigError(f"'{name}' returned a {type(made).__name__}", where="--space", remedy="return a Space")
     return made

@@ -223,13 +223,14 @@ class JobTakingRay:
         """Whether the head's processes all run."""
         return bool(self._nodes[0].remaining_processes_alive())
 
-    def add_node(self, *, cpus: int) -> None:
-        """Start one more node."""
+    def add_node(self, *, cpus: int, resources: Mapping[str, float] | None = None) -> None:
+        """Start one more node; `resources` are what it announces besides, see `platform_lib.abilities`."""
         head = self._nodes[0]
         self._nodes.append(
             self._node(
                 head=False,
                 num_cpus=cpus,
+                resources=dict(resources or {}),
                 object_store_memory=OBJECT_STORE_BYTES // 4,
                 gcs_address=head.gcs_address,
                 redis_address=head.redis_address,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import secrets
 import shlex
 import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -33,8 +34,8 @@ from ray_jobs.job_records import (
 )
 from ray_jobs.launch_check import Checked, check_local
 from ray_jobs.launch_price import Ask, Price, cluster_price, local_price
-from ray_jobs.local_cluster import CLUSTER
-from ray_jobs.named import dataset_input, valid_name
+from ray_jobs.local_cluster import CLUSTER, standing
+from ray_jobs.named import needs_data, training_data, valid_name
 from ray_jobs.packaging import Package, pack
 from ray_jobs.recipes import recipe_named
 from ray_jobs.recipes.config import TrainConfig
@@ -96,10 +97,11 @@ def plan(home: Home, request: Request, ask: Ask) -> Plan:
     """
     config = recipe_named(request.recipe)
     valid_name(request.run, what="--run")
-    if request.dataset is not None and request.cluster == CLUSTER:
-        dataset_input(home.datasets / valid_name(request.dataset, what="--dataset"))
+    needs_data(config, request.dataset)
+    if request.cluster == CLUSTER:
+        training_data(home, config, request.dataset)
     for folder in job_folders(home):
-        record, status = read_job(folder)
+        record, status = read_job(folder)[0], standing(home, folder)
         if record.run == request.run and not status.state.over:
             raise ConfigError(
                 f"job '{record.id}' is at work on run '{request.run}'",
@@ -117,32 +119,61 @@ def _cluster_plan(request: Request, config: TrainConfig, package: Package, ask: 
     with tempfile.TemporaryDirectory(prefix="drivetrain-manifests-") as folder:
         ask(("infra", "manifests", "--env", request.cluster, "--out", folder))
         cluster = cluster_job.read_cluster(Path(folder))
-    pool = cluster_job.choose_pool(cluster, config.processes, request.pool)
+    pools = cluster_job.able_pools(cluster, config.processes, request.pool)
+    plans = [_on_pool(request, config, package, ask, cluster, pool) for pool in pools]
+    chosen = cheapest(plans)
+    if len(plans) == 1:
+        return chosen
+    why = (
+        f"pool {chosen.pool} is taken of {', '.join(pools)}: what fits the quotas first, then the cheapest known price"
+    )
+    return replace(chosen, checked=replace(chosen.checked, notes=(why, *chosen.checked.notes)))
+
+
+def _on_pool(
+    request: Request, config: TrainConfig, package: Package, ask: Ask, cluster: cluster_job.ClusterView, pool: str
+) -> Plan:
     form = cluster.forms[pool]
     nodes = cluster_job.nodes_for(form, config.processes)
     checked = cluster_job.check_cluster(cluster, pool, nodes)
+    instance_types, zones = _made_of(request.cluster, pool)
     price = cluster_price(
         ask,
-        instance_types=_instance_types(request.cluster, pool),
+        instance_types=instance_types,
         region=cluster.region,
         nodes=nodes,
         hours=request.hours,
         spot=request.spot,
     )
-    unknown = "the nodes' driver comes with their machine image, which names none here: CUDA's fit is unknown"
-    notes = (*checked.notes, unknown) if config.processes.gpu else checked.notes
-    return Plan(request, config, package, Checked(notes, checked.problems), price, pool, form, nodes)
+    notes = [*checked.notes, f"pool {pool} lies in {', '.join(zones) or f'all zones of {cluster.region}'}"]
+    if config.processes.gpu:
+        notes.append("the nodes' driver comes with their machine image, which names none here: CUDA's fit is unknown")
+    return Plan(request, config, package, Checked(tuple(notes), checked.problems), price, pool, form, nodes)
 
 
-def _instance_types(environment: str, pool: str) -> list[str]:
-    """Read what a pool may be made of from the environment's file."""
+def cheapest(plans: Sequence[Plan]) -> Plan:
+    """Return the plan to take: one that fits the quotas before one that does not, a known price before an unknown one.
+
+    Of equals the first: pools come in the environment's order.
+    """
+
+    def rank(planned: Plan) -> tuple[bool, float]:
+        usd = planned.price.document["on_demand_usd_per_hour"]
+        return bool(planned.checked.problems), float(usd) if isinstance(usd, float) else math.inf
+
+    return min(plans, key=rank)
+
+
+def _made_of(environment: str, pool: str) -> tuple[list[str], list[str]]:
+    """Read a pool's instance types and zones from the environment's file; no zones: all of the region."""
     room = importlib.util.find_spec("cdk")
     for folder in (room.submodule_search_locations or ()) if room is not None else ():
         path = Path(folder, "environments", f"{environment}.yaml")
         if path.exists():
             found = [item for item in yaml.safe_load(path.read_text())["pools"] if item["name"] == pool]
-            return [str(name) for item in found for name in item["instance_types"]]
-    return []
+            types = [str(name) for item in found for name in item["instance_types"]]
+            return types, [str(name) for item in found for name in item.get("zones", ())]
+    return [], []
 
 
 def launch(home: Home, planned: Plan) -> tuple[JobRecord, JobStatus]:

@@ -7,6 +7,7 @@ import inspect
 import json
 import logging
 import os
+import platform
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,19 +19,20 @@ import ray.train.torch
 from pydantic import JsonValue
 from ray.train.v2.api.exceptions import TrainingFailedError
 
+from platform_lib.abilities import GPU, SHARE
 from platform_lib.catalog.catalog import Catalog
 from platform_lib.catalog.postgres import TRACKING_DATABASE, database_uri, embedded_postgres
 from platform_lib.code_digest import OWN_PACKAGES
 from platform_lib.console import progress
 from platform_lib.errors import ConfigError, PlatformError
 from platform_lib.home import Home
-from platform_lib.manifest import Input, Manifest, Step
+from platform_lib.manifest import Manifest, Step, environment, git_state
 from platform_lib.models import checkpoint
 from platform_lib.storage import publish_bytes, sweep_unfinished
 from platform_lib.tracking.mlflow_store import TrackedRun
-from ray_jobs.attempts import TrainingError, clear_attempts, stopped_by
-from ray_jobs.named import dataset_input, valid_name
-from ray_jobs.recipes import recipe_named
+from ray_jobs.attempts import TrainingError, clear_attempts, release, stopped_by
+from ray_jobs.named import training_data, valid_name
+from ray_jobs.recipes import make_classes_importable, recipe_named
 from ray_jobs.recipes.config import TrainConfig
 from ray_jobs.session import local_ray
 from ray_jobs.supervision import supervised
@@ -85,8 +87,9 @@ def train(
         HomeBusyError: Another command trains this very run, or builds its dataset.
     """
     config = recipe_named(recipe) if isinstance(recipe, str) else recipe
+    make_classes_importable(config)
     folder = home.runs / valid_name(run, what="--run")
-    source, given = _given(home, config, dataset)
+    source, given = training_data(home, config, dataset)
     step = Step(
         "run",
         inputs={"dataset": given},
@@ -111,22 +114,6 @@ def train(
             died=lambda how: tell_event(folder, "driver-lost", how),
         )
     return TrainOutcome(run=folder, manifest=manifest, skipped=False, resumed_epochs=resumed)
-
-
-def _given(home: Home, config: TrainConfig, dataset: str | None) -> tuple[Path | None, Input]:
-    """Return the dataset's folder and what is trained on, checked."""
-    if config.source is not None:
-        if dataset is not None:
-            raise ConfigError(
-                f"recipe '{config.recipe}' brings its own data, and dataset '{dataset}' is named too",
-                where="--dataset",
-                remedy="leave --dataset away",
-            )
-        return None, Input(sha256=config.source.sha256(), uri=f"{type(config.source).__name__} of {config.recipe}")
-    if dataset is None:
-        raise ConfigError("no dataset is named", where="--dataset", remedy="name one of `ls HOME/datasets`")
-    source = home.datasets / valid_name(dataset, what="--dataset")
-    return source, dataset_input(source)
 
 
 def _own_code(config: TrainConfig) -> dict[str, JsonValue]:
@@ -182,6 +169,8 @@ def _run(home: Home, job: FitJob, step: Step) -> Manifest:
             tags=_tags(step, job),
             params=_flat(step.config),
         )
+        # At the beginning: a run that fails is looked at the most.
+        tracked.attach("environment.json", environment())
         try:
             with local_ray(home, cpus=_cpus(job.config)):
                 _fit_on_ray(folder, job, tracked)
@@ -193,7 +182,9 @@ def _run(home: Home, job: FitJob, step: Step) -> Manifest:
         tracked.finish(
             tags={"weights_sha256": manifest.outputs[WEIGHTS].sha256},
             files=tuple(
-                path for name in (CURVE, EVENTS, "model.onnx", "manifest.json") if (path := folder / name).exists()
+                path
+                for name in (CURVE, EVENTS, WEIGHTS, "model.onnx", "manifest.json")
+                if (path := folder / name).exists()
             ),
         )
     return manifest
@@ -223,9 +214,9 @@ def _fit_on_ray(folder: Path, job: FitJob, tracked: TrackedRun) -> None:
     processes = job.config.processes
     resources: dict[str, float] = {"CPU": processes.cpus}
     if processes.gpu:
-        resources["GPU"] = 1
+        resources[GPU] = 1
     if processes.placed_on is not None:
-        resources[processes.placed_on] = 1e-3
+        resources[processes.placed_on] = SHARE
     trainer = _Trainer(
         fit,
         train_loop_config={"job": job},
@@ -248,6 +239,7 @@ def _fit_on_ray(folder: Path, job: FitJob, tracked: TrackedRun) -> None:
     if stopped is not None:
         raise stopped
     shutil.rmtree(scratch, ignore_errors=True)
+    release(folder)
 
 
 class _Trainer(ray.train.torch.TorchTrainer):  # type: ignore[misc]  # Ray publishes no types
@@ -291,6 +283,7 @@ def _record(uri: str, manifest: Manifest, folder: Path) -> None:
 
 def _tags(step: Step, job: FitJob) -> dict[str, str]:
     config: TrainConfig = job.config
+    commit, dirty = git_state()
     return {
         "recipe": config.recipe,
         "dataset": "own" if job.dataset is None else Path(job.dataset).name,
@@ -298,6 +291,11 @@ def _tags(step: Step, job: FitJob) -> dict[str, str]:
         "config_sha256": config.sha256,
         "code_sha256": step.code_sha256,
         "step_sha256": step.sha256,
+        "git_commit": commit or "outside a checkout",
+        "git_dirty": "unknown" if dirty is None else str(dirty).lower(),
+        "python": platform.python_version(),
+        "host": platform.node(),
+        "checkpoints": str(Path(job.run) / "checkpoints"),
     }
 
 

@@ -23,8 +23,9 @@ from platform_lib.models.learner import Batches, Learner
 from platform_lib.models.registry import columns_of, is_registered
 from platform_lib.models.sampling import sample_table
 from platform_lib.models.tags import tag_rows
+from platform_lib.refusals import refused_by_system
 from platform_lib.storage import publish_bytes
-from ray_jobs.attempts import TrainingError, begin_attempt, stop_for_good, stopped_by
+from ray_jobs.attempts import TrainingError, begin_attempt, no_room, stop_for_good, stopped_by
 from ray_jobs.hang_guard import HangGuard
 from ray_jobs.planner_run import PlannerRun, motion_of
 from ray_jobs.recipes.config import TrainConfig
@@ -78,10 +79,15 @@ def fit(job: dict[str, FitJob]) -> None:
         stop_for_good(run, error)
     except Exception as error:
         # Where several train, one's death reaches the others as an error of what they exchange: all begin anew then.
-        if together.size > 1:
+        if together.size > 1 and not no_room(error):
             raise
-        wrapped = TrainingError(f"training stopped: {type(error).__name__}: {error}", where=run)
-        stop_for_good(run, wrapped)
+        stop_for_good(run, _said(error, run))
+
+
+def _said(error: Exception, run: Path) -> PlatformError:
+    if isinstance(error, OSError):
+        return refused_by_system(error, where=str(run))
+    return TrainingError(f"training stopped: {type(error).__name__}: {error}", where=run)
 
 
 def _fit(todo: FitJob, run: Path, together: Gang) -> None:

@@ -9,8 +9,9 @@ import hashlib
 import json
 import logging
 import shutil
+import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,9 @@ from platform_lib.home import Home
 from platform_lib.models.fitting import EpochRecord, Fit, SaveRules, Silent, batch_of_one_process, seeded
 from platform_lib.models.registry import is_registered
 from platform_lib.storage import publish_bytes
-from ray_jobs.named import dataset_input, valid_name
+from ray_jobs.named import training_data, valid_name
 from ray_jobs.planner_run import PlannerRun
-from ray_jobs.recipes import recipe_named
+from ray_jobs.recipes import make_classes_importable, recipe_named
 from ray_jobs.recipes.config import TrainConfig
 from ray_jobs.search_space import Between, Range, Space, usual_space, with_values
 from ray_jobs.session import local_ray
@@ -94,18 +95,17 @@ def tune(
         seed: Of what is proposed.
 
     Raises:
-        ConfigError: The study of this name searched something else.
+        ConfigError: The study of this name searched something else, or the recipe has no data.
+        MissingPartError: There is no such dataset.
         PlatformError: No trial came to an end.
     """
     config = recipe_named(recipe) if isinstance(recipe, str) else recipe
+    make_classes_importable(config)
     searched = space or usual_space(config)
     with_values(config, {name: _first(item) for name, item in searched.ranges.items()})  # every path leads somewhere
     folder = home.root / "studies" / valid_name(study, what="--study")
-    source = None if dataset is None else home.datasets / valid_name(dataset, what="--dataset")
-    given = (
-        config.source.sha256() if config.source is not None else "" if source is None else dataset_input(source).sha256
-    )
-    identity = _identity(config, searched, given)
+    source, given = training_data(home, config, dataset)
+    identity = _identity(config, searched, given.sha256)
     job = _TrialJob(config, None if source is None else str(source), str(folder / TRIALS), searched.metric)
     with home.lock(f"study-{study}"), embedded_postgres(home) as uri:
         folder.mkdir(parents=True, exist_ok=True)
@@ -211,7 +211,8 @@ def _search(
         ),
         run_config=ray_tune.RunConfig(name="search", storage_path=str(scratch), verbose=0),
     )
-    with progress(f"searching {job.config.recipe}", total=None):
+    # Ray Tune tells of failed trials on standard output, which belongs to the command's answer.
+    with progress(f"searching {job.config.recipe}", total=None), redirect_stdout(sys.stderr):
         results = tuner.fit()
     for error in results.errors:
         _LOG.warning("study=%s a trial failed: %s", study, str(error).strip().splitlines()[-1])

@@ -139,7 +139,7 @@ def cluster_spec(
                 resources=Resources(requests={"cpu": "50m", "memory": "128Mi"}, limits={"memory": "512Mi"}),
             )
         ),
-        head_group_spec=head(place, image=image, autoscales=autoscales, payer=payer),
+        head_group_spec=head(place, image=image, autoscales=autoscales, payer=payer, groups=groups),
         worker_group_specs=groups,
     )
 

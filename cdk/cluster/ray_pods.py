@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cdk.access import IDENTITIES, Workload
 from cdk.cluster.kinds.base import tolerating
 from cdk.cluster.kinds.pods import (
@@ -34,6 +36,7 @@ from cdk.cluster.tracking import DATABASE_SECRET, DATABASE_URL_KEY, TRACKING_URI
 from cdk.cluster.traffic import DASHBOARD_PORT, RAY_METRICS_PORT
 from cdk.labels import POOL, cost_labels, is_spot, labels_of, taints_of
 from cdk.model import DataClass, Pool, PoolKind
+from platform_lib.abilities import ABILITIES, EVALUATES, GPU, QAIC, TRAINS, Ability, offer, pool_resource
 
 USER_ID = 1000  # the images' user
 _GCS_PORT, _CLIENT_PORT = 6379, 10001
@@ -41,6 +44,14 @@ _GCS_PORT, _CLIENT_PORT = 6379, 10001
 _SPOT_GRACE_S = 100
 _GRACE_S = 600
 _SHARED_MEMORY_PART = 0.3  # of a worker's memory, as Ray's own object store takes
+# By the images that pools run (images/README.md): none of a Ray worker's holds the compilers of vehicles' chips, so that
+# no pool says it can compile. A node that has them announces it itself.
+ABILITIES_OF: dict[PoolKind, tuple[Ability, ...]] = {
+    PoolKind.NVIDIA: (TRAINS,),
+    PoolKind.QUALCOMM: (EVALUATES,),
+    PoolKind.CPU: (EVALUATES,),
+    PoolKind.SYSTEM: (),
+}
 _NO_DISTURBANCE = {"karpenter.sh/do-not-disrupt": "true"}
 
 
@@ -83,11 +94,15 @@ def variables(place: Place) -> tuple[Variable, ...]:
     )
 
 
-def head(place: Place, *, image: str, autoscales: bool, payer: Pool) -> HeadGroup:
-    """Return a head: on a node that stays, without work of its own, at the expense of `payer`."""
+def head(place: Place, *, image: str, autoscales: bool, payer: Pool, groups: Sequence[WorkerGroup] = ()) -> HeadGroup:
+    """Return a head: on a node that stays, without work of its own, at the expense of `payer`.
+
+    It announces what nodes of `groups` can do: tasks have to know before the first such node is there.
+    """
+    offered = sorted({name for group in groups for name in group.resources if name in ABILITIES})
     return HeadGroup(
         ray_start_params={"dashboard-host": "0.0.0.0"},  # noqa: S104 - a pod's own address; policies say who reaches it
-        resources={"CPU": "0"},
+        resources={"CPU": "0", **{offer(name): "1" for name in offered}},
         template=PodTemplate(
             metadata=TemplateMetadata(labels=labels_for("ray-head", **cost_labels(payer)), annotations=_NO_DISTURBANCE),
             spec=PodSpec(
@@ -135,10 +150,11 @@ def workers(place: Place, pool: Pool, *, maximum: int, idle_s: int | None) -> Wo
     resource = accelerator_resource(pool)
     asked = {"cpu": str(shape.pod_cpu), "memory": f"{shape.pod_memory_gib}Gi"}
     devices: dict[str, str] = {}
-    rays = {"CPU": str(shape.pod_cpu), f"pool-{pool.name}": "1"}
+    rays: dict[str, str] = {"CPU": str(shape.pod_cpu), pool_resource(pool.name): "1"}
+    rays |= {name: "1" for name in ABILITIES_OF[pool.kind]}
     if resource is not None:
         devices[resource] = str(shape.accelerators)
-        rays["GPU" if pool.kind is PoolKind.NVIDIA else "qaic"] = str(shape.accelerators)
+        rays[GPU if pool.kind is PoolKind.NVIDIA else QAIC] = str(shape.accelerators)
     if pool.efa:
         devices[EFA] = str(shape.efa_cards)
     return WorkerGroup(
@@ -205,7 +221,7 @@ def _annotations(pool: Pool) -> dict[str, str]:
 
 
 def _ending(pool: Pool) -> Lifecycle:
-    """Ray's processes are told first, and have nearly all of the grace: a training worker writes its checkpoint."""
+    """Ray's processes are told first, and have nearly all of the grace. What a training has not saved is done again."""
     grace_s = (_SPOT_GRACE_S if is_spot(pool) else _GRACE_S) - 10
     command = ("/bin/sh", "-c", f"ray stop --grace-period {grace_s}")
     return Lifecycle(pre_stop=Handler(execute=Execution(command=command)))

@@ -43,7 +43,7 @@ def torch_bytes(value: object) -> bytes:
 
 
 def save(folder: Path, *, epochs: int, identity: str, state: dict[str, Any], steps: int = 0) -> Path:
-    """Publish the state after `epochs` epochs as ``folder/epoch-0003/`` and delete all but the newest two.
+    """Publish the state after `epochs` epochs as ``folder/epoch-0003/`` and delete all but it and the one before.
 
     Args:
         folder: The run's checkpoint folder.
@@ -58,7 +58,11 @@ def save(folder: Path, *, epochs: int, identity: str, state: dict[str, Any], ste
         (temporary / _STATE).write_bytes(data)
         label = {"epochs": epochs, "identity": identity, "sha256": hashlib.sha256(data).hexdigest()}
         (temporary / _LABEL).write_text(json.dumps(label) + "\n")
-    for old in _newest_first(folder)[KEPT:]:
+    there = _newest_first(folder)
+    # What is named beyond this state was passed over when fitting went on from an older one: it would count as one of
+    # the two, and as where training stands.
+    passed_over = [path for path in there if path.name > target.name]
+    for old in (*passed_over, *there[len(passed_over) + KEPT :]):
         shutil.rmtree(old, ignore_errors=True)
     return target
 

@@ -86,6 +86,10 @@ class TrackedRun:
         found = [Metric(name, value, now_ms, now_ms // 1000) for name, value in metrics.items()]
         self._client.log_batch(self.run_id, metrics=found)
 
+    def attach(self, name: str, document: Mapping[str, object]) -> None:
+        """Put a JSON document among the run's artefacts, in place of an earlier one of that name."""
+        self._client.log_dict(self.run_id, dict(document), name)
+
     def finish(self, *, tags: Mapping[str, str], files: tuple[Path, ...]) -> None:
         """Attach the files, set the final tags and close the run."""
         for path in files:

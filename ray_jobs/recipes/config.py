@@ -52,7 +52,7 @@ class Processes:
         strategy: ``ddp``: each holds the whole network; ``fsdp``: each holds a part of it.
         gpu: Each takes a GPU; on CPUs otherwise.
         cpus: CPUs that each asks of Ray.
-        placed_on: A custom resource of Ray that the node has to have, ``nvidia_pool`` for example.
+        placed_on: A custom resource of Ray that the node has to have: `platform_lib.abilities` names them, ``pool-train-l40s`` is one.
     """
 
     count: int = 1

@@ -10,9 +10,10 @@ import yaml
 
 from platform_lib.errors import ConfigError
 from ray_jobs import cluster_job
-from ray_jobs.launch_check import check_local, check_quota, quantity
-from ray_jobs.launch_price import cluster_price, local_price
+from ray_jobs.launch_check import Checked, check_local, check_quota, quantity
+from ray_jobs.launch_price import Price, cluster_price, local_price
 from ray_jobs.recipes.config import Processes
+from ray_jobs.submit import Plan, cheapest
 from ray_jobs.support_table import cuda_on_driver
 
 
@@ -37,8 +38,10 @@ def form(pool: str = "l40s", gpu: str | None = "8") -> dict[str, object]:
     }
 
 
+QUALCOMM = form("ai100", None)
+QUALCOMM["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["resources"]["qaic"] = "8"  # type: ignore[index]  # a document
 CLUSTER = cluster_job.ClusterView(
-    {"cpu": form("cpu", None), "l40s": form()}, [queue("team-a", 8), queue("team-b", 8)], "us-east-1"
+    {"ai100": QUALCOMM, "cpu": form("cpu", None), "l40s": form()}, [queue("team-a", 8), queue("team-b", 8)], "us-east-1"
 )
 
 
@@ -145,18 +148,38 @@ def test_an_unknown_price_is_not_zero(tmp_path: Path):
         )
 
 
-def test_the_pool_is_the_first_that_can_and_accelerators_are_left_to_those_who_need_them():
-    assert cluster_job.choose_pool(CLUSTER, Processes(), None) == "cpu"
-    assert cluster_job.choose_pool(CLUSTER, Processes(gpu=True), None) == "l40s"
+def test_pools_that_can_and_accelerators_are_left_to_those_who_need_them():
+    assert cluster_job.able_pools(CLUSTER, Processes(), None) == ["cpu"]
+    assert cluster_job.able_pools(CLUSTER, Processes(gpu=True), None) == ["l40s"]
+    assert cluster_job.able_pools(CLUSTER, Processes(placed_on="pool-ai100"), None) == ["ai100"]
+    assert cluster_job.able_pools(CLUSTER, Processes(), "cpu") == ["cpu"]
     with pytest.raises(ConfigError, match="has not what the recipe asks for"):
-        cluster_job.choose_pool(CLUSTER, Processes(gpu=True), "cpu")
+        cluster_job.able_pools(CLUSTER, Processes(gpu=True), "cpu")
     with pytest.raises(ConfigError, match="no pool 'h100'"):
-        cluster_job.choose_pool(CLUSTER, Processes(), "h100")
-    with pytest.raises(ConfigError, match="no pool has"):
-        cluster_job.choose_pool(CLUSTER, Processes(placed_on="pool-h100"), None)
+        cluster_job.able_pools(CLUSTER, Processes(), "h100")
+    with pytest.raises(ConfigError, match="no pool has") as refused:
+        cluster_job.able_pools(CLUSTER, Processes(placed_on="pool-h100"), None)
+    assert "pools are ai100, cpu, l40s" in str(refused.value.remedy)
     assert cluster_job.nodes_for(CLUSTER.forms["l40s"], Processes(count=12, gpu=True)) == 2
     assert cluster_job.check_cluster(CLUSTER, "l40s", 2).problems == ()
     assert cluster_job.check_cluster(CLUSTER, "l40s", 3).problems
+
+
+def test_what_fits_the_quotas_goes_before_the_cheapest_and_a_known_price_before_an_unknown_one():
+    def planned(pool: str, usd: float | None, *problems: str) -> Plan:
+        return Plan(
+            request=None,  # type: ignore[arg-type]  # of no matter here
+            config=None,  # type: ignore[arg-type]
+            package=None,  # type: ignore[arg-type]
+            checked=Checked((), problems),
+            price=Price((), {"on_demand_usd_per_hour": usd}),
+            pool=pool,
+        )
+
+    assert cheapest([planned("a", 3.0), planned("b", 2.0), planned("c", 2.0)]).pool == "b"
+    assert cheapest([planned("a", None), planned("b", 9.0)]).pool == "b"
+    assert cheapest([planned("a", 1.0, "no quota"), planned("b", None)]).pool == "b"
+    assert cheapest([planned("a", None), planned("b", None)]).pool == "a"
 
 
 def test_a_form_is_filled_in_once():

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from slow_training import own_recipe
 
 from platform_lib.datasets.reader import DrivingDataset
 from platform_lib.datasets.shuffle import Part
@@ -18,9 +20,11 @@ from platform_lib.models.hugging_face import RandomBackbone
 from platform_lib.models.onnx_planner import OnnxPlanner
 from platform_lib.models.registry import is_registered, restored
 from platform_lib.models.sampling import SamplingConfig
+from ray_jobs.named import needs_data
 from ray_jobs.planner_run import PlannerRun
-from ray_jobs.recipes import RECIPES, recipe_named
+from ray_jobs.recipes import RECIPES, make_classes_importable, recipe_named
 from ray_jobs.recipes.config import TrainConfig
+from ray_jobs.search_space import space_named
 from ray_jobs.training_worker import training_loader
 
 pytestmark = pytest.mark.filterwarnings("ignore:lance is not fork-safe")
@@ -76,3 +80,47 @@ def test_the_family_learns_from_a_dataset_and_leaves_its_graph(small_dataset: Pa
 def test_sampling_in_several_processes_is_refused(small_dataset: Path) -> None:
     with DrivingDataset.open(small_dataset) as dataset, pytest.raises(ConfigError, match="sampling in 2 processes"):
         training_loader(dataset, small("bev_tiny"), Part(0, 2))
+
+
+def test_ones_own_recipe_that_raises_is_named_with_file_and_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bad_recipes.py").write_text(
+        "def divides():\n    return 1 / 0\n\n\ndef reads():\n    return None.fit\n\n\n"
+        "def imports():\n    import no_such_part\n\n\ndef number():\n    return 3\n"
+    )
+    (tmp_path / "no_python.py").write_text("def x(:\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    for name, what, line in (
+        ("bad_recipes:divides", "raises ZeroDivisionError: division by zero", "bad_recipes.py:2"),
+        ("bad_recipes:reads", "raises AttributeError: 'NoneType' object has no attribute 'fit'", "bad_recipes.py:6"),
+        ("bad_recipes:imports", "raises ModuleNotFoundError: No module named 'no_such_part'", "bad_recipes.py:10"),
+        ("no_python:x", "raises SyntaxError", "no_python.py:1"),
+    ):
+        with pytest.raises(ConfigError, match=what) as caught:
+            recipe_named(name)
+        assert str(caught.value.where).endswith(line)
+    for name in ("bad_recipes:absent", "absent_module:x", "absent_package.module:x", ":x"):
+        with pytest.raises(ConfigError, match=f"no recipe '{name}'"):
+            recipe_named(name)
+    with pytest.raises(ConfigError, match="returned a int"):
+        recipe_named("bad_recipes:number")
+    with pytest.raises(ConfigError, match="space 'bad_recipes:divides' raises ZeroDivisionError"):
+        space_named("bad_recipes:divides")
+
+
+def test_a_recipe_has_data_once() -> None:
+    needs_data(recipe_named("planner_tiny"), "small")
+    needs_data(own_recipe(), None)
+    with pytest.raises(ConfigError, match="no dataset is named"):
+        needs_data(recipe_named("planner_tiny"), None)
+    with pytest.raises(ConfigError, match="brings its own data, and dataset 'small' is named too"):
+        needs_data(own_recipe(), "small")
+
+
+def test_workers_find_the_classes_of_a_notebook_where_it_found_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "")
+    make_classes_importable(recipe_named("planner_tiny"))
+    assert os.environ["PYTHONPATH"] == "", "the platform's own are found anyway"
+    make_classes_importable(own_recipe())
+    assert os.environ["PYTHONPATH"] == str(Path(__file__).resolve().parents[2] / "docs" / "examples")

@@ -48,6 +48,15 @@ def test_a_broken_one_is_passed_over_for_the_one_before(tmp_path, caplog, damage
     assert "epoch-0003" in caplog.text
 
 
+def test_a_broken_one_is_gone_with_the_next_state_and_does_not_count_as_one_of_two(tmp_path):
+    fill(tmp_path, 3)
+    (tmp_path / "epoch-0003" / "state.pt").write_bytes(b"")
+    # Fitting goes on from epoch 2; in the middle of epoch 3 it saves.
+    checkpoint.save(tmp_path, epochs=2, steps=5, identity="step", state={"weights": torch.ones(3)})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-0002", "epoch-0002-step-00000005"]
+    assert checkpoint.newest_name(tmp_path) == "epoch-0002-step-00000005", "or it would look as if nothing got on"
+
+
 def test_one_of_another_step_is_never_resumed(tmp_path):
     fill(tmp_path, 2, identity="other data")
     assert checkpoint.load_newest(tmp_path, identity="step") is None

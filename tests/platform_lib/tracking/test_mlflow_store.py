@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tempfile
 from pathlib import Path
 
@@ -60,13 +61,17 @@ def test_a_run_is_continued_and_no_point_is_doubled(store, tmp_path):
     assert second.run_id == first.run_id
     assert second.log(points(4)) == 2
     (tmp_path / "curve.jsonl").write_text("{}\n")
+    for version in ("1", "2"):
+        second.attach("environment.json", {"torch": version})
     second.finish(tags={"weights_sha256": "cd"}, files=(tmp_path / "curve.jsonl",))
     run, steps = seen(store, first.run_id)
     assert steps == [1, 2, 3, 4]
     assert run.info.status == "FINISHED"
     assert (run.data.tags["dataset_sha256"], run.data.tags["weights_sha256"]) == ("ab", "cd")
     assert run.data.params == {"fit.epochs": "3"}
-    assert (store[0].mlflow / first.run_id / "artifacts/curve.jsonl").is_file()
+    artefacts = store[0].mlflow / first.run_id / "artifacts"
+    assert (artefacts / "curve.jsonl").is_file()
+    assert json.loads((artefacts / "environment.json").read_text()) == {"torch": "2"}
 
 
 def test_an_id_that_the_store_does_not_know_gives_a_new_run(store, tmp_path, caplog):
