@@ -246,7 +246,9 @@ class Kubernetes(Strict):
     viewer_role_arns: tuple[RoleArn, ...] = ()
     # CloudWatch takes these numbers of days alone.
     log_retention_days: Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827] = 90
-    addon_versions: dict[Addon, Annotated[str, StringConstraints(pattern=r"^v[0-9]+\.[0-9]+\.[0-9]+-eksbuild\.[0-9]+$")]] = {}
+    addon_versions: dict[
+        Addon, Annotated[str, StringConstraints(pattern=r"^v[0-9]+\.[0-9]+\.[0-9]+-eksbuild\.[0-9]+$")]
+    ] = {}
     backup_tier: Name | None = None
 
 

@@ -155,10 +155,14 @@ def test_rules_that_s3_would_refuse_are_refused_before_an_apply(
         ("tags:\n", "? [a, b]\n: c\ntags:\n", "a key is no text"),
         ("monthly_usd: 100}", "monthly_usd: .inf}", "should be a finite number"),
         ("maximum: 4", "maximum: true", "should be a valid integer, not True"),
-        ('management: "111111111111"', 'management: "\u0661\u0661\u0661\u0661\u0661\u0661\u0661\u0661\u0661\u0661\u0661\u0661"', "match pattern"),
+        (
+            'management: "111111111111"',
+            'management: "\u0661\u0661\u0661\u0661\u0661\u0661\u0661\u0661\u0661\u0661\u0661\u0661"',
+            "match pattern",
+        ),
         ("  owner: platform", '  owner: "a\\nb"', "match pattern"),
         ("  owner: platform", f"  owner: {'a' * 257}", "at most 256 characters"),
-        ("alias/drivetrain-state", 'alias/${file(\'/etc/passwd\')}', "'state.kms_alias' holds an expression"),
+        ("alias/drivetrain-state", "alias/${file('/etc/passwd')}", "'state.kms_alias' holds an expression"),
     ],
 )
 def test_a_value_that_is_none_is_refused_by_a_sentence(old: str, new: str, said: str, environments: Path) -> None:
@@ -172,17 +176,22 @@ def test_a_value_that_is_none_is_refused_by_a_sentence(old: str, new: str, said:
 
 def test_aliases_of_aliases_are_refused_before_they_fill_the_memory(environments: Path) -> None:
     path = environments / "local.yaml"
-    bombs = "".join(f"{name}: &{name} [{', '.join(['*' + before] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True))
+    bombs = "".join(
+        f"{name}: &{name} [{', '.join(['*' + before] * 9)}]\n"
+        for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+    )
     path.write_text(f"a: &a [x, x]\n{bombs}{path.read_text()}")
     with pytest.raises(ConfigError, match="aliases"):
         load_environment("local", today=TODAY, folder=environments)
 
 
-@pytest.mark.parametrize(("old", "new"), [('version: "1.35"', "version: 1.30"), ('expires: "2027-06-30"', "expires: 2027-06-30")])
+@pytest.mark.parametrize(
+    ("old", "new"), [('version: "1.35"', "version: 1.30"), ('expires: "2027-06-30"', "expires: 2027-06-30")]
+)
 def test_a_text_without_its_quotes_is_told_to_take_them(old: str, new: str, environments: Path) -> None:
     path = environments / "local.yaml"
     path.write_text(path.read_text().replace(old, new, 1))
-    with pytest.raises(ConfigError, match="must be a text, and is read as (float|date).*put it between quotes"):
+    with pytest.raises(ConfigError, match=r"must be a text, and is read as (float|date).*put it between quotes"):
         load_environment("local", today=TODAY, folder=environments)
 
 
