@@ -18,7 +18,7 @@ _LOGS = ("api", "audit", "authenticator", "controllerManager", "scheduler")
 _SWITCHES = ("block_public_acls", "block_public_policy", "ignore_public_acls", "restrict_public_buckets")
 _BLOCKED = "aws_s3_bucket_public_access_block"
 _REASON = {"drivetrain:exception-reason": "ten chars."}
-_TRAIL = {"is_multi_region_trail": True, "enable_log_file_validation": True, "kms_key_id": KEY}
+_TRAIL: dict[str, Any] = {"is_multi_region_trail": True, "enable_log_file_validation": True, "kms_key_id": KEY}
 
 
 def _exception(expires: str, **more: str) -> dict[str, str]:
