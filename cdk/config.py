@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from pydantic_core import ErrorDetails
 
 from cdk.lifecycle import LifecycleDocument
 from cdk.model import Environment
-from cdk.rules import findings
+from cdk.rules import Finding, findings
 from cdk.yaml_lines import Document, KeyPath, read_yaml
 from platform_lib.errors import ConfigError
 
 ENVIRONMENTS = Path(__file__).parent / "environments"
+_SHOWN_CHARS = 200
 
 
 def environment_names(folder: Path = ENVIRONMENTS) -> list[str]:
@@ -44,7 +46,7 @@ def load_environment(name: str, *, today: date, folder: Path = ENVIRONMENTS) -> 
     try:
         environment = Environment.model_validate(document.content)
     except ValidationError as error:
-        raise _refusal(path, [_typed_finding(document, item) for item in error.errors()]) from error
+        raise _refusal(path, [_typed_finding(document, item) for item in _first_causes(error.errors())]) from error
     if environment.environment != name:
         where = document.where(("environment",))
         raise ConfigError(
@@ -52,10 +54,23 @@ def load_environment(name: str, *, today: date, folder: Path = ENVIRONMENTS) -> 
             where=where,
             remedy=f"write `environment: {name}`, as its file",
         )
-    found = findings(environment, today)
+    found = [*_expressions(document.content, ()), *findings(environment, today)]
     if found:
         raise _refusal(path, [(document.where(item.at), item.what, item.remedy) for item in found])
     return _with_lifecycles(environment, document)
+
+
+def _expressions(value: object, at: KeyPath) -> Iterator[Finding]:
+    """Texts go into Terraform's JSON as they are, where `${...}` and `%{...}` are computed, files read among them."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            yield from _expressions(item, (*at, key))
+    elif isinstance(value, list):
+        for number, item in enumerate(value):
+            yield from _expressions(item, (*at, number))
+    elif isinstance(value, str) and ("${" in value or "%{" in value):
+        name = ".".join(map(str, at))
+        yield Finding(at, f"'{name}' holds an expression, which Terraform would compute", "write the value itself")
 
 
 def _with_lifecycles(environment: Environment, document: Document) -> Environment:
@@ -94,6 +109,17 @@ def _refusal(path: Path, found: list[tuple[str, str, str]]) -> ConfigError:
     return ConfigError(f"{len(found)} things are wrong\n{lines}", where=path, remedy="mend each where it says")
 
 
+def _first_causes(errors: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Leave out that a list is too short where that is because one of its own elements was refused."""
+    places = [item["loc"] for item in errors]
+    return [
+        item
+        for item in errors
+        if item["type"] != "too_short"
+        or not any(len(at) > len(item["loc"]) and at[: len(item["loc"])] == item["loc"] for at in places)
+    ]
+
+
 def _typed_finding(document: Document, error: ErrorDetails) -> tuple[str, str, str]:
     at: KeyPath = tuple(item for item in error["loc"] if not str(item).startswith(("function-", "literal[", "tuple[")))
     name = ".".join(map(str, at))
@@ -104,8 +130,16 @@ def _typed_finding(document: Document, error: ErrorDetails) -> tuple[str, str, s
         return where, f"'{name}' is missing", "add it"
     message = error["msg"]
     given = error.get("input")
-    shown = "" if isinstance(given, (dict, list)) else f", not {given!r}"
+    if error["type"] == "string_type" and isinstance(given, (int, float, date)):
+        # YAML makes a number of `1.30`, 1.3, and a date of `2027-06-30`; what stands in the file is what was meant.
+        return where, f"'{name}': must be a text, and is read as {type(given).__name__}", "put it between quotes"
+    shown = "" if isinstance(given, (dict, list)) else f", not {_short(given)}"
     return where, f"'{name}': {message[0].lower()}{message[1:]}{shown}", "mend the value"
+
+
+def _short(given: object) -> str:
+    shown = repr(given)
+    return shown if len(shown) <= _SHOWN_CHARS else f"{shown[:_SHOWN_CHARS]}..."
 
 
 def _near(at: KeyPath) -> str:

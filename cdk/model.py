@@ -13,17 +13,19 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from cdk.lifecycle import LifecycleDocument
 
-AccountId = Annotated[str, StringConstraints(pattern=r"^\d{12}$")]
-RegionName = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
-ZoneName = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d[a-z]$")]
+AccountId = Annotated[str, StringConstraints(pattern=r"^[0-9]{12}$")]
+RegionName = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$")]
+ZoneName = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9][a-z]$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9-]{0,38}[a-z0-9]$")]
 Email = Annotated[str, StringConstraints(pattern=r"^[^@\s]+@[^@\s]+\.[^@\s]+$")]
-Days = Annotated[int, Field(ge=1, le=36_500)]
+Days = Annotated[int, Field(strict=True, ge=1, le=36_500)]
 # Who pays and who works there: a tag's value, and a Kubernetes label's too, which allows less.
 LabelValue = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")]
-RoleArn = Annotated[str, StringConstraints(pattern=r"^arn:aws:iam::\d{12}:role/.+$")]
+RoleArn = Annotated[str, StringConstraints(pattern=r"^arn:aws:iam::[0-9]{12}:role/.+$")]
 SubnetId = Annotated[str, StringConstraints(pattern=r"^subnet-[0-9a-f]{8,17}$")]
-Usd = Annotated[float, Field(gt=0)]
+Usd = Annotated[float, Field(strict=True, gt=0, le=1e9, allow_inf_nan=False)]
+# What every service takes as a tag's value. Source: IAM, API reference, data type Tag: [\p{L}\p{Z}\p{N}_.:/=+\-@]*, 256 at most.
+TagValue = Annotated[str, StringConstraints(pattern=r"^[\p{L}\p{N} _.:/=+@-]+$", max_length=256)]
 
 # What stands for a value of another stack that is not known before that stack is applied.
 StandIn = str | tuple[str, ...]
@@ -188,14 +190,14 @@ class Pool(Strict):
     capacity: Capacity = Capacity.ON_DEMAND
     manager: Manager = Manager.NODE_GROUP
     zones: tuple[ZoneName, ...] = ()
-    minimum: Annotated[int, Field(ge=0)] = 0
-    desired: Annotated[int, Field(ge=0)] = 0
-    maximum: Annotated[int, Field(ge=1, le=1000)] = 1
+    minimum: Annotated[int, Field(strict=True, ge=0)] = 0
+    desired: Annotated[int, Field(strict=True, ge=0)] = 0
+    maximum: Annotated[int, Field(strict=True, ge=1, le=1000)] = 1
     efa: bool = False
     reservation_id: Annotated[str, StringConstraints(pattern=r"^cr-[0-9a-f]{8,17}$")] | None = None
     placement_group: Annotated[str, StringConstraints(min_length=1, max_length=255)] | None = None
     ami_id: Annotated[str, StringConstraints(pattern=r"^ami-[0-9a-f]{8,17}$")] | None = None
-    disk_gib: Annotated[int, Field(ge=20, le=16_384)] = 200
+    disk_gib: Annotated[int, Field(strict=True, ge=20, le=16_384)] = 200
     cost_center: LabelValue
     team: LabelValue
     exception: PolicyException | None = None
@@ -210,7 +212,7 @@ class PolicyException(Strict):
     """
 
     reason: Annotated[str, StringConstraints(min_length=10)]
-    expires: Annotated[str, StringConstraints(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+    expires: Annotated[str, StringConstraints(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")]
 
 
 class Addon(StrEnum):
@@ -237,14 +239,16 @@ class Kubernetes(Strict):
         backup_tier: The tier by which the cluster's state is backed up; None: it is made anew from code.
     """
 
-    version: Annotated[str, StringConstraints(pattern=r"^1\.\d{2}$")] = "1.35"
+    version: Annotated[str, StringConstraints(pattern=r"^1\.[0-9]{2}$")] = "1.35"
     allow_extended_support: bool = False
     public_endpoint_cidrs: tuple[IPv4Network, ...] = ()
     admin_role_arns: tuple[RoleArn, ...] = ()
     viewer_role_arns: tuple[RoleArn, ...] = ()
     # CloudWatch takes these numbers of days alone.
     log_retention_days: Literal[1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827] = 90
-    addon_versions: dict[Addon, Annotated[str, StringConstraints(pattern=r"^v\d+\.\d+\.\d+-eksbuild\.\d+$")]] = {}
+    addon_versions: dict[
+        Addon, Annotated[str, StringConstraints(pattern=r"^v[0-9]+\.[0-9]+\.[0-9]+-eksbuild\.[0-9]+$")]
+    ] = {}
     backup_tier: Name | None = None
 
 
@@ -309,12 +313,12 @@ class Database(Strict):
     """
 
     instance_class: Annotated[str, StringConstraints(pattern=r"^db\.[a-z0-9]+\.[a-z0-9]+$")]
-    storage_gib: Annotated[int, Field(ge=20, le=65_536)]
-    max_storage_gib: Annotated[int, Field(ge=20, le=65_536)]
+    storage_gib: Annotated[int, Field(strict=True, ge=20, le=65_536)]
+    max_storage_gib: Annotated[int, Field(strict=True, ge=20, le=65_536)]
     multi_az: bool = True
-    backup_days: Annotated[int, Field(ge=1, le=35)] = 14
+    backup_days: Annotated[int, Field(strict=True, ge=1, le=35)] = 14
     backup_region: RegionName
-    engine_version: Annotated[str, StringConstraints(pattern=r"^\d{2}(\.\d+)?$")] = "17.6"
+    engine_version: Annotated[str, StringConstraints(pattern=r"^[0-9]{2}(\.[0-9]+)?$")] = "17.6"
     backup_tier: Name = "metadata"
 
 
@@ -328,8 +332,8 @@ class BackupTier(Strict):
         copy_region: Whether a copy goes to the replica region.
     """
 
-    rpo_hours: Annotated[int, Field(ge=1, le=168)]
-    rto_hours: Annotated[int, Field(ge=1, le=168)]
+    rpo_hours: Annotated[int, Field(strict=True, ge=1, le=168)]
+    rto_hours: Annotated[int, Field(strict=True, ge=1, le=168)]
     keep_days: Days
     copy_region: bool = True
 
@@ -345,7 +349,7 @@ class Budget(Strict):
 
     account: Account
     monthly_usd: Usd
-    warn_at_percent: tuple[Annotated[int, Field(ge=1, le=1000)], ...] = (80, 100)
+    warn_at_percent: tuple[Annotated[int, Field(strict=True, ge=1, le=1000)], ...] = (80, 100)
 
 
 class Governance(Strict):
@@ -373,14 +377,14 @@ class Governance(Strict):
     config_recorder: bool = True
     guardduty: bool = True
     cost_tags_active: bool = False
-    backup_lock_days: Annotated[int, Field(ge=3, le=365)] | None = None
+    backup_lock_days: Annotated[int, Field(strict=True, ge=3, le=365)] | None = None
 
 
 class Tags(Strict):
     """Tags that cost allocation needs on everything; pools add their own cost centre and team."""
 
-    owner: Annotated[str, StringConstraints(min_length=1)]
-    cost_center: Annotated[str, StringConstraints(min_length=1)]
+    owner: TagValue
+    cost_center: TagValue
     data_classification: Literal["public", "internal", "confidential", "personal"] = "confidential"
 
 
@@ -411,7 +415,7 @@ class Environment(Strict):
     deploy_role: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+=,.@_-]{1,64}$")] = "drivetrain-deploy"
     ci_role: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9+=,.@_*-]{1,64}$")] = "drivetrain-ci-*"
     ci_repository: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+/[A-Za-z0-9._-]+$")] | None = None
-    aws_provider: str = "~> 6.0"
+    aws_provider: Annotated[str, StringConstraints(pattern=r"^[0-9.,~><=! -]{1,60}$")] = "~> 6.0"
     state: State
     regions: Annotated[tuple[Region, ...], Field(min_length=1)]
     kubernetes: Kubernetes = Kubernetes()

@@ -13,6 +13,9 @@ from platform_lib.errors import ConfigError
 
 # Where a value stands: keys and list positions from the top.
 KeyPath = tuple[str | int, ...]
+# Aliases make a small file large, or endless: an environment has some hundred values, five deep.
+_MOST_VALUES = 20_000
+_DEEPEST = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,8 @@ def read_yaml(path: Path) -> Document:
     """Read one YAML mapping, each key once.
 
     Raises:
-        ConfigError: No such file, no YAML, no mapping at the top, or a key that stands twice.
+        ConfigError: No such file, no YAML, no mapping at the top, a key that stands twice, a value that is none, or more
+            values than any file here has.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -52,8 +56,10 @@ def read_yaml(path: Path) -> Document:
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = "" if mark is None else f":{mark.line + 1}"
-        problem = getattr(error, "problem", None) or "not YAML"
+        problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "not YAML"
         raise ConfigError(f"is no YAML: {problem}", where=f"{path}{line}", remedy="mend the syntax there") from error
+    except RecursionError as error:
+        raise _too_much(path) from error
     if not isinstance(root, yaml.MappingNode):
         raise ConfigError(
             "holds no mapping", where=path, remedy="write `key: value` lines, as the other environments do"
@@ -64,6 +70,8 @@ def read_yaml(path: Path) -> Document:
 
 
 def _plain(node: yaml.Node, at: KeyPath, lines: dict[KeyPath, int], path: Path) -> Any:
+    if len(at) > _DEEPEST or len(lines) > _MOST_VALUES:
+        raise _too_much(path)
     if isinstance(node, yaml.MappingNode):
         return _mapping(node, at, lines, path)
     if isinstance(node, yaml.SequenceNode):
@@ -72,15 +80,32 @@ def _plain(node: yaml.Node, at: KeyPath, lines: dict[KeyPath, int], path: Path) 
             lines[(*at, number)] = item.start_mark.line + 1
             found.append(_plain(item, (*at, number), lines, path))
         return found
-    loader = yaml.SafeLoader("")
-    return loader.construct_object(node, deep=True)
+    try:
+        return yaml.SafeLoader("").construct_object(node, deep=True)
+    except (yaml.YAMLError, ValueError) as error:
+        said = getattr(error, "problem", None) or str(error).partition(";")[0]
+        raise ConfigError(
+            f"a value cannot be read: {said}",
+            where=f"{path}:{node.start_mark.line + 1}",
+            remedy="mend it; put it between quotes where it is a text, and leave `!` tags out",
+        ) from error
+
+
+def _too_much(path: Path) -> ConfigError:
+    return ConfigError(
+        f"holds more than {_MOST_VALUES} values, or lists more than {_DEEPEST} deep, its aliases (`*name`) counted",
+        where=path,
+        remedy="write values out instead of aliases of aliases",
+    )
 
 
 def _mapping(node: yaml.MappingNode, at: KeyPath, lines: dict[KeyPath, int], path: Path) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for key_node, value in node.value:
-        key = str(key_node.value)
         line = key_node.start_mark.line + 1
+        if not isinstance(key_node, yaml.ScalarNode):
+            raise ConfigError("a key is no text", where=f"{path}:{line}", remedy="write `key: value`")
+        key = str(key_node.value)
         if key in found:
             first = lines[(*at, key)]
             raise ConfigError(

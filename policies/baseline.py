@@ -69,8 +69,6 @@ def read_baseline(path: Path = FILE) -> Baseline:
     """
     try:
         return Baseline.model_validate(yaml.safe_load(path.read_bytes()) or {})
-    except yaml.YAMLError as error:
-        raise ConfigError(f"is no YAML: {' '.join(str(error).split())}", where=path) from error
     except ValidationError as error:
         first = error.errors()[0]
         name = ".".join(map(str, first["loc"]))
@@ -79,5 +77,8 @@ def read_baseline(path: Path = FILE) -> Baseline:
             where=path,
             remedy="an entry has checks, environments, address, reason, owner, expires, and stack where it is one alone",
         ) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a ValueError: a day that no calendar has
+        said = " ".join(str(error).split())
+        raise ConfigError(f"is no YAML: {said}", where=path, remedy="mend it there") from error
     except OSError as error:
         raise ConfigError("cannot be read", where=path, remedy="check the installation") from error

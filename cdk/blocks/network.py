@@ -84,8 +84,11 @@ class Network:
             tags={"Name": plan.name},
         )
         self.vpc_id = self._vpc.id
-        # The default group lets everything in it talk: emptied, nobody can use it by mistake.
-        DefaultSecurityGroup(stack, "default-closed", vpc_id=self.vpc_id, tags={"Name": f"{plan.name}-unused"})
+        # The default group lets everything in it talk: emptied, nobody can use it by mistake. Left out, its rules would be
+        # emptied once and then kept as they are; written down as none, a plan takes away what is put there by hand.
+        DefaultSecurityGroup(
+            stack, "default-closed", vpc_id=self.vpc_id, ingress=[], egress=[], tags={"Name": f"{plan.name}-unused"}
+        )
         self._second = self._pod_range()
         self._private = self._subnets("private", [item.private for item in ranges])
         self._pods = self._subnets("pods", [item.pods for item in ranges if item.pods is not None])

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Literal
 
-from pydantic import ValidationError
+from pydantic import AwareDatetime, ValidationError
 
 from cdk.delivery.failures import InfrastructureError
 from cdk.delivery.plan_file import Plan
@@ -41,8 +41,8 @@ class Approval(Strict):
     environment_sha256: str
     code_sha256: str
     approver: str
-    approved_utc: datetime
-    expires_utc: datetime
+    approved_utc: AwareDatetime
+    expires_utc: AwareDatetime
     policy_sha256: str
 
 

@@ -162,7 +162,7 @@ def drift(
     if as_json:
         print_json({"drifted": [_drift_row(item) for item in found]})
     else:
-        _show_drift(found)
+        _show_drift(found, env)
     if found:
         raise typer.Exit(_DRIFT_STATUS)
 
@@ -304,9 +304,15 @@ def _drift_row(item: Drifted) -> dict[str, object]:
     }
 
 
-def _show_drift(found: list[Drifted]) -> None:
+def _show_drift(found: list[Drifted], env: str) -> None:
     if not found:
         OUT.print("everything is as it was applied", highlight=False)
         return
     rows = [[item.stack, item.address, "gone" if item.gone else ", ".join(item.attributes)] for item in found]
     print_table([Column("stack"), Column("resource"), Column("what differs")], rows)
+    OUT.print(
+        f"next: make plan ENV={env} shows what an apply would take back; what it does not show, a route or a rule put beside"
+        " ours, is taken away by hand. Or write what is wanted into the code.",
+        highlight=False,
+        soft_wrap=True,
+    )

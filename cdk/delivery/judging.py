@@ -90,6 +90,7 @@ def judge_plan(
         waivers: The folder of waivers.
 
     Raises:
+        ApprovalError: The plan is of a stack that the environment does not have.
         ConfigError: Baseline or waivers are not what they should be.
         ScanError: checkov is there and did not judge.
     """
@@ -114,7 +115,14 @@ def _judged(session: Session, name: str, stack: StackPlan, *, destroy: bool) -> 
     document = whole(stack)
     if not session.environment.emulated or destroy:
         return document
-    return as_wanted(document, json.loads(session.whole_document(name)))
+    try:
+        written = session.whole_document(name)
+    except FileNotFoundError as error:
+        raise ApprovalError(
+            f"the plan is of a stack that the environment does not have: {name}",
+            where=f"the plan of {session.environment.environment}",
+        ) from error
+    return as_wanted(document, json.loads(written))
 
 
 def whole(stack: StackPlan) -> Mapping[str, Any]:

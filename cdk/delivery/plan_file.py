@@ -79,12 +79,11 @@ class Plan(Strict):
 
     @property
     def sha256(self) -> str:
-        """Digest of what this plan would do, whatever Terraform's JSON says of time."""
+        """Digest of all that this plan says, but for the moment it was made: policy and cost read more of it than changes."""
         document = self.model_dump(mode="json")
         for stack in document["stacks"].values():
             for part in ("terraform", "not_emulated"):
-                whole = stack[part] or {}
-                stack[part] = {name: whole.get(name) for name in ("resource_changes", "output_changes")}
+                (stack[part] or {}).pop("timestamp", None)
         return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
@@ -112,11 +111,32 @@ def read_plan(path: Path) -> Plan:
         ConfigError: There is none, or it is none of this release's.
     """
     try:
-        return Plan.model_validate_json(path.read_bytes())
+        plan = Plan.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
         raise ConfigError("there is no plan", where=path, remedy="make one: make plan") from error
     except (OSError, ValidationError) as error:
         raise ConfigError("is no plan of this release", where=path, remedy="plan again: make plan") from error
+    for name, stack in plan.stacks.items():
+        if not all(_says_what_changes(part) for part in (stack.terraform, stack.not_emulated) if part is not None):
+            raise ConfigError(
+                f"what it says of stack '{name}' is no plan of Terraform's", where=path, remedy="plan again: make plan"
+            )
+    return plan
+
+
+def _says_what_changes(terraform: dict[str, Any]) -> bool:
+    """Whether a document has what everything that reads a plan takes for granted."""
+    changes = terraform.get("resource_changes", [] if "planned_values" in terraform else None)
+    try:
+        return isinstance(changes, list) and all(
+            isinstance(item["address"], str)
+            and isinstance(item["type"], str)
+            and isinstance(item["change"]["actions"], list)
+            and item["change"]["actions"]
+            for item in changes
+        )
+    except (KeyError, TypeError):
+        return False
 
 
 StackPlan.model_rebuild()

@@ -182,7 +182,7 @@ class States:
         body = self._object(f"{stack}.tfstate")
         state = {} if body is None else self._parsed(stack, body)
         return [
-            one["attributes"]
+            one.get("attributes", {})
             for item in state.get("resources", ())
             if (item["mode"], item["type"]) == ("managed", kind)
             for one in item["instances"]
@@ -205,14 +205,16 @@ class States:
 
     def _parsed(self, stack: str, body: bytes) -> dict[str, Any]:
         try:
-            found: dict[str, Any] = json.loads(body)
-            return {**found}
-        except (ValueError, TypeError) as error:
+            found = json.loads(body)
+        except ValueError:
+            found = None
+        if not _is_state(found):
             raise InfrastructureError(
                 "its state in the bucket is no state of Terraform's",
                 where=f"stack {stack}",
                 remedy=f"bring back an older version of s3://{self._bucket}/{self._prefix}/{stack}.tfstate: the bucket keeps them",
-            ) from error
+            )
+        return {**found}
 
     def _object(self, name: str) -> bytes | None:
         try:
@@ -224,6 +226,18 @@ class States:
         except BotoCoreError as error:
             raise _unreadable(error, self._bucket) from error
         return body
+
+
+def _is_state(found: Any) -> bool:
+    """Whether a document has what is read of a state here."""
+    try:
+        return all("value" in item for item in found.get("outputs", {}).values()) and all(
+            isinstance(one.get("attributes", {}), dict) and {"mode", "type"} <= item.keys()
+            for item in found.get("resources", ())
+            for one in item["instances"]
+        )
+    except (AttributeError, KeyError, TypeError):
+        return False
 
 
 def _unreadable(error: Exception, bucket: str) -> InfrastructureError:

@@ -86,17 +86,24 @@ def tools_folder() -> Path:
 
 
 def _version(path: Path) -> str:
-    done = subprocess.run(  # noqa: S603 - the program of that name on PATH
-        [path, "version", "-json"], capture_output=True, text=True, check=False, timeout=60, env=_quiet(os.environ)
-    )
+    said = ""
     try:
-        return str(json.loads(done.stdout)["terraform_version"])
-    except (ValueError, KeyError) as error:
-        raise MissingPartError(
-            f"does not say its version: {done.stderr.strip()[:200]}",
-            where=path,
-            remedy="install it anew, or run `make tools`",
-        ) from error
+        done = subprocess.run(  # noqa: S603 - the program of that name on PATH
+            [path, "version", "-json"], capture_output=True, text=True, check=False, timeout=60, env=_quiet(os.environ)
+        )
+        said = done.stderr.strip()[:200] or "nothing"
+        version = str(json.loads(done.stdout)["terraform_version"])
+    except (OSError, subprocess.TimeoutExpired, ValueError, KeyError, TypeError) as error:
+        raise _voiceless(path, said or str(error)) from error
+    if re.match(r"[0-9]+\.[0-9]+\.", version) is None:
+        raise _voiceless(path, version[:200])
+    return version
+
+
+def _voiceless(path: Path, said: str) -> MissingPartError:
+    return MissingPartError(
+        f"does not say its version; it says: {said}", where=path, remedy="install it anew, or run `make tools`"
+    )
 
 
 def _quiet(environment: Mapping[str, str]) -> dict[str, str]:

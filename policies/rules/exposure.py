@@ -8,9 +8,9 @@ from typing import Any
 
 from policies.model import Rule, Severity, Violation, say, undecided
 from policies.plan_view import PlanView, Resource
+from policies.ranges import anywhere
 
 _BLOCKS = ("block_public_acls", "block_public_policy", "ignore_public_acls", "restrict_public_buckets")
-_ANYWHERE = {"0.0.0.0/0", "::/0"}
 _RESOURCE_POLICIES: Mapping[str, str] = {
     "aws_ecr_repository_policy": "policy",
     "aws_kms_key": "policy",
@@ -19,6 +19,21 @@ _RESOURCE_POLICIES: Mapping[str, str] = {
     "aws_sns_topic_policy": "policy",
     "aws_sqs_queue": "policy",
     "aws_sqs_queue_policy": "policy",
+}
+_WHO = frozenset({"aws:principalarn"})
+# Keys of conditions that say who asks, or from where. Not `aws:SecureTransport` and the like, which everybody can meet.
+_WHO_OR_WHENCE = _WHO | {
+    "aws:principalaccount",
+    "aws:principalorgid",
+    "aws:principalorgpaths",
+    "aws:sourceaccount",
+    "aws:sourcearn",
+    "aws:sourceip",
+    "aws:sourceorgid",
+    "aws:sourceorgpaths",
+    "aws:sourcevpc",
+    "aws:sourcevpce",
+    "kms:calleraccount",
 }
 _IDENTITY_POLICIES = ("aws_iam_policy", "aws_iam_role_policy", "aws_iam_user_policy", "aws_iam_group_policy")
 
@@ -69,9 +84,9 @@ def _endpoint(plan: PlanView) -> Iterator[Violation]:
         if item.get("vpc_config.endpoint_private_access") is not True:
             yield say(item, "its API server cannot be reached from inside the VPC")
         public = item.get("vpc_config.endpoint_public_access")
-        ranges = set(item.get("vpc_config.public_access_cidrs") or _ANYWHERE)
+        ranges = item.get("vpc_config.public_access_cidrs") or ("0.0.0.0/0",)
         # Left out, both are what AWS takes: public, to everybody.
-        if public is not False and ranges & _ANYWHERE:
+        if public is not False and anywhere(ranges):
             yield say(item, "its API server can be reached by the whole internet")
 
 
@@ -88,9 +103,12 @@ def _metadata_service(plan: PlanView) -> Iterator[Violation]:
 def _administrators(plan: PlanView) -> Iterator[Violation]:
     for item in plan.kind(*_IDENTITY_POLICIES):
         for statement in _statements(item, "policy") or ():
-            anything = "*" in _list(statement.get("Action")) and "*" in _list(statement.get("Resource"))
-            if statement.get("Effect") == "Allow" and anything:
+            if statement.get("Effect") != "Allow" or "*" not in _list(statement.get("Resource")):
+                continue
+            if {"*", "*:*"} & set(_list(statement.get("Action"))):
                 yield say(item, "allows everything on everything")
+            elif statement.get("NotAction"):
+                yield say(item, "allows everything but what it names, on everything (NotAction)")
     for item in plan.kind("aws_iam_role_policy_attachment", "aws_iam_user_policy_attachment"):
         if str(item.get("policy_arn")).endswith(":policy/AdministratorAccess"):
             yield say(item, "makes its role an administrator of the account")
@@ -101,7 +119,8 @@ def _everybody(plan: PlanView) -> Iterator[Violation]:
         for statement in _statements(item, _RESOURCE_POLICIES[item.kind]) or ():
             principal = statement.get("Principal")
             named = _list(principal.get("AWS")) if isinstance(principal, Mapping) else _list(principal)
-            if statement.get("Effect") == "Allow" and "*" in named and not statement.get("Condition"):
+            open_to_all = "*" in named or statement.get("NotPrincipal")
+            if statement.get("Effect") == "Allow" and open_to_all and not _narrowed(statement, _WHO_OR_WHENCE):
                 yield say(item, f"lets everybody in by statement '{statement.get('Sid', '?')}'")
 
 
@@ -111,18 +130,20 @@ def _trusts(plan: PlanView) -> Iterator[Violation]:
             principal = statement.get("Principal")
             named = _list(principal.get("AWS")) if isinstance(principal, Mapping) else _list(principal)
             wide = [str(name) for name in named if name == "*" or str(name).endswith(":root") or str(name).isdigit()]
-            if statement.get("Effect") == "Allow" and wide and not _narrowed(statement):
+            if statement.get("Effect") == "Allow" and wide and not _narrowed(statement, _WHO):
                 yield say(item, f"may be taken by whoever {wide[0]} says, and no condition names roles there")
 
 
-def _narrowed(statement: Mapping[str, Any]) -> bool:
-    """Whether a condition names who may take a role: patterns count, `*` alone does not."""
+def _narrowed(statement: Mapping[str, Any], keys: frozenset[str]) -> bool:
+    """Whether a condition names who is meant, by one of some keys: patterns count, `*` alone does not."""
     for operator, asked in (statement.get("Condition") or {}).items():
-        if operator.endswith("IfExists") or operator.startswith(("ArnNot", "StringNot")):
+        # Each of these also holds for somebody who is not named: `Null` asks only whether a key is there.
+        if operator.endswith("IfExists") or "Not" in operator or operator.startswith(("ForAllValues", "Null")):
             continue
-        values = _list(asked.get("aws:PrincipalArn"))
-        if values and not any(str(value).strip("*") == "" for value in values):
-            return True
+        for key, given in asked.items():
+            values = _list(given) if key.lower() in keys else []
+            if values and not any(str(value).strip("*") == "" for value in values) and not anywhere(values):
+                return True
     return False
 
 
@@ -201,8 +222,8 @@ RULES = (
         id="CKV_DT_20",
         title="No resource lets everybody in",
         severity=Severity.HIGH,
-        reason="`Principal: *` without a condition is any AWS account in the world.",
-        remedy="name principals, or give a condition",
+        reason="`Principal: *` without a condition on who asks is any AWS account in the world.",
+        remedy="name principals, or give a condition on who asks or from where, as aws:PrincipalOrgID",
         kinds=tuple(_RESOURCE_POLICIES),
         find=_everybody,
     ),

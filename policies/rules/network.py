@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 from policies.model import Rule, Severity, Violation, say
 from policies.plan_view import PlanView, Resource
+from policies.ranges import anywhere
 
 _GATEWAYS = ("s3", "dynamodb")
-_ANYWHERE = {"0.0.0.0/0", "::/0"}
 
 
 def _service(endpoint: Resource) -> str:
@@ -49,14 +49,14 @@ def _open_ingress(plan: PlanView) -> Iterator[Violation]:
     for item in plan.kind("aws_security_group", "aws_default_security_group"):
         for block in item.blocks("ingress"):
             ranges = {*(block.get("cidr_blocks") or ()), *(block.get("ipv6_cidr_blocks") or ())}
-            if ranges & _ANYWHERE:
+            if anywhere(ranges):
                 yield say(item, f"lets the whole internet in on port {block.get('from_port')}")
     for item in plan.kind("aws_security_group_rule"):
         ranges = {*(item.get("cidr_blocks") or ()), *(item.get("ipv6_cidr_blocks") or ())}
-        if item.get("type") == "ingress" and ranges & _ANYWHERE:
+        if item.get("type") == "ingress" and anywhere(ranges):
             yield say(item, f"lets the whole internet in on port {item.get('from_port')}")
     for item in plan.kind("aws_vpc_security_group_ingress_rule"):
-        if {item.get("cidr_ipv4"), item.get("cidr_ipv6")} & _ANYWHERE:
+        if anywhere((item.get("cidr_ipv4"), item.get("cidr_ipv6"))):
             yield say(item, f"lets the whole internet in on port {item.get('from_port')}")
 
 

@@ -18,7 +18,11 @@ from platform_lib.home import open_home
 
 
 def plan_of(session: Session, *, provisional: bool = False, destroy: bool = False, **stacks: Document) -> Plan:
-    """Return a plan of some stacks, as the session's environment and this code would make it."""
+    """Return a plan of some stacks, as the session's environment and this code would make it; each is synthesised, empty."""
+    for name in stacks:
+        folder = session.layout.synthesis / "stacks" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "cdk.tf.json").write_text("{}")
     return Plan(
         environment=session.environment.environment,
         environment_sha256=digest(session.environment.model_dump(mode="json")),

@@ -143,3 +143,61 @@ def test_rules_that_s3_would_refuse_are_refused_before_an_apply(
     (environments / "derived.json").write_text(json.dumps({"Rules": rules}))
     with pytest.raises(ConfigError, match=what):
         load_environment("local", today=TODAY, folder=environments)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("maximum: 4", f"maximum: {'9' * 5000}", "a value cannot be read"),
+        ('expires: "2027-06-30"', "expires: 2027-06-31", "a value cannot be read: day is out of range"),
+        ("  owner: platform", "  owner: !foo x", "could not determine a constructor for the tag '!foo'"),
+        ("tags:\n", "tags: &a\n  more: *a\n", "aliases"),
+        ("tags:\n", "? [a, b]\n: c\ntags:\n", "a key is no text"),
+        ("monthly_usd: 100}", "monthly_usd: .inf}", "should be a finite number"),
+        ("maximum: 4", "maximum: true", "should be a valid integer, not True"),
+        (
+            'management: "111111111111"',
+            'management: "\u0661\u0661\u0661\u0661\u0661\u0661\u0661\u0661\u0661\u0661\u0661\u0661"',
+            "match pattern",
+        ),
+        ("  owner: platform", '  owner: "a\\nb"', "match pattern"),
+        ("  owner: platform", f"  owner: {'a' * 257}", "at most 256 characters"),
+        ("alias/drivetrain-state", "alias/${file('/etc/passwd')}", "'state.kms_alias' holds an expression"),
+    ],
+)
+def test_a_value_that_is_none_is_refused_by_a_sentence(old: str, new: str, said: str, environments: Path) -> None:
+    path = environments / "local.yaml"
+    path.write_text(path.read_text().replace(old, new, 1), encoding="utf-8")
+    with pytest.raises(ConfigError) as refused:
+        load_environment("local", today=TODAY, folder=environments)
+    assert said in str(refused.value)
+    assert len(str(refused.value)) < 600
+
+
+def test_aliases_of_aliases_are_refused_before_they_fill_the_memory(environments: Path) -> None:
+    path = environments / "local.yaml"
+    bombs = "".join(
+        f"{name}: &{name} [{', '.join(['*' + before] * 9)}]\n"
+        for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+    )
+    path.write_text(f"a: &a [x, x]\n{bombs}{path.read_text()}")
+    with pytest.raises(ConfigError, match="aliases"):
+        load_environment("local", today=TODAY, folder=environments)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [('version: "1.35"', "version: 1.30"), ('expires: "2027-06-30"', "expires: 2027-06-30")]
+)
+def test_a_text_without_its_quotes_is_told_to_take_them(old: str, new: str, environments: Path) -> None:
+    path = environments / "local.yaml"
+    path.write_text(path.read_text().replace(old, new, 1))
+    with pytest.raises(ConfigError, match=r"must be a text, and is read as (float|date).*put it between quotes"):
+        load_environment("local", today=TODAY, folder=environments)
+
+
+def test_one_mistake_in_a_region_is_one_finding(environments: Path) -> None:
+    path = environments / "local.yaml"
+    path.write_text(path.read_text().replace("pod_cidr:", "podcidr:", 1))
+    with pytest.raises(ConfigError) as refused:
+        load_environment("local", today=TODAY, folder=environments)
+    assert "'regions.0.ml.podcidr' is no key. Remedy: did you mean 'pod_cidr'?" in str(refused.value)

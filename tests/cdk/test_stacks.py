@@ -753,3 +753,17 @@ def test_the_documentation_names_every_stack(prod: Synthesised) -> None:
         general = re.sub(r"^governance-.*", "governance-<account>", general)
         general = re.sub(r"^backup-(data|ml)-", "backup-<account>-", general)
         assert f"`{general}`" in text, name
+
+
+def test_the_default_group_is_written_down_as_empty(prod: Synthesised) -> None:
+    """Left out, rules that somebody puts there by hand stay: the provider keeps what is not written."""
+    groups = prod.resources("aws_default_security_group")
+    assert len(groups) == 4
+    assert all((body["ingress"], body["egress"]) == ([], []) for body in groups)
+
+
+def test_the_guide_names_stacks_that_there_are(prod: Synthesised) -> None:
+    guide = (ROOT / "docs" / "guides" / "infrastructure-engineer.md").read_text()
+    named = {name for words in re.findall(r'STACK="([^"]+)"', guide) for name in words.split()}
+    assert named
+    assert named <= set(prod.wiring)

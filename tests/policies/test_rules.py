@@ -10,6 +10,7 @@ from pathlib import Path
 import plan_examples as build
 import pytest
 from plan_examples import Document, plan, resource, tagged
+from rule_edges import EDGES
 from rule_examples import EXAMPLES
 
 import policies
@@ -19,6 +20,10 @@ from policies.plan_view import NoPlanError, PlanView, joined
 TODAY = date(2026, 11, 30)
 GOOD = [(rule, number) for rule, cases in EXAMPLES.items() for number in range(len(cases.good))]
 BAD = [(rule, fault) for rule, cases in EXAMPLES.items() for fault in cases.bad]
+
+
+EDGE_GOOD = [(rule, number) for rule, cases in EDGES.items() for number in range(len(cases.good))]
+EDGE_BAD = [(rule, fault) for rule, cases in EDGES.items() for fault in cases.bad]
 
 
 def found(rule: str, document: Document, **more: int) -> set[str]:
@@ -47,6 +52,17 @@ def test_what_keeps_to_a_rule_passes(rule: str, number: int) -> None:
 @pytest.mark.parametrize(("rule", "fault"), BAD)
 def test_what_does_not_is_found_where_it_is(rule: str, fault: str) -> None:
     address, document = EXAMPLES[rule].bad[fault]
+    assert address in found(rule, document)
+
+
+@pytest.mark.parametrize(("rule", "number"), EDGE_GOOD)
+def test_what_just_keeps_to_a_rule_passes(rule: str, number: int) -> None:
+    assert found(rule, EDGES[rule].good[number]) == set()
+
+
+@pytest.mark.parametrize(("rule", "fault"), EDGE_BAD)
+def test_what_just_does_not_is_found_where_it_is(rule: str, fault: str) -> None:
+    address, document = EDGES[rule].bad[fault]
     assert address in found(rule, document)
 
 
@@ -117,6 +133,7 @@ def test_rules_need_nothing_that_checkov_has_not() -> None:
     for path in [
         folder / "model.py",
         folder / "plan_view.py",
+        folder / "ranges.py",
         folder / "catalogue.py",
         *(folder / "rules").glob("*.py"),
     ]:

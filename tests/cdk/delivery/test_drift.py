@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from cdk.delivery.drift import RouteKey, drift_of
+from cdk.delivery.drift import RouteKey, drift_of, ignored_in
+from cdk.emulator import split
 
 PEER: RouteKey = ("rtb-1", "10.17.0.0/20", None, None)
 LOCAL = {"cidr_block": "10.16.0.0/20", "ipv6_cidr_block": "", "destination_prefix_list_id": "", "gateway_id": "local"}
@@ -23,8 +24,12 @@ def refreshed(kind: str, before: dict[str, Any], after: dict[str, Any] | None) -
     return {"resource_drift": [{"address": f"{kind}.it", "type": kind, "change": {"before": before, "after": after}}]}
 
 
-def differing(plan: dict[str, Any], *, emulated: bool = False) -> dict[str, list[str]]:
-    found = drift_of(plan, "network", routes={PEER}, emulated=emulated)
+def differing(plan: dict[str, Any], *, emulated: bool = False, **written: Any) -> dict[str, list[str]]:
+    """What differs, where every resource is written as `written`; an emulated one as an emulator's stack is."""
+    kinds = {item["type"] for item in plan["resource_drift"]}
+    document: dict[str, Any] = {"resource": {kind: {"it": dict(written)} for kind in kinds}}
+    document = split(document)[0] if emulated else document
+    found = drift_of(plan, "network", routes={PEER}, ignored=ignored_in(document))
     return {item.address: ["gone"] if item.gone else sorted(item.attributes) for item in found}
 
 
@@ -69,3 +74,33 @@ def test_what_an_emulator_keeps_differently_is_drift_of_a_real_account_alone() -
 
 def test_what_is_gone_is_drift() -> None:
     assert differing(refreshed("aws_route_table", table(LOCAL), None)) == {"aws_route_table.it": ["gone"]}
+
+
+def test_what_a_stack_leaves_to_others_is_no_drift() -> None:
+    """The autoscaler moves how many nodes a group has; who moves their limits did it by hand."""
+    group = {"scaling_config": [{"min_size": 0, "desired_size": 1, "max_size": 4}], "version": "1.35"}
+    grown = {"scaling_config": [{"min_size": 0, "desired_size": 3, "max_size": 4}], "version": "1.35"}
+    raised = {"scaling_config": [{"min_size": 0, "desired_size": 3, "max_size": 40}], "version": "1.35"}
+    lifecycle = {"ignore_changes": ["scaling_config[0].desired_size"]}
+    assert differing(refreshed("aws_eks_node_group", group, grown), lifecycle=lifecycle) == {}
+    assert differing(refreshed("aws_eks_node_group", group, grown)) == {"aws_eks_node_group.it": ["scaling_config"]}
+    by_hand = refreshed("aws_eks_node_group", group, raised)
+    assert differing(by_hand, lifecycle=lifecycle) == {"aws_eks_node_group.it": ["scaling_config"]}
+    gone = refreshed("aws_eks_node_group", group, {"scaling_config": [], "version": "1.35"})
+    assert differing(gone, lifecycle=lifecycle) == {"aws_eks_node_group.it": ["scaling_config"]}
+
+
+def test_a_platform_that_aws_moved_on_is_no_drift_and_a_version_is() -> None:
+    before, after = {"platform_version": "eks.23", "version": "1.35"}, {"platform_version": "eks.24", "version": "1.35"}
+    assert differing(refreshed("aws_eks_cluster", before, after)) == {}
+    moved = refreshed("aws_eks_cluster", before, {**after, "version": "1.36"})
+    assert differing(moved) == {"aws_eks_cluster.it": ["version"]}
+
+
+@pytest.mark.parametrize(
+    ("now", "most", "differs"), [(30, 100, False), (10, 100, True), (200, 100, True), (30, 0, True)]
+)
+def test_storage_that_grew_within_its_limit_is_no_drift(now: int, most: int, differs: bool) -> None:
+    before, after = ({"allocated_storage": size, "max_allocated_storage": most} for size in (20, now))
+    found = differing(refreshed("aws_db_instance", before, after))
+    assert found == ({"aws_db_instance.it": ["allocated_storage"]} if differs else {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
@@ -19,8 +20,9 @@ from cdk.delivery import commands, judging, reviewing
 from cdk.delivery.approval import ApprovalError
 from cdk.delivery.danger import Waiver
 from cdk.delivery.judging import Judgement, judge_plan, raw_days, weigh
-from cdk.delivery.plan_file import Plan, write_plan
+from cdk.delivery.plan_file import Plan, read_plan, write_plan
 from cdk.delivery.planning import Session
+from platform_lib.errors import ConfigError
 from policies.verdict import Verdict
 
 NOW = datetime(2026, 11, 30, 12, tzinfo=UTC)
@@ -174,6 +176,53 @@ def test_what_the_emulator_lacks_is_judged_with_its_stack(session: Session) -> N
     # The cluster itself is taken from the part that is applied, where nothing is wrong with it.
     assert [(item.check, item.stack, item.address) for item in found] == [("CKV_DT_29", "cluster", "aws_eks_addon.it")]
     assert made.sha256 != made.model_copy(update={"stacks": stacks}).sha256
+
+
+def test_whatever_was_changed_in_the_file_after_the_approval_stops_the_apply(session: Session) -> None:
+    """Of what Terraform says, policy reads what will be there and how it is written, not what changes alone."""
+    made = good(session)
+    write_plan(session.layout.plan, made)
+    reviewing.approve(session, made, by="ana")
+    text = session.layout.plan.read_text()
+    for part in ("planned_values", "configuration"):
+        document = json.loads(text)
+        document["stacks"]["metadata"]["terraform"][part] = {"root_module": {"resources": []}}
+        session.layout.plan.write_text(json.dumps(document))
+        with pytest.raises(ApprovalError, match="the plan was changed after it was approved"):
+            reviewing.require(session, read_plan(session.layout.plan))
+
+
+def test_the_moment_of_a_plan_is_no_part_of_what_is_approved(session: Session) -> None:
+    document = plan(build.database())
+    early, late = (
+        plan_of(session, metadata={**document, "timestamp": f"2026-11-30T1{hour}:00:00Z"}) for hour in (1, 2)
+    )
+    assert early.sha256 == late.sha256
+
+
+def test_a_plan_of_a_stack_that_is_none_is_refused(session: Session) -> None:
+    made = good(session)
+    stacks = {**made.stacks, "../../evil": made.stacks["metadata"]}
+    with pytest.raises(ApprovalError, match=r"a stack that the environment does not have: \.\./\.\./evil"):
+        reviewing.approve(session, made.model_copy(update={"stacks": stacks}), by="eve")
+
+
+@pytest.mark.parametrize("terraform", [{}, {"resource_changes": [{"type": "aws_vpc"}]}, {"resource_changes": {"a": 1}}])
+def test_a_stack_that_says_not_what_changes_is_no_plan(session: Session, terraform: dict[str, Any]) -> None:
+    made = good(session)
+    stacks = {**made.stacks, "metadata": made.stacks["metadata"].model_copy(update={"terraform": terraform})}
+    write_plan(session.layout.plan, made.model_copy(update={"stacks": stacks}))
+    with pytest.raises(ConfigError, match="what it says of stack 'metadata' is no plan of Terraform's"):
+        read_plan(session.layout.plan)
+
+
+def test_an_approval_without_its_time_zone_is_none(session: Session) -> None:
+    made = good(session)
+    reviewing.approve(session, made, by="ana")
+    text = session.layout.approval.read_text()
+    session.layout.approval.write_text(text.replace('Z"', '"'))
+    with pytest.raises(ApprovalError, match="the approval cannot be read"):
+        reviewing.require(session, made)
 
 
 def test_an_unused_waiver_that_ran_out_is_not_brought_up(session: Session) -> None:

@@ -130,7 +130,7 @@ class _Broken(States):
         return self._body
 
 
-@pytest.mark.parametrize("body", [b"", b"[1]", b"<html>"])
+@pytest.mark.parametrize("body", [b"", b"[1]", b"<html>", b'{"outputs": 5}', b'{"outputs": {}, "resources": [1]}'])
 def test_a_broken_state_or_lock_is_said_with_its_remedy(body: bytes) -> None:
     with pytest.raises(InfrastructureError, match="is no state of Terraform's") as state:
         _Broken(body).read("core")

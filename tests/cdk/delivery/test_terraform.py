@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cdk.delivery.terraform import Program, Terraform
+from cdk.delivery.terraform import Program, Terraform, find_program
+from platform_lib.errors import MissingPartError
 
 PROGRAM = """#!/bin/sh
 echo "$1" >> calls
@@ -55,3 +56,25 @@ def test_it_is_made_ready_again_for_another_backend_and_where_something_is_gone(
 def test_a_folder_of_several_files_is_made_ready_each_time(terraform: Terraform) -> None:
     (terraform.folder / "main.tf").write_text("")
     assert (runs(terraform), runs(terraform)) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("#!/bin/sh\nexit 1\n", "it says: nothing"),
+        ('#!/bin/sh\necho \'{"terraform_version": "weird"}\'\n', "it says: weird"),
+        ("#!/bin/sh\necho '[]'\n", "it says: nothing"),
+        ("#!/no/such/shell\n", "No such file"),
+    ],
+)
+def test_a_program_that_does_not_say_its_version_is_named(
+    script: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "terraform"
+    program.write_text(script)
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    with pytest.raises(MissingPartError) as refused:
+        find_program()
+    assert said in refused.value.what
+    assert str(program) in str(refused.value.where)
