@@ -60,7 +60,9 @@ def test_nothing_is_launched_before_the_price_is_accepted(tmp_path: Path):
     assert job_folders(home) == []
     assert living_cluster(home) is None
     told = drivetrain(home, "submit", "train", "slow_training:slow", "--run", "r", "--dataset", "x", "--yes")
-    assert "no dataset" in str(told["error"]).lower() or "absent" in str(told["error"])
+    assert "brings its own data" in str(told["error"])
+    told = drivetrain(home, "submit", "train", "planner_tiny", "--run", "r", "--dataset", "x", "--yes")
+    assert "no dataset 'x'" in str(told["error"])
 
 
 @pytest.mark.soak
