@@ -26,7 +26,7 @@ from platform_lib.logs.mcap.table import Slab, Table, Topics, topic_lookup
 from platform_lib.logs.model import BATCH_BYTES, BATCH_ROWS, Report, Window
 from platform_lib.logs.payloads import Index, Payloads, Rows
 
-SLAB_BYTES = 32 << 20
+SLAB_BYTES = 64 << 20  # fewer, larger batches: of large messages a batch has a few dozen rows, and costs a millisecond
 SLAB_EXTENTS = 2048  # of tiny chunks: each costs some 3 KB while it is in a slab
 MOST_WAITING_BYTES = 96 << 20
 MOST_MEMORY_BYTES = 448 << 20
