@@ -106,7 +106,7 @@ def read_index(source: ByteSource) -> Layout:
     total = int(np.frombuffer(end.counts, np.uint32)[1::2].sum(dtype=np.int64)) if end.counts else 0
     if total * ENTRY.itemsize > source.size_bytes:
         raise CorruptLog(f"an index of {total} messages does not fit into the file", where=source.name)
-    check_count(source.name, total)
+    check_kept(source.name, messages=total)
     first = np.zeros(len(end.position) + 1, np.int64)
     offset, connection, time_ns = np.empty(total, np.uint32), np.empty(total, np.uint32), np.empty(total, np.int64)
     chunks: list[StoredChunk] = []
@@ -125,14 +125,15 @@ def read_index(source: ByteSource) -> Layout:
     return Layout(end.connections.found, tuple(chunks), first, offset, connection, time_ns)
 
 
-def check_count(name: str, messages: int) -> None:
-    """Refuse a bag of whose messages more is kept than fits.
+def check_kept(name: str, *, messages: int = 0, chunks: int = 0) -> None:
+    """Refuse a bag of which more is kept than fits.
 
     Raises:
-        UnsupportedLog: There are more than `MOST_MESSAGES`.
+        UnsupportedLog: There are more than `MOST_CHUNKS` chunks, or `MOST_MESSAGES` messages.
     """
-    if messages > MOST_MESSAGES:
-        raise _too_many(name, "messages", MOST_MESSAGES)
+    for count, what, most in ((chunks, "chunks", MOST_CHUNKS), (messages, "messages", MOST_MESSAGES)):
+        if count > most:
+            raise _too_many(name, what, most)
 
 
 def _too_many(name: str, what: str, most: int) -> UnsupportedLog:
@@ -235,21 +236,11 @@ def _end(file: FileBytes) -> _End:
                 raise CorruptLog("two connections of the bag have the same number", where=file.path)
         else:
             _take_info(file, head, end)
-            check_chunks(file.path, len(end.position))
+            check_kept(file.path, chunks=len(end.position))
     said = header.number(b"conn_count"), header.number(b"chunk_count")
     if said != (len(end.connections), len(end.position)) or (not end.position and begin > end.gap[0]):
         raise CorruptLog("the bag's header and its index do not say the same of it", where=file.path)
     return end
-
-
-def check_chunks(name: str, chunks: int) -> None:
-    """Refuse a bag of so many chunks that what is kept of them does not fit.
-
-    Raises:
-        UnsupportedLog: There are more than `MOST_CHUNKS`.
-    """
-    if chunks > MOST_CHUNKS:
-        raise _too_many(name, "chunks", MOST_CHUNKS)
 
 
 def _check_gap(file: FileBytes, at: int, stop: int) -> None:
@@ -284,7 +275,7 @@ def _take_info(file: FileBytes, head: Head, end: _End) -> None:
     end.counts.frombytes(counts[counts["count"] > 0].tobytes())
     end.first.append(len(end.counts))
     end.position.append(head.number(b"chunk_pos"))
-    check_count(file.path, len(end.counts) // 2)  # each of them names a message
+    check_kept(file.path, messages=len(end.counts) // 2)  # each of them names a message
 
 
 def _check_version(file: FileBytes, head: Head, what: str) -> None:

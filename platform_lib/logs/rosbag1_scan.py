@@ -18,7 +18,7 @@ from platform_lib.logs.faults import translated
 from platform_lib.logs.mdf4.source import FileBytes
 from platform_lib.logs.model import Report
 from platform_lib.logs.payloads import Buffer
-from platform_lib.logs.rosbag1_index import ENTRY, Connections, check_chunks, check_count, connection_of, times_of
+from platform_lib.logs.rosbag1_index import ENTRY, Connections, check_kept, connection_of, times_of
 from platform_lib.logs.rosbag1_records import (
     BAG_HEADER_OP,
     CHUNK_INFO_OP,
@@ -114,9 +114,8 @@ class _Walk:
             return
         self._tell(pending.told)
         self.chunks.append(pending.chunk)
-        check_chunks(self.source.name, len(self.chunks))
         self.first.append(self.first[-1] + records.start.size)
-        check_count(self.source.name, self.first[-1])
+        check_kept(self.source.name, messages=self.first[-1], chunks=len(self.chunks))
         columns = records.start.astype(np.uint32), records.connection.astype(np.uint32), records.time_ns.copy()
         self.columns.append(columns)
 
