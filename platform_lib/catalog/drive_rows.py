@@ -24,12 +24,9 @@ def read_drives(connection: Connection, drive_ids: Sequence[str] | None = None, 
         names: Read where each file was seen, and its length. Their rows lie by digest, each on a page of its own: of fifty
             drives that is most of what is read.
     """
-    wanted = (
-        select(INGESTS, DRIVES.c.vehicle, DRIVES.c.session)
-        .join(DRIVES, DRIVES.c.drive_id == INGESTS.c.drive_id)
-        .where(INGESTS.c.state == "committed")
-        .order_by(INGESTS.c.drive_id, INGESTS.c.file_sha256)
-    )
+    committed = select(INGESTS).where(INGESTS.c.state == "committed")
+    wanted = committed.order_by(INGESTS.c.drive_id, INGESTS.c.file_sha256)
+    whose = select(DRIVES.c.drive_id, DRIVES.c.vehicle, DRIVES.c.session)
     if names:
         wanted = wanted.add_columns(FILES.c.bytes).join(FILES, FILES.c.file_sha256 == INGESTS.c.file_sha256)
     counted = (
@@ -37,6 +34,8 @@ def read_drives(connection: Connection, drive_ids: Sequence[str] | None = None, 
     )
     if drive_ids is not None:
         wanted = wanted.where(INGESTS.c.drive_id == any_of(drive_ids, Text()))
+        whose = whose.where(DRIVES.c.drive_id == any_of(drive_ids, Text()))
+    vehicles = {row.drive_id: row for row in connection.execute(whose)}  # once a drive: joined, once a file of it
     rows = connection.execute(wanted).all()
     digests: Sequence[str] | None = None
     if drive_ids is not None:
@@ -47,7 +46,7 @@ def read_drives(connection: Connection, drive_ids: Sequence[str] | None = None, 
     grouped: dict[str, list[Row[Any]]] = defaultdict(list)
     for row in rows:
         grouped[row.drive_id].append(row)
-    return [_drive(group, paths, counts) for group in grouped.values()]
+    return [_drive(vehicles[drive_id], group, paths, counts) for drive_id, group in grouped.items()]
 
 
 def read_paths(connection: Connection, digests: Sequence[str] | None = None) -> dict[str, tuple[str, ...]]:
@@ -61,7 +60,9 @@ def read_paths(connection: Connection, digests: Sequence[str] | None = None) -> 
     return found
 
 
-def _drive(rows: Sequence[Row[Any]], paths: Mapping[str, tuple[str, ...]] | None, streams: Mapping[int, int]) -> Drive:
+def _drive(
+    whose: Row[Any], rows: Sequence[Row[Any]], paths: Mapping[str, tuple[str, ...]] | None, streams: Mapping[int, int]
+) -> Drive:
     labels: dict[str, set[str]] = defaultdict(set)
     for row in rows:
         for name, value in row.metadata.items():
@@ -70,9 +71,9 @@ def _drive(rows: Sequence[Row[Any]], paths: Mapping[str, tuple[str, ...]] | None
     starts = [row.start_ns for row in rows if row.start_ns is not None]
     stops = [row.stop_ns for row in rows if row.stop_ns is not None]
     return Drive(
-        drive_id=rows[0].drive_id,
-        vehicle=rows[0].vehicle,
-        session=rows[0].session,
+        drive_id=whose.drive_id,
+        vehicle=whose.vehicle,
+        session=whose.session,
         start_ns=min(starts, default=None),
         stop_ns=max(stops, default=None),
         labels={name: "|".join(sorted(values)) for name, values in sorted(labels.items())},
