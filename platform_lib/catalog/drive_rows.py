@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Row, Text, func, select
+from sqlalchemy import BigInteger, Connection, Row, Select, Text, func, select
 
 from platform_lib.catalog.any_of import any_of
 from platform_lib.catalog.model import PII_STATES, Drive, DriveFile
@@ -26,7 +26,7 @@ def read_drives(connection: Connection, drive_ids: Sequence[str] | None = None, 
     """
     committed = select(INGESTS).where(INGESTS.c.state == "committed")
     wanted = committed.order_by(INGESTS.c.drive_id, INGESTS.c.file_sha256)
-    whose = select(DRIVES.c.drive_id, DRIVES.c.vehicle, DRIVES.c.session)
+    whose: Select[Any] = select(DRIVES.c.drive_id, DRIVES.c.vehicle, DRIVES.c.session)
     if names:
         wanted = wanted.add_columns(FILES.c.bytes).join(FILES, FILES.c.file_sha256 == INGESTS.c.file_sha256)
     counted = (
