@@ -21,7 +21,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 ASKED_OVERHEAD = 0.08
-_SHORT, _LONG = 4, 16
+_SHORT, _LONG = 2, 6
+_TIMES = 30
+_FRAMES = 30 * _TIMES
+"""For training: with a dataset of a few steps an epoch, what comes once an epoch would be most of it."""
 
 _PLAIN = """
 import sys, time
@@ -114,7 +117,7 @@ def measure_training(tell: Callable[[str], None], *, rounds: int, processes: tup
         Path(folder).chmod(0o711)
         home = open_home(Path(folder) / "home")
         home.datasets.mkdir(exist_ok=True)
-        make_dataset(home.datasets / "bench")
+        make_dataset(home.datasets / "bench", times=_TIMES)
         plain = statistics.median(
             float(_program(_PLAIN, str(home.datasets / "bench"), str(_LONG), str(_SHORT))) for _ in range(rounds)
         )
@@ -123,7 +126,7 @@ def measure_training(tell: Callable[[str], None], *, rounds: int, processes: tup
         ours = start = 0.0
         for count in processes:
             step_s, steps, start_s = _run(home.root, count)
-            by_processes[count] = 30 / (steps / _LONG) / step_s  # 30 training frames an epoch
+            by_processes[count] = _FRAMES / (steps / _LONG) / step_s
             if count == 1:
                 ours, start = step_s, start_s
             tell(f"training: {count} processes, {1e3 * step_s:.1f} ms a step")

@@ -69,8 +69,8 @@ def _drive(number: int, event: str, weather: str) -> list[dict[str, object]]:
     return rows
 
 
-def make_dataset(folder: Path, *, seed: int = 0) -> None:
-    """Publish a dataset of six drives under `folder`, as `drivetrain dataset` would."""
+def make_dataset(folder: Path, *, seed: int = 0, times: int = 1) -> None:
+    """Publish a dataset of six drives under `folder`, as `drivetrain dataset` would; of so many times six."""
     import lance
     import pyarrow as pa
 
@@ -88,7 +88,7 @@ def make_dataset(folder: Path, *, seed: int = 0) -> None:
         ("val", "lead", "rain"),
         ("test", "lead", "clear"),
         ("test", "cut_in", "night"),
-    ]
+    ] * times
     rows = [
         {**row, "split": split}
         for number, (split, event, weather) in enumerate(drives)
