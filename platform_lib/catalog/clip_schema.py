@@ -43,12 +43,13 @@ CLIPS = Table(
     Column("latitude_e7", Integer, comment="its first position, 1e-7 degrees"),
     Column("longitude_e7", Integer),
     Index("ix_clips_odd", "odd_id", "start_ns", "drive_number"),
-    # With the position: of a crowded cell most clips lie outside a small circle, and are told by the index alone.
+    # With the position: of a crowded cell most clips lie outside a small circle, and are told by the index alone. The newest
+    # come first, so that it is read forwards: pages that are read backwards come from the disk one at a time.
     Index(
         "ix_clips_cell",
         "cell",
-        "start_ns",
-        "drive_number",
+        text("start_ns DESC"),
+        text("drive_number DESC"),
         postgresql_include=["latitude_e7", "longitude_e7"],
         postgresql_where=text("cell IS NOT NULL"),
     ),
