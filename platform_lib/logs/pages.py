@@ -153,7 +153,7 @@ def _column_cells(item: dict[str, Any], *, plain: bool) -> list[str]:
     told += [f"{item[key]} {noun}" for key, noun in (("nulls", "null"), ("not_finite", "not finite")) if item[key]]
     values = ", ".join(told)
     if item["words"]:
-        words = _words(item["words"])
+        words = shown_words(item["words"])
         more = item["more_words"] or len(item["words"]) > len(words)
         values += ": " + " ".join(words[:_SHOWN_WORDS]) + (" ..." if more or len(words) > _SHOWN_WORDS else "")
     return [
@@ -167,7 +167,7 @@ def _column_cells(item: dict[str, Any], *, plain: bool) -> list[str]:
     ]
 
 
-def _words(words: Sequence[str]) -> list[str]:
+def shown_words(words: Sequence[str]) -> list[str]:
     """Shorten words so that different ones stay different where that is possible: the end of each, if not its beginning."""
     short = [_cut(word, _WORD_CELLS) for word in words]
     if len(set(short)) < len(short):
