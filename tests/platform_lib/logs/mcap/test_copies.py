@@ -40,9 +40,7 @@ def times(path: Path) -> tuple[list[int], list[str]]:
 def test_a_write_that_went_astray_gives_no_row_twice(tmp_path: Path) -> None:
     path = tmp_path / "log.mcap"
     index = log_of_equal_chunks(path)
-    one, other = next(
-        (a, b) for at, a in enumerate(index) for b in index[at + 1 :] if a.chunk_length == b.chunk_length
-    )
+    one, other = next((a, b) for at, a in enumerate(index) for b in index[at + 1 :] if a.chunk_length == b.chunk_length)
     data = bytearray(path.read_bytes())
     begin, stop = one.chunk_start_offset, one.chunk_start_offset + one.chunk_length
     data[other.chunk_start_offset : other.chunk_start_offset + other.chunk_length] = data[begin:stop]
