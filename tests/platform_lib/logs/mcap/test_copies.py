@@ -27,7 +27,8 @@ def log_of_equal_chunks(path: Path) -> list[ChunkIndex]:
     with path.open("rb") as stream:
         summary = make_reader(stream).get_summary()
     assert summary is not None
-    return summary.chunk_indexes
+    found: list[ChunkIndex] = summary.chunk_indexes
+    return found
 
 
 def times(path: Path) -> tuple[list[int], list[str]]:
