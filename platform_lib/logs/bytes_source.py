@@ -176,6 +176,8 @@ def open_file(path: Path | str) -> ByteSource | None:
         return None if path.is_dir() else open_source(path)
     from platform_lib.logs.s3_source import find
 
+    if path == f"{_S3_FOLDED}/":
+        return open_source(path)  # which says that it names no bucket
     found = None if path.endswith("/") else find(path)
     if found is None and not path.endswith("/"):
         under = find(f"{path}/{BAG_METADATA}")

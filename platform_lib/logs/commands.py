@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import pyarrow as pa
 import typer
 
 from platform_lib.console import ERR, print_json, progress
-from platform_lib.errors import CorruptLog, UsageError
+from platform_lib.errors import ConfigError, CorruptLog, StoppedError, UsageError
 from platform_lib.logs.describing import Note, describe, describe_stream
 from platform_lib.logs.door import Log, advised, open_log
 from platform_lib.logs.export.exporting import export_log
 from platform_lib.logs.export.model import Form
 from platform_lib.logs.instants import Instant, parse_instant, utc_text
-from platform_lib.logs.model import Stream, Window
+from platform_lib.logs.members import Member, member
+from platform_lib.logs.model import TIMESTAMP, Stream, Window
 from platform_lib.logs.pages import as_json as json_value
 from platform_lib.logs.pages import show_export, show_log, show_rows, show_stream
-from platform_lib.logs.stream_names import meant, quoted
+from platform_lib.logs.stream_names import fitting, meant, quoted
 from platform_lib.options import JsonOption
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Look into one drive log: info, head, export.")
@@ -53,6 +53,7 @@ StartOption = Annotated[
 ]
 StopOption = Annotated[str | None, typer.Option("--stop", help="Up to here, not included; the same forms.")]
 _LONG_ROWS = 500_000
+_AGAIN = "run the same command again: the log is as it was, and no file is there by half"
 
 
 def _reading(command: Callable[..., None]) -> Callable[..., None]:
@@ -70,9 +71,13 @@ def _reading(command: Callable[..., None]) -> Callable[..., None]:
     ) -> None:
         try:
             with open_log(file, dbc or (), arxml or (), recover, timezone=timezone) as log:
+                if (dbc or arxml) and not any(item.kind == "can" for item in log.streams):
+                    log.report.notes.append("the log has no bus frames that the databases named could describe")
                 command(log, **own, as_json=as_json)
         except CorruptLog as error:
             raise (error if recover else advised(error, file, timezone=timezone)) from error
+        except KeyboardInterrupt as error:
+            raise StoppedError("interrupted", where=file, remedy=_AGAIN) from error
 
     # Typer makes the options from the signature: the file, what the command adds, then what all of them share.
     file, *shared = list(inspect.signature(read, eval_str=True).parameters.values())[:-1]
@@ -124,7 +129,26 @@ def info(
 
 def _stream(log: Log, name: str) -> Stream:
     """Return the stream of that name, or the only one that it is short for: `Engine` for `2:Engine` or `CAN1/Engine`."""
-    return log.stream(meant(name, [item.name for item in log.streams]))
+    names = [item.name for item in log.streams]
+    found = meant(name, names)
+    if found not in names and found not in log.report.unsupported and (Path(name).is_file() or Path(name).is_dir()):
+        what, remedy = "no stream of this log, but a file or folder", "one log at a time; streams are named behind it"
+        raise ConfigError(what, where=name, remedy=remedy)
+    return log.stream(found)
+
+
+def _streams(log: Log, names: list[str]) -> list[Stream]:
+    """Return the streams of these names, or that these patterns fit, each once."""
+    known = [item.name for item in log.streams]
+    found = [item for name in names for item in (fitting(name, known) or [_stream(log, name).name])]
+    return [log.stream(name) for name in dict.fromkeys(found)]
+
+
+def _refuse_raw(chosen: Sequence[Stream]) -> None:
+    """Say that there is nothing raw to have of streams that are no topics."""
+    if chosen and not any(item.kind == "message" for item in chosen):
+        what = f"{quoted(chosen[0].name)} is no topic: it has values, and no payloads"
+        raise UsageError(what, where="--raw", remedy="leave out --raw")
 
 
 def _window(log: Log, start: str | None, stop: str | None) -> Window:
@@ -154,7 +178,9 @@ def head(
     rows: Annotated[int, typer.Option("--rows", "-n", min=1, help="How many rows.")] = 5,
     column: Annotated[
         list[str] | None,
-        typer.Option("--column", "-c", help="Only this column. May be repeated.", show_default=False),
+        typer.Option(
+            "--column", "-c", help="Only this column, or header.stamp of one. May be repeated.", show_default=False
+        ),
     ] = None,
     start: StartOption = None,
     stop: StopOption = None,
@@ -163,20 +189,24 @@ def head(
 ) -> None:
     """Show the first rows of one stream."""
     chosen = _stream(log, stream)
+    if raw:
+        _refuse_raw([chosen])
     window = _window(log, start, stop)
+    wanted = [member(chosen.schema, name) for name in column or ()] if not raw else [Member(n, n) for n in column or ()]
+    columns = list(dict.fromkeys(item.column for item in wanted)) if column else None
     found: list[dict[str, Any]] = []
-    schema: pa.Schema | None = None
-    for batch in log.read(chosen.name, column, window.start_ns, window.stop_ns, decode=not raw):
-        schema = batch.schema
+    for batch in log.read(chosen.name, columns, window.start_ns, window.stop_ns, decode=not raw):
         found.extend(batch.slice(0, min(batch.num_rows, rows - len(found))).to_pylist())
         if len(found) >= rows:
             break
+    if wanted:
+        found = [{TIMESTAMP: row[TIMESTAMP], **{item.name: item.of(row) for item in wanted}} for row in found]
     if as_json:
         print_json({"path": str(log.path), "stream": chosen.name, "rows": json_value(found), "of_rows": chosen.rows})
         return
-    if schema is not None:
-        nested = any(pa.types.is_nested(item.type) for item in schema)
-        show_rows(found, None if nested else schema.names)
+    if found:
+        nested = any(isinstance(value, dict | list) for row in found for value in row.values())
+        show_rows(found, None if nested else list(found[0]))
     typer.echo(f"{len(found)} of {chosen.rows} rows of {quoted(chosen.name)}{_nothing_between(chosen, window, found)}")
 
 
@@ -184,7 +214,7 @@ def _nothing_between(stream: Stream, window: Window, found: list[dict[str, Any]]
     """Say of an empty answer where the stream's rows lie, if a window was asked for."""
     if found or window == Window(None, None) or stream.start_ns is None or stream.stop_ns is None:
         return ""
-    return f" in that window; they lie from {utc_text(stream.start_ns)} to {utc_text(stream.stop_ns)}"
+    return f" in that window; they lie from {utc_text(stream.start_ns)} to {utc_text(stream.stop_ns - 1)}"
 
 
 @app.command()
@@ -192,7 +222,10 @@ def _nothing_between(stream: Stream, window: Window, found: list[dict[str, Any]]
 def export(
     log: Log,
     stream: Annotated[
-        list[str] | None, typer.Argument(metavar="STREAM", help="Which streams. Default: all.", show_default=False)
+        list[str] | None,
+        typer.Argument(
+            metavar="STREAM", help="Which streams; 'CAN1/*' for all that fit. Default: all.", show_default=False
+        ),
     ] = None,
     *,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder to write into, or one file NAME.mcap.")],
@@ -207,13 +240,26 @@ def export(
     as_json: bool,
 ) -> None:
     """Write streams to Parquet or CSV, or an MDF log to MCAP; whole or not at all."""
-    chosen = (
-        list({item.name: item for item in (_stream(log, name) for name in stream)}.values()) if stream else log.streams
-    )
+    chosen = _streams(log, stream) if stream else log.streams
+    if raw:
+        _refuse_raw(chosen)
     window = _window(log, start, stop)
     with _watched("exporting", sum(item.rows for item in chosen)) as note:
         done = export_log(log, chosen, out, to, window=window, decode=not raw, force=force, note=note)
+    hints = _empty(chosen, window, {item.stream: item.rows for item in done.written})
     if as_json:
-        print_json({"path": str(log.path), **asdict(done), **asdict(log.report)})
+        print_json({"path": str(log.path), **asdict(done), **asdict(log.report), "hints": hints})
     else:
-        show_export(done, asdict(log.report))
+        show_export(done, asdict(log.report), hints)
+
+
+def _empty(chosen: Sequence[Stream], window: Window, rows: Mapping[str, int]) -> list[str]:
+    """Say of streams without a row in the window where their rows lie."""
+    lacking = [
+        item for item in chosen if not rows[item.name] and item.start_ns is not None and item.stop_ns is not None
+    ]
+    if window.everything or not lacking:
+        return []
+    first, last = min(item.start_ns or 0 for item in lacking), max(item.stop_ns or 0 for item in lacking)
+    who = quoted(lacking[0].name) if len(lacking) == 1 else f"{len(lacking)} streams"
+    return [f"no row of {who} lies in that window; they lie from {utc_text(first)} to {utc_text(last - 1)}"]

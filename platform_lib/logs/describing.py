@@ -170,6 +170,10 @@ def _hints(log: Log) -> list[str]:
     frames = sum(item.rows for item in log.streams if item.kind == "can")
     if not frames or any(_BUS_STREAM.match(item.name) for item in log.streams):
         return []
+    if log.report.undecoded:
+        return [
+            "the databases named describe none of the bus frames: name others, or tie them to the bus that they are of"
+        ]
     return [f"{frames:,} bus frames are raw; name what describes them: --dbc FILE (a folder of .dbc or .arxml will do)"]
 
 

@@ -29,6 +29,22 @@ _SQLITE_MAGIC = b"SQLite format 3\x00"
 _BAG1_MAGIC = b"#ROSBAG V"
 _MDF_MAGICS = (b"MDF     ", b"UnFinMF ")
 _SHOWN = 20
+_FORMATS = "MDF 3/4, MCAP, ROS 2 .db3 and ROS 1 .bag are read; fetch the file again if it should be one of them"
+_UNPACK = "unpack it, and name the log that is in it"
+_DATABASE = "name the log, and this behind it: --dbc FILE, or --arxml FILE for an AUTOSAR description"
+# What is taken for a log most often, by its first bytes.
+_OTHERS = (
+    (bytes(16), "nothing but zeros at its beginning", "fetch the file again from its source"),
+    (b"\x1f\x8b", "compressed by gzip", _UNPACK),
+    (b"\x28\xb5\x2f\xfd", "compressed by zstd", _UNPACK),
+    (b"BZh", "compressed by bzip2", _UNPACK),
+    (b"\xfd7zXZ\0", "compressed by xz", _UNPACK),
+    (b"PK\x03\x04", "a zip archive", _UNPACK),
+    (b"VERSION ", "a CAN database (DBC)", _DATABASE),
+    (b"<?xml", "an XML document", _DATABASE),
+    (b"LOGG", "a log of Vector's BLF format, which is not read", "convert it to MDF 4"),
+    (b"PAR1", "a Parquet file", "read it with `pyarrow.parquet`"),
+)
 _MOST_TRIED_BYTES = 64 << 20  # of what is recovered to see whether there is anything to recover: a second
 _NOTHING_WHOLE = "fetch the file again from its source: nothing in it can be read without what is damaged"
 
@@ -180,6 +196,9 @@ class Log:
 
     def _wanted(self, stream: Stream, columns: Sequence[str], *, decode: bool) -> list[str]:
         """Return the columns to give, the time first; refuse those that the stream does not have."""
+        if isinstance(columns, str):
+            what = f"the columns of stream {quoted(stream.name)} are one text, {columns!r}"
+            raise ConfigError(what, where=self.path, remedy=f"give a list of names: columns=[{columns!r}]")
         wanted = list(dict.fromkeys((TIMESTAMP, *columns)))
         known = [*stream.schema.names] if decode or stream.kind != "message" else [TIMESTAMP, "publish_ns", "data"]
         missing = [column for column in wanted if column not in known]
@@ -207,8 +226,8 @@ class Log:
 
 def open_log(
     path: str | Path,
-    dbc: Iterable[str | Path] = (),
-    arxml: Iterable[str | Path] = (),
+    dbc: str | Path | Iterable[str | Path] = (),
+    arxml: str | Path | Iterable[str | Path] = (),
     recover: bool = False,  # noqa: FBT001, FBT002 - a stable public signature
     *,
     timezone: str | None = None,
@@ -223,7 +242,7 @@ def open_log(
         path: A file, a ROS 2 bag folder with ``metadata.yaml``, or ``s3://bucket/key`` of either, of which only the parts
             that are needed are fetched (credentials and endpoint as for every AWS tool, by its environment variables);
             of sqlite3 files a temporary copy is made.
-        dbc: CAN databases, or folders of them. Frames recorded by an MDF bus logger become streams
+        dbc: CAN databases, or folders of them, or one of either. Frames recorded by an MDF bus logger become streams
             ``CAN<bus>/<message>``, beside the raw ones. ``"CAN2=body.dbc"`` ties a database to one bus; without it, it is used for every CAN bus.
             ``"LIN1=doors.dbc"`` (``"LIN=..."`` for all) decodes LIN frames, as ``LIN1/<message>``.
         arxml: The same as AUTOSAR system descriptions; ``"CAN1=system.arxml#cluster"`` takes one cluster of several.
@@ -236,22 +255,33 @@ def open_log(
         ConfigError: No such file or object, no access, a database that cannot be parsed, an unknown zone.
         IntegrityError: The object was replaced while it was read (also while iterating).
     """
+    if not str(path):
+        raise ConfigError("an empty path", where="open_log", remedy="name a log, or '.' for the current folder")
     place = located(path)
-    databases = tuple(map(str, dbc)), tuple(map(str, arxml))
+    databases = _named(dbc), _named(arxml)
+    if timezone is not None:
+        from platform_lib.logs.mdf_clock import parse_zone
+
+        parse_zone(timezone)  # a name that this log does not ask for is wrong all the same
     try:
         source = _open_source(place, *databases, recover=recover, timezone=timezone)
     except CorruptLog as error:
-        if recover and error.remedy == REMEDY:  # which is what was tried
+        if recover and error.remedy in (None, REMEDY):  # which is what was tried
             raise CorruptLog(error.what, where=error.where, remedy=_NOTHING_WHOLE) from error
         raise
     return Log(place, source)
+
+
+def _named(databases: str | Path | Iterable[str | Path]) -> tuple[str, ...]:
+    """Return databases as text; one alone is no row of letters."""
+    return (str(databases),) if isinstance(databases, str | Path) else tuple(map(str, databases))
 
 
 def advised(error: CorruptLog, path: str | Path, *, timezone: str | None = None) -> CorruptLog:
     """Return a refusal that offers recovery only where that would give rows; of large logs and objects, untried."""
     place = located(path)
     untried = not isinstance(place, Path) or not place.is_file() or place.stat().st_size > _MOST_TRIED_BYTES
-    if error.remedy != REMEDY or untried:
+    if error.remedy not in (None, REMEDY) or untried:
         return error
     try:
         with open_log(place, recover=True, timezone=timezone) as log:
@@ -296,12 +326,13 @@ def _open_source(
 def _check_known(path: Path | str, magic: bytes) -> None:
     if not magic:
         raise CorruptLog("an empty file", where=path, remedy="fetch it again from its source")
-    if not magic.startswith((*_MDF_MAGICS, _SQLITE_MAGIC, _BAG1_MAGIC, _MCAP_MAGIC[:5])):
-        raise CorruptLog(
-            f"not a drive log: it starts with {magic[:8]!r}, which no known format does",
-            where=path,
-            remedy="MDF 3/4, MCAP, ROS 2 .db3 and ROS 1 .bag are read; fetch the file again if it should be one of them",
-        )
+    if magic.startswith((*_MDF_MAGICS, _SQLITE_MAGIC, _BAG1_MAGIC, _MCAP_MAGIC[:5])):
+        return
+    what, remedy = f"it starts with {magic[:8]!r}, which no known format does", _FORMATS
+    for beginning, kind, advice in _OTHERS:
+        if magic.startswith(beginning):
+            what, remedy = f"it is {kind}", advice
+    raise CorruptLog(f"not a drive log: {what}", where=path, remedy=remedy)
 
 
 def find_logs(paths: Iterable[str | Path]) -> list[Path]:

@@ -39,7 +39,9 @@ def parse_zone(name: str) -> tzinfo:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         raise ConfigError(
-            f"no time zone '{name}'", where="timezone", remedy="give an IANA name (Europe/Berlin, UTC) or +HH:MM"
+            f"no time zone '{name}'",
+            where="--timezone (timezone=)",
+            remedy="give an IANA name (Europe/Berlin, UTC) or +HH:MM",
         ) from error
 
 

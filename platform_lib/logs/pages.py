@@ -23,6 +23,7 @@ _SHOWN_BYTES = 24
 _CONTENT_CELLS = 76
 _SHOWN_LINES = 12
 _SHOWN_WORDS = 6
+_WORD_CELLS = 16
 _MOST_TABLE_COLUMNS = 12
 _TEXT_CELLS = 200
 _STREAMS = (
@@ -58,7 +59,7 @@ def show_log(document: dict[str, Any]) -> None:
     )
     for stream in document["streams"]:
         if stream["backward_steps"]:
-            _line(f"  {quoted(stream['name'])}: {stream['backward_steps']} steps back in time")
+            _line(f"  {quoted(stream['name'])}: {_counted(stream['backward_steps'], 'step')} back in time")
     show_health(document["report"], f"read: {document['read']}")
     for text in document["hints"]:
         _line(f"  hint: {text}")
@@ -77,12 +78,19 @@ def show_stream(document: dict[str, Any]) -> None:
     OUT.print(f"[bold]{escape(quoted(stream['name']))}[/]  {escape(plain_line(kind))}", highlight=False)
     if stream["start_utc"] is not None:
         _line(f"  {stream['start_utc']} to {stream['last_utc']}")
-    told = [f"{stream['rows']} rows", f"{number(stream['duration_s'])} s" if stream["duration_s"] is not None else ""]
+    told = [
+        _counted(stream["rows"], "row"),
+        f"{number(stream['duration_s'])} s" if stream["duration_s"] is not None else "",
+    ]
     rates = (("rate_hz", "mean"), ("median_rate_hz", "median"))
     told += [f"{number(stream[key])} Hz ({noun})" for key, noun in rates if stream[key] is not None]
-    gaps = f"{stream['gaps']} gaps, the longest {number(stream['longest_gap_s'])} s" if stream["gaps"] else "no gaps"
+    gaps = (
+        f"{_counted(stream['gaps'], 'gap')}, the longest {number(stream['longest_gap_s'])} s"
+        if stream["gaps"]
+        else "no gaps"
+    )
     told += [gaps if stream["median_step_s"] else ""]
-    told += [f"{stream['backward_steps']} steps back in time" if stream["backward_steps"] else ""]
+    told += [f"{_counted(stream['backward_steps'], 'step')} back in time" if stream["backward_steps"] else ""]
     _line("  " + ", ".join(filter(None, told)))
     plain = not can_show("▁█")
     print_table(_COLUMNS, [_column_cells(item, plain=plain) for item in stream["summaries"] if item["name"] != PUBLISH])
@@ -141,13 +149,13 @@ def _listed(shown: list[str], columns: list[str]) -> str:
 
 
 def _column_cells(item: dict[str, Any], *, plain: bool) -> list[str]:
-    told = [item["type"]]
+    told = [item["type"] + (", lengths" if "binary" in item["type"] and item["min"] is not None else "")]
     told += [f"{item[key]} {noun}" for key, noun in (("nulls", "null"), ("not_finite", "not finite")) if item[key]]
     values = ", ".join(told)
     if item["words"]:
-        words = [repr(_cut(word, 16)) for word in item["words"][:_SHOWN_WORDS]]
-        more = item["more_words"] or len(item["words"]) > _SHOWN_WORDS
-        values += ": " + " ".join(words) + (" ..." if more else "")
+        words = shown_words(item["words"])
+        more = item["more_words"] or len(item["words"]) > len(words)
+        values += ": " + " ".join(words[:_SHOWN_WORDS]) + (" ..." if more or len(words) > _SHOWN_WORDS else "")
     return [
         item["name"],
         sparkline(item["course"], plain=plain),
@@ -157,6 +165,19 @@ def _column_cells(item: dict[str, Any], *, plain: bool) -> list[str]:
         item["unit"] or "",
         values,
     ]
+
+
+def shown_words(words: Sequence[str]) -> list[str]:
+    """Shorten words so that different ones stay different where that is possible: the end of each, if not its beginning."""
+    short = [_cut(word, _WORD_CELLS) for word in words]
+    if len(set(short)) < len(short):
+        half = (_WORD_CELLS - 3) // 2
+        short = [word if len(word) <= _WORD_CELLS else f"{word[:half]}...{word[-half:]}" for word in words]
+    return [repr(word) for word in dict.fromkeys(short)]
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def show_health(report: dict[str, Any], sound: str) -> None:
@@ -191,9 +212,11 @@ def _list(noun: str, items: Sequence[str]) -> None:
 
 
 def number(value: float | None) -> str:
-    """Return a number for a table: four digits, whole where it is a small whole number."""
+    """Return a number for a table: an integer in full, others with four digits, or whole where they are small and whole."""
     if value is None:
         return ""
+    if isinstance(value, int):
+        return str(value)
     if float(value).is_integer() and abs(value) < 1e6:
         return str(int(value))
     return f"{value:.4g}"
@@ -203,7 +226,7 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 3] + "..."
 
 
-def show_export(done: Export, report: dict[str, Any]) -> None:
+def show_export(done: Export, report: dict[str, Any], hints: Sequence[str]) -> None:
     """Print what was written, and what was lost on the way."""
     columns = (Column("stream"), Column("rows", right=True), Column("file"))
     print_table(columns, [[quoted(item.stream), str(item.rows), str(item.path)] for item in done.written])
@@ -213,6 +236,8 @@ def show_export(done: Export, report: dict[str, Any]) -> None:
         _line(f"left out: attachment '{name}', which is too large to copy")
     if report["recovered"] or report["problems"]:
         show_health(report, "read: what is exported")
+    for text in hints:
+        _line(f"hint: {text}")
 
 
 def show_rows(rows: list[dict[str, Any]], scalar: Sequence[str] | None) -> None:

@@ -174,12 +174,13 @@ def _compare_counts(folder: Path | str, bag: _Bag, topics: list[Topic], report: 
     wrong = [name for name, count in said.items() if found.get(name, 0) != count]
     if not wrong and sum(found.values()) == bag.message_count:
         return
-    name = wrong[0] if wrong else "all topics"
-    expected, got = (said[name], found.get(name, 0)) if wrong else (bag.message_count, sum(found.values()))
-    problem = f"the bag's metadata counts {expected} messages of {name}, its files hold {got}"
-    if not recover:
-        raise CorruptLog(problem, where=_inside(folder, PurePosixPath(BAG_METADATA)), remedy=REMEDY)
-    report.lose(0, problem)
+    counts = {name: (said[name], found.get(name, 0)) for name in wrong}
+    counts = counts or {"all topics": (bag.message_count, sum(found.values()))}
+    for name, (expected, got) in counts.items():
+        problem = f"the bag's metadata counts {expected} messages of {name}, its files hold {got}"
+        if not recover:
+            raise CorruptLog(problem, where=_inside(folder, PurePosixPath(BAG_METADATA)), remedy=REMEDY)
+        report.lose(0, problem)
 
 
 # -- several parts as one --------------------------------------------------------------------------------------------

@@ -226,6 +226,9 @@ def _end(file: FileBytes) -> _End:
     begin = header.number(b"index_pos")
     if begin == 0:
         raise CorruptLog("the bag was never closed: it has no index", where=file.path)
+    if begin >= file.size:
+        what = f"the file was cut: its index should begin at byte {begin}, and it ends at byte {file.size}"
+        raise CorruptLog(what, where=file.path)
     end = _End(Connections(file.path), (header.body + header.size, begin))
     for head in _records(file, begin):
         if head.op == CONNECTION_OP:

@@ -30,14 +30,20 @@ class SalvagedTables:
         names: Of the tables that are there.
     """
 
-    def __init__(self, source: ByteSource, report: Report) -> None:
+    def __init__(self, source: ByteSource, report: Report, *, missing_bytes: int = 0) -> None:
         """Find the tables.
+
+        Args:
+            source: The file.
+            report: Told of every loss.
+            missing_bytes: How much of the file a cut took; `report` knows of it.
 
         Raises:
             CorruptLog: The first page, which names them, is not whole.
         """
         self._source = source
         self._report = report
+        self._missing_bytes = missing_bytes
         self._pages = SqlitePages(source)
         self._tables: dict[str, tuple[int, list[str]]] = {}
         self._times_root: int | None = None
@@ -91,7 +97,8 @@ class SalvagedTables:
         rows = np.frombuffer(found, np.int64).reshape(-1, 4)
         kept = self._confirmed(np.frombuffer(ids, np.int64), rows[:, 1]) if len(ids) else np.empty(0, bool)
         if torn:
-            self._report.lose(torn * self._pages.page_bytes, f"pages of messages that are not whole: {torn}")
+            lost = max(0, torn * self._pages.page_bytes - self._missing_bytes)  # these were counted as missing
+            self._report.lose(lost, f"pages of messages that are not whole: {torn}")
         if not kept.all():
             self._report.problems.append(
                 f"{int((~kept).sum())} messages are left out: the index of times contradicts them"

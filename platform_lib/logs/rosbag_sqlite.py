@@ -221,7 +221,7 @@ def _tables(path: Path, report: Report, *, recover: bool) -> Tables:
         report.problems.append("rows that only the write-ahead log beside the file holds are not recovered")
     source = open_source(path)
     try:
-        return SalvagedTables(source, report)
+        return SalvagedTables(source, report, missing_bytes=missing)
     except BaseException:
         source.close()
         raise

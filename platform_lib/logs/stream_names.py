@@ -31,6 +31,14 @@ def meant(name: str, names: Sequence[str]) -> str:
     return found[0] if len(found) == 1 else name
 
 
+def fitting(pattern: str, names: Sequence[str]) -> list[str]:
+    """Return the names that a pattern with ``*`` (any text) or ``?`` (any letter) fits; none if it is a name itself."""
+    if pattern in names or not {"*", "?"} & set(pattern):
+        return []
+    text = "".join({"*": ".*", "?": "."}.get(letter, re.escape(letter)) for letter in pattern)
+    return [name for name in names if re.fullmatch(text, name, re.DOTALL)]
+
+
 def hint(name: str, names: Sequence[str]) -> str:
     """Say what to do about a name that no stream has, in view of the names that there are."""
     part = name.casefold()

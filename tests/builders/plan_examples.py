@@ -211,6 +211,12 @@ def cluster(**changed: Any) -> Document:
     return tagged("aws_eks_cluster", **{**made, **changed})
 
 
+def reached_from(*ranges: str) -> Document:
+    """Return a cluster whose API server is reached from inside, and from these addresses of the internet."""
+    access = {"endpoint_private_access": True, "endpoint_public_access": True, "public_access_cidrs": [*ranges]}
+    return cluster(vpc_config=[access])
+
+
 def database(**changed: Any) -> Document:
     """Return a database that keeps to every rule."""
     made: Document = {

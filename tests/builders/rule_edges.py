@@ -205,17 +205,7 @@ EDGES: dict[str, Examples] = {
         {
             "to half of the internet": (
                 _CLUSTER,
-                plan(
-                    build.cluster(
-                        vpc_config=[
-                            {
-                                "endpoint_private_access": True,
-                                "endpoint_public_access": True,
-                                "public_access_cidrs": ["0.0.0.0/1"],
-                            }
-                        ]
-                    )
-                ),
+                plan(build.reached_from("0.0.0.0/1")),
             )
         },
     ),

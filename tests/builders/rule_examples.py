@@ -336,33 +336,13 @@ EXAMPLES: dict[str, Examples] = {
     "CKV_DT_17": Examples(
         [
             plan(build.cluster()),
-            plan(
-                build.cluster(
-                    vpc_config=[
-                        {
-                            "endpoint_private_access": True,
-                            "endpoint_public_access": True,
-                            "public_access_cidrs": ["192.0.2.0/24"],
-                        }
-                    ]
-                )
-            ),
+            plan(build.reached_from("192.0.2.0/24")),
         ],
         {
             "left out": (_CLUSTER, plan(build.cluster(vpc_config=[{"endpoint_private_access": True}]))),
             "public": (
                 _CLUSTER,
-                plan(
-                    build.cluster(
-                        vpc_config=[
-                            {
-                                "endpoint_private_access": True,
-                                "endpoint_public_access": True,
-                                "public_access_cidrs": ["0.0.0.0/0"],
-                            }
-                        ]
-                    )
-                ),
+                plan(build.reached_from("0.0.0.0/0")),
             ),
             "not from inside": (
                 _CLUSTER,

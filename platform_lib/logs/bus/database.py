@@ -255,8 +255,9 @@ def _load(path: Path, kind: str) -> Any:
         cantools.Error, ValueError, LookupError, AttributeError, TypeError, SyntaxError, AssertionError, OverflowError,
         MemoryError, RecursionError,
     ) as error:  # fmt: skip
-        short = " ".join(str(error).split())[:160]
-        raise ConfigError(f"not a CAN database ({short})", where=path, remedy="give a DBC or ARXML file") from error
+        short = " ".join(str(error).split())
+        told = f" ({short[:160]})" if short.isprintable() else ""  # of a binary file parsers quote what they met
+        raise ConfigError(f"not a CAN database{told}", where=path, remedy="give a DBC or ARXML file") from error
 
 
 def _encoding(content: bytes) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from platform_lib.errors import ConfigError
+from platform_lib.errors import ConfigError, PlatformError
+from platform_lib.logs.bytes_source import located
 from platform_lib.logs.describing import Note
 from platform_lib.logs.door import Log
 from platform_lib.logs.export.mcap_file import write_mcap
@@ -17,6 +20,12 @@ from platform_lib.logs.export.tables import write_tables
 from platform_lib.logs.model import Stream, Window
 
 _MCAP = ".mcap"
+_ELSEWHERE = "or name another place with --out"
+_FULL = {
+    errno.ENOSPC: f"free some disk space, {_ELSEWHERE}",
+    errno.EDQUOT: f"free some of the disk quota, {_ELSEWHERE}",
+    errno.EFBIG: f"raise the limit of a file's size (`ulimit -f`), {_ELSEWHERE}",
+}
 _TABLE_FILES = {".parquet": Form.PARQUET, ".csv": Form.CSV}
 
 
@@ -52,8 +61,11 @@ def export_log(
     if not streams:
         raise ConfigError("the log has no streams", where=log.path, remedy="see `drivetrain log info`")
     if str(out).startswith("s3:"):
-        raise ConfigError("exports are written to local folders", where=out, remedy="export, then `aws s3 cp`")
+        remedy = "export, then `aws s3 cp`"
+        raise ConfigError("exports are written to local folders", where=located(out), remedy=remedy)
     named_file = out.suffix == _MCAP and not out.is_dir()
+    if named_file and form not in (None, Form.MCAP):
+        raise _contradicts(out, Form.MCAP, form)
     if form is Form.MCAP or (form is None and named_file):
         path = out if named_file else out / f"{Path(log.path).stem}{_MCAP}"
         if path.exists() and isinstance(log.path, Path) and path.samefile(log.path):
@@ -81,16 +93,23 @@ def _only_target(streams: Sequence[Stream], out: Path, form: Form, said: Form) -
             remedy="name a folder, or one stream behind the log",
         )
     if form is not said:
-        raise ConfigError(f"the file's name says {said}, the command {form}", where=out, remedy="leave out --to")
+        raise _contradicts(out, said, form)
     return Target(streams[0], out)
+
+
+def _contradicts(out: Path, said: Form, form: Form | None) -> ConfigError:
+    return ConfigError(f"the file's name says {said}, the command {form}", where=out, remedy="leave out --to")
 
 
 @contextmanager
 def _placed(path: Path) -> Iterator[None]:
-    """Say where it was that the system refused a write: a full disk names no file."""
+    """Say where it was that the system refused a write: a full disk names no file, and nobody knows an unfinished one."""
     try:
         yield
     except OSError as error:
-        if error.filename is None:
+        if error.errno in _FULL:
+            what, remedy = error.strerror or str(error), f"nothing was written: {_FULL[error.errno]}"
+            raise PlatformError(what, where=path, remedy=remedy) from error
+        if error.filename is None or Path(os.fsdecode(error.filename)).name.startswith(".tmp-"):
             error.filename = str(path)
         raise

@@ -6,7 +6,7 @@ import fcntl
 import os
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from platform_lib.errors import ConfigError, HomeBusyError
@@ -20,12 +20,15 @@ _OURS = frozenset({".parquet", ".csv"})
 def claimed(targets: Sequence[Path], *, force: bool) -> Iterator[None]:
     """Hold the folder of `targets`, so that no other export writes into it; clear what a killed one left there.
 
+    A folder that was made for an export that failed is taken away again.
+
     Raises:
         ConfigError: A target exists and is not to be replaced.
         HomeBusyError: Another export holds the folder.
     """
     folder = targets[0].parent
     _refuse_existing(targets, force=force)
+    made = [item for item in (folder, *folder.parents) if not item.exists()]  # the innermost first
     folder.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -37,6 +40,11 @@ def claimed(targets: Sequence[Path], *, force: bool) -> Iterator[None]:
             if found and (found["suffix"] in _OURS or found["name"] in names):
                 path.unlink(missing_ok=True)
         yield
+    except BaseException:
+        with suppress(OSError):  # which says that somebody put something there
+            for item in made:
+                item.rmdir()
+        raise
     finally:
         os.close(descriptor)
 

@@ -17,6 +17,7 @@ from platform_lib.logs.faults import translated
 from platform_lib.logs.mcap import records as rec
 from platform_lib.logs.mcap.chunks import MOST_CHUNK_BYTES, Records, read_records
 from platform_lib.logs.mcap.comparing import contradictions
+from platform_lib.logs.mcap.copies import settle_copies
 from platform_lib.logs.mcap.extent_reader import ExtentReader, prove_messages
 from platform_lib.logs.mcap.extent_table import Extent
 from platform_lib.logs.mcap.layout import AttachmentPlace, Channel, Definitions, Layout
@@ -124,6 +125,9 @@ class _Scan:
         if self._layout.unknown_ops and (self._summary is None or self._summary.statistics is None):
             self._damage(0, 0, "records of an unknown kind, and no statistics that say what should be there")
         self._drop_unproven()
+        if self._recover and self._report.recovered:
+            if settle_copies(self._source, self._layout.extents, self._summary, self._report):
+                self._recount()
         self._note_unverified()
         return self._layout
 
@@ -178,7 +182,7 @@ class _Scan:
         if op == Op.DATA_END:
             self._data_end(at, length)
             if following != limit:
-                self._damage(following, 0, f"{limit - following} bytes lie between the data and the summary")
+                self._damage(following, 0, self._behind_the_data(limit - following))
             return None
         if op == Op.CHUNK:
             self._chunk(at, rec.RECORD_HEADER.size + length)
@@ -186,6 +190,11 @@ class _Scan:
             with translated(self._name, f"reading the record at byte {at}"):
                 self._other_record(op, at + rec.RECORD_HEADER.size, length)
         return following
+
+    def _behind_the_data(self, count: int) -> str:
+        if self._summary is None:
+            return f"the {count} bytes behind the messages, where the summary lies, were not used"
+        return f"{count} bytes lie between the data and the summary"
 
     def _resume(self, at: int, limit: int, error: CorruptLog) -> int | None:
         """After damage at `at` find where to go on: the next chunk that a sound summary names, else nowhere."""
@@ -397,7 +406,7 @@ class _Scan:
         chunks = self._layout.extents.chunks()
         unchecked = int((chunks & (self._layout.extents.checked() == 0)).sum())
         if unchecked:
-            notes.append(f"{unchecked} chunks have no checksum")
+            notes.append("1 chunk has no checksum" if unchecked == 1 else f"{unchecked} chunks have no checksum")
         if not chunks.all():
             notes.append("messages outside chunks have no checksum")
         if self._layout.metadata:

@@ -81,10 +81,15 @@ def read_structure(blocks: Blocks, *, recover: bool) -> Structure:
         CorruptLog: The structure contradicts itself.
     """
     header = read_header(blocks)
-    for _ in blocks.chain(header.first_history, b"##FH"):
-        pass
     parser = _Parser(blocks, recover=recover)
     structure = Structure(header)
+    try:
+        for _ in blocks.chain(header.first_history, b"##FH"):
+            pass
+    except CorruptLog as error:
+        if not recover:
+            raise
+        structure.damage.append((0, error))  # who edited the file when; no row hangs on it
     try:
         for block in blocks.chain(header.first_dg, b"##DG"):
             try:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import bz2
-import json
 import random
 import sqlite3
 import struct
-import subprocess
-import sys
 from pathlib import Path
 
 import lz4.frame
 import numpy as np
 import pytest
 from bag1_bytes import ENTRY, Bag, connection, message, u32, write_many
+from peak_memory import BUDGET_BYTES, measured
 from rosbags.rosbag1 import Reader
 
 from platform_lib.errors import CorruptLog, PlatformError, UnsupportedLog
@@ -23,7 +21,6 @@ from platform_lib.logs.model import DATA, TIMESTAMP
 from platform_lib.logs.rosbag1_heads import _alike, records_at
 from platform_lib.logs.rosbag1_records import Records, records_of
 
-BUDGET_BYTES = 512 << 20
 COMPRESSED = {"none": bytes, "bz2": bz2.compress, "lz4": lz4.frame.compress}
 Found = list[tuple[str, int, bytes]]
 
@@ -234,28 +231,11 @@ def test_bytes_behind_a_compressed_chunk_are_noticed(tmp_path: Path, kind: str) 
             open_log(tmp_path / "bag.bag")
 
 
-MEASURED = """
-import json, sys
-from pathlib import Path
-from platform_lib.logs import open_log
-
-def peak():
-    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0]) * 1024
-
+WORK = """
 def work(path):
     with open_log(path) as log:
         return sum(batch.num_rows for stream in log.streams for batch in log.read(stream.name, decode=False))
-
-work(sys.argv[1])
-before = peak()
-print(json.dumps([work(sys.argv[2]), peak() - before]))
 """
-
-
-def measured(small: Path, large: Path) -> tuple[int, int]:
-    command = [sys.executable, "-c", MEASURED, str(small), str(large)]
-    rows, peak_bytes = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    return rows, peak_bytes
 
 
 @pytest.mark.soak
@@ -273,7 +253,7 @@ def test_any_bag_stays_within_the_budget(
 ) -> None:
     small = write_many(tmp_path / "small.bag", 3, 10)
     large = write_many(tmp_path / "large.bag", chunks, messages, sparse=sparse, sorted_times=sorted_times)
-    rows, peak_bytes = measured(small, large)
+    rows, peak_bytes = measured(WORK, small, large)
     assert rows == chunks * (messages + 1 + bool(sparse))
     assert peak_bytes < BUDGET_BYTES
 
@@ -282,7 +262,7 @@ def test_any_bag_stays_within_the_budget(
 def test_large_messages_of_a_sqlite_bag_stay_within_the_budget(tmp_path: Path) -> None:
     small = write_sqlite(tmp_path / "small.db3", 10)
     large = write_sqlite(tmp_path / "large.db3", 200 << 20)
-    rows, peak_bytes = measured(small, large)
+    rows, peak_bytes = measured(WORK, small, large)
     assert rows == 3
     assert peak_bytes < BUDGET_BYTES
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import struct
-import subprocess
-import sys
 import zlib
 from pathlib import Path
 
@@ -15,27 +12,23 @@ import pytest
 from mcap.writer import CompressionType, Writer
 from mdf4_writer import Channel, Data, Group, time_channel
 from mdf4_writer import Writer as MdfWriter
+from peak_memory import BUDGET_BYTES, measured
 
-BUDGET_BYTES = 512 << 20
 RAW_BYTES = 720 << 20
 BLOCK_BYTES = 4 << 20
 COLUMNS = 63
 SMALL_MESSAGES = 20
 ROWS = {".mf4": RAW_BYTES // (8 * (COLUMNS + 1)), ".mcap": (RAW_BYTES >> 20) * (1 + SMALL_MESSAGES)}
-MEASURED = """
-import json, sys
-from pathlib import Path
-from platform_lib.logs import open_log
+WORK = """
 from platform_lib.logs.describing import describe, describe_stream
 from platform_lib.logs.export.exporting import export_log
 from platform_lib.logs.model import Window
 
-def peak():
-    text = Path("/proc/self/status").read_text()
-    return int(text.split("VmHWM:")[1].split()[0]) * 1024
+how, out = sys.argv[3:]
 
-def work(path, out):
+def work(path):
     quiet = lambda name, rows: None
+    place = Path(out + (".small" if path == sys.argv[1] else ""))
     with open_log(path) as log:
         if how == "describe":
             return describe(log, quiet, deep=True)["rows"]
@@ -43,13 +36,8 @@ def work(path, out):
             return describe_stream(log, log.streams[0], quiet)["stream"]["rows"]
         if how == "at once":
             return sum(batch.num_rows for batch in list(log.read(log.streams[0].name)))
-        done = export_log(log, log.streams, Path(out), None, window=Window(), decode=True, force=True, note=quiet)
+        done = export_log(log, log.streams, place, None, window=Window(), decode=True, force=True, note=quiet)
         return sum(item.rows for item in done.written)
-
-how, small, large, out = sys.argv[1:]
-work(small, out + ".small")  # imports and compiled loops are not the log's
-before = peak()
-print(json.dumps([work(large, out), peak() - before]))
 """
 
 
@@ -90,12 +78,6 @@ def mcap_log(path: Path, blocks: int) -> Path:
     return path
 
 
-def measured(how: str, small: Path, large: Path, out: Path) -> tuple[int, int]:
-    command = [sys.executable, "-c", MEASURED, how, str(small), str(large), str(out)]
-    rows, peak_bytes = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    return rows, peak_bytes
-
-
 @pytest.fixture(scope="module")
 def logs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("large")
@@ -111,7 +93,7 @@ def logs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", [".mf4", ".mcap"])
 def test_export_to_parquet_stays_within_the_budget(logs: dict[str, Path], tmp_path: Path, suffix: str) -> None:
-    rows, peak_bytes = measured("export", logs[f"small{suffix}"], logs[f"large{suffix}"], tmp_path / "out")
+    rows, peak_bytes = measured(WORK, logs[f"small{suffix}"], logs[f"large{suffix}"], "export", tmp_path / "out")
     tables = [pq.ParquetFile(path).metadata for path in (tmp_path / "out").iterdir()]
     assert rows == sum(table.num_rows for table in tables) == ROWS[suffix]
     assert peak_bytes < BUDGET_BYTES
@@ -121,18 +103,18 @@ def test_export_to_parquet_stays_within_the_budget(logs: dict[str, Path], tmp_pa
 @pytest.mark.parametrize("suffix", [".mf4", ".mcap"])
 @pytest.mark.parametrize("how", ["describe", "columns"])
 def test_describing_stays_within_the_budget(logs: dict[str, Path], tmp_path: Path, suffix: str, how: str) -> None:
-    _, peak_bytes = measured(how, logs[f"small{suffix}"], logs[f"large{suffix}"], tmp_path / "out")
+    _, peak_bytes = measured(WORK, logs[f"small{suffix}"], logs[f"large{suffix}"], how, tmp_path / "out")
     assert peak_bytes < BUDGET_BYTES
 
 
 @pytest.mark.soak
 def test_mdf_to_mcap_stays_within_the_budget(logs: dict[str, Path], tmp_path: Path) -> None:
-    rows, peak_bytes = measured("export", logs["small.mf4"], logs["large.mf4"], tmp_path / "out.mcap")
+    rows, peak_bytes = measured(WORK, logs["small.mf4"], logs["large.mf4"], "export", tmp_path / "out.mcap")
     assert rows == ROWS[".mf4"]
     assert peak_bytes < BUDGET_BYTES
 
 
 @pytest.mark.slow
 def test_reading_all_at_once_would_break_the_budget(logs: dict[str, Path], tmp_path: Path) -> None:
-    _, peak_bytes = measured("at once", logs["small.mf4"], logs["large.mf4"], tmp_path / "out")
+    _, peak_bytes = measured(WORK, logs["small.mf4"], logs["large.mf4"], "at once", tmp_path / "out")
     assert peak_bytes > BUDGET_BYTES

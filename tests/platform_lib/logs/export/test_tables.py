@@ -230,7 +230,7 @@ def test_a_log_that_breaks_while_read_leaves_nothing(mcap_maker: Any, tmp_path: 
     log.read_all = breaks  # type: ignore[method-assign]  # the planted fault
     with log, pytest.raises(CorruptLog, match="planted"):
         run(log, tmp_path / "out")
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not (tmp_path / "out").exists()
 
 
 def empty_parts(path: Path, message_encoding: str, schema_encoding: str, definition: bytes, data: bytes) -> Path:
@@ -273,7 +273,7 @@ def test_a_disk_that_takes_no_more_is_an_error_with_its_place(tmp_path: Path) ->
     assert str(out) in done.stderr
     assert "Traceback" not in done.stderr
     assert "ignored" not in done.stderr
-    assert list(out.iterdir()) == []
+    assert not out.exists()
 
 
 @pytest.mark.slow
@@ -289,7 +289,7 @@ def test_an_export_that_is_killed_leaves_no_half_file(tmp_path: Path, how: signa
     assert process.returncode in (-how, 128 + how)
     assert not (out / "0_g.parquet").exists()
     if how == signal.SIGINT:
-        assert list(out.iterdir()) == []
+        assert not out.exists()
     with open_log(speeds(tmp_path / "drive.mf4", 10)) as log:
         run(log, out)
     assert [item.name for item in out.iterdir()] == ["0_g.parquet"]  # what the killed one left is gone

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import random
-import subprocess
-import sys
 import tracemalloc
 from pathlib import Path
 
@@ -14,36 +11,18 @@ import pytest
 from mcap.writer import CompressionType
 from mcap_chunks import PAYLOAD, write_large_messages, write_many_chunks
 from mcap_layouts import all_rows, expected_rows, open_file
+from peak_memory import BUDGET_BYTES, measured
 
 from platform_lib.errors import CorruptLog, UnsupportedLog
 from platform_lib.logs.mcap import chunks, extent_reader, extent_table, rows, summary
 from platform_lib.logs.mcap.extent_table import Extent, ExtentTable
 
-BUDGET_BYTES = 512 << 20
 COMPRESSIONS = {"zstd": CompressionType.ZSTD, "lz4": CompressionType.LZ4, "none": CompressionType.NONE}
-MEASURED = """
-import json, sys
-from pathlib import Path
-from platform_lib.logs import open_log
-
-def peak():
-    text = Path("/proc/self/status").read_text()
-    return int(text.split("VmHWM:")[1].split()[0]) * 1024
-
+WORK = """
 def work(path):
     with open_log(path) as log:
         return sum(batch.num_rows for _, batch in log.read_all())
-
-work(sys.argv[1])  # imports and compiled loops are not the log's
-before = peak()
-print(json.dumps([work(sys.argv[2]), peak() - before]))
 """
-
-
-def measured(small: Path, large: Path) -> tuple[int, int]:
-    command = [sys.executable, "-c", MEASURED, str(small), str(large)]
-    found, peak_bytes = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    return found, peak_bytes
 
 
 @pytest.mark.parametrize(("channels", "lazily"), [(1, False), (1, True), (5, True)])
@@ -166,7 +145,7 @@ def test_messages_of_200_mib_stay_within_the_budget(
     kind = COMPRESSIONS[compression]
     small = write_large_messages(tmp_path / "small.mcap", kind, b"abc", overlap=overlap)
     large = write_large_messages(tmp_path / "large.mcap", kind, message, overlap=overlap)
-    found, peak_bytes = measured(small, large)
+    found, peak_bytes = measured(WORK, small, large)
     assert found == (12 if overlap else 4)
     assert peak_bytes < BUDGET_BYTES
 
@@ -176,7 +155,7 @@ def test_messages_of_200_mib_stay_within_the_budget(
 def test_a_million_chunks_stay_within_the_budget(tmp_path: Path, count: int, channels: int) -> None:
     small = write_many_chunks(tmp_path / "small.mcap", 1000, channels)
     large = write_many_chunks(tmp_path / "large.mcap", count, channels)
-    found, peak_bytes = measured(small, large)
+    found, peak_bytes = measured(WORK, small, large)
     assert found == count * channels
     assert len(PAYLOAD) == 4
     assert peak_bytes < BUDGET_BYTES
