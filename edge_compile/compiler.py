@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -29,6 +30,8 @@ from edge_compile.job import (
     step_of,
     tool_versions,
 )
+from edge_compile.messages import Objective
+from edge_compile.mix_choice import choose_mix
 from edge_compile.performance import not_estimated
 from edge_compile.qnn import compile_precision, run_on_emulator
 from edge_compile.quantize import Quantized, quantize
@@ -37,6 +40,7 @@ from edge_compile.samples import Samples
 from edge_compile.search_notes import said_of
 from edge_compile.shared import compile_shared
 from edge_compile.targets.table import find_target
+from edge_compile.task_slices import Engine, Task, judge
 from edge_compile.waivers import in_force
 from edge_compile.worker import Limits, WorkerStoppedError
 from edge_compile.workplace import MANIFEST, Workplace, check_replaceable, open_workplace
@@ -47,6 +51,7 @@ from platform_lib.evidence import (
     NodeWaiver,
     ParityRung,
     SharedContext,
+    SliceScore,
     read_evidence,
     write_evidence,
 )
@@ -87,6 +92,7 @@ class _Made:
     precisions: list[CompiledPrecision]
     failures: dict[str, CompileError]
     sdk_versions: set[str]
+    task: list[SliceScore] = field(default_factory=list)
 
 
 def compile_model(
@@ -106,6 +112,8 @@ def compile_model(
     also: Sequence[str] = (),
     waivers: Sequence[NodeWaiver] = (),
     search_budget_s: float = SEARCH_BUDGET_S,
+    task: Task | None = None,
+    minimise: Objective = "latency",
     limits: Limits | None = None,
     force: bool = False,
     on_stage: OnStage | None = None,
@@ -133,6 +141,9 @@ def compile_model(
         also: Other targets; the chosen precision is also compiled into one binary for all of them and `target`.
         waivers: Nodes that may compute in float until a day (`edge_compile.waivers`); an expired one counts for nothing.
         search_budget_s: How long the search of ``mixed`` may measure single tensors; more of them stay wide after it.
+        task: The metric that every slice of the frozen samples has to keep, with its tolerance; the ladder's SQNR of the
+            model's ends is then a floor alone, unless `tolerance` sets it.
+        minimise: What the choice among those within the tolerance is for: ``latency`` or ``size``.
         limits: Time and memory of each worker process.
         force: Compile even if `out` is up to date.
         on_stage: Told what happens next.
@@ -152,6 +163,8 @@ def compile_model(
         others,
         in_force(waivers, datetime.now(tz=UTC).date()),
         search_budget_s,
+        task,
+        minimise,
         limits or Limits(),
     )
     folder = Path(out).expanduser().resolve()
@@ -188,6 +201,10 @@ def _run(job: Job, workplace: Workplace, folder: Path, say: OnStage) -> CompileR
         search=search_of(job, workplace.notes),
         watch=lambda: _tell_search(workplace.notes, told, say),
     )
+    started_s = time.monotonic()
+    quantized = choose_mix(
+        job, quantized, workplace, say, lambda: time.monotonic() - started_s > job.settings.search_budget_s
+    )
     made = _Made([_torch_rung(job, quantized), *_proven_rewrites(job, quantized)], [], {}, set())
     for precision in (FLOAT_REFERENCE, *job.settings.precisions):
         _make(job, precision, quantized, float_model, workplace, folder, made, say)
@@ -197,7 +214,13 @@ def _run(job: Job, workplace: Workplace, folder: Path, say: OnStage) -> CompileR
         shutil.copyfile(quantized.encodings[precision], folder / f"{precision}.encodings.json")
     if quantized.search is not None:
         publish_bytes(folder / SEARCH, (quantized.search.model_dump_json(indent=2) + "\n").encode())
-    choice = choose_precision(made.precisions, made.rungs, wanted=job.settings.choose)
+    choice = choose_precision(
+        made.precisions,
+        made.rungs,
+        wanted=job.settings.choose,
+        task=None if job.task is None else made.task,
+        minimise=job.settings.minimise,
+    )
     shared = None
     if job.settings.also and choice[0] is not None:
         say(f"compiling {choice[0]} for {len(job.settings.also) + 1} chips in one binary")
@@ -232,6 +255,13 @@ def _make(
         for name, file in compiled.files.items():
             shutil.copyfile(file, folder / name)
     made.rungs.extend(_rungs(job, precision, quantized, on_target))
+    if job.task is not None and precision != FLOAT_REFERENCE:
+        engines: tuple[tuple[Engine, Samples | None], ...] = (
+            ("qdq", quantized.qdq.get(precision)),
+            ("target", on_target),
+        )
+        for engine, answers in engines:
+            made.task.extend(judge(job.task, precision, engine, quantized.onnx, answers, missing="it did not compile"))
     made.precisions.append(item)
 
 
@@ -353,7 +383,8 @@ def _rungs(job: Job, precision: str, quantized: Quantized, on_target: Samples | 
         "target": on_target,
     }
     found = []
-    for name, threshold_db in parity.thresholds_db(precision, job.settings.tolerance_db).items():
+    thresholds = parity.thresholds_db(precision, job.settings.tolerance_db, by_task=job.task is not None)
+    for name, threshold_db in thresholds.items():
         first, second = name.split("->")
         found.append(
             parity.rung(
@@ -391,6 +422,7 @@ def _report(
         rewrites=job.model.rewrites,
         shared=shared,
         waivers=job.settings.waivers,
+        task=tuple(made.task),
         notes=(*job.notes, *notes, _emulated(job), *_STANDING_NOTES),
     )
 

@@ -6,11 +6,31 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
+Objective = Literal["latency", "size"]
+"""What a precision is chosen for, among those within the tolerance."""
+
 
 class Message(BaseModel):
     """What crosses the process boundary: a request to a worker, or its answer."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TaskRequest(Message):
+    """A task's metric, for the search; see `edge_compile.task_slices.Task`.
+
+    Attributes:
+        tolerance: What each slice may lose against the float model.
+        rows: The calibration samples to measure on.
+        slices: The slices that each of them lies in.
+    """
+
+    metric: str
+    output: str | None
+    scores: str | None
+    tolerance: float
+    rows: tuple[int, ...]
+    slices: tuple[tuple[str, ...], ...]
 
 
 class SearchRequest(Message):
@@ -22,6 +42,7 @@ class SearchRequest(Message):
         samples: How many calibration samples each measurement takes.
         notes: A file for what was measured, so that a search that is ended goes on where it was.
         key: What the notes have to be of: model, samples, tools.
+        task: What each slice has to keep; the SQNR is then a floor.
     """
 
     tolerance_db: float
@@ -29,6 +50,7 @@ class SearchRequest(Message):
     samples: int
     notes: str
     key: str
+    task: TaskRequest | None = None
 
 
 class SearchStep(Message):
@@ -36,6 +58,7 @@ class SearchStep(Message):
 
     wide: int
     sqnr_db: float | None
+    loss: float | None = None
 
 
 class SearchedTensor(Message):
@@ -54,14 +77,72 @@ class SearchedTensor(Message):
     why: str
 
 
+class SearchedWeight(Message):
+    """One weight, the bits it has, and what 4 cost it."""
+
+    weight: str
+    layer: str
+    bits: Literal[4, 8]
+    alone_db: float | None
+    why: str
+
+
+class SearchCandidate(Message):
+    """One mix, or a uniform precision beside it: what the simulation says of it, and what the compiler.
+
+    Attributes:
+        wide: Tensors in 16 bits, by their unit's name.
+        coarse: Weights in 4 bits.
+        sqnr_db: In simulation, on calibration samples; None for no error.
+        loss: What the worst slice loses by the task's metric, and which one that is.
+        enough: Within the tolerance and its margin.
+        made: Quantized, to be compiled: those that are enough, and the widest where none is.
+        latency_us: The vendor's estimate; None where there is none, or it was not compiled.
+        size_bytes: Of its context binary.
+        refused: Why it cannot be taken.
+    """
+
+    name: str
+    uniform: bool
+    wide: tuple[str, ...]
+    coarse: tuple[str, ...]
+    sqnr_db: float | None
+    loss: float | None
+    slice: str
+    enough: bool
+    made: bool
+    latency_us: float | None = None
+    latency_high_us: float | None = None
+    size_bytes: int | None = None
+    refused: str | None = None
+    chosen: bool = False
+
+
 class SearchReport(Message):
-    """What the search found, the most sensitive tensor first: ``mixed.search.json``."""
+    """What the search found, the most sensitive tensor first: ``mixed.search.json``.
+
+    Attributes:
+        task_metric: What each slice was measured by, beside the SQNR.
+        task_loss: What each slice might lose.
+        minimise: What the candidate was chosen for.
+        candidates: Uniform precisions and mixes; one is chosen.
+    """
 
     tolerance_db: float
+    task_metric: str | None = None
+    task_loss: float | None = None
     reached: bool
     stopped: bool
+    minimise: Objective = "latency"
     steps: tuple[SearchStep, ...]
     tensors: tuple[SearchedTensor, ...]
+    weights: tuple[SearchedWeight, ...] = ()
+    candidates: tuple[SearchCandidate, ...] = ()
+
+
+def candidate_name(row: int) -> str:
+    """Name the files of the candidate that was made in this place."""
+    return f"mixed-{row}"
 
 
 class QuantizeRequest(Message):

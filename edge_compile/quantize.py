@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_compile.arrays import load_arrays, save_arrays
-from edge_compile.messages import QuantizeAnswer, QuantizeRequest, SearchReport, SearchRequest
+from edge_compile.messages import QuantizeAnswer, QuantizeRequest, SearchReport, SearchRequest, candidate_name
 from edge_compile.samples import Samples
 from edge_compile.worker import Limits, run_worker
 
@@ -22,7 +22,7 @@ class Quantized:
         frozen: ``.npz`` of the frozen inputs, for the engines still to run.
         onnx: The float model's outputs on the frozen inputs, onnxruntime on the CPU.
         original: The same of the model as it was brought, where it was rewritten.
-        simulation: Precision -> outputs of AIMET's simulation.
+        simulation: Precision, or candidate of a search, -> outputs of AIMET's simulation.
         qdq: Precision -> outputs of the exported QDQ model, onnxruntime on the CPU.
         models: Precision -> the QDQ model.
         encodings: Precision -> AIMET's encodings.
@@ -92,14 +92,19 @@ def quantize(
         }
     )
     answer = run_worker(_WORKER, request, QuantizeAnswer, scratch=scratch, log=log, limits=limits, watch=watch)
+    made = [name for name in precisions if name != "mixed"]
+    if answer.search is not None:
+        # Which of them is `mixed` the compiler decides.
+        kept = [item for item in answer.search.candidates if item.made]
+        made += [candidate_name(row) for row in range(len(kept))]
     return Quantized(
         frozen=scratch / "frozen.npz",
         onnx=load_arrays(scratch / "fp32.outputs.npz"),
         original=None if original is None else load_arrays(scratch / "original.outputs.npz"),
-        simulation={name: load_arrays(scratch / f"{name}.simulation.npz") for name in precisions},
-        qdq={name: load_arrays(scratch / f"{name}.qdq.npz") for name in precisions},
-        models={name: scratch / f"{name}.qdq.onnx" for name in precisions},
-        encodings={name: scratch / f"{name}.encodings.json" for name in precisions},
+        simulation={name: load_arrays(scratch / f"{name}.simulation.npz") for name in made},
+        qdq={name: load_arrays(scratch / f"{name}.qdq.npz") for name in made},
+        models={name: scratch / f"{name}.qdq.onnx" for name in made},
+        encodings={name: scratch / f"{name}.encodings.json" for name in made},
         folded_batch_norms=answer.folded_batch_norms,
         search=answer.search,
         notes=answer.notes,

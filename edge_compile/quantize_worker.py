@@ -18,8 +18,8 @@ from aimet_onnx.qc_quantize_op import QcQuantizeOp
 from numpy.typing import NDArray
 
 from edge_compile.arrays import load_arrays, save_arrays
-from edge_compile.messages import Message, QuantizeAnswer, QuantizeRequest, SearchReport
-from edge_compile.mixing import evenly, find_mix
+from edge_compile.messages import Message, QuantizeAnswer, QuantizeRequest, SearchReport, candidate_name
+from edge_compile.mixing import evenly, find_mix, mixer_of
 from edge_compile.parity import distance
 from edge_compile.samples import Samples
 from edge_compile.widths import unify_widths
@@ -48,10 +48,8 @@ def quantize(request: QuantizeRequest) -> QuantizeAnswer:
         if precision == "w8mixed":
             _widen_vectors(simulation, model)
         elif precision == "mixed":
-            searched, wide = _search(simulation, request, calibration, shapes)
-            simulation, _, _ = _simulation(request, precision)
-            for name in wide:
-                simulation.qc_quantize_op_dict[name].set_bitwidth(16)
+            searched = _search(simulation, request, calibration, frozen, shapes)
+            continue
         elif precision == "w4a16":
             simulation, note = _tuned(simulation, request, calibration, shapes)
             notes.append(note)
@@ -95,25 +93,28 @@ def _tuned(simulation: Any, request: QuantizeRequest, calibration: Samples, shap
 
 
 def _search(
-    simulation: Any, request: QuantizeRequest, calibration: Samples, shapes: Shapes
-) -> tuple[SearchReport, tuple[str, ...]]:
+    simulation: Any, request: QuantizeRequest, calibration: Samples, frozen: Samples, shapes: Shapes
+) -> SearchReport:
+    """Search for a mix, and make every candidate: only the compiler says which of them is fast."""
     if request.search is None:
         raise CompileError("no search was asked for", where="mixed")
     simulation.compute_encodings(list(_each(calibration)))
+    coarse, _, _ = _simulation(request, "w4a16")
+    apply_seq_mse(coarse, list(_each(evenly(calibration, _TUNING_SAMPLES))))
+    coarse.compute_encodings(list(_each(evenly(calibration, 1))))  # of its weights; its tensors are not looked at
     session = _cpu_session(request.model)
-    layers = {
-        str(name): f"{node.op_type} '{node.name or name}'"
-        for node in onnx.load(request.model).graph.node
-        for name in node.output
-    }
-    return find_mix(
-        simulation,
+    mixer = mixer_of(simulation, coarse, onnx.load(request.model))
+    report, mixes = find_mix(
+        mixer,
         lambda samples: outputs_of(session, samples, shapes, "fp32"),
         lambda samples: outputs_of(simulation.session, samples, shapes, "mixed"),
-        evenly(calibration, request.search.samples),
+        calibration,
         request.search,
-        layers,
     )
+    for row, mix in enumerate(mixes):
+        mixer.apply(mix)
+        _save(simulation, candidate_name(row), request, frozen, shapes)
+    return report
 
 
 def _widen_vectors(simulation: Any, model: onnx.ModelProto) -> None:
@@ -194,7 +195,7 @@ def _save(simulation: Any, precision: str, request: QuantizeRequest, frozen: Sam
     quantized = simulation.to_onnx_qdq(export_int32_bias=request.export_int32_bias, prequantize_constants=True)
     if precision == "w8mixed":
         _convert_folds(quantized)
-    elif precision == "mixed":
+    elif precision.startswith("mixed"):
         unify_widths(quantized)
     if [item.name for item in quantized.graph.output] != list(shapes):
         raise CompileError("AIMET renamed the model's outputs", where=precision)
