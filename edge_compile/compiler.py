@@ -28,9 +28,10 @@ from edge_compile.job import (
     sample_count,
     search_of,
     step_of,
+    techniques_of,
     tool_versions,
 )
-from edge_compile.messages import Objective
+from edge_compile.messages import Objective, Technique
 from edge_compile.mix_choice import choose_mix
 from edge_compile.performance import not_estimated
 from edge_compile.qnn import compile_precision, run_on_emulator
@@ -52,6 +53,7 @@ from platform_lib.evidence import (
     ParityRung,
     SharedContext,
     SliceScore,
+    TriedTechnique,
     read_evidence,
     write_evidence,
 )
@@ -114,6 +116,7 @@ def compile_model(
     search_budget_s: float = SEARCH_BUDGET_S,
     task: Task | None = None,
     minimise: Objective = "latency",
+    techniques: Sequence[Technique] = (),
     limits: Limits | None = None,
     force: bool = False,
     on_stage: OnStage | None = None,
@@ -144,6 +147,8 @@ def compile_model(
         task: The metric that every slice of the frozen samples has to keep, with its tolerance; the ladder's SQNR of the
             model's ends is then a floor alone, unless `tolerance` sets it.
         minimise: What the choice among those within the tolerance is for: ``latency`` or ``size``.
+        techniques: ``cle``, ``seqmse``, ``adaround`` or ``plain`` for every precision; none to try them where one misses
+            its tolerance in simulation.
         limits: Time and memory of each worker process.
         force: Compile even if `out` is up to date.
         on_stage: Told what happens next.
@@ -165,6 +170,7 @@ def compile_model(
         search_budget_s,
         task,
         minimise,
+        tuple(techniques),
         limits or Limits(),
     )
     folder = Path(out).expanduser().resolve()
@@ -199,6 +205,7 @@ def _run(job: Job, workplace: Workplace, folder: Path, say: OnStage) -> CompileR
         limits=job.settings.limits,
         original=job.model.path if job.model.rewrites else None,
         search=search_of(job, workplace.notes),
+        techniques=techniques_of(job),
         watch=lambda: _tell_search(workplace.notes, told, say),
     )
     started_s = time.monotonic()
@@ -225,7 +232,7 @@ def _run(job: Job, workplace: Workplace, folder: Path, say: OnStage) -> CompileR
     if job.settings.also and choice[0] is not None:
         say(f"compiling {choice[0]} for {len(job.settings.also) + 1} chips in one binary")
         shared = compile_shared(job, choice[0], quantized, workplace, folder)
-    report = _report(job, folder, made, (choice[0], (*quantized.notes, *choice[1])), shared)
+    report = _report(job, folder, made, quantized, choice, shared)
     write_evidence(folder / REPORT, report)
     publish_bytes(folder / PAGE, page(report, quantized.search).encode())
     return report
@@ -403,10 +410,11 @@ def _report(
     job: Job,
     folder: Path,
     made: _Made,
+    quantized: Quantized,
     choice: tuple[str | None, tuple[str, ...]],
     shared: SharedContext | None,
 ) -> CompileReport:
-    chosen, notes = choice
+    chosen, notes = choice[0], (*quantized.notes, *choice[1])
     return CompileReport(
         model_name=job.model.path.stem,
         onnx_sha256=job.onnx_sha256,
@@ -423,6 +431,7 @@ def _report(
         shared=shared,
         waivers=job.settings.waivers,
         task=tuple(made.task),
+        techniques=tuple(TriedTechnique.model_validate(item.model_dump()) for item in quantized.techniques),
         notes=(*job.notes, *notes, _emulated(job), *_STANDING_NOTES),
     )
 

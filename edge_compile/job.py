@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from edge_compile.compiled import OPTIMISATION_LEVEL
-from edge_compile.messages import Objective, SearchRequest, TaskRequest
+from edge_compile.messages import Objective, SearchRequest, TaskRequest, Technique, TechniqueRequest
 from edge_compile.onnx_model import FloatModel, read_model
 from edge_compile.parity import ONNX_TARGET, thresholds_db
 from edge_compile.provider_options import check_caller_options
@@ -72,6 +72,7 @@ class Settings:
         search_budget_s: How long the search of ``mixed`` may measure single tensors.
         task: The metric that each slice has to keep; None to judge by SQNR alone.
         minimise: What the choice among those within the tolerance is for.
+        techniques: What quantization does beyond plain ranges; nothing to try one after another where it is needed.
         limits: Time and memory of each worker process; no part of the result, so not of the skip digest.
     """
 
@@ -85,6 +86,7 @@ class Settings:
     search_budget_s: float = SEARCH_BUDGET_S
     task: Task | None = None
     minimise: Objective = "latency"
+    techniques: tuple[Technique, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -102,6 +104,13 @@ class Settings:
             raise ConfigError(f"a tolerance of {self.tolerance_db} dB", remedy="give a finite number of dB")
         if self.emulator_samples is not None and self.emulator_samples < 1:
             raise ConfigError(f"{self.emulator_samples} emulator samples", remedy="give at least 1")
+        unknown = set(map(str, self.techniques)) - set(get_args(Technique))
+        alone = "plain" in self.techniques or {"seqmse", "adaround"} <= set(self.techniques)
+        if unknown or len(set(self.techniques)) < len(self.techniques) or (alone and len(self.techniques) > 1):
+            raise ConfigError(
+                f"techniques {', '.join(self.techniques)}",
+                remedy=f"choose from {', '.join(get_args(Technique))}: plain alone, and of seqmse and adaround one",
+            )
         if self.minimise not in get_args(Objective):
             raise ConfigError(f"to minimise {self.minimise}", remedy=f"choose from {', '.join(get_args(Objective))}")
         if not 0.0 <= self.search_budget_s < np.inf:
@@ -207,6 +216,7 @@ def search_of(job: Job, notes: Path) -> SearchRequest | None:
         "architecture": job.target.architecture,
         "tools": tool_versions(),
         "task": _task_config(job),
+        "techniques": list(job.settings.techniques),
     }
     asked_db = thresholds_db("mixed", job.settings.tolerance_db, by_task=job.task is not None)[ONNX_TARGET]
     return SearchRequest(
@@ -215,6 +225,22 @@ def search_of(job: Job, notes: Path) -> SearchRequest | None:
         samples=_SEARCH_SAMPLES,
         notes=str(notes),
         key=hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest(),
+        task=None if job.task is None else _task_request(job.task),
+    )
+
+
+def techniques_of(job: Job) -> TechniqueRequest:
+    """Return how to quantize, and what each precision has to reach in simulation."""
+    by_task = job.task is not None
+    asked = {
+        name: thresholds_db(name, job.settings.tolerance_db, by_task=by_task)[ONNX_TARGET]
+        for name in job.settings.precisions
+    }
+    return TechniqueRequest(
+        named=job.settings.techniques,
+        tolerances_db=asked,
+        samples=_SEARCH_SAMPLES,
+        budget_s=job.settings.search_budget_s,
         task=None if job.task is None else _task_request(job.task),
     )
 
@@ -271,6 +297,7 @@ def step_of(job: Job) -> Step:
         "search_budget_s": job.settings.search_budget_s if "mixed" in job.settings.precisions else None,
         "task": _task_config(job),
         "minimise": job.settings.minimise,
+        "techniques": list(job.settings.techniques),
         "tools": dict(tool_versions()),
     }
     return Step("compile", inputs=inputs, config=config, modules=_MODULES)

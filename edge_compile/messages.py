@@ -140,6 +140,50 @@ class SearchReport(Message):
     candidates: tuple[SearchCandidate, ...] = ()
 
 
+Technique = Literal["plain", "cle", "seqmse", "adaround"]
+"""What post-training quantization may do beyond folding batch norms and taking ranges."""
+
+
+class TriedTechnique(Message):
+    """One way of quantizing one precision, and what it gave in simulation on a few calibration samples.
+
+    Attributes:
+        techniques: What was applied, ``cle+seqmse`` for both.
+        sqnr_db: None for no error, or where it did not run.
+        loss: What the worst slice loses, where there is a task.
+        taken: It is the one that was made.
+        said: What it changed, or why it was left out.
+    """
+
+    precision: str
+    techniques: str
+    sqnr_db: float | None
+    loss: float | None
+    enough: bool
+    taken: bool
+    said: str
+
+
+class TechniqueRequest(Message):
+    """How to quantize.
+
+    Attributes:
+        named: What to apply; nothing for trying one after another until a precision is within its tolerance.
+        tolerances_db: Precision -> the SQNR that it has to reach in simulation.
+        samples: How many calibration samples to measure on.
+        budget_s: How long to go on trying.
+        adaround_iterations: Of each layer; AIMET recommends 10,000 and more, for the time of an afternoon.
+        task: What each slice has to keep.
+    """
+
+    named: tuple[Technique, ...] = ()
+    tolerances_db: dict[str, float]
+    samples: int
+    budget_s: float
+    adaround_iterations: int = 2000
+    task: TaskRequest | None = None
+
+
 def candidate_name(row: int) -> str:
     """Name the files of the candidate that was made in this place."""
     return f"mixed-{row}"
@@ -156,6 +200,7 @@ class QuantizeRequest(Message):
         architecture: Chip generation, whose rules AIMET applies (``htp_v73``).
         precisions: What to make.
         search: How to find the mix; needed for ``mixed``.
+        techniques: How to quantize; None for plainly, with nothing measured.
         export_int32_bias: Must be true in earnest: without it LayerNorms are left in float, and nobody says so.
     """
 
@@ -167,6 +212,7 @@ class QuantizeRequest(Message):
     export_int32_bias: bool = True
     original: str | None = None
     search: SearchRequest | None = None
+    techniques: TechniqueRequest | None = None
 
 
 class QuantizeAnswer(Message):
@@ -175,7 +221,7 @@ class QuantizeAnswer(Message):
     folded_batch_norms: int
     precisions: tuple[str, ...]
     search: SearchReport | None = None
-    notes: tuple[str, ...] = ()
+    techniques: tuple[TriedTechnique, ...] = ()
 
 
 class CompileRequest(Message):

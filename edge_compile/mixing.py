@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import inf
 from pathlib import Path
@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 from aimet_onnx.common import libpymo
 
+from edge_compile.gauge import Gauge, Run
 from edge_compile.messages import (
     SearchCandidate,
     SearchedTensor,
@@ -22,14 +23,9 @@ from edge_compile.messages import (
     SearchRequest,
     SearchStep,
 )
-from edge_compile.parity import distance
 from edge_compile.precision_search import Asked, Candidate, Closeness, Found, Mix, explain, explain_weight, search
-from edge_compile.samples import Samples
 from edge_compile.search_notes import noting, read_notes
-from edge_compile.task_metric import find_metric
-from edge_compile.task_slices import worst_loss
 
-Run = Callable[[Samples], Samples]
 UNIFORM = ("w8a8", "w8a16", "w4a16")
 
 
@@ -123,19 +119,22 @@ def mixer_of(simulation: Any, coarse: Any | None, model: onnx.ModelProto) -> Mix
 
 
 def find_mix(
-    mixer: Mixer, run_float: Run, run_simulation: Run, calibration: Samples, request: SearchRequest
+    mixer: Mixer, gauge: Gauge, run_simulation: Run, request: SearchRequest
 ) -> tuple[SearchReport, tuple[Mix, ...]]:
     """Search, and return the account of it with its candidates as mixes.
 
     Args:
         mixer: Of the simulation.
-        run_float: Runs the float model.
+        gauge: What to measure on.
         run_simulation: Runs the simulation.
-        calibration: Inputs, some of which are measured on, name -> (N, *shape).
         request: Tolerance, budget, and where single measurements are kept.
     """
     asked = Asked(request.tolerance_db, None if request.task is None else request.task.tolerance)
-    measure = _measure(mixer, run_float, run_simulation, calibration, request)
+
+    def measure(mix: Mix) -> Closeness:
+        mixer.apply(mix)
+        return gauge.of(run_simulation)
+
     started_s = time.monotonic()
     notes, total = Path(request.notes), len(mixer.tensors) + len(mixer.weights)
     known = read_notes(notes, request.key)
@@ -156,40 +155,6 @@ def find_mix(
 def _made(found: Found, item: Candidate) -> bool:
     """Say whether a candidate is made: where nothing reaches the tolerance, the widest is, to show by how much."""
     return item.enough or (not found.reached and item.name == "w8a16")
-
-
-def _measure(
-    mixer: Mixer, run_float: Run, run_simulation: Run, calibration: Samples, request: SearchRequest
-) -> Callable[[Mix], Closeness]:
-    task = request.task
-    rows = None if task is None else np.array(task.rows, int)
-    samples = (
-        evenly(calibration, request.samples)
-        if rows is None
-        else {name: values[rows] for name, values in calibration.items()}
-    )
-    reference = run_float(samples)
-    metric = (
-        None if task is None else find_metric(task.metric, tuple(reference), output=task.output, scores=task.scores)
-    )
-
-    def measure(mix: Mix) -> Closeness:
-        mixer.apply(mix)
-        answers = run_simulation(samples)
-        found = distance(reference, answers).sqnr_db
-        ratio = inf if found is None else found
-        if task is None or metric is None:
-            return Closeness(ratio)
-        return Closeness(ratio, *worst_loss(metric, task.slices, reference, answers))
-
-    return measure
-
-
-def evenly(samples: Samples, count: int) -> Samples:
-    """Return `count` of the samples, evenly spaced; all where there are fewer."""
-    total = len(next(iter(samples.values())))
-    rows = np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int))
-    return {name: values[rows] for name, values in samples.items()}
 
 
 def _widened(narrow: Any) -> Any:

@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_compile.arrays import load_arrays, save_arrays
-from edge_compile.messages import QuantizeAnswer, QuantizeRequest, SearchReport, SearchRequest, candidate_name
+from edge_compile.messages import (
+    QuantizeAnswer,
+    QuantizeRequest,
+    SearchReport,
+    SearchRequest,
+    TechniqueRequest,
+    TriedTechnique,
+    candidate_name,
+)
 from edge_compile.samples import Samples
 from edge_compile.worker import Limits, run_worker
 
@@ -27,6 +35,7 @@ class Quantized:
         models: Precision -> the QDQ model.
         encodings: Precision -> AIMET's encodings.
         search: What the search for a mix found, if ``mixed`` was asked for.
+        techniques: What was tried beyond plain ranges, and what it gave.
     """
 
     frozen: Path
@@ -38,6 +47,7 @@ class Quantized:
     encodings: Mapping[str, Path]
     folded_batch_norms: int
     search: SearchReport | None
+    techniques: tuple[TriedTechnique, ...]
     notes: tuple[str, ...]
 
 
@@ -54,6 +64,7 @@ def quantize(
     export_int32_bias: bool = True,
     original: Path | None = None,
     search: SearchRequest | None = None,
+    techniques: TechniqueRequest | None = None,
     watch: Callable[[], None] | None = None,
 ) -> Quantized:
     """Quantize a float model at each precision.
@@ -70,6 +81,7 @@ def quantize(
         export_int32_bias: Only a test of the float-island check turns it off.
 
         search: How to find the mix, where ``mixed`` is asked for.
+        techniques: How to quantize, and what is within the tolerance; None for plainly.
         watch: Called now and then while the worker works.
         original: The model as it was brought, where `model` is a rewrite of it.
 
@@ -89,6 +101,7 @@ def quantize(
             "export_int32_bias": export_int32_bias,
             "original": None if original is None else str(original),
             "search": search,
+            "techniques": techniques,
         }
     )
     answer = run_worker(_WORKER, request, QuantizeAnswer, scratch=scratch, log=log, limits=limits, watch=watch)
@@ -107,5 +120,6 @@ def quantize(
         encodings={name: scratch / f"{name}.encodings.json" for name in made},
         folded_batch_norms=answer.folded_batch_norms,
         search=answer.search,
-        notes=answer.notes,
+        techniques=answer.techniques,
+        notes=(),
     )

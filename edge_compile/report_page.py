@@ -50,6 +50,8 @@ def page(report: CompileReport, search: SearchReport | None) -> str:
     ]
     if report.task:
         parts += ["<h2>The task, slice by slice</h2>", task_table(report)]
+    if report.techniques:
+        parts += ["<h2>How it was quantized</h2>", _techniques(report)]
     if report.shared is not None:
         parts += ["<h2>One binary for several chips</h2>", _shared(report.shared)]
     if search is not None:
@@ -108,6 +110,23 @@ def task_table(report: CompileReport) -> str:
     ]  # fmt: skip
     heads = ("precision", "engine", "slice", "verdict", "samples", "float", "here", f"worse by{unit}", "reason")
     return f"<p>{escape(said)} Worst slice: {escape('; '.join(worst))}.</p>" + _table(heads, rows)
+
+
+def _techniques(report: CompileReport) -> str:
+    rows = [
+        (
+            item.precision,
+            item.techniques,
+            _decibel(item.sqnr_db),
+            _figure(item.loss),
+            "yes" if item.enough else "no",
+            "yes" if item.taken else "",
+            item.said,
+        )
+        for item in report.techniques
+    ]
+    heads = ("precision", "technique", "SQNR in simulation", "worst slice loses", "within tolerance", "taken", "what")
+    return _table(heads, rows)
 
 
 def _figure(value: float | None) -> str:

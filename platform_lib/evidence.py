@@ -308,6 +308,27 @@ class SliceScore(_Strict):
         return self
 
 
+class TriedTechnique(_Strict):
+    """One way of quantizing one precision, and what it gave in simulation on a few calibration samples.
+
+    Attributes:
+        techniques: What was applied beside folding batch norms, ``cle+seqmse`` for both.
+        sqnr_db: None for no error, or where it did not run.
+        loss: What the worst slice loses, where there is a task.
+        enough: Within the tolerance.
+        taken: It is the one that was made.
+        said: What it changed, or why it was left out.
+    """
+
+    precision: str
+    techniques: str
+    sqnr_db: float | None
+    loss: float | None
+    enough: bool
+    taken: bool
+    said: str
+
+
 class SharedContext(_Strict):
     """One binary that holds the code of several chips, of the precision that was chosen.
 
@@ -337,6 +358,7 @@ class CompileReport(_Strict):
         shared: The binary for several chips, where one was asked for.
         waivers: Nodes that may compute in float until a day; the gate leaves a precision that rests on one open.
         task: The task's metric by precision, engine and slice, where one was asked for; each has to pass.
+        techniques: What quantization tried beyond plain ranges, and what it gave.
     """
 
     schema_version: Literal[1] = 1
@@ -356,6 +378,7 @@ class CompileReport(_Strict):
     shared: SharedContext | None = None
     waivers: tuple[NodeWaiver, ...] = ()
     task: tuple[SliceScore, ...] = ()
+    techniques: tuple[TriedTechnique, ...] = ()
 
     def precision(self, name: str) -> CompiledPrecision | None:
         """Return one precision's results, if it was compiled."""

@@ -7,7 +7,7 @@ import logging
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import Annotated, TypeVar, get_args
 
 import numpy as np
 import typer
@@ -17,7 +17,7 @@ from rich.table import Table
 from edge_compile.compiler import REPORT, SEARCHING, CompileResult, compile_model
 from edge_compile.explaining import Reason, reasons_of
 from edge_compile.job import PRECISIONS, SEARCH_BUDGET_S
-from edge_compile.messages import Objective
+from edge_compile.messages import Objective, Technique
 from edge_compile.onnx_model import read_model
 from edge_compile.task_files import is_beside, task_of
 from edge_compile.task_metric import BUILT_IN
@@ -34,6 +34,7 @@ from platform_lib.options import ForceOption, HomeOption, JsonOption
 
 logger = logging.getLogger(__name__)
 
+_Word = TypeVar("_Word")
 _Arrays = dict[str, NDArray[np.generic]]
 # What a frozen.npz may hold beside the model's inputs and outputs.
 _BYSTANDERS = frozenset({"sample_id"})
@@ -102,6 +103,14 @@ def compile_command(
         str | None, typer.Option(help="The output whose scores say which boxes count.", show_default=False)
     ] = None,
     slice_samples: Annotated[int, typer.Option(min=1, help="Samples that a slice needs to pass.")] = ENOUGH_SAMPLES,
+    technique: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="plain, cle, seqmse or adaround for every precision; repeatable. "
+            "Default: tried where a precision misses its tolerance in simulation.",
+            show_default=False,
+        ),
+    ] = None,
     minimise: Annotated[
         str, typer.Option(help="What to choose for, of what is within the tolerance: latency or size.")
     ] = "latency",
@@ -164,7 +173,8 @@ def compile_command(
             waivers=() if waivers is None else read_waivers(waivers),
             search_budget_s=search_budget_s,
             task=task,
-            minimise=_objective(minimise),
+            minimise=_known(minimise, get_args(Objective), "--minimise"),
+            techniques=tuple(_known(name, get_args(Technique), "--technique") for name in technique or ()),
             force=force,
             on_stage=on_stage,
         )
@@ -228,11 +238,11 @@ def _split(path: Path, inputs: set[str], outputs: set[str]) -> tuple[_Arrays, _A
     return {name: array for name, array in arrays.items() if name in inputs}, found or None
 
 
-def _objective(name: str) -> Objective:
-    for known in get_args(Objective):
-        if name == known:
-            return cast("Objective", known)
-    raise ConfigError(f"to minimise {name}", where="--minimise", remedy=f"choose from {', '.join(get_args(Objective))}")
+def _known(name: str, known: tuple[_Word, ...], where: str) -> _Word:
+    found = next((word for word in known if word == name), None)
+    if found is None:
+        raise ConfigError(f"'{name}' is not known", where=where, remedy=f"choose from {', '.join(map(str, known))}")
+    return found
 
 
 def _options(pairs: list[str]) -> dict[str, str]:
