@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import inf
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_compile.messages import TaskRequest
 from edge_compile.parity import distance
@@ -15,6 +16,7 @@ from edge_compile.samples import Samples
 from edge_compile.task_metric import Metric, find_metric
 from edge_compile.task_slices import Slices, worst_loss
 
+_FEWEST_TUNED = 4
 Run = Callable[[Samples], Samples]
 
 
@@ -39,11 +41,10 @@ class Gauge:
 
 def gauge_of(run_float: Run, calibration: Samples, *, count: int, task: TaskRequest | None) -> Gauge:
     """Pick the samples, `count` of them or those that the task names, and run the float model on them."""
-    if task is None:
-        samples = evenly(calibration, count)
-        return Gauge(samples, run_float(samples), None, ())
-    rows = np.array(task.rows, int)
+    rows = gauged_rows(calibration, count=count, task=task)
     samples = {name: values[rows] for name, values in calibration.items()}
+    if task is None:
+        return Gauge(samples, run_float(samples), None, ())
     reference = run_float(samples)
     metric = find_metric(task.metric, tuple(reference), output=task.output, scores=task.scores)
     return Gauge(samples, reference, metric, task.slices)
@@ -51,6 +52,24 @@ def gauge_of(run_float: Run, calibration: Samples, *, count: int, task: TaskRequ
 
 def evenly(samples: Samples, count: int) -> Samples:
     """Return `count` of the samples, evenly spaced; all where there are fewer."""
-    total = len(next(iter(samples.values())))
-    rows = np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(int))
+    rows = _spread(len(next(iter(samples.values()))), count)
     return {name: values[rows] for name, values in samples.items()}
+
+
+def gauged_rows(calibration: Samples, *, count: int, task: TaskRequest | None) -> NDArray[np.intp]:
+    """Return which calibration samples a gauge measures on."""
+    if task is not None:
+        return np.array(task.rows, np.intp)
+    return _spread(len(next(iter(calibration.values()))), count)
+
+
+def tuned_on(calibration: Samples, gauged: NDArray[np.intp], count: int) -> Samples:
+    """Return samples to tune weights on: none that is measured on, where enough others are left."""
+    total = len(next(iter(calibration.values())))
+    left = np.setdiff1d(np.arange(total), gauged)
+    rows = left if len(left) >= _FEWEST_TUNED else np.arange(total)
+    return evenly({name: values[rows] for name, values in calibration.items()}, count)
+
+
+def _spread(total: int, count: int) -> NDArray[np.intp]:
+    return np.unique(np.linspace(0, total - 1, min(count, total)).round().astype(np.intp))

@@ -224,6 +224,56 @@ class QuantizeAnswer(Message):
     techniques: tuple[TriedTechnique, ...] = ()
 
 
+class QatRequest(Message):
+    """Train a torch module with the quantizers in it.
+
+    Attributes:
+        module: ``module:function`` or ``file.py:function``; the function returns the module, its weights loaded.
+        calibration: ``.npz`` of input name -> (N, *shape), in the order in which the module takes them.
+        names: That order, and what the ONNX file is to call the outputs.
+        weight_bits: Of its weights.
+        activation_bits: Of everything else.
+        architecture: Chip generation, whose rules AIMET applies.
+        steps: Of the optimiser.
+        batch: Samples a step.
+        learning_rate: At the first step; it falls to 0 as a cosine does.
+        aimet_torch: The folder that holds the tool; None for what is installed.
+        onnx: The file to write.
+    """
+
+    module: str
+    calibration: str
+    names: tuple[tuple[str, ...], tuple[str, ...]]
+    weight_bits: int
+    activation_bits: int
+    architecture: str
+    steps: int
+    batch: int
+    learning_rate: float
+    aimet_torch: str | None
+    onnx: str
+
+
+class QatAnswer(Message):
+    """What training brought, on calibration samples that it did not learn from, against the module as it was.
+
+    Attributes:
+        before_db: Quantized as it was, the worst output's SQNR.
+        after_db: Quantized after training.
+        float_db: The trained module without quantizers on its activations: what ``fp32.onnx`` of a compile will compute.
+        best_step: Whose weights were kept; 0 where training brought nothing.
+        learned_from: Samples.
+        held_out: Samples.
+    """
+
+    before_db: float
+    after_db: float
+    float_db: float
+    best_step: int
+    learned_from: int
+    held_out: int
+
+
 class CompileRequest(Message):
     """Compile one ONNX model into a context binary.
 

@@ -15,7 +15,7 @@ from aimet_onnx.qc_quantize_op import QcQuantizeOp
 from numpy.typing import NDArray
 
 from edge_compile.arrays import load_arrays, save_arrays
-from edge_compile.gauge import Gauge, evenly, gauge_of
+from edge_compile.gauge import Gauge, gauge_of, gauged_rows, tuned_on
 from edge_compile.messages import (
     Message,
     QuantizeAnswer,
@@ -92,7 +92,12 @@ class _Bench:
         self.request, self.calibration, self.shapes = request, calibration, shapes
         self.folded = 0
         self._session: Any = None
+        self._gauge: Gauge | None = None
         asked = request.techniques
+        gauged = np.array((), np.intp)
+        if asked is not None:
+            gauged = gauged_rows(calibration, count=asked.samples, task=asked.task)
+        self.tuned_on = tuned_on(calibration, gauged, _TUNING_SAMPLES)
         self.iterations = 0 if asked is None else asked.adaround_iterations
         self.remaining_s = seconds_left(0.0 if asked is None else asked.budget_s)
 
@@ -114,9 +119,7 @@ class _Bench:
         )
         if precision == "w8mixed":
             _widen_vectors(simulation, model)
-        tuned = tune_weights(
-            simulation, ways, _each(evenly(self.calibration, _TUNING_SAMPLES)), iterations=self.iterations
-        )
+        tuned = tune_weights(simulation, ways, _each(self.tuned_on), iterations=self.iterations)
         simulation.compute_encodings(_each(self.calibration))
         return simulation, ", ".join(filter(None, (*said, tuned)))
 
@@ -140,7 +143,9 @@ class _Bench:
         """Return what techniques for one precision are tried with."""
         asked = self.request.techniques
         assert asked is not None  # noqa: S101
-        gauge = self.gauge(asked.samples, asked.task)
+        if self._gauge is None:
+            self._gauge = self.gauge(asked.samples, asked.task)
+        gauge = self._gauge
         return Bench(
             lambda ways: self.build(precision, ways),
             lambda simulation: gauge.of(

@@ -1,23 +1,15 @@
-"""What a model's answers are for, in numbers: metres of a path, the class, a box, or a function of one's own.
-
-Pure, but for loading that function.
-"""
+"""What a model's answers are for, in numbers: metres of a path, the class, a box, or a function of one's own."""
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import importlib.util
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 from numpy.typing import NDArray
 
-from platform_lib.errors import ConfigError, ContractError, MissingPartError
+from edge_compile.own_code import own_function
+from platform_lib.errors import ConfigError, ContractError
 
 Arrays = Mapping[str, NDArray[np.generic]]
 Values = NDArray[np.float64]
@@ -76,8 +68,7 @@ def find_metric(name: str, outputs: tuple[str, ...], *, output: str | None = Non
         scores: The output of shape (..., boxes, classes) that says which boxes count; None for all.
 
     Raises:
-        ConfigError: There is no such metric or output.
-        MissingPartError: The function is nowhere.
+        PlatformError: There is no such metric, output or function.
     """
     for asked in (output, scores):
         if asked is not None and asked not in outputs:
@@ -172,17 +163,12 @@ def _as_corners(boxes: Values, *, corners: bool) -> Values:
 
 
 def _own(name: str) -> Metric:
-    place, sign, function = name.rpartition(":")
-    if not sign or not place or not function:
+    if ":" not in name:
         raise ConfigError(
             f"no task metric '{name}'",
             remedy=f"choose from {', '.join(BUILT_IN)}, or name a function of your own as module:function",
         )
-    module = _load(place, name)
-    found = getattr(module, function, None)
-    if not callable(found):
-        raise MissingPartError(f"there is no function '{function}'", where=place, remedy="name one that it defines")
-    source = Path(module.__file__ or "").read_bytes() if module.__file__ else b""
+    found, sha256 = own_function(name)
 
     def score(answers: Arrays, truth: Arrays) -> Values:
         values = np.asarray(found(dict(answers), dict(truth)))
@@ -195,27 +181,4 @@ def _own(name: str) -> Metric:
             )
         return values.astype(np.float64)
 
-    return Metric(name, "", score, sha256=hashlib.sha256(source).hexdigest())
-
-
-def _load(place: str, name: str) -> ModuleType:
-    if not place.endswith(".py"):
-        try:
-            return importlib.import_module(place)
-        except ImportError as error:
-            raise MissingPartError(
-                f"cannot be imported ({error})", where=place, remedy="name an installed module, or a file.py:function"
-            ) from error
-    path = Path(place)
-    if not path.is_file():
-        raise MissingPartError("no such file", where=path, remedy="name a Python file that defines the metric")
-    spec = importlib.util.spec_from_file_location(f"task_metric_{hashlib.sha256(name.encode()).hexdigest()[:8]}", path)
-    assert spec is not None  # noqa: S101 - the name ends with .py
-    assert spec.loader is not None  # noqa: S101
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # a dataclass in it looks itself up
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise ConfigError(f"does not run ({error})", where=path, remedy="mend the file; it is run as it is") from error
-    return module
+    return Metric(name, "", score, sha256=sha256)

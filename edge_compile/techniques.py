@@ -23,8 +23,10 @@ Ways = tuple[Technique, ...]
 _WAYS: tuple[Ways, ...] = (("plain",), ("cle",), ("seqmse",), ("cle", "seqmse"), ("adaround",))
 # With 16 steps a weight, the scale that spans the largest weight is rarely the best one: tried whatever the plain one gives.
 _ALWAYS: dict[str, tuple[Ways, ...]] = {"w4a16": (("plain",), ("seqmse",))}
-# Multiplications a second of its training, forwards and backwards, on two cores. Source: measured on 2026-11-30.
-_ADAROUND_MACS_PER_S = 2e9
+# What a step of AdaRound takes however small the layer is. Source: 3,000 steps of one small layer took 35 s of a CPU; seen on
+# 2026-11-30. Beyond that its multiplications, at what two cores of a server are rated for; not measured.
+_ADAROUND_STEP_S = 0.01
+_ADAROUND_MACS_PER_S = 2e10
 _ADAROUND_BATCH = 32
 # What was left out is as far as can be.
 _NOWHERE = Closeness(-inf)
@@ -179,14 +181,16 @@ def adaround_seconds(model: onnx.ModelProto, *, iterations: int) -> float:
     sizes = {item.name: tuple(item.dims) for item in graph.initializer}
     shapes = {item.name: tuple(size.dim_value for size in item.type.tensor_type.shape.dim)
               for item in (*graph.input, *graph.value_info, *graph.output)}  # fmt: skip
-    total = 0
+    total, layers = 0, 0
     for node in graph.node:
         weight = next((sizes[name] for name in node.input if len(sizes.get(name, ())) >= 2), None)
         if node.op_type in _WEIGHTED and weight is not None:
             made = shapes.get(node.output[0], ())
             places = made[2:] if node.op_type in ("Conv", "ConvTranspose") else made[1:-1]
+            layers += 1
             total += prod(weight) * max(prod(places), 1)
-    return 3.0 * total * _ADAROUND_BATCH * iterations / _ADAROUND_MACS_PER_S
+    step_s = layers * _ADAROUND_STEP_S + 3.0 * total * _ADAROUND_BATCH / _ADAROUND_MACS_PER_S
+    return iterations * step_s
 
 
 def simulation_of(model: onnx.ModelProto, *, weights: str, activations: str, architecture: str) -> Any:

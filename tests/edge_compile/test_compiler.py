@@ -661,7 +661,7 @@ def test_the_command_reports_in_json_and_fails_when_nothing_passes(planner: Plan
     command = [
         *(sys.executable, "-m", "platform_lib.cli", "compile", str(planner.path), "--target", "sa8255p"),
         *("--calibration", str(tmp_path / "calibration.npz"), "--frozen", str(tmp_path / "frozen.npz")),
-        *("--out", str(tmp_path / "out"), "--precision", "w8a8", "--tolerance-db", "200"),
+        *("--out", str(tmp_path / "out"), "--precision", "w8a8", "--tolerance-db", "200", "--technique", "plain"),
     ]
     first = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
     document = json.loads(first.stdout)
