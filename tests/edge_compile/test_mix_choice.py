@@ -1,11 +1,20 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edge_compile.front_picture import Point, front_of
+from edge_compile.job import Job, Settings, check_job
 from edge_compile.messages import SearchCandidate, SearchedTensor, SearchedWeight, SearchReport
-from edge_compile.mix_choice import best_of, settled
+from edge_compile.mix_choice import Cost, _Costs, _key, best_of, choose_mix, settled
+from edge_compile.quantize import Quantized
+from edge_compile.targets.table import find_target
+from edge_compile.workplace import Workplace, open_workplace
+from platform_lib.storage import sha256_file
+
+NOTHING = {"latency_us": None, "latency_high_us": None, "size_bytes": None, "refused": None}
 
 
 def candidate(
@@ -82,3 +91,46 @@ def test_the_account_has_the_widths_of_the_chosen_mix() -> None:
     assert after.weights[0].bits == 4
     assert [item.name for item in after.candidates if item.chosen] == ["fewest wide, joined"]
     assert [item.name for item in after.candidates] == [item.name for item in before.candidates]
+
+
+def noted(job: Job, models: list[Path], workplace: Workplace, *costs: dict) -> None:
+    """Write the notes that a killed command left behind."""
+    found = {
+        sha256_file(model): Cost.model_validate(NOTHING | cost) for model, cost in zip(models, costs, strict=False)
+    }
+    workplace.mixes.write_text(_Costs(key=_key(job), found=found).model_dump_json())
+
+
+def test_what_was_compiled_before_the_command_was_killed_is_not_compiled_again(
+    linear: Path, samples: dict, tmp_path: Path
+) -> None:
+    """No compiler could read these files: whoever starts one is refused."""
+    models = [tmp_path / "one.onnx", tmp_path / "two.onnx"]
+    for model in models:
+        model.write_text(model.name)
+    settings = Settings(("mixed",))
+    job = check_job(linear, find_target("sa8255p"), settings, calibration=samples, frozen=None, reference=None)
+    search = SearchReport(
+        tolerance_db=30.0, reached=True, stopped=False, steps=(), tensors=(),
+        candidates=(candidate("w8a16", None, 45.0), candidate("fewest wide", None, 35.0)),
+    )  # fmt: skip
+    names = {f"mixed-{row}": model for row, model in enumerate(models)}
+    quantized = Quantized(
+        frozen=tmp_path, onnx={}, original=None, simulation={name: {} for name in names}, qdq={name: {} for name in names},
+        models=names,
+        encodings=names, folded_batch_norms=0, search=search, techniques=(), notes=(),
+    )  # fmt: skip
+    stages: list[str] = []
+    with open_workplace(tmp_path / "out") as workplace:
+        noted(job, models, workplace, {"latency_us": 94.0}, {"latency_us": 72.0, "size_bytes": 9})
+        found = choose_mix(job, quantized, workplace, stages.append, lambda: False)
+        assert (stages, found.models["mixed"]) == ([], models[1])
+        assert found.notes == ("mixed is the mix 'fewest wide', the best by latency of 2 candidates compiled",)
+        noted(job, models, workplace, {"latency_us": 72.0})
+        late = choose_mix(job, quantized, workplace, stages.append, lambda: True)
+        assert late.search.candidates[1].refused == "the budget ended before it was compiled"
+        assert late.models["mixed"] == models[0]
+        workplace.mixes.write_text("{")
+        after = choose_mix(job, quantized, workplace, stages.append, lambda: True)
+        assert [item.refused for item in after.search.candidates if item.refused is None] == []  # the first was tried
+        assert stages == ["searching: compiling 'w8a16', 1 of 2 candidates"]
