@@ -21,7 +21,7 @@ from edge_compile.parity import ONNX_TARGET, thresholds_db
 from edge_compile.provider_options import check_caller_options
 from edge_compile.samples import Samples, beyond_calibration, check_outputs, check_samples, samples_sha256
 from edge_compile.targets.table import Target
-from edge_compile.task_slices import Task, TaskCase, check_task, fair_order, few_of_each
+from edge_compile.task_slices import Task, TaskCase, check_task, few_of_each
 from edge_compile.worker import Limits
 from platform_lib.errors import ConfigError
 from platform_lib.evidence import NodeWaiver
@@ -126,7 +126,7 @@ class Job:
         onnx_sha256: Digest of the model's file.
         reference: torch's outputs on the frozen inputs, if there are any.
         notes: What a reader of the report has to know about the inputs.
-        task: The metric by slice; the frozen samples are then in an order in which every slice comes early.
+        task: The metric by slice, where one was asked for.
     """
 
     model: FloatModel
@@ -185,25 +185,10 @@ def _with_task(job: Job, task: Task) -> Job:
     names = tuple(item.name for item in job.model.outputs)
     counts = {"frozen": sample_count(job.frozen), "calibration": sample_count(job.calibration)}
     case = check_task(task, names, **counts)
-    order = fair_order(case.slices)
-
-    def sorted_(arrays: Samples) -> Samples:
-        return {name: values[order] for name, values in arrays.items()}
-
     notes = list(job.notes)
     if "mixed" in job.settings.precisions and task.slices is not None and task.calibration_slices is None:
         notes.append("the calibration samples name no slices: the search took all of them for one")
-    return replace(
-        job,
-        frozen=sorted_(job.frozen),
-        reference=None if job.reference is None else sorted_(job.reference),
-        notes=tuple(notes),
-        task=replace(
-            case,
-            slices=tuple(case.slices[row] for row in order),
-            labels={name: values[order] for name, values in case.labels.items()},
-        ),
-    )
+    return replace(job, notes=tuple(notes), task=case)
 
 
 def search_of(job: Job, notes: Path) -> SearchRequest | None:

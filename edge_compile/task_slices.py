@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -119,18 +118,6 @@ def slices_of(names: NDArray[np.generic] | None, count: int, role: str) -> Slice
     )
 
 
-def fair_order(slices: Slices) -> NDArray[np.intp]:
-    """Return an order of the samples in which every slice comes early: one of each in turn.
-
-    The emulator runs the first samples only, and is to see every slice.
-    """
-    groups: dict[tuple[str, ...], list[int]] = {}
-    for row, names in enumerate(slices):
-        groups.setdefault(names, []).append(row)
-    turns = itertools.zip_longest(*groups.values())
-    return np.array([row for turn in turns for row in turn if row is not None], np.intp)
-
-
 def few_of_each(slices: Slices, each: int) -> NDArray[np.intp]:
     """Return at most about `each` samples of every slice, evenly spaced, in their order."""
     rows: set[int] = set()
@@ -206,7 +193,7 @@ def _judged(
 ) -> SliceScore:
     own, other, each = values
     if not len(each):
-        none = f"no sample of this slice was run, of {case.enough} that it takes"
+        none = f"no sample of this slice was run, of {case.enough} that it takes{_more(case, name, engine)}"
         return _score(case, precision, engine, name, status="not_run", reason=none)
     loss = float(each.max()) if case.metric.worst else float(each.mean())
     status: Status = "pass"
@@ -214,13 +201,24 @@ def _judged(
     if not np.isfinite(loss) or loss > case.tolerance:
         status, why = "fail", f"{loss:.4g} worse than float, and {case.tolerance:.4g} are allowed"
     elif len(each) < case.enough:
-        status, why = "not_run", f"{len(each)} samples of this slice were run, of {case.enough} that it takes"
+        status, why = (
+            "not_run",
+            (f"{len(each)} samples of this slice were run, of {case.enough} that it takes{_more(case, name, engine)}"),
+        )
     if not np.isfinite(loss):
         return _score(case, precision, engine, name, status="fail", reason="the metric is no number")
     return _score(
         case, precision, engine, name, status=status, reason=why, n=len(each),
         values=(case.metric.of(own), case.metric.of(other), loss),
     )  # fmt: skip
+
+
+def _more(case: TaskCase, name: str, engine: Engine) -> str:
+    """Say where more samples would come from: the emulator runs the first ones of the file alone."""
+    there = sum(name in names for names in case.slices)
+    if engine != "target" or there < case.enough:
+        return f"; the frozen samples hold {there}"
+    return f"; the frozen samples hold {there}: put slices in turns, or run more with --emulator-samples"
 
 
 def _score(

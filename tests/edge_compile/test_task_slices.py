@@ -9,7 +9,6 @@ from edge_compile.task_slices import (
     EVERYTHING,
     Task,
     check_task,
-    fair_order,
     few_of_each,
     judge,
     slices_of,
@@ -57,7 +56,10 @@ def test_too_few_samples_decide_nothing_but_a_fail() -> None:
     fewer = {name: values[: RARE + 2] for name, values in answers(0.1).items()}
     found = judge(case(), "w8a8", "target", FLOAT, fewer)
     assert verdicts(found) == {"all": "pass", "tunnel": "pass", "clear": "not_run"}
-    assert "2 samples of this slice were run, of 8" in worst_of(found, "w8a8").reason
+    assert worst_of(found, "w8a8").reason == (
+        "2 samples of this slice were run, of 8 that it takes; the frozen samples hold 56: put slices in turns, or run more with "
+        "--emulator-samples"
+    )
     alone = {name: values[:RARE] for name, values in answers(0.1).items()}
     assert "no sample of this slice" in judge(case(), "w8a8", "target", FLOAT, alone)[2].reason
 
@@ -91,12 +93,8 @@ def test_a_search_minds_the_worst_slice() -> None:
 
 
 @given(st.lists(st.sampled_from(["a", "b", "c", ""]), min_size=1, max_size=40), st.integers(1, 5))
-def test_orders_and_picks_show_every_slice(names: list[str], each: int) -> None:
+def test_a_few_of_each_show_every_slice(names: list[str], each: int) -> None:
     slices = slices_of(np.array(names), len(names), "frozen")
-    order = fair_order(slices)
-    kinds = {row for row in slices}
-    assert sorted(order.tolist()) == list(range(len(names)))
-    assert {slices[row] for row in order[: len(kinds)]} == kinds
     picked = few_of_each(slices, each)
     for name in {name for row in slices for name in row}:
         there = sum(name in row for row in slices)
