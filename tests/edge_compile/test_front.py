@@ -26,8 +26,15 @@ def planner():
     return PlannerNet(config, NORMAL), shapes, ["plan"]
 
 
-NETS = {"planner": planner, "resnet18": lambda: resnet(64, 224), "vit_bev": vit_bev, "detector": detector}
-TOLERANCE_DB = {"planner": 35.0, "resnet18": 28.0, "vit_bev": 36.0, "detector": 36.0}
+# The layout of resnet18 also at a size that takes a minute; the others as they are.
+NETS = {
+    "planner": planner,
+    "layout18": lambda: resnet(8, 32),
+    "resnet18": lambda: resnet(64, 224),
+    "vit_bev": vit_bev,
+    "detector": detector,
+}
+TOLERANCE_DB = {"planner": 35.0, "layout18": 28.0, "resnet18": 28.0, "vit_bev": 36.0, "detector": 36.0}
 
 
 def beaten_by(item: SearchCandidate, others: list[SearchCandidate]) -> list[str]:
@@ -44,15 +51,15 @@ def beaten_by(item: SearchCandidate, others: list[SearchCandidate]) -> list[str]
 @pytest.mark.parametrize("kind", NETS)
 def test_the_chosen_mix_is_on_or_above_the_front_of_uniform_precisions(kind: str, tmp_path: Path) -> None:
     brought = bring(kind, tmp_path, net=NETS[kind]())
-    stages: list[str] = []
+    stages: list[
+        str
+    ] = []  # judged on the calibration samples: random ones beyond their range would say nothing of widths
     report = compile_model(
         brought.path,
         "sa8255p",
         brought.calibration,
         tmp_path / "out",
         TOLERANCE_DB[kind],
-        frozen=brought.frozen,
-        reference=brought.reference,
         precisions=("w8a8", "w8a16", "w4a16", "mixed"),
         emulator_samples=2,
         limits=Limits(time_s=3600.0),

@@ -77,6 +77,8 @@ def quantized(model: Path, folder: Path, values: dict[str, np.ndarray]) -> Quant
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.filterwarnings("ignore")  # torch announces that this exporter is the older one
 @pytest.mark.skipif(FOLDER is None, reason="AIMET_TORCH_FOLDER names no folder of aimet_torch")
 def test_training_brings_what_quantizing_does_not_and_the_compile_finds_it_again(tmp_path: Path) -> None:
     import torch
