@@ -17,6 +17,7 @@ from edge_compile.own_code import own_function
 from edge_compile.parity import sqnr_db
 from platform_lib.errors import ContractError
 
+_TOOL = "aimet_torch"  # no dependency of this project, see `edge_compile.qat`
 _HELD_OUT = 4  # every fourth sample
 _CHECKS = 10  # how often the held-out samples are asked
 _BEST_DB = 300.0
@@ -137,8 +138,8 @@ def _tool(folder: str | None) -> Any:
             library.define(  # type: ignore[no-untyped-call]
                 f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
             )
-    found = importlib.import_module("aimet_torch")
-    importlib.import_module("aimet_torch.batch_norm_fold")
+    found = importlib.import_module(_TOOL)
+    importlib.import_module(f"{_TOOL}.batch_norm_fold")
     return found
 
 
