@@ -23,8 +23,8 @@ Ways = tuple[Technique, ...]
 _WAYS: tuple[Ways, ...] = (("plain",), ("cle",), ("seqmse",), ("cle", "seqmse"), ("adaround",))
 # With 16 steps a weight, the scale that spans the largest weight is rarely the best one: tried whatever the plain one gives.
 _ALWAYS: dict[str, tuple[Ways, ...]] = {"w4a16": (("plain",), ("seqmse",))}
-# What a step of AdaRound takes however small the layer is. Source: 3,000 steps of one small layer took 35 s of a CPU; seen on
-# 2026-11-30. Beyond that its multiplications, at what two cores of a server are rated for; not measured.
+# What a step of AdaRound takes however small the layer is: an assumption. Source: 4,000 steps over two small layers took 71 s
+# on a machine that did much else; seen on 2026-11-30. Beyond that its multiplications, at an assumed rate of two cores.
 _ADAROUND_STEP_S = 0.01
 _ADAROUND_MACS_PER_S = 2e10
 _ADAROUND_BATCH = 32
