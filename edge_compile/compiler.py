@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -27,8 +28,11 @@ from edge_compile.job import (
     sample_count,
     search_of,
     step_of,
+    techniques_of,
     tool_versions,
 )
+from edge_compile.messages import Objective, Technique
+from edge_compile.mix_choice import choose_mix
 from edge_compile.performance import not_estimated
 from edge_compile.qnn import compile_precision, run_on_emulator
 from edge_compile.quantize import Quantized, quantize
@@ -37,6 +41,7 @@ from edge_compile.samples import Samples
 from edge_compile.search_notes import said_of
 from edge_compile.shared import compile_shared
 from edge_compile.targets.table import find_target
+from edge_compile.task_slices import Engine, Task, judge
 from edge_compile.waivers import in_force
 from edge_compile.worker import Limits, WorkerStoppedError
 from edge_compile.workplace import MANIFEST, Workplace, check_replaceable, open_workplace
@@ -47,6 +52,8 @@ from platform_lib.evidence import (
     NodeWaiver,
     ParityRung,
     SharedContext,
+    SliceScore,
+    TriedTechnique,
     read_evidence,
     write_evidence,
 )
@@ -87,6 +94,7 @@ class _Made:
     precisions: list[CompiledPrecision]
     failures: dict[str, CompileError]
     sdk_versions: set[str]
+    task: list[SliceScore] = field(default_factory=list)
 
 
 def compile_model(
@@ -106,6 +114,9 @@ def compile_model(
     also: Sequence[str] = (),
     waivers: Sequence[NodeWaiver] = (),
     search_budget_s: float = SEARCH_BUDGET_S,
+    task: Task | None = None,
+    minimise: Objective = "latency",
+    techniques: Sequence[Technique] = (),
     limits: Limits | None = None,
     force: bool = False,
     on_stage: OnStage | None = None,
@@ -133,6 +144,11 @@ def compile_model(
         also: Other targets; the chosen precision is also compiled into one binary for all of them and `target`.
         waivers: Nodes that may compute in float until a day (`edge_compile.waivers`); an expired one counts for nothing.
         search_budget_s: How long the search of ``mixed`` may measure single tensors; more of them stay wide after it.
+        task: The metric that every slice of the frozen samples has to keep, with its tolerance; the ladder's SQNR of the
+            model's ends is then a floor alone, unless `tolerance` sets it.
+        minimise: What the choice among those within the tolerance is for: ``latency`` or ``size``.
+        techniques: ``cle``, ``seqmse``, ``adaround`` or ``plain`` for every precision; none to try them where one misses
+            its tolerance in simulation.
         limits: Time and memory of each worker process.
         force: Compile even if `out` is up to date.
         on_stage: Told what happens next.
@@ -152,6 +168,9 @@ def compile_model(
         others,
         in_force(waivers, datetime.now(tz=UTC).date()),
         search_budget_s,
+        task,
+        minimise,
+        tuple(techniques),
         limits or Limits(),
     )
     folder = Path(out).expanduser().resolve()
@@ -186,7 +205,12 @@ def _run(job: Job, workplace: Workplace, folder: Path, say: OnStage) -> CompileR
         limits=job.settings.limits,
         original=job.model.path if job.model.rewrites else None,
         search=search_of(job, workplace.notes),
+        techniques=techniques_of(job),
         watch=lambda: _tell_search(workplace.notes, told, say),
+    )
+    started_s = time.monotonic()
+    quantized = choose_mix(
+        job, quantized, workplace, say, lambda: time.monotonic() - started_s > job.settings.search_budget_s
     )
     made = _Made([_torch_rung(job, quantized), *_proven_rewrites(job, quantized)], [], {}, set())
     for precision in (FLOAT_REFERENCE, *job.settings.precisions):
@@ -197,12 +221,18 @@ def _run(job: Job, workplace: Workplace, folder: Path, say: OnStage) -> CompileR
         shutil.copyfile(quantized.encodings[precision], folder / f"{precision}.encodings.json")
     if quantized.search is not None:
         publish_bytes(folder / SEARCH, (quantized.search.model_dump_json(indent=2) + "\n").encode())
-    choice = choose_precision(made.precisions, made.rungs, wanted=job.settings.choose)
+    choice = choose_precision(
+        made.precisions,
+        made.rungs,
+        wanted=job.settings.choose,
+        task=None if job.task is None else made.task,
+        minimise=job.settings.minimise,
+    )
     shared = None
     if job.settings.also and choice[0] is not None:
         say(f"compiling {choice[0]} for {len(job.settings.also) + 1} chips in one binary")
         shared = compile_shared(job, choice[0], quantized, workplace, folder)
-    report = _report(job, folder, made, (choice[0], (*quantized.notes, *choice[1])), shared)
+    report = _report(job, folder, made, quantized, choice, shared)
     write_evidence(folder / REPORT, report)
     publish_bytes(folder / PAGE, page(report, quantized.search).encode())
     return report
@@ -232,6 +262,13 @@ def _make(
         for name, file in compiled.files.items():
             shutil.copyfile(file, folder / name)
     made.rungs.extend(_rungs(job, precision, quantized, on_target))
+    if job.task is not None and precision != FLOAT_REFERENCE:
+        engines: tuple[tuple[Engine, Samples | None], ...] = (
+            ("qdq", quantized.qdq.get(precision)),
+            ("target", on_target),
+        )
+        for engine, answers in engines:
+            made.task.extend(judge(job.task, precision, engine, quantized.onnx, answers, missing="it did not compile"))
     made.precisions.append(item)
 
 
@@ -353,7 +390,8 @@ def _rungs(job: Job, precision: str, quantized: Quantized, on_target: Samples | 
         "target": on_target,
     }
     found = []
-    for name, threshold_db in parity.thresholds_db(precision, job.settings.tolerance_db).items():
+    thresholds = parity.thresholds_db(precision, job.settings.tolerance_db, by_task=job.task is not None)
+    for name, threshold_db in thresholds.items():
         first, second = name.split("->")
         found.append(
             parity.rung(
@@ -372,10 +410,11 @@ def _report(
     job: Job,
     folder: Path,
     made: _Made,
+    quantized: Quantized,
     choice: tuple[str | None, tuple[str, ...]],
     shared: SharedContext | None,
 ) -> CompileReport:
-    chosen, notes = choice
+    chosen, notes = choice[0], (*quantized.notes, *choice[1])
     return CompileReport(
         model_name=job.model.path.stem,
         onnx_sha256=job.onnx_sha256,
@@ -391,6 +430,8 @@ def _report(
         rewrites=job.model.rewrites,
         shared=shared,
         waivers=job.settings.waivers,
+        task=tuple(made.task),
+        techniques=tuple(TriedTechnique.model_validate(item.model_dump()) for item in quantized.techniques),
         notes=(*job.notes, *notes, _emulated(job), *_STANDING_NOTES),
     )
 

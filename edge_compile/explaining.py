@@ -52,6 +52,8 @@ def reasons_of(folder: Path, report: CompileReport) -> tuple[Reason, ...]:
             why = _WHY.get(item.precision) or (_BY_RANK[bits] if item.precision == "w8mixed" else _FOLLOWS)
             bits, why = searched.get(tensor, (bits, why))
             found.append(Reason(item.precision, makers[tensor], tensor, bits, why))
+        if item.precision == "mixed":
+            found += [Reason("mixed", row.layer, row.weight, row.bits, row.why) for row in _account(folder).weights]
     return tuple(found)
 
 
@@ -70,8 +72,12 @@ def _widths(path: Path) -> dict[str, int]:
 
 
 def _searched(folder: Path) -> dict[str, tuple[int, str]]:
+    report = _account(folder)
+    return {name: (item.bits, item.why) for item in report.tensors for name in (item.tensor, *item.shared_with)}
+
+
+def _account(folder: Path) -> SearchReport:
     try:
-        report = SearchReport.model_validate_json((folder / _SEARCH).read_bytes())
+        return SearchReport.model_validate_json((folder / _SEARCH).read_bytes())
     except (FileNotFoundError, ValidationError) as error:
         raise IntegrityError("no account of the search", where=folder / _SEARCH, remedy="compile again") from error
-    return {name: (item.bits, item.why) for item in report.tensors for name in (item.tensor, *item.shared_with)}

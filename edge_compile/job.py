@@ -5,21 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import JsonValue
 
 from edge_compile.compiled import OPTIMISATION_LEVEL
-from edge_compile.messages import SearchRequest
+from edge_compile.messages import Objective, SearchRequest, TaskRequest, Technique, TechniqueRequest
 from edge_compile.onnx_model import FloatModel, read_model
 from edge_compile.parity import ONNX_TARGET, thresholds_db
 from edge_compile.provider_options import check_caller_options
 from edge_compile.samples import Samples, beyond_calibration, check_outputs, check_samples, samples_sha256
 from edge_compile.targets.table import Target
+from edge_compile.task_slices import Task, TaskCase, check_task, few_of_each
 from edge_compile.worker import Limits
 from platform_lib.errors import ConfigError
 from platform_lib.evidence import NodeWaiver
@@ -35,6 +37,8 @@ KNOWN_PRECISIONS = (*PRECISIONS, "w8mixed", "mixed", "w4a16")
 # loses some more. Source: a BEV net lost 2.6 dB on the way and the planner of the tests 0.8; measured on 2026-11-30.
 SEARCH_MARGIN_DB = 3.0
 SEARCH_BUDGET_S = 600.0
+# The same of a task's tolerance: 3 dB of amplitude.
+SEARCH_TASK_SHARE = 0.7
 _SEARCH_SAMPLES = 8
 # Frozen inputs that the emulator runs unless the caller says how many: all, up to this. Source: measured on 2026-11-20;
 # one takes 0.03 s (the demo's planner) to 14 s (resnet18), so this many stay within a worker's time limit.
@@ -66,6 +70,9 @@ class Settings:
         also: Other chips whose code is to go into one binary with the target's.
         waivers: Nodes that may compute in float; those in force alone, so that one that expires compiles again.
         search_budget_s: How long the search of ``mixed`` may measure single tensors.
+        task: The metric that each slice has to keep; None to judge by SQNR alone.
+        minimise: What the choice among those within the tolerance is for.
+        techniques: What quantization does beyond plain ranges; nothing to try one after another where it is needed.
         limits: Time and memory of each worker process; no part of the result, so not of the skip digest.
     """
 
@@ -77,6 +84,9 @@ class Settings:
     also: tuple[Target, ...] = ()
     waivers: tuple[NodeWaiver, ...] = ()
     search_budget_s: float = SEARCH_BUDGET_S
+    task: Task | None = None
+    minimise: Objective = "latency"
+    techniques: tuple[Technique, ...] = ()
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
@@ -94,6 +104,15 @@ class Settings:
             raise ConfigError(f"a tolerance of {self.tolerance_db} dB", remedy="give a finite number of dB")
         if self.emulator_samples is not None and self.emulator_samples < 1:
             raise ConfigError(f"{self.emulator_samples} emulator samples", remedy="give at least 1")
+        unknown = set(map(str, self.techniques)) - set(get_args(Technique))
+        alone = "plain" in self.techniques or {"seqmse", "adaround"} <= set(self.techniques)
+        if unknown or len(set(self.techniques)) < len(self.techniques) or (alone and len(self.techniques) > 1):
+            raise ConfigError(
+                f"techniques {', '.join(self.techniques)}",
+                remedy=f"choose from {', '.join(get_args(Technique))}: plain alone, and of seqmse and adaround one",
+            )
+        if self.minimise not in get_args(Objective):
+            raise ConfigError(f"to minimise {self.minimise}", remedy=f"choose from {', '.join(get_args(Objective))}")
         if not 0.0 <= self.search_budget_s < np.inf:
             raise ConfigError(f"a search budget of {self.search_budget_s} s", remedy="give a number of seconds")
         check_caller_options(self.options or {})
@@ -107,6 +126,7 @@ class Job:
         onnx_sha256: Digest of the model's file.
         reference: torch's outputs on the frozen inputs, if there are any.
         notes: What a reader of the report has to know about the inputs.
+        task: The metric by slice, where one was asked for.
     """
 
     model: FloatModel
@@ -117,6 +137,7 @@ class Job:
     reference: Samples | None
     settings: Settings
     notes: tuple[str, ...]
+    task: TaskCase | None = None
 
     @property
     def emulated(self) -> int:
@@ -156,7 +177,18 @@ def check_job(
         for name, share in beyond_calibration(calibrated, inputs).items()
     )
     outputs = None if reference is None else check_outputs(reference, model.outputs, count=sample_count(inputs))
-    return Job(model, onnx_sha256, target, calibrated, inputs, outputs, settings, tuple(notes))
+    job = Job(model, onnx_sha256, target, calibrated, inputs, outputs, settings, tuple(notes))
+    return job if settings.task is None else _with_task(job, settings.task)
+
+
+def _with_task(job: Job, task: Task) -> Job:
+    names = tuple(item.name for item in job.model.outputs)
+    counts = {"frozen": sample_count(job.frozen), "calibration": sample_count(job.calibration)}
+    case = check_task(task, names, **counts)
+    notes = list(job.notes)
+    if "mixed" in job.settings.precisions and task.slices is not None and task.calibration_slices is None:
+        notes.append("the calibration samples name no slices: the search took all of them for one")
+    return replace(job, notes=tuple(notes), task=case)
 
 
 def search_of(job: Job, notes: Path) -> SearchRequest | None:
@@ -168,15 +200,64 @@ def search_of(job: Job, notes: Path) -> SearchRequest | None:
         "calibration": samples_sha256(job.calibration),
         "architecture": job.target.architecture,
         "tools": tool_versions(),
+        "task": _task_config(job),
+        "techniques": list(job.settings.techniques),
     }
-    asked_db = thresholds_db("mixed", job.settings.tolerance_db)[ONNX_TARGET]
+    asked_db = thresholds_db("mixed", job.settings.tolerance_db, by_task=job.task is not None)[ONNX_TARGET]
     return SearchRequest(
         tolerance_db=asked_db + SEARCH_MARGIN_DB,
         budget_s=job.settings.search_budget_s,
         samples=_SEARCH_SAMPLES,
         notes=str(notes),
         key=hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest(),
+        task=None if job.task is None else _task_request(job.task),
     )
+
+
+def techniques_of(job: Job) -> TechniqueRequest:
+    """Return how to quantize, and what each precision has to reach in simulation."""
+    by_task = job.task is not None
+    asked = {
+        name: thresholds_db(name, job.settings.tolerance_db, by_task=by_task)[ONNX_TARGET]
+        for name in job.settings.precisions
+    }
+    return TechniqueRequest(
+        named=job.settings.techniques,
+        tolerances_db=asked,
+        samples=_SEARCH_SAMPLES,
+        budget_s=job.settings.search_budget_s,
+        task=None if job.task is None else _task_request(job.task),
+    )
+
+
+def _task_request(case: TaskCase) -> TaskRequest:
+    rows = few_of_each(case.calibration_slices, _SEARCH_SAMPLES)
+    return TaskRequest(
+        metric=case.asked.metric,
+        output=case.asked.output,
+        scores=case.asked.scores,
+        # Labels or not, the search compares with the float model: the difference bounds what labels would show.
+        tolerance=case.tolerance * SEARCH_TASK_SHARE,
+        rows=tuple(int(row) for row in rows),
+        slices=tuple(case.calibration_slices[row] for row in rows),
+    )
+
+
+def _task_config(job: Job) -> JsonValue:
+    if job.task is None:
+        return None
+    case = job.task
+    labels = {name: np.asarray(values, np.float32) for name, values in case.labels.items()}
+    return {
+        "metric": case.asked.metric,
+        "sha256": case.metric.sha256,
+        "output": case.asked.output,
+        "scores": case.asked.scores,
+        "tolerance": case.tolerance,
+        "enough": case.enough,
+        "labels": samples_sha256(labels),
+        "slices": [list(names) for names in (*case.slices, *case.calibration_slices)],
+    }
 
 
 def step_of(job: Job) -> Step:
@@ -199,6 +280,9 @@ def step_of(job: Job) -> Step:
         "waivers": [item.model_dump(mode="json") for item in job.settings.waivers],
         "also": [other.name for other in job.settings.also],
         "search_budget_s": job.settings.search_budget_s if "mixed" in job.settings.precisions else None,
+        "task": _task_config(job),
+        "minimise": job.settings.minimise,
+        "techniques": list(job.settings.techniques),
         "tools": dict(tool_versions()),
     }
     return Step("compile", inputs=inputs, config=config, modules=_MODULES)

@@ -6,11 +6,31 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
+Objective = Literal["latency", "size"]
+"""What a precision is chosen for, among those within the tolerance."""
+
 
 class Message(BaseModel):
     """What crosses the process boundary: a request to a worker, or its answer."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TaskRequest(Message):
+    """A task's metric, for the search; see `edge_compile.task_slices.Task`.
+
+    Attributes:
+        tolerance: What each slice may lose against the float model.
+        rows: The calibration samples to measure on.
+        slices: The slices that each of them lies in.
+    """
+
+    metric: str
+    output: str | None
+    scores: str | None
+    tolerance: float
+    rows: tuple[int, ...]
+    slices: tuple[tuple[str, ...], ...]
 
 
 class SearchRequest(Message):
@@ -22,6 +42,7 @@ class SearchRequest(Message):
         samples: How many calibration samples each measurement takes.
         notes: A file for what was measured, so that a search that is ended goes on where it was.
         key: What the notes have to be of: model, samples, tools.
+        task: What each slice has to keep; the SQNR is then a floor.
     """
 
     tolerance_db: float
@@ -29,6 +50,7 @@ class SearchRequest(Message):
     samples: int
     notes: str
     key: str
+    task: TaskRequest | None = None
 
 
 class SearchStep(Message):
@@ -36,6 +58,7 @@ class SearchStep(Message):
 
     wide: int
     sqnr_db: float | None
+    loss: float | None = None
 
 
 class SearchedTensor(Message):
@@ -54,14 +77,116 @@ class SearchedTensor(Message):
     why: str
 
 
+class SearchedWeight(Message):
+    """One weight, the bits it has, and what 4 cost it."""
+
+    weight: str
+    layer: str
+    bits: Literal[4, 8]
+    alone_db: float | None
+    why: str
+
+
+class SearchCandidate(Message):
+    """One mix, or a uniform precision beside it: what the simulation says of it, and what the compiler.
+
+    Attributes:
+        wide: Tensors in 16 bits, by their unit's name.
+        coarse: Weights in 4 bits.
+        sqnr_db: In simulation, on calibration samples; None for no error.
+        loss: What the worst slice loses by the task's metric, and which one that is.
+        enough: Within the tolerance and its margin.
+        made: Quantized, to be compiled: those that are enough, and the widest where none is.
+        latency_us: The vendor's estimate; None where there is none, or it was not compiled.
+        size_bytes: Of its context binary.
+        refused: Why it cannot be taken.
+    """
+
+    name: str
+    uniform: bool
+    wide: tuple[str, ...]
+    coarse: tuple[str, ...]
+    sqnr_db: float | None
+    loss: float | None
+    slice: str
+    enough: bool
+    made: bool
+    latency_us: float | None = None
+    latency_high_us: float | None = None
+    size_bytes: int | None = None
+    refused: str | None = None
+    chosen: bool = False
+
+
 class SearchReport(Message):
-    """What the search found, the most sensitive tensor first: ``mixed.search.json``."""
+    """What the search found, the most sensitive tensor first: ``mixed.search.json``.
+
+    Attributes:
+        task_metric: What each slice was measured by, beside the SQNR.
+        task_loss: What each slice might lose.
+        minimise: What the candidate was chosen for.
+        candidates: Uniform precisions and mixes; one is chosen.
+    """
 
     tolerance_db: float
+    task_metric: str | None = None
+    task_loss: float | None = None
     reached: bool
     stopped: bool
+    minimise: Objective = "latency"
     steps: tuple[SearchStep, ...]
     tensors: tuple[SearchedTensor, ...]
+    weights: tuple[SearchedWeight, ...] = ()
+    candidates: tuple[SearchCandidate, ...] = ()
+
+
+Technique = Literal["plain", "cle", "seqmse", "adaround"]
+"""What post-training quantization may do beyond folding batch norms and taking ranges."""
+
+
+class TriedTechnique(Message):
+    """One way of quantizing one precision, and what it gave in simulation on a few calibration samples.
+
+    Attributes:
+        techniques: What was applied, ``cle+seqmse`` for both.
+        sqnr_db: None for no error, or where it did not run.
+        loss: What the worst slice loses, where there is a task.
+        taken: It is the one that was made.
+        said: What it changed, or why it was left out.
+    """
+
+    precision: str
+    techniques: str
+    sqnr_db: float | None
+    loss: float | None
+    enough: bool
+    taken: bool
+    said: str
+
+
+class TechniqueRequest(Message):
+    """How to quantize.
+
+    Attributes:
+        named: What to apply; nothing for trying one after another until a precision is within its tolerance.
+        tolerances_db: Precision -> the SQNR that it has to reach in simulation.
+        samples: How many calibration samples to measure on.
+        budget_s: How long to go on trying.
+        adaround_iterations: Of each layer; AIMET recommends 10,000 and more, for the time of an afternoon.
+        task: What each slice has to keep.
+    """
+
+    named: tuple[Technique, ...] = ()
+    tolerances_db: dict[str, float]
+    samples: int
+    budget_s: float
+    adaround_iterations: int = 2000
+    task: TaskRequest | None = None
+
+
+def candidate_name(row: int) -> str:
+    """Name the files of the candidate that was made in this place."""
+    return f"mixed-{row}"
 
 
 class QuantizeRequest(Message):
@@ -75,6 +200,7 @@ class QuantizeRequest(Message):
         architecture: Chip generation, whose rules AIMET applies (``htp_v73``).
         precisions: What to make.
         search: How to find the mix; needed for ``mixed``.
+        techniques: How to quantize; None for plainly, with nothing measured.
         export_int32_bias: Must be true in earnest: without it LayerNorms are left in float, and nobody says so.
     """
 
@@ -86,6 +212,7 @@ class QuantizeRequest(Message):
     export_int32_bias: bool = True
     original: str | None = None
     search: SearchRequest | None = None
+    techniques: TechniqueRequest | None = None
 
 
 class QuantizeAnswer(Message):
@@ -94,7 +221,57 @@ class QuantizeAnswer(Message):
     folded_batch_norms: int
     precisions: tuple[str, ...]
     search: SearchReport | None = None
-    notes: tuple[str, ...] = ()
+    techniques: tuple[TriedTechnique, ...] = ()
+
+
+class QatRequest(Message):
+    """Train a torch module with the quantizers in it.
+
+    Attributes:
+        module: ``module:function`` or ``file.py:function``; the function returns the module, its weights loaded.
+        calibration: ``.npz`` of input name -> (N, *shape), in the order in which the module takes them.
+        names: That order, and what the ONNX file is to call the outputs.
+        weight_bits: Of its weights.
+        activation_bits: Of everything else.
+        architecture: Chip generation, whose rules AIMET applies.
+        steps: Of the optimiser.
+        batch: Samples a step.
+        learning_rate: At the first step; it falls to 0 as a cosine does.
+        aimet_torch: The folder that holds the tool; None for what is installed.
+        onnx: The file to write.
+    """
+
+    module: str
+    calibration: str
+    names: tuple[tuple[str, ...], tuple[str, ...]]
+    weight_bits: int
+    activation_bits: int
+    architecture: str
+    steps: int
+    batch: int
+    learning_rate: float
+    aimet_torch: str | None
+    onnx: str
+
+
+class QatAnswer(Message):
+    """What training brought, on calibration samples that it did not learn from, against the module as it was.
+
+    Attributes:
+        before_db: Quantized as it was, the worst output's SQNR.
+        after_db: Quantized after training.
+        float_db: The trained module without quantizers on its activations: what ``fp32.onnx`` of a compile will compute.
+        best_step: Whose weights were kept; 0 where training brought nothing.
+        learned_from: Samples.
+        held_out: Samples.
+    """
+
+    before_db: float
+    after_db: float
+    float_db: float
+    best_step: int
+    learned_from: int
+    held_out: int
 
 
 class CompileRequest(Message):

@@ -33,6 +33,8 @@ DEFAULT_THRESHOLDS_DB: dict[str, dict[str, float]] = {
     "w4a16": {ONNX_SIMULATION: 12.0, SIMULATION_QDQ: 35.0, QDQ_TARGET: 30.0, ONNX_TARGET: 12.0},
     "w8a8": {ONNX_SIMULATION: 18.0, SIMULATION_QDQ: 25.0, QDQ_TARGET: 22.0, ONNX_TARGET: 18.0},
 }
+# Where a task's metric judges the model's ends by slice, they only have to be an approximation at all: half the amplitude.
+TASK_FLOOR_DB = 6.0
 # Ends of the scale: an error without any signal has no finite ratio, and evidence holds finite numbers only.
 _SQNR_LIMIT_DB = 300.0
 
@@ -118,9 +120,15 @@ def rung(
     )
 
 
-def thresholds_db(precision: str, tolerance_db: float | None) -> dict[str, float]:
-    """Return a precision's thresholds; a tolerance replaces the last one, and loosens the simulation's if lower."""
+def thresholds_db(precision: str, tolerance_db: float | None, *, by_task: bool = False) -> dict[str, float]:
+    """Return a precision's thresholds; a tolerance replaces the last one, and loosens the simulation's if lower.
+
+    Where a task's metric judges, `TASK_FLOOR_DB` stands in for the tolerance that nobody gave. What two engines make of
+    one quantized model has to agree as before.
+    """
     found = dict(DEFAULT_THRESHOLDS_DB[precision])
+    if by_task and tolerance_db is None and precision != "fp16":
+        tolerance_db = TASK_FLOOR_DB
     if tolerance_db is not None and precision != "fp32":
         found[ONNX_TARGET] = tolerance_db
         if ONNX_SIMULATION in found:

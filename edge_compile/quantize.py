@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edge_compile.arrays import load_arrays, save_arrays
-from edge_compile.messages import QuantizeAnswer, QuantizeRequest, SearchReport, SearchRequest
+from edge_compile.messages import (
+    QuantizeAnswer,
+    QuantizeRequest,
+    SearchReport,
+    SearchRequest,
+    TechniqueRequest,
+    TriedTechnique,
+    candidate_name,
+)
 from edge_compile.samples import Samples
 from edge_compile.worker import Limits, run_worker
 
@@ -22,11 +30,12 @@ class Quantized:
         frozen: ``.npz`` of the frozen inputs, for the engines still to run.
         onnx: The float model's outputs on the frozen inputs, onnxruntime on the CPU.
         original: The same of the model as it was brought, where it was rewritten.
-        simulation: Precision -> outputs of AIMET's simulation.
+        simulation: Precision, or candidate of a search, -> outputs of AIMET's simulation.
         qdq: Precision -> outputs of the exported QDQ model, onnxruntime on the CPU.
         models: Precision -> the QDQ model.
         encodings: Precision -> AIMET's encodings.
         search: What the search for a mix found, if ``mixed`` was asked for.
+        techniques: What was tried beyond plain ranges, and what it gave.
     """
 
     frozen: Path
@@ -38,6 +47,7 @@ class Quantized:
     encodings: Mapping[str, Path]
     folded_batch_norms: int
     search: SearchReport | None
+    techniques: tuple[TriedTechnique, ...]
     notes: tuple[str, ...]
 
 
@@ -54,6 +64,7 @@ def quantize(
     export_int32_bias: bool = True,
     original: Path | None = None,
     search: SearchRequest | None = None,
+    techniques: TechniqueRequest | None = None,
     watch: Callable[[], None] | None = None,
 ) -> Quantized:
     """Quantize a float model at each precision.
@@ -70,6 +81,7 @@ def quantize(
         export_int32_bias: Only a test of the float-island check turns it off.
 
         search: How to find the mix, where ``mixed`` is asked for.
+        techniques: How to quantize, and what is within the tolerance; None for plainly.
         watch: Called now and then while the worker works.
         original: The model as it was brought, where `model` is a rewrite of it.
 
@@ -89,18 +101,25 @@ def quantize(
             "export_int32_bias": export_int32_bias,
             "original": None if original is None else str(original),
             "search": search,
+            "techniques": techniques,
         }
     )
     answer = run_worker(_WORKER, request, QuantizeAnswer, scratch=scratch, log=log, limits=limits, watch=watch)
+    made = [name for name in precisions if name != "mixed"]
+    if answer.search is not None:
+        # Which of them is `mixed` the compiler decides.
+        kept = [item for item in answer.search.candidates if item.made]
+        made += [candidate_name(row) for row in range(len(kept))]
     return Quantized(
         frozen=scratch / "frozen.npz",
         onnx=load_arrays(scratch / "fp32.outputs.npz"),
         original=None if original is None else load_arrays(scratch / "original.outputs.npz"),
-        simulation={name: load_arrays(scratch / f"{name}.simulation.npz") for name in precisions},
-        qdq={name: load_arrays(scratch / f"{name}.qdq.npz") for name in precisions},
-        models={name: scratch / f"{name}.qdq.onnx" for name in precisions},
-        encodings={name: scratch / f"{name}.encodings.json" for name in precisions},
+        simulation={name: load_arrays(scratch / f"{name}.simulation.npz") for name in made},
+        qdq={name: load_arrays(scratch / f"{name}.qdq.npz") for name in made},
+        models={name: scratch / f"{name}.qdq.onnx" for name in made},
+        encodings={name: scratch / f"{name}.encodings.json" for name in made},
         folded_batch_norms=answer.folded_batch_norms,
         search=answer.search,
-        notes=answer.notes,
+        techniques=answer.techniques,
+        notes=(),
     )

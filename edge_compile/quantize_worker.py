@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,17 +10,35 @@ from typing import Any
 import numpy as np
 import onnx
 import onnxruntime as ort
-from aimet_onnx import QuantizationSimModel, apply_seq_mse
-from aimet_onnx.batch_norm_fold import fold_all_batch_norms_to_weight
 from aimet_onnx.common import libquant_info
 from aimet_onnx.qc_quantize_op import QcQuantizeOp
 from numpy.typing import NDArray
 
 from edge_compile.arrays import load_arrays, save_arrays
-from edge_compile.messages import Message, QuantizeAnswer, QuantizeRequest, SearchReport
-from edge_compile.mixing import evenly, find_mix
-from edge_compile.parity import distance
+from edge_compile.gauge import Gauge, gauge_of, gauged_rows, tuned_on
+from edge_compile.messages import (
+    Message,
+    QuantizeAnswer,
+    QuantizeRequest,
+    SearchReport,
+    TaskRequest,
+    TriedTechnique,
+    candidate_name,
+)
+from edge_compile.mixing import find_mix, mixer_of
+from edge_compile.precision_search import Asked
 from edge_compile.samples import Samples
+from edge_compile.techniques import (
+    Bench,
+    Ways,
+    adaround_seconds,
+    best_simulation,
+    equalized,
+    folded,
+    seconds_left,
+    simulation_of,
+    tune_weights,
+)
 from edge_compile.widths import unify_widths
 from platform_lib.errors import CompileError
 
@@ -40,80 +57,134 @@ def quantize(request: QuantizeRequest) -> QuantizeAnswer:
     run_session(_cpu_session(request.model), frozen, shapes, Path("fp32.outputs.npz"))
     if request.original is not None:
         run_session(_cpu_session(request.original), frozen, shapes, Path("original.outputs.npz"))
-    folded = 0
     searched: SearchReport | None = None
-    notes: list[str] = []
+    tried: list[TriedTechnique] = []
+    bench = _Bench(request, calibration, shapes)
     for precision in request.precisions:
-        simulation, model, folded = _simulation(request, precision)
+        if precision == "mixed":
+            searched, rows = _search(bench, frozen)
+            tried += rows
+            continue
+        if request.techniques is None:
+            simulation, _ = bench.build(precision, ("plain",))
+        else:
+            simulation, rows = best_simulation(
+                precision, request.techniques.named, bench.asked(precision), bench.of(precision)
+            )
+            tried += rows
+        _save(simulation, precision, request, frozen, shapes)
+    return QuantizeAnswer(
+        folded_batch_norms=bench.folded, precisions=request.precisions, search=searched, techniques=tuple(tried)
+    )
+
+
+class _Bench:
+    """Builds and measures simulations of one model.
+
+    Attributes:
+        request: What is to be quantized.
+        calibration: All calibration samples.
+        shapes: Of the outputs.
+        folded: How many batch norms went into weights.
+    """
+
+    def __init__(self, request: QuantizeRequest, calibration: Samples, shapes: Shapes) -> None:
+        self.request, self.calibration, self.shapes = request, calibration, shapes
+        self.folded = 0
+        self._session: Any = None
+        self._gauge: Gauge | None = None
+        asked = request.techniques
+        gauged = np.array((), np.intp)
+        if asked is not None:
+            gauged = gauged_rows(calibration, count=asked.samples, task=asked.task)
+        self.tuned_on = tuned_on(calibration, gauged, _TUNING_SAMPLES)
+        self.iterations = 0 if asked is None else asked.adaround_iterations
+        self.remaining_s = seconds_left(0.0 if asked is None else asked.budget_s)
+
+    def build(self, precision: str, ways: Ways) -> tuple[Any, str]:
+        """Return AIMET's simulation with its encodings, None where there is nothing to change, and what was changed."""
+        model = onnx.load(self.request.model)
+        self.folded = folded(model)
+        said = []
+        if "cle" in ways:
+            pairs = equalized(model)
+            if not pairs:
+                return None, "left out: no two neighbouring convolutions to equalize"
+            said.append(f"{pairs} pairs of convolutions equalized")
+        simulation = simulation_of(
+            model,
+            weights=_WEIGHTS.get(precision, "int8"),
+            activations=_ACTIVATIONS[precision],
+            architecture=self.request.architecture,
+        )
         if precision == "w8mixed":
             _widen_vectors(simulation, model)
-        elif precision == "mixed":
-            searched, wide = _search(simulation, request, calibration, shapes)
-            simulation, _, _ = _simulation(request, precision)
-            for name in wide:
-                simulation.qc_quantize_op_dict[name].set_bitwidth(16)
-        elif precision == "w4a16":
-            simulation, note = _tuned(simulation, request, calibration, shapes)
-            notes.append(note)
-        simulation.compute_encodings(list(_each(calibration)))
-        _save(simulation, precision, request, frozen, shapes)
-    return QuantizeAnswer(folded_batch_norms=folded, precisions=request.precisions, search=searched, notes=tuple(notes))
+        tuned = tune_weights(simulation, ways, _each(self.tuned_on), iterations=self.iterations)
+        simulation.compute_encodings(_each(self.calibration))
+        return simulation, ", ".join(filter(None, (*said, tuned)))
+
+    def run_float(self, samples: Samples) -> Samples:
+        """Run the float model."""
+        if self._session is None:
+            self._session = _cpu_session(self.request.model)
+        return outputs_of(self._session, samples, self.shapes, "fp32")
+
+    def gauge(self, count: int, task: TaskRequest | None) -> Gauge:
+        """Return what to measure on."""
+        return gauge_of(self.run_float, self.calibration, count=count, task=task)
+
+    def asked(self, precision: str) -> Asked:
+        """Return what a precision has to reach in simulation."""
+        asked = self.request.techniques
+        assert asked is not None  # noqa: S101 - asked only where there is one
+        return Asked(asked.tolerances_db[precision], None if asked.task is None else asked.task.tolerance)
+
+    def of(self, precision: str) -> Bench:
+        """Return what techniques for one precision are tried with."""
+        asked = self.request.techniques
+        assert asked is not None  # noqa: S101
+        if self._gauge is None:
+            self._gauge = self.gauge(asked.samples, asked.task)
+        gauge = self._gauge
+        return Bench(
+            lambda ways: self.build(precision, ways),
+            lambda simulation: gauge.of(
+                lambda samples: outputs_of(simulation.session, samples, self.shapes, precision)
+            ),
+            self.remaining_s,
+            adaround_seconds(onnx.load(self.request.model), iterations=self.iterations),
+        )
 
 
-def _simulation(request: QuantizeRequest, precision: str) -> tuple[Any, onnx.ModelProto, int]:
-    """Return AIMET's simulation without encodings, its model, and how many batch norms went into weights."""
-    model = onnx.load(request.model)
-    conv_pairs, linear_pairs = fold_all_batch_norms_to_weight(model)
-    simulation = QuantizationSimModel(
-        model,
-        param_type=_WEIGHTS.get(precision, "int8"),
-        activation_type=_ACTIVATIONS[precision],
-        quant_scheme="min_max",
-        config_file=f"htp_{request.architecture}",
-        providers=["CPUExecutionProvider"],
-    )
-    return simulation, model, len(conv_pairs) + len(linear_pairs)
+def _search(bench: _Bench, frozen: Samples) -> tuple[SearchReport, tuple[TriedTechnique, ...]]:
+    """Search for a mix, and make every candidate: only the compiler says which of them is fast.
 
-
-def _tuned(simulation: Any, request: QuantizeRequest, calibration: Samples, shapes: Shapes) -> tuple[Any, str]:
-    """Choose weight scales by sequential MSE where that brings the simulation closer, and say what came of it.
-
-    With 16 steps a weight, the scale that spans the largest weight is rarely the best one.
+    Cross-layer equalization changes ranges, so that it comes before any widths: it is kept where it brings w8a8 closer.
     """
-    tuned, _, _ = _simulation(request, "w4a16")
-    few = evenly(calibration, _TUNING_SAMPLES)
-    apply_seq_mse(tuned, list(_each(few)))
-    reference = outputs_of(_cpu_session(request.model), few, shapes, "fp32")
-    closeness = []
-    for one in (simulation, tuned):
-        one.compute_encodings(list(_each(calibration)))
-        found = distance(reference, outputs_of(one.session, few, shapes, "w4a16")).sqnr_db
-        closeness.append(math.inf if found is None else found)
-    plain_db, tuned_db = closeness
-    said = f"w4a16: sequential MSE gives {tuned_db:.1f} dB in simulation, plain scales {plain_db:.1f} dB"
-    return (tuned, f"{said}; taken") if tuned_db > plain_db else (simulation, f"{said}; not taken")
-
-
-def _search(
-    simulation: Any, request: QuantizeRequest, calibration: Samples, shapes: Shapes
-) -> tuple[SearchReport, tuple[str, ...]]:
+    request = bench.request
     if request.search is None:
         raise CompileError("no search was asked for", where="mixed")
-    simulation.compute_encodings(list(_each(calibration)))
-    session = _cpu_session(request.model)
-    layers = {
-        str(name): f"{node.op_type} '{node.name or name}'"
-        for node in onnx.load(request.model).graph.node
-        for name in node.output
-    }
-    return find_mix(
-        simulation,
-        lambda samples: outputs_of(session, samples, shapes, "fp32"),
-        lambda samples: outputs_of(simulation.session, samples, shapes, "mixed"),
-        evenly(calibration, request.search.samples),
+    base: Ways = ("plain",)
+    tried: tuple[TriedTechnique, ...] = ()
+    if request.techniques is not None:
+        named: Ways = request.techniques.named and ("cle" if "cle" in request.techniques.named else "plain",)
+        both: tuple[Ways, ...] = (("plain",), ("cle",))
+        simulation, tried = best_simulation("mixed", named, bench.asked("mixed"), bench.of("mixed"), both)
+        base = ("cle",) if any(row.taken and "cle" in row.techniques for row in tried) else base
+    else:
+        simulation, _ = bench.build("mixed", base)
+    coarse, _ = bench.build("w4a16", (*base, "seqmse"))
+    mixer = mixer_of(simulation, coarse, onnx.load(request.model))
+    report, mixes = find_mix(
+        mixer,
+        bench.gauge(request.search.samples, request.search.task),
+        lambda samples: outputs_of(simulation.session, samples, bench.shapes, "mixed"),
         request.search,
-        layers,
     )
+    for row, mix in enumerate(mixes):
+        mixer.apply(mix)
+        _save(simulation, candidate_name(row), request, frozen, bench.shapes)
+    return report, tried
 
 
 def _widen_vectors(simulation: Any, model: onnx.ModelProto) -> None:
@@ -194,7 +265,7 @@ def _save(simulation: Any, precision: str, request: QuantizeRequest, frozen: Sam
     quantized = simulation.to_onnx_qdq(export_int32_bias=request.export_int32_bias, prequantize_constants=True)
     if precision == "w8mixed":
         _convert_folds(quantized)
-    elif precision == "mixed":
+    elif precision.startswith("mixed"):
         unify_widths(quantized)
     if [item.name for item in quantized.graph.output] != list(shapes):
         raise CompileError("AIMET renamed the model's outputs", where=precision)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from html import escape
 
+from edge_compile.front_picture import Axes, Point, picture
 from edge_compile.messages import SearchReport
 from edge_compile.parity import ONNX_TARGET
+from edge_compile.task_slices import worst_of
 from platform_lib.evidence import CompileReport, SharedContext
 
 _STYLE = (
@@ -15,18 +16,7 @@ _STYLE = (
     "table{border-collapse:collapse;margin:.5rem 0 1.5rem}td,th{padding:.2rem .8rem .2rem 0;text-align:left;vertical-align:top}"
     "th{border-bottom:1px solid #999}.pass{color:#176b2c}.fail{color:#a11}.not_run{color:#8a5a00}"
 )
-_WIDTH, _HEIGHT, _EDGE = 640, 320, 56
 _TABLE_ROWS = 200
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """One precision in the picture: how long it takes, how close it comes to the float model, how large it is."""
-
-    name: str
-    latency_us: float
-    sqnr_db: float
-    size_kib: float
 
 
 def points_of(report: CompileReport) -> tuple[Point, ...]:
@@ -36,16 +26,9 @@ def points_of(report: CompileReport) -> tuple[Point, ...]:
     for item in report.precisions:
         latency, ratio = item.performance.latency_us, ratios.get(item.precision)
         if latency is not None and ratio is not None:
-            found.append(Point(item.precision, latency.value, ratio, item.context_bytes / 1024))
-    return tuple(found)
-
-
-def front_of(points: Iterable[Point]) -> tuple[Point, ...]:
-    """Return the points that no other beats in latency and in SQNR both, the fastest first."""
-    found: list[Point] = []
-    for point in sorted(points, key=lambda item: (item.latency_us, -item.sqnr_db)):
-        if not found or point.sqnr_db > found[-1].sqnr_db:
-            found.append(point)
+            kib = item.context_bytes / 1024
+            said = f"{item.precision}: {latency.value:g} us, {ratio:.1f} dB, {kib:.0f} KiB"
+            found.append(Point(item.precision, latency.value, ratio, said))
     return tuple(found)
 
 
@@ -59,13 +42,20 @@ def page(report: CompileReport, search: SearchReport | None) -> str:
         f"<b>{escape(report.chosen or 'none, no precision passed')}</b>. Times are the vendor's simulation.</p>",
         "<h2>Precisions</h2>",
         _precisions(report),
-        _picture(points_of(report), report.chosen),
+        picture(
+            points_of(report), report.chosen, Axes("simulated time, us", "SQNR on the target, dB"), kind="precisions"
+        ),
         "<h2>Parity ladder</h2>",
         _ladder(report),
     ]
+    if report.task:
+        parts += ["<h2>The task, slice by slice</h2>", task_table(report)]
+    if report.techniques:
+        parts += ["<h2>How it was quantized</h2>", _techniques(report)]
     if report.shared is not None:
         parts += ["<h2>One binary for several chips</h2>", _shared(report.shared)]
     if search is not None:
+        parts += ["<h2>What the search weighed</h2>", _candidates(search)]
         parts += ["<h2>Why a tensor is in 16 bits</h2>", _search(search)]
     if report.rewrites:
         rows = [(item.name, item.layer or "the model", item.what) for item in report.rewrites]
@@ -102,11 +92,90 @@ def _ladder(report: CompileReport) -> str:
     return _table(("rung", "precision", "verdict", "samples", "SQNR", "reason"), rows)
 
 
+def task_table(report: CompileReport) -> str:
+    """Return the metric of each precision by slice, the worst slice of each said first."""
+    first = report.task[0]
+    unit = f" {first.unit}" if first.unit else ""
+    truth = "labels" if first.truth == "labels" else "the float model's answers"
+    said = f"{first.metric} against {truth}; each slice may be {first.tolerance:g}{unit} worse than float, the worst decides."
+    worst = []
+    for name in dict.fromkeys(item.precision for item in report.task):
+        found = worst_of(report.task, name)
+        if found is not None:
+            worst.append(f"{name}: '{found.slice}' {found.status}")
+    rows = [
+        (item.precision, item.engine, item.slice, item.status, str(item.n), *map(_figure, (item.float_value, item.value, item.loss)),
+         item.reason or "")
+        for item in report.task
+    ]  # fmt: skip
+    heads = ("precision", "engine", "slice", "verdict", "samples", "float", "here", f"worse by{unit}", "reason")
+    return f"<p>{escape(said)} Worst slice: {escape('; '.join(worst))}.</p>" + _table(heads, rows)
+
+
+def _techniques(report: CompileReport) -> str:
+    rows = [
+        (
+            item.precision,
+            item.techniques,
+            _decibel(item.sqnr_db),
+            _figure(item.loss),
+            "yes" if item.enough else "no",
+            "yes" if item.taken else "",
+            item.said,
+        )
+        for item in report.techniques
+    ]
+    heads = ("precision", "technique", "SQNR in simulation", "worst slice loses", "within tolerance", "taken", "what")
+    return _table(heads, rows)
+
+
+def _figure(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
 def _shared(shared: SharedContext) -> str:
     chips = ", ".join(f"{name} ({soc})" for name, soc in zip(shared.targets, shared.soc_models, strict=True))
     said = f"{shared.precision} for {chips}, ids read back: {', '.join(shared.context)}, {shared.context_bytes / 1024:.0f} KiB"
     rows = [(rung.name, rung.status, rung.reason or "") for rung in shared.parity]
     return f"<p>{escape(said)}</p>" + _table(("rung", "verdict", "reason"), rows)
+
+
+def _candidates(search: SearchReport) -> str:
+    """Show every candidate, and the front of those that were compiled: what it costs against how close it is."""
+    by_size = search.minimise == "size" or all(item.latency_us is None for item in search.candidates)
+    axes = Axes("binary, KiB" if by_size else "simulated time, us", "SQNR in simulation, dB")
+    points = []
+    for item in search.candidates:
+        cost = None if item.size_bytes is None else item.size_bytes / 1024 if by_size else item.latency_us
+        if cost is not None and item.sqnr_db is not None and item.refused is None:
+            points.append(Point(item.name, cost, item.sqnr_db, f"{item.name}: {cost:g}, {item.sqnr_db:.1f} dB"))
+    rows = [
+        (
+            item.name,
+            f"{len(item.wide)} of {len(search.tensors)}",
+            f"{len(item.coarse)} of {len(search.weights)}",
+            _decibel(item.sqnr_db),
+            "-" if item.loss is None else f"{item.loss:.3g} ('{item.slice}')",
+            "-" if item.latency_us is None else f"{item.latency_us:g} us",
+            "-" if item.size_bytes is None else f"{item.size_bytes / 1024:.0f} KiB",
+            item.refused or ("" if item.enough else "outside the tolerance"),
+            "yes" if item.chosen else "",
+        )
+        for item in search.candidates
+    ]
+    heads = (
+        "mix",
+        "in 16 bits",
+        "weights in 4",
+        "SQNR",
+        "worst slice loses",
+        "time",
+        "size",
+        "left out because",
+        "chosen",
+    )
+    chosen = next((item.name for item in search.candidates if item.chosen), None)
+    return picture(points, chosen, axes, kind="compiled candidates") + _table(heads, rows)
 
 
 def _search(search: SearchReport) -> str:
@@ -124,39 +193,6 @@ def _search(search: SearchReport) -> str:
         + _table(("layer", "tensor", "bits", "why"), rows)
         + tail
     )
-
-
-def _picture(points: Sequence[Point], chosen: str | None) -> str:
-    if len(points) < 2:
-        return "<p>No picture: fewer than two precisions have both a time and an SQNR.</p>"
-    front = front_of(points)
-    across = _scale([point.latency_us for point in points], _EDGE, _WIDTH - _EDGE)
-    up = _scale([point.sqnr_db for point in points], _HEIGHT - _EDGE, _EDGE)
-    line = " ".join(f"{across(point.latency_us):.1f},{up(point.sqnr_db):.1f}" for point in front)
-    marks = []
-    for point in points:
-        x, y = across(point.latency_us), up(point.sqnr_db)
-        colour = "#176b2c" if point.name == chosen else "#1f5fa8"
-        said = f"{point.name}: {point.latency_us:g} us, {point.sqnr_db:.1f} dB, {point.size_kib:.0f} KiB"
-        marks.append(
-            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" fill="{colour}"><title>{escape(said)}</title></circle>'
-            f'<text x="{x + 8:.1f}" y="{y - 8:.1f}" font-size="13">{escape(point.name)}</text>'
-        )
-    floor, left = _HEIGHT - _EDGE + 24, _EDGE - 24
-    return (
-        f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" role="img" aria-label="time against closeness">'
-        f'<path d="M{left} {_EDGE // 2}V{floor}H{_WIDTH - 8}" fill="none" stroke="#999"/>'
-        f'<text x="{_WIDTH - 8}" y="{_HEIGHT - 8}" text-anchor="end" font-size="12">simulated time, us</text>'
-        f'<text x="{left + 6}" y="{_EDGE // 2 - 4}" font-size="12">SQNR on the target, dB</text>'
-        f'<polyline points="{line}" fill="none" stroke="#bbb" stroke-dasharray="4 3"/>{"".join(marks)}</svg>'
-        f"<p>On the front: {escape(', '.join(point.name for point in front))}.</p>"
-    )
-
-
-def _scale(values: Sequence[float], start: float, stop: float) -> Callable[[float], float]:
-    low = min(values)
-    span = (max(values) - low) or 1.0
-    return lambda value: start + (value - low) / span * (stop - start)
 
 
 def _decibel(value: float | None) -> str:

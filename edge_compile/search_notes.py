@@ -8,9 +8,11 @@ from contextlib import contextmanager
 from math import inf
 from pathlib import Path
 
+from edge_compile.precision_search import Closeness
 
-def read_notes(path: Path, key: str) -> dict[str, float]:
-    """Return what an earlier search measured of single tensors, in dB.
+
+def read_notes(path: Path, key: str) -> dict[str, Closeness]:
+    """Return what an earlier search measured of single tensors.
 
     Nothing, if it was of another model; up to its last whole line, if it was killed while it wrote.
     """
@@ -20,18 +22,20 @@ def read_notes(path: Path, key: str) -> dict[str, float]:
             return {}
     except (FileNotFoundError, ValueError):
         return {}
-    found: dict[str, float] = {}
+    found: dict[str, Closeness] = {}
     for text in rows:
         try:
             row = json.loads(text)
-            found[str(row["tensor"])] = inf if row["sqnr_db"] is None else float(row["sqnr_db"])
+            ratio = inf if row["sqnr_db"] is None else float(row["sqnr_db"])
+            loss = None if row["loss"] is None else float(row["loss"])
+            found[str(row["tensor"])] = Closeness(ratio, loss, str(row["slice"]))
         except (ValueError, KeyError, TypeError):
             break
     return found
 
 
 @contextmanager
-def noting(path: Path, key: str, known: dict[str, float], *, of: int) -> Iterator[Callable[[str, float], None]]:
+def noting(path: Path, key: str, known: dict[str, Closeness], *, of: int) -> Iterator[Callable[[str, Closeness], None]]:
     """Give a function that notes one measurement at once; what was known is kept, anything else is left out.
 
     Args:
@@ -42,14 +46,15 @@ def noting(path: Path, key: str, known: dict[str, float], *, of: int) -> Iterato
     """
     with path.open("w") as stream:
 
-        def note(tensor: str, sqnr_db: float) -> None:
-            row = {"tensor": tensor, "sqnr_db": None if sqnr_db == inf else sqnr_db, "of": of}
+        def note(tensor: str, closeness: Closeness) -> None:
+            ratio = None if closeness.sqnr_db == inf else closeness.sqnr_db
+            row = {"tensor": tensor, "sqnr_db": ratio, "loss": closeness.loss, "slice": closeness.slice, "of": of}
             stream.write(json.dumps(row) + "\n")
             stream.flush()
 
         stream.write(json.dumps({"key": key}) + "\n")
-        for tensor, sqnr_db in known.items():
-            note(tensor, sqnr_db)
+        for tensor, closeness in known.items():
+            note(tensor, closeness)
         yield note
 
 

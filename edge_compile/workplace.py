@@ -26,6 +26,11 @@ class Workplace:
     log: Path
     notes: Path
 
+    @property
+    def mixes(self) -> Path:
+        """The notes of what the compiler said of a search's candidates."""
+        return self.notes.with_suffix(".mixes.json")
+
 
 @contextmanager
 def open_workplace(out: Path) -> Iterator[Workplace]:
@@ -50,9 +55,11 @@ def open_workplace(out: Path) -> Iterator[Workplace]:
         notes = out.with_name(f".search-{out.name}.jsonl")
         kept = out.with_name(f"{out.name}.compile-tools.log")
         try:
-            yield Workplace(scratch, log, notes)
+            workplace = Workplace(scratch, log, notes)
+            yield workplace
             kept.unlink(missing_ok=True)
             notes.unlink(missing_ok=True)
+            workplace.mixes.unlink(missing_ok=True)
         except CompileError as error:
             shutil.copyfile(log, kept)
             remedy = f"{error.remedy}; the tools' own words: {kept}" if error.remedy else f"read {kept}"

@@ -270,6 +270,65 @@ class NodeWaiver(_Strict):
     why: Annotated[str, StringConstraints(min_length=1)]
 
 
+class SliceScore(_Strict):
+    """What one precision's answers cost the task on one slice of the frozen samples.
+
+    Attributes:
+        engine: What answered: ``qdq`` on the CPU runs every sample, ``target`` (the emulator) as many as were asked for.
+        slice: ``all``, or what the samples' file calls it.
+        metric: As asked for, ``ade``, ``top1``, ``module:function``.
+        truth: ``labels``, or ``float`` where the float model's own answers are the truth.
+        n: Samples of the slice that were run and say something.
+        float_value: The float model's value.
+        loss: How much worse the precision is; below 0 it is better.
+        tolerance: How much worse it may be.
+        reason: Why it failed, or why it decides nothing.
+    """
+
+    precision: str
+    engine: Literal["simulation", "qdq", "target"]
+    slice: str
+    metric: str
+    unit: str
+    truth: Literal["float", "labels"]
+    n: NonNegativeInt
+    float_value: float | None
+    value: float | None
+    loss: float | None
+    tolerance: float
+    status: Status
+    reason: str | None = None
+
+    @model_validator(mode="after")
+    def _explained(self) -> Self:
+        if self.status != "pass" and not self.reason:
+            raise ValueError(f"slice {self.slice} is {self.status} and gives no reason")
+        if self.status == "pass" and (self.loss is None or self.loss > self.tolerance):
+            raise ValueError(f"slice {self.slice} passes with a loss of {self.loss}, and {self.tolerance} are allowed")
+        return self
+
+
+class TriedTechnique(_Strict):
+    """One way of quantizing one precision, and what it gave in simulation on a few calibration samples.
+
+    Attributes:
+        techniques: What was applied beside folding batch norms, ``cle+seqmse`` for both.
+        sqnr_db: None for no error, or where it did not run.
+        loss: What the worst slice loses, where there is a task.
+        enough: Within the tolerance.
+        taken: It is the one that was made.
+        said: What it changed, or why it was left out.
+    """
+
+    precision: str
+    techniques: str
+    sqnr_db: float | None
+    loss: float | None
+    enough: bool
+    taken: bool
+    said: str
+
+
 class SharedContext(_Strict):
     """One binary that holds the code of several chips, of the precision that was chosen.
 
@@ -298,6 +357,8 @@ class CompileReport(_Strict):
         rewrites: What was changed in the float model, each proven by the rung ``original->onnx``.
         shared: The binary for several chips, where one was asked for.
         waivers: Nodes that may compute in float until a day; the gate leaves a precision that rests on one open.
+        task: The task's metric by precision, engine and slice, where one was asked for; each has to pass.
+        techniques: What quantization tried beyond plain ranges, and what it gave.
     """
 
     schema_version: Literal[1] = 1
@@ -316,6 +377,8 @@ class CompileReport(_Strict):
     rewrites: tuple[Rewrite, ...] = ()
     shared: SharedContext | None = None
     waivers: tuple[NodeWaiver, ...] = ()
+    task: tuple[SliceScore, ...] = ()
+    techniques: tuple[TriedTechnique, ...] = ()
 
     def precision(self, name: str) -> CompiledPrecision | None:
         """Return one precision's results, if it was compiled."""

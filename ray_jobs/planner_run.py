@@ -106,7 +106,16 @@ def _write_frames(run: Path, config: TrainConfig, calibration: PlannerInput, tes
     if not difference <= model.export_tolerance_m:  # on every frozen frame
         raise ArithmeticError(f"model.onnx differs from torch by {difference} m on the frozen frames")
     ids = np.array([test.sample_id[row] for row in rows])
-    _publish_arrays(run / "frozen.npz", {**network_inputs(frozen), "plan": plan}, sample_id=ids)
+    _publish_arrays(
+        run / "frozen.npz", {**network_inputs(frozen), "plan": plan}, sample_id=ids, slice=_slices(test, rows)
+    )
+
+
+def _slices(split: LoadedSplit, rows: NDArray[np.int64]) -> NDArray[np.str_]:
+    """Return each frame's slices as text (N, K), empty where it has fewer than others."""
+    names = [sorted(split.slices[row]) for row in rows]
+    most = max((len(found) for found in names), default=0)
+    return np.array([[*found, *[""] * (most - len(found))] for found in names], np.str_)
 
 
 def _publish_arrays(path: Path, arrays: dict[str, Float], **more: NDArray[np.str_]) -> None:

@@ -7,7 +7,7 @@ import logging
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar, get_args
 
 import numpy as np
 import typer
@@ -17,7 +17,11 @@ from rich.table import Table
 from edge_compile.compiler import REPORT, SEARCHING, CompileResult, compile_model
 from edge_compile.explaining import Reason, reasons_of
 from edge_compile.job import PRECISIONS, SEARCH_BUDGET_S
+from edge_compile.messages import Objective, Technique
 from edge_compile.onnx_model import read_model
+from edge_compile.task_files import is_beside, task_of
+from edge_compile.task_metric import BUILT_IN
+from edge_compile.task_slices import ENOUGH_SAMPLES
 from edge_compile.waivers import read_waivers
 from platform_lib.catalog.elsewhere import note_elsewhere
 from platform_lib.catalog.liveness import orderly_termination
@@ -30,9 +34,11 @@ from platform_lib.options import ForceOption, HomeOption, JsonOption
 
 logger = logging.getLogger(__name__)
 
+_Word = TypeVar("_Word")
 _Arrays = dict[str, NDArray[np.generic]]
 # What a frozen.npz may hold beside the model's inputs and outputs.
 _BYSTANDERS = frozenset({"sample_id"})
+_COLOURS: dict[str, str] = {"pass": "green", "fail": "red", "not_run": "yellow"}
 # What numpy raises on a file that is no NPZ (a lone array is a TypeError), a damaged one, or one that holds pickles.
 _UNREADABLE = (ValueError, TypeError, KeyError, EOFError, OSError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
@@ -76,6 +82,38 @@ def compile_command(
     search_budget_s: Annotated[
         float, typer.Option(min=0.0, help="Seconds that the search of `mixed` may measure single tensors.")
     ] = SEARCH_BUDGET_S,
+    task_metric: Annotated[
+        str | None,
+        typer.Option(
+            help=f"What every slice has to keep: {', '.join(BUILT_IN)}, or module:function. "
+            "The frozen file's `slice` names each sample's slice, `label_OUTPUT` the truth.",
+            show_default=False,
+        ),
+    ] = None,
+    task_tolerance: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0, help="How much worse than float each slice may be, in the metric's unit.", show_default=False
+        ),
+    ] = None,
+    task_output: Annotated[
+        str | None, typer.Option(help="The output that the metric looks at.", show_default=False)
+    ] = None,
+    task_scores: Annotated[
+        str | None, typer.Option(help="The output whose scores say which boxes count.", show_default=False)
+    ] = None,
+    slice_samples: Annotated[int, typer.Option(min=1, help="Samples that a slice needs to pass.")] = ENOUGH_SAMPLES,
+    technique: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="plain, cle, seqmse or adaround for every precision; repeatable. "
+            "Default: tried where a precision misses its tolerance in simulation.",
+            show_default=False,
+        ),
+    ] = None,
+    minimise: Annotated[
+        str, typer.Option(help="What to choose for, of what is within the tolerance: latency or size.")
+    ] = "latency",
     explain: Annotated[
         bool, typer.Option("--explain", help="Say of every tensor why it is in 16 bits, or why 8 are enough.")
     ] = False,
@@ -96,16 +134,26 @@ def compile_command(
     frozen_inputs, reference = (None, None) if frozen is None else _split(frozen, *names)
     calibrated, _ = _split(calibration, *names)
     options = _options(option or [])
+    task = task_of(
+        task_metric,
+        task_tolerance,
+        _read,
+        frozen=frozen,
+        calibration=calibration,
+        output=task_output,
+        scores=task_scores,
+        enough=slice_samples,
+    )
     stages = 2 + 2 * (1 + len(precisions)) + bool(also)
     where = _home(home)
-    with orderly_termination(), progress("compiling", total=stages) as task:
+    with orderly_termination(), progress("compiling", total=stages) as bar:
         said: list[str] = []
 
         def on_stage(stage: str) -> None:
             if stage.startswith(SEARCHING):  # a part of quantizing
-                task.advance(0, note=stage)
+                bar.advance(0, note=stage)
                 return
-            task.advance(1 if said else 0, note=stage)
+            bar.advance(1 if said else 0, note=stage)
             said.append(stage)
 
         result = compile_model(
@@ -124,12 +172,15 @@ def compile_command(
             also=tuple(also or ()),
             waivers=() if waivers is None else read_waivers(waivers),
             search_budget_s=search_budget_s,
+            task=task,
+            minimise=_known(minimise, get_args(Objective), "--minimise"),
+            techniques=tuple(_known(name, get_args(Technique), "--technique") for name in technique or ()),
             force=force,
             on_stage=on_stage,
         )
         if where is not None:
             note_elsewhere(where, result.manifest, result.folder)
-        task.advance(stages - len(said) + 1, note="up to date" if result.skipped else "done")
+        bar.advance(stages - len(said) + 1, note="up to date" if result.skipped else "done")
     reasons = reasons_of(result.folder, result.report) if explain else ()
     if as_json:
         said_json = {"folder": str(result.folder), "skipped": result.skipped, **result.report.model_dump(mode="json")}
@@ -154,19 +205,29 @@ def _home(named: Path | None) -> Home | None:
         return None
 
 
-def _split(path: Path, inputs: set[str], outputs: set[str]) -> tuple[_Arrays, _Arrays | None]:
-    """Read an NPZ and part it into the model's inputs and outputs (None when it holds no output)."""
+def _read(path: Path) -> _Arrays:
+    """Read an NPZ of plain arrays."""
     if not path.is_file():
         raise MissingPartError(
             "no such NPZ file", where=path, remedy="`drivetrain train` writes calibration and frozen"
         )
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in stored.files if name not in _BYSTANDERS}
+            return {name: stored[name] for name in stored.files}
     except _UNREADABLE as error:
         raise ContractError(
             "not a readable NPZ of plain arrays", where=path, remedy="write it with numpy.savez"
         ) from error
+
+
+def _split(path: Path, inputs: set[str], outputs: set[str]) -> tuple[_Arrays, _Arrays | None]:
+    """Read an NPZ and part it into the model's inputs and outputs (None when it holds no output)."""
+    model = inputs | outputs
+    arrays = {
+        name: array
+        for name, array in _read(path).items()
+        if name in model or not (name in _BYSTANDERS or is_beside(name, outputs))
+    }
     if unknown := sorted(set(arrays) - inputs - outputs):
         raise ContractError(
             f"array '{unknown[0]}' is neither an input nor an output of the model",
@@ -175,6 +236,13 @@ def _split(path: Path, inputs: set[str], outputs: set[str]) -> tuple[_Arrays, _A
         )
     found = {name: array for name, array in arrays.items() if name in outputs}
     return {name: array for name, array in arrays.items() if name in inputs}, found or None
+
+
+def _known(name: str, known: tuple[_Word, ...], where: str) -> _Word:
+    found = next((word for word in known if word == name), None)
+    if found is None:
+        raise ConfigError(f"'{name}' is not known", where=where, remedy=f"choose from {', '.join(map(str, known))}")
+    return found
 
 
 def _options(pairs: list[str]) -> dict[str, str]:
@@ -193,7 +261,8 @@ def _show(result: CompileResult) -> None:
         ERR.print(up_to_date(result.manifest.step_sha256), highlight=False)
     confirmed = "" if report.id_confirmed else " [yellow](id unconfirmed)[/]"
     OUT.print(f"{report.model_name} for {report.target} (chip id {report.soc_model}, {report.architecture}){confirmed}")
-    for table in (_precision_table(report), _ladder(report.parity)):
+    tables = [_precision_table(report), _ladder(report.parity), *([_task_table(report)] if report.task else [])]
+    for table in tables:
         OUT.print()
         OUT.print(table)
     OUT.print()
@@ -241,17 +310,30 @@ def _precision_table(report: CompileReport) -> Table:
 
 def _ladder(rungs: tuple[ParityRung, ...]) -> Table:
     table = _table("rung", "model", "verdict", "n", "SQNR", "needs", "max err", "cosine")
-    colours: dict[str, str] = {"pass": "green", "fail": "red", "not_run": "yellow"}
     for rung in rungs:
         table.add_row(
             rung.name,
             rung.precision,
-            f"[{colours[rung.status]}]{rung.status}[/]",
+            f"[{_COLOURS[rung.status]}]{rung.status}[/]",
             str(rung.samples),
             _sqnr(rung),
             _or_dash(rung.threshold_db, ".0f"),
             _or_dash(rung.max_abs_error, ".2e"),
             _or_dash(rung.cosine, ".4f"),
+        )
+    return table
+
+
+def _task_table(report: CompileReport) -> Table:
+    """Show each precision's slices; the reason stands beside what did not pass."""
+    table = _table("task metric", "model", "engine", "slice", "verdict", "n", "float", "here", "loss", "may lose")
+    table.add_column("reason")
+    for item in report.task:
+        values = (_or_dash(value, ".4g") for value in (item.float_value, item.value, item.loss))
+        verdict = f"[{_COLOURS[item.status]}]{item.status}[/]"
+        table.add_row(
+            *(item.metric, item.precision, item.engine, item.slice, verdict, str(item.n), *values),
+            *(f"{item.tolerance:g}", item.reason or ""),
         )
     return table
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from edge_compile.checks import CHECK_NAMES
 from edge_compile.choice import choose
 from edge_compile.performance import not_estimated
-from platform_lib.evidence import Check, CompiledPrecision, Interval, ParityRung, Performance, Status
+from platform_lib.evidence import Check, CompiledPrecision, Interval, ParityRung, Performance, SliceScore, Status
 
 
 def compiled(precision: str, latency_us: float | None, *, bad_check: Status = "pass") -> CompiledPrecision:
@@ -95,3 +95,28 @@ def test_an_unknown_latency_is_not_taken_as_zero() -> None:
 def test_slower_than_float_is_said() -> None:
     notes = choose((FLOAT, compiled("w8a16", 138.0)), RUNGS)[1]
     assert notes == ("w8a16 is estimated slower than float: 138 us against 100 us",)
+
+
+def score(precision: str, slice_: str, status: Status) -> SliceScore:
+    return SliceScore(
+        precision=precision, engine="target", slice=slice_, metric="ade", unit="m", truth="float", n=8, float_value=0.0, value=0.1,
+        loss=3.0 if status == "fail" else 0.1, tolerance=0.5, status=status, reason=None if status == "pass" else "planted",
+    )  # fmt: skip
+
+
+def test_one_bad_slice_keeps_a_precision_back() -> None:
+    both = (FLOAT, compiled("w8a16", 90.0), compiled("w8a8", 60.0))
+    good = (score("w8a16", "all", "pass"), score("w8a16", "tunnel", "pass"), score("w8a8", "all", "pass"))
+    chosen, notes = choose(both, RUNGS, task=(*good, score("w8a8", "tunnel", "fail")))
+    assert chosen == "w8a16"
+    assert "w8a8 is not for slice 'tunnel' (ade, target): planted" in notes
+    assert choose(both, RUNGS, task=(*good, score("w8a8", "tunnel", "not_run")))[0] == "w8a16"
+    assert choose(both, RUNGS, task=(*good, score("w8a8", "tunnel", "pass")))[0] == "w8a8"
+    assert choose(both, RUNGS, task=())[0] is None  # asked for, and nothing was measured
+
+
+def test_for_size_the_smallest_is_chosen() -> None:
+    small = compiled("w4a16", 90.0).model_copy(update={"context_bytes": 0})
+    chosen, notes = choose((FLOAT, compiled("w8a8", 60.0), small), (*RUNGS, rung("w4a16")), minimise="size")
+    assert chosen == "w4a16"
+    assert notes[-1] == "w4a16 was chosen for its size, 0 bytes"

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_compile.messages import SearchedTensor, SearchReport, SearchStep
-from edge_compile.report_page import Point, front_of, page, points_of
+from edge_compile.front_picture import Point, front_of
+from edge_compile.messages import SearchCandidate, SearchedTensor, SearchReport, SearchStep
+from edge_compile.report_page import page, points_of
 from platform_lib.evidence import CompiledPrecision, CompileReport, Interval, ParityRung, Performance, Rewrite
 
 
@@ -37,6 +38,13 @@ def report_of(*rows: tuple[CompiledPrecision, ParityRung], **changes: object) ->
     return CompileReport.model_validate(values | changes)
 
 
+def candidate(name: str, latency_us: float | None, sqnr_db: float, *, chosen: bool = False) -> SearchCandidate:
+    return SearchCandidate(
+        name=name, uniform=False, wide=("h",), coarse=(), sqnr_db=sqnr_db, loss=None, slice="all", enough=latency_us is not None,
+        made=latency_us is not None, latency_us=latency_us, size_bytes=None if latency_us is None else 4096, chosen=chosen,
+    )  # fmt: skip
+
+
 ROWS = (
     compiled("w8a8", 50.0, 28.0),
     compiled("mixed", 56.0, 38.0),
@@ -51,12 +59,12 @@ def test_the_front_leaves_out_what_another_beats_in_both() -> None:
 
 @given(st.lists(st.tuples(st.floats(1, 9), st.floats(1, 9)), min_size=1, max_size=12))
 def test_nothing_on_the_front_is_beaten_and_everything_off_it_is(values: list[tuple[float, float]]) -> None:
-    points = [Point(str(at), latency, ratio, 1.0) for at, (latency, ratio) in enumerate(values)]
+    points = [Point(str(at), latency, ratio, "") for at, (latency, ratio) in enumerate(values)]
     front = front_of(points)
     for point in points:
-        beaten = any(other.latency_us <= point.latency_us and other.sqnr_db >= point.sqnr_db for other in front)
+        beaten = any(other.cost <= point.cost and other.closeness_db >= point.closeness_db for other in front)
         assert beaten
-    assert all(one.latency_us < two.latency_us and one.sqnr_db < two.sqnr_db for one, two in itertools.pairwise(front))
+    assert all(one.cost < two.cost and one.closeness_db < two.closeness_db for one, two in itertools.pairwise(front))
 
 
 def test_the_page_shows_the_front_the_reasons_and_the_rewrites() -> None:
@@ -68,11 +76,16 @@ def test_the_page_shows_the_front_the_reasons_and_the_rewrites() -> None:
         tensors=(
             SearchedTensor(tensor="h", shared_with=(), layer="Conv 'stem'", bits=16, alone_db=21.0, why="it hurts"),
         ),
+        candidates=(
+            candidate("w8a16", 72.0, 45.0),
+            candidate("fewest wide", 94.0, 39.0, chosen=True),
+            candidate("w8a8", None, 20.0),
+        ),
     )
     rewrites = (Rewrite(name="erf-gelu", layer="mlp", what="5 nodes became one"),)
     text = page(report_of(*ROWS, rewrites=rewrites), search)
     for said in ("<svg", "On the front: w8a8, mixed, w8a16.", "1 of 1 tensors need 16 bits for 38 dB", "it hurts",
-                 "erf-gelu", "a note &amp; more", "&lt;net&gt;", "Times are the vendor's"):  # fmt: skip
+                 "On the front: w8a16.</p>", "outside the tolerance", "erf-gelu", "a note &amp; more", "&lt;net&gt;", "Times are the vendor's"):  # fmt: skip
         assert said in text
     assert "<net>" not in text
     assert text == page(report_of(*ROWS, rewrites=rewrites), search)

@@ -70,6 +70,7 @@ def test_the_family_learns_from_a_dataset_and_leaves_its_graph(small_dataset: Pa
     frozen = np.load(tmp_path / "frozen.npz")
     assert np.load(tmp_path / "calibration.npz")["image"].shape[1:] == (3, 64, 192)
     assert frozen["plan"].shape == (4, 6, 2)
+    assert (frozen["slice"].dtype.kind, len(frozen["slice"])) == ("U", 4)
     OnnxPlanner(name, tmp_path / "model.onnx")
     net = restored(learner.weights()).network.eval()
     with torch.inference_mode():

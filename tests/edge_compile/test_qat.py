@@ -1,0 +1,122 @@
+"""Quantization-aware training: what is refused anywhere, and its effect where aimet_torch lies in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edge_compile.parity import sqnr_db
+from edge_compile.qat import fine_tune
+from edge_compile.quantize import Quantized, quantize
+from edge_compile.worker import Limits
+from platform_lib.errors import ConfigError, ContractError, MissingPartError, PlatformError
+
+# pip install --no-deps --target FOLDER aimet-torch==2.42.0
+FOLDER = os.environ.get("AIMET_TORCH_FOLDER")
+NET = """
+import torch
+from torch import nn
+
+def build():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Conv2d(32, 32, 1, bias=False), nn.BatchNorm2d(32), nn.ReLU(), nn.Conv2d(32, 8, 1))
+"""
+
+
+def samples(count: int) -> dict[str, np.ndarray]:
+    """Give pictures whose 32 channels have three causes: many weights say the same, so that they can make up for each other."""
+    rng = np.random.default_rng(1)
+    values = np.einsum("nkij,kc->ncij", rng.normal(size=(count, 3, 4, 4)), rng.normal(size=(3, 32)))
+    return {"x": values.astype(np.float32)}
+
+
+def test_without_the_tool_it_says_what_to_install(tmp_path: Path) -> None:
+    with pytest.raises(MissingPartError, match="holds no aimet_torch") as caught:
+        fine_tune("m:f", samples(8), "w4a8", tmp_path / "o.onnx", outputs=["y"], aimet_torch=tmp_path)
+    assert "pip install --no-deps --target FOLDER aimet-torch==2.42.0" in str(caught.value.remedy)
+    assert list(tmp_path.iterdir()) == []
+
+
+WRONG: dict[str, tuple[dict, type[PlatformError]]] = {
+    "precision": ({"precision": "w2a2"}, ConfigError),
+    "no steps": ({"steps": 0}, ConfigError),
+    "a rate that is none": ({"learning_rate": float("nan")}, ConfigError),
+    "few samples": ({"calibration": samples(3)}, ContractError),
+    "doubles": ({"calibration": {"x": np.ones((8, 32, 4, 4))}}, ContractError),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_nonsense_is_refused_at_once(name: str, tmp_path: Path) -> None:
+    changes, kind = WRONG[name]
+    (tmp_path / "aimet_torch").mkdir()
+    (tmp_path / "aimet_torch" / "__init__.py").touch()  # far enough that only what was asked is wrong
+    given = {"calibration": samples(8), "precision": "w4a8", **changes}
+    with pytest.raises(kind) as caught:
+        fine_tune("m:f", out=tmp_path / "o.onnx", outputs=["y"], aimet_torch=tmp_path, **given)
+    assert caught.value.remedy
+    assert not (tmp_path / "o.onnx").exists()
+
+
+def quantized(model: Path, folder: Path, values: dict[str, np.ndarray]) -> Quantized:
+    folder.mkdir()
+    batched = {name: array[:, np.newaxis] for name, array in values.items()}
+    return quantize(
+        model,
+        batched,
+        batched,
+        architecture="v73",
+        precisions=("w4a16",),
+        scratch=folder / "quantize",
+        log=folder / "tools.log",
+        limits=Limits(time_s=1800.0),
+    )
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+@pytest.mark.filterwarnings("ignore")  # torch announces that this exporter is the older one
+@pytest.mark.skipif(FOLDER is None, reason="AIMET_TORCH_FOLDER names no folder of aimet_torch")
+def test_training_brings_what_quantizing_does_not_and_the_compile_finds_it_again(tmp_path: Path) -> None:
+    import torch
+
+    module = tmp_path / "net.py"
+    module.write_text(NET)
+    scope: dict = {}
+    exec(NET, scope)  # noqa: S102 - the text above
+    net = scope["build"]().eval()
+    values = samples(64)
+    answer = fine_tune(
+        f"{module}:build",
+        values,
+        "w4a16",
+        tmp_path / "trained.onnx",
+        outputs=["y"],
+        aimet_torch=FOLDER,
+        steps=300,
+        learning_rate=1e-3,
+    )
+    assert answer.best_step > 0
+    assert answer.after_db > answer.before_db + 1.5
+    assert (answer.learned_from, answer.held_out) == (48, 16)
+    before = tmp_path / "before.onnx"
+    torch.onnx.export(
+        net,
+        (torch.from_numpy(values["x"][:1]),),
+        before,
+        input_names=["x"],
+        output_names=["y"],
+        opset_version=20,
+        dynamo=False,
+    )
+    with torch.no_grad():
+        wanted = net(torch.from_numpy(values["x"])).numpy()[:, np.newaxis]
+    plain, trained = (
+        sqnr_db(wanted, quantized(path, tmp_path / name, values).qdq["w4a16"]["y"])
+        for name, path in (("plain", before), ("trained", tmp_path / "trained.onnx"))
+    )
+    assert trained > plain + 1.0
+    print(f"\nplain {plain:.1f} dB, trained {trained:.1f} dB; in training {answer}")  # noqa: T201 - what a soak is read for
