@@ -12,7 +12,7 @@ import onnx
 from pydantic import JsonValue
 
 from edge_compile import parity
-from edge_compile.arrays import load_arrays
+from edge_compile.arrays import TARGET_OUTPUTS, load_arrays
 from edge_compile.checks import FLOAT_REFERENCE, failed_compile, run_checks
 from edge_compile.choice import choose as choose_precision
 from edge_compile.compiled import Compiled
@@ -231,6 +231,7 @@ def _make(
         made.sdk_versions.add(compiled.info.sdk_version)
         for name, file in compiled.files.items():
             shutil.copyfile(file, folder / name)
+        shutil.copyfile(workplace.scratch / f"{precision}{TARGET_OUTPUTS}", folder / f"{precision}{TARGET_OUTPUTS}")
     made.rungs.extend(_rungs(job, precision, quantized, on_target))
     made.precisions.append(item)
 
@@ -269,7 +270,7 @@ def _compile_one(
         limits=job.settings.limits,
     )
     say(f"running {precision} on the emulator")
-    outputs = workplace.scratch / f"{precision}.target.npz"
+    outputs = workplace.scratch / f"{precision}{TARGET_OUTPUTS}"
     ran = run_on_emulator(
         compiled.context,
         compiled.digests,

@@ -65,6 +65,8 @@ def page(report: CompileReport, search: SearchReport | None) -> str:
     ]
     if report.shared is not None:
         parts += ["<h2>One binary for several chips</h2>", _shared(report.shared)]
+    if report.device:
+        parts += ["<h2>On a board</h2>", _device(report)]
     if search is not None:
         parts += ["<h2>Why a tensor is in 16 bits</h2>", _search(search)]
     if report.rewrites:
@@ -107,6 +109,16 @@ def _shared(shared: SharedContext) -> str:
     said = f"{shared.precision} for {chips}, ids read back: {', '.join(shared.context)}, {shared.context_bytes / 1024:.0f} KiB"
     rows = [(rung.name, rung.status, rung.reason or "") for rung in shared.parity]
     return f"<p>{escape(said)}</p>" + _table(("rung", "verdict", "reason"), rows)
+
+
+def _device(report: CompileReport) -> str:
+    rows = []
+    for run in report.device:
+        latency = run.performance.latency_us
+        time = run.performance.reason or "" if latency is None else f"{latency.value:g} us, median of {run.timed}"
+        tail = "-" if run.p99_us is None else f"{run.p99_us:g} us"
+        rows.append((run.precision, f"{run.board} ({run.machine})", time, tail, run.measured_by, run.key_id[:16]))
+    return _table(("precision", "board", "measured time", "99 %", "measured by", "key"), rows)
 
 
 def _search(search: SearchReport) -> str:

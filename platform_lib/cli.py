@@ -159,6 +159,13 @@ COMMANDS: dict[str, Entry] = {
         _EDGE,
         "edge",
     ),
+    "device": Entry(
+        "edge_compile.commands.device",
+        "app",
+        "Measure a compiled model on a board: kit, measure, sign, import.",
+        _EDGE,
+        "edge",
+    ),
     "matrix": Entry(
         "ray_jobs.commands.matrix",
         "matrix",

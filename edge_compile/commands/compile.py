@@ -93,8 +93,8 @@ def compile_command(
     precisions = tuple(precision) if precision else PRECISIONS
     inputs = read_model(model)
     names = ({item.name for item in inputs.inputs}, {item.name for item in inputs.outputs})
-    frozen_inputs, reference = (None, None) if frozen is None else _split(frozen, *names)
-    calibrated, _ = _split(calibration, *names)
+    frozen_inputs, reference = (None, None) if frozen is None else split_samples(frozen, *names)
+    calibrated, _ = split_samples(calibration, *names)
     options = _options(option or [])
     stages = 2 + 2 * (1 + len(precisions)) + bool(also)
     where = _home(home)
@@ -154,7 +154,7 @@ def _home(named: Path | None) -> Home | None:
         return None
 
 
-def _split(path: Path, inputs: set[str], outputs: set[str]) -> tuple[_Arrays, _Arrays | None]:
+def split_samples(path: Path, inputs: set[str], outputs: set[str]) -> tuple[_Arrays, _Arrays | None]:
     """Read an NPZ and part it into the model's inputs and outputs (None when it holds no output)."""
     if not path.is_file():
         raise MissingPartError(

@@ -27,6 +27,8 @@ from edge_compile.checks import CHECK_NAMES, run_checks
 from edge_compile.compiled import Compiled
 from edge_compile.compiler import CompileResult
 from edge_compile.context import check_context, read_context
+from edge_compile.device.kit import make_kit
+from edge_compile.device.measurement import read_facts, sign_results
 from edge_compile.explaining import reasons_of
 from edge_compile.graph_audit import GraphDump
 from edge_compile.messages import CompileAnswer, CompileRequest, SearchReport
@@ -36,7 +38,9 @@ from edge_compile.quantize import quantize
 from edge_compile.targets.table import find_target
 from edge_compile.worker import Limits, WorkerStoppedError, run_worker
 from edge_compile.workplace import open_workplace
-from platform_lib.errors import CompileError, ConfigError, IntegrityError, PlatformError
+from platform_lib.errors import CompileError, ConfigError, ContractError, IntegrityError, PlatformError
+from platform_lib.handoff.keys import ensure_signing_key
+from platform_lib.home import open_home
 from platform_lib.manifest import changed_outputs
 from platform_lib.storage import sha256_file
 
@@ -230,7 +234,8 @@ def test_the_same_inputs_give_the_same_bytes(published: Published, planner: Plan
     assert {rung.samples for rung in again.parity if rung.name.endswith("target")} == {2}
     assert any(note.startswith("the emulator ran 2 of 8 frozen inputs") for note in again.notes)
     first = published.result.report.digests
-    assert {name: first[name] for name in again.digests} == again.digests
+    compiled = {name: digest for name, digest in again.digests.items() if not name.endswith(".target.npz")}
+    assert {name: first[name] for name in compiled} == compiled  # the emulator's answers are those to fewer inputs
     assert "w8a8.ctx_qnn.bin" in again.digests
 
 
@@ -676,3 +681,31 @@ def test_arrays_survive_names_that_numpy_takes_for_itself(tmp_path: Path) -> Non
     assert {name: value.tolist() for name, value in load_arrays(tmp_path / "x.npz").items()} == {
         name: value.tolist() for name, value in arrays.items()
     }
+
+
+# The door to a board
+
+
+def test_the_boards_program_answers_on_the_emulator_and_is_not_believed(
+    published: Published, planner: Planner, tmp_path: Path
+) -> None:
+    make_kit(published.result.folder, "w8a8", planner.frozen, tmp_path / "kit")
+    line = f"sh facts.sh > facts.txt && {sys.executable} board_runner.py 1"
+    subprocess.run(["sh", "-c", line], cwd=tmp_path / "kit", check=True, capture_output=True)
+    answers = load_arrays(published.result.folder / "w8a8.target.npz")["plan"]
+    found = [np.fromfile(tmp_path / f"kit/outputs/Result_{index}/plan.raw", "<f4") for index in range(FROZEN)]
+    assert np.array_equal(np.stack(found).reshape(answers.shape), answers)
+    facts = read_facts((tmp_path / "kit/facts.txt").read_text())
+    with pytest.raises(ContractError, match="on x86 the vendor's runtime is its emulator"):
+        sign_results(
+            tmp_path / "kit",
+            tmp_path / "kit",
+            facts,
+            tmp_path / "measured",
+            key=ensure_signing_key(open_home(tmp_path / "home")),
+            board="none",
+            by="nobody",
+            transport="by hand",
+            command=None,
+        )
+    assert not (tmp_path / "measured").exists()
