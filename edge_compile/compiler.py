@@ -16,6 +16,7 @@ from edge_compile.arrays import TARGET_OUTPUTS, load_arrays
 from edge_compile.checks import FLOAT_REFERENCE, failed_compile, run_checks
 from edge_compile.choice import choose as choose_precision
 from edge_compile.compiled import Compiled
+from edge_compile.doors.compiling import check_door_job, compile_for_door
 from edge_compile.job import (
     PRECISIONS,
     SEARCH_BUDGET_S,
@@ -36,6 +37,7 @@ from edge_compile.report_page import page
 from edge_compile.samples import Samples
 from edge_compile.search_notes import said_of
 from edge_compile.shared import compile_shared
+from edge_compile.targets.doors import door_target
 from edge_compile.targets.table import find_target
 from edge_compile.waivers import in_force
 from edge_compile.worker import Limits, WorkerStoppedError
@@ -106,6 +108,7 @@ def compile_model(
     also: Sequence[str] = (),
     waivers: Sequence[NodeWaiver] = (),
     search_budget_s: float = SEARCH_BUDGET_S,
+    compiler: Path | None = None,
     limits: Limits | None = None,
     force: bool = False,
     on_stage: OnStage | None = None,
@@ -117,7 +120,7 @@ def compile_model(
 
     Args:
         onnx_path: The float model, static shapes but for the batch, float32 inputs, opset 11 or newer (20 is best).
-        target: A name from ``targets/qnn.yaml``, for example ``sa8255p``.
+        target: A name from ``targets/qnn.yaml``, for example ``sa8255p``, or one of `edge_compile.targets.doors`.
         calibration: Input name -> float32 (N, *shape); a batch axis of 1 may be left out.
         out: The folder to publish.
         tolerance: The SQNR in dB that the compiled model has to keep against the float model; None takes the
@@ -133,6 +136,7 @@ def compile_model(
         also: Other targets; the chosen precision is also compiled into one binary for all of them and `target`.
         waivers: Nodes that may compute in float until a day (`edge_compile.waivers`); an expired one counts for nothing.
         search_budget_s: How long the search of ``mixed`` may measure single tensors; more of them stay wide after it.
+        compiler: The maker's compiler for a chip of NVIDIA's or a Cloud AI 100; None for the one on PATH.
         limits: Time and memory of each worker process.
         force: Compile even if `out` is up to date.
         on_stage: Told what happens next.
@@ -141,6 +145,23 @@ def compile_model(
         PlatformError: What was asked makes no sense, or the tools failed; nothing was published.
     """
     say = on_stage or _silent
+    door = door_target(target)
+    if door is not None:
+        door_job = check_door_job(
+            Path(onnx_path),
+            door,
+            calibration=calibration,
+            frozen=frozen,
+            reference=reference,
+            precisions=precisions,
+            tolerance_db=tolerance,
+            choose=choose,
+            samples=emulator_samples,
+            compiler=compiler,
+            limits=limits or Limits(),
+        )
+        place = Path(out).expanduser().resolve()
+        return CompileResult(place, *compile_for_door(door_job, place, force=force, say=say))
     chip = find_target(target, accept_unconfirmed=accept_unconfirmed)
     others = tuple(find_target(name, accept_unconfirmed=accept_unconfirmed) for name in also)
     settings = Settings(

@@ -56,7 +56,7 @@ def page(report: CompileReport, search: SearchReport | None) -> str:
     parts = [
         f"<h1>{escape(title)}</h1>",
         f"<p>Chip id {report.soc_model} ({escape(report.architecture)}){unconfirmed}; chosen: "
-        f"<b>{escape(report.chosen or 'none, no precision passed')}</b>. Times are the vendor's simulation.</p>",
+        f"<b>{escape(report.chosen or 'none, no precision passed')}</b>. Times are {_kind_of_times(report)}.</p>",
         "<h2>Precisions</h2>",
         _precisions(report),
         _picture(points_of(report), report.chosen),
@@ -77,6 +77,12 @@ def page(report: CompileReport, search: SearchReport | None) -> str:
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
 
 
+def _kind_of_times(report: CompileReport) -> str:
+    if any(item.performance.measured_on == "device" for item in report.precisions):
+        return f"measured on {escape(report.tools['device'])} by {escape(report.tools['runner'])}"
+    return "the vendor's simulation"
+
+
 def _precisions(report: CompileReport) -> str:
     ratios = {rung.precision: rung for rung in report.parity if rung.name == ONNX_TARGET}
     rows = []
@@ -93,7 +99,7 @@ def _precisions(report: CompileReport) -> str:
                 "yes" if item.precision == report.chosen else "",
             )
         )
-    return _table(("precision", "SQNR on the target", "simulated time", "size", "failed checks", "chosen"), rows)
+    return _table(("precision", "SQNR on the target", "time", "size", "failed checks", "chosen"), rows)
 
 
 def _ladder(report: CompileReport) -> str:

@@ -19,6 +19,8 @@ from platform_lib.storage import publish_bytes
 Status = Literal["pass", "fail", "not_run"]
 # The rung between the vendor's emulator and a board.
 TARGET_DEVICE = "target->device"
+# What a compile's tools have to name before a time counts as a device's: which device, and which program, by its digest.
+MEASURED_BY = frozenset({"device", "runner", "runner_sha256"})
 
 
 class _Strict(BaseModel):
@@ -359,6 +361,9 @@ class CompileReport(_Strict):
         judged = [rung.precision for rung in self.parity if rung.name == TARGET_DEVICE and rung.status != "not_run"]
         if sorted(ran) != sorted(judged) or len(set(ran)) < len(ran):
             raise ValueError(f"{TARGET_DEVICE} was judged for {judged}, and {ran} ran on a board")
+        timed = [item.precision for item in self.precisions if item.performance.measured_on == "device"]
+        if timed and not self.tools.keys() >= MEASURED_BY:
+            raise ValueError(f"{timed[0]} was timed on a device, and what timed it is not named: {sorted(MEASURED_BY)}")
         return self
 
     def on_device(self, name: str) -> DeviceRun | None:

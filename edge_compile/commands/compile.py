@@ -39,7 +39,12 @@ _UNREADABLE = (ValueError, TypeError, KeyError, EOFError, OSError, NotImplemente
 
 def compile_command(
     model: Annotated[Path, typer.Argument(help="Float ONNX model with static shapes.")],
-    target: Annotated[str, typer.Option(help="Chip, for example sa8255p.")],
+    target: Annotated[
+        str,
+        typer.Option(
+            help="Chip, for example sa8255p; orin, thor or aic100 where their makers' compilers are installed."
+        ),
+    ],
     calibration: Annotated[Path, typer.Option(help="NPZ: model input -> float32 (N, *shape).")],
     out: Annotated[Path, typer.Option(help="Folder to publish.")],
     frozen: Annotated[
@@ -48,7 +53,8 @@ def compile_command(
     precision: Annotated[
         list[str] | None,
         typer.Option(
-            help="w8a16, w8a8, w8mixed, mixed or w4a16; repeatable. Default: the first two.", show_default=False
+            help="w8a16, w8a8, w8mixed, mixed or w4a16; int8 or fp8 for NVIDIA; repeatable. Default: the first two, or int8.",
+            show_default=False,
         ),
     ] = None,
     choose: Annotated[
@@ -76,6 +82,10 @@ def compile_command(
     search_budget_s: Annotated[
         float, typer.Option(min=0.0, help="Seconds that the search of `mixed` may measure single tensors.")
     ] = SEARCH_BUDGET_S,
+    compiler: Annotated[
+        Path | None,
+        typer.Option(help="trtexec or qaic-exec, where it is not on PATH.", show_default=False),
+    ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say of every tensor why it is in 16 bits, or why 8 are enough.")
     ] = False,
@@ -124,6 +134,7 @@ def compile_command(
             also=tuple(also or ()),
             waivers=() if waivers is None else read_waivers(waivers),
             search_budget_s=search_budget_s,
+            compiler=compiler,
             force=force,
             on_stage=on_stage,
         )

@@ -38,7 +38,11 @@ OutOption = Annotated[Path, typer.Option(help="Folder to publish, new.", show_de
 
 @app.command("kit")
 def kit_command(
-    compiled: CompileArgument, frozen: FrozenOption, out: OutOption, precision: PrecisionOption = None
+    compiled: CompileArgument,
+    frozen: FrozenOption,
+    out: OutOption,
+    precision: PrecisionOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Make the kit that goes to a board: the compiled model, the frozen inputs, what runs them there."""
     model = compiled / "fp32.onnx"
@@ -47,6 +51,9 @@ def kit_command(
     interface = read_model(model)
     names = ({item.name for item in interface.inputs}, {item.name for item in interface.outputs})
     kit = make_kit(compiled, precision, split_samples(frozen, *names)[0], out)
+    if as_json:
+        print_json({"folder": str(out), **kit.model_dump(mode="json")})
+        return
     OUT.print(f"{kit.precision} for {kit.target}, {kit.samples} inputs: {out}", highlight=False, soft_wrap=True)
     OUT.print(f"on the board, in that folder: sh facts.sh > {FACTS} && {COMMAND}", highlight=False, soft_wrap=True)
 

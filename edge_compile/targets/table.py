@@ -9,7 +9,7 @@ from typing import Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
-from edge_compile.targets.doors import door_of, refuse
+from edge_compile.targets.doors import door_names, door_target
 from platform_lib.errors import ConfigError
 
 _TABLE = Path(__file__).with_name("qnn.yaml")
@@ -45,17 +45,19 @@ def find_target(name: str, *, accept_unconfirmed: bool = False) -> Target:
     """Return the target called `name`.
 
     Raises:
-        MissingPartError: Its maker's compiler is not here.
         ConfigError: It is not in the table, or its id is unconfirmed and that was not accepted.
     """
     known = targets()
     found = known.get(name.strip().lower())
     if found is None:
-        door = door_of(name)
-        if door is not None:
-            raise refuse(door, name)
+        if door_target(name) is not None:
+            raise ConfigError(
+                f"'{name}' shares no binary with another chip", remedy="compile for it alone, by --target"
+            )
         raise ConfigError(
-            f"unknown target '{name}'", where=_TABLE.name, remedy=f"choose one of: {', '.join(sorted(known))}"
+            f"unknown target '{name}'",
+            where=_TABLE.name,
+            remedy=f"choose one of: {', '.join((*sorted(known), *door_names()))}",
         )
     if not found.confirmed and not accept_unconfirmed:
         raise ConfigError(

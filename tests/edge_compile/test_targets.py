@@ -1,13 +1,10 @@
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
 import pytest
 
-from edge_compile.targets.doors import NVIDIA, door_of, qaic_exec, refuse, trtexec
+from edge_compile.targets.doors import door_target
 from edge_compile.targets.table import find_target, targets
-from platform_lib.errors import ConfigError, MissingPartError, PlatformError
+from platform_lib.errors import ConfigError
 
 
 @pytest.mark.parametrize(
@@ -47,49 +44,26 @@ def test_an_unknown_target_is_refused_with_the_list(name: str) -> None:
 
 # Makers whose compilers are not in the package index
 
-RECORDED = {
-    "orin": "trtexec --onnx=int8.qdq.onnx --saveEngine=orin.engine --int8 --fp16 --timingCacheFile=orin.engine.timing "
-    "--exportTimes=orin.engine.times.json --exportLayerInfo=orin.engine.layers.json --profilingVerbosity=detailed --skipInference",
-    "aic100": "qaic-exec -m=int8.qdq.onnx -aic-hw -aic-hw-version=2.0 -compile-only -aic-binary-dir=aic100.engine",
-}
-
-
-@pytest.mark.parametrize(("name", "part"), [("orin", "TensorRT 10"), ("aic100", "the Cloud AI Apps SDK")])
-def test_a_compiler_that_is_not_here_is_named_with_the_line_to_run(name: str, part: str, tmp_path: Path) -> None:
-    door = door_of(name)
-    assert door is not None
-    error = refuse(door, name, search_path=str(tmp_path))
-    assert isinstance(error, MissingPartError)
-    assert "is not available here" in error.what
-    assert error.remedy is not None
-    assert f"install {part}" in error.remedy
-    assert error.remedy.endswith(RECORDED[name])
-
-
-@pytest.mark.parametrize("name", ["orin", "thor-u", "aic100"])
-def test_other_makers_are_never_compiled_for_nor_said_to_be(name: str) -> None:
-    with pytest.raises(PlatformError, match=r"not available here|not supported yet"):
-        find_target(name)
-
-
-def test_a_compiler_that_is_here_is_not_claimed_to_have_run(tmp_path: Path) -> None:
-    tool = tmp_path / "trtexec"
-    tool.write_text("#!/bin/sh\ntouch ran\n")
-    tool.chmod(0o755)
-    error = refuse(NVIDIA, "orin", search_path=str(tmp_path))
-    assert isinstance(error, ConfigError)
-    assert "not supported yet" in error.what
-    assert not (tmp_path / "ran").exists()
-
 
 @pytest.mark.parametrize(
-    ("command", "precision", "flags"),
-    [(trtexec, "fp16", ("--fp16",)), (trtexec, "fp8", ("--fp8", "--fp16")), (qaic_exec, "fp16", ("-convert-to-fp16",))],
+    ("name", "tool", "capabilities"),
+    [("orin", "trtexec", ("8.7",)), ("Thor-U", "trtexec", ("10.1", "11.0")), ("aic100", "qaic-exec", ())],
 )
-def test_each_precision_has_its_flags(command: Any, precision: str, flags: tuple[str, ...]) -> None:
-    assert set(flags) <= set(command(precision, "m.onnx", "out"))
-    with pytest.raises(ConfigError, match="has no 'int3' here"):
-        command("int3", "m.onnx", "out")
+def test_each_maker_has_its_compiler(name: str, tool: str, capabilities: tuple[str, ...]) -> None:
+    found = door_target(name)
+    assert found is not None
+    assert (found.door.tool, found.capabilities) == (tool, capabilities)
+    assert found.door.missing.startswith(f"{tool} is not available here: install ")
+
+
+@pytest.mark.parametrize("name", ["sa8255p", "", "rtx", "or"])
+def test_no_other_name_is_one_of_theirs(name: str) -> None:
+    assert door_target(name) is None
+
+
+def test_one_of_theirs_shares_no_binary() -> None:
+    with pytest.raises(ConfigError, match="shares no binary"):
+        find_target("orin")
 
 
 def test_case_does_not_matter() -> None:
