@@ -109,6 +109,7 @@ def compile_model(
     waivers: Sequence[NodeWaiver] = (),
     search_budget_s: float = SEARCH_BUDGET_S,
     compiler: Path | None = None,
+    target_file: Path | None = None,
     limits: Limits | None = None,
     force: bool = False,
     on_stage: OnStage | None = None,
@@ -137,6 +138,7 @@ def compile_model(
         waivers: Nodes that may compute in float until a day (`edge_compile.waivers`); an expired one counts for nothing.
         search_budget_s: How long the search of ``mixed`` may measure single tensors; more of them stay wide after it.
         compiler: The maker's compiler for a chip of NVIDIA's or a Cloud AI 100; None for the one on PATH.
+        target_file: Targets of your own, in the form of ``targets/qnn.yaml``.
         limits: Time and memory of each worker process.
         force: Compile even if `out` is up to date.
         on_stage: Told what happens next.
@@ -162,15 +164,16 @@ def compile_model(
         )
         place = Path(out).expanduser().resolve()
         return CompileResult(place, *compile_for_door(door_job, place, force=force, say=say))
-    chip = find_target(target, accept_unconfirmed=accept_unconfirmed)
-    others = tuple(find_target(name, accept_unconfirmed=accept_unconfirmed) for name in also)
+    chip, *others = (
+        find_target(name, accept_unconfirmed=accept_unconfirmed, file=target_file) for name in (target, *also)
+    )
     settings = Settings(
         tuple(precisions),
         tolerance,
         options,
         emulator_samples,
         choose,
-        others,
+        tuple(others),
         in_force(waivers, datetime.now(tz=UTC).date()),
         search_budget_s,
         limits or Limits(),

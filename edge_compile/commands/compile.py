@@ -86,6 +86,9 @@ def compile_command(
         Path | None,
         typer.Option(help="trtexec or qaic-exec, where it is not on PATH.", show_default=False),
     ] = None,
+    target_file: Annotated[
+        Path | None, typer.Option(help="YAML of targets of your own, for --target and --also.", show_default=False)
+    ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say of every tensor why it is in 16 bits, or why 8 are enough.")
     ] = False,
@@ -135,6 +138,7 @@ def compile_command(
             waivers=() if waivers is None else read_waivers(waivers),
             search_budget_s=search_budget_s,
             compiler=compiler,
+            target_file=target_file,
             force=force,
             on_stage=on_stage,
         )
@@ -238,13 +242,14 @@ def _precision_table(report: CompileReport) -> Table:
         rung = next((r for r in report.parity if (r.name, r.precision) == ("onnx->target", item.precision)), None)
         graph = item.graph
         failed = sum(check.status == "fail" for check in item.checks)
+        sound = "pass" if all(check.status == "pass" for check in item.checks) else "[yellow]not run[/]"
         table.add_row(
             item.precision,
             _sqnr(rung),
             _latency(item),
             f"{item.context_bytes / 1000:.2f}" if item.context else "-",
             f"{graph.npu_nodes}/{graph.cpu_nodes}" if graph else "-",
-            f"[red]{failed} failed[/]" if failed else "pass",
+            f"[red]{failed} failed[/]" if failed else sound,
             "yes" if item.precision == report.chosen else "",
         )
     return table

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from edge_compile.targets.doors import door_target
 from edge_compile.targets.table import find_target, targets
-from platform_lib.errors import ConfigError
+from platform_lib.errors import ConfigError, MissingPartError
 
 
 @pytest.mark.parametrize(
@@ -68,3 +70,65 @@ def test_one_of_theirs_shares_no_binary() -> None:
 
 def test_case_does_not_matter() -> None:
     assert find_target("SA8255P").name == "sa8255p"
+
+
+# Targets of somebody's own
+
+ROW = "{soc_model: 88, architecture: v81, confirmed: true, note: read on our board}"
+
+
+def test_a_file_adds_targets_and_the_report_will_say_so(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text(f"targets:\n  Our-Chip: {ROW}\n  guess: {ROW.replace('true', 'false')}\n")
+    found = find_target("OUR-CHIP", file=path)
+    assert (found.name, found.soc_model, found.architecture) == ("our-chip", 88, "v81")
+    assert (found.confirmed, found.origin, found.note) == (True, "own.yaml", "read on our board")
+    assert find_target("sa8255p", file=path).origin is None
+    with pytest.raises(ConfigError, match="is unconfirmed: 88 is a guess") as caught:
+        find_target("guess", file=path)
+    assert caught.value.where == "own.yaml"
+    with pytest.raises(ConfigError, match="unknown target 'other'") as caught:
+        find_target("other", file=path)
+    assert "our-chip" in str(caught.value.remedy)
+    with pytest.raises(ConfigError, match="unknown target"):
+        find_target("our-chip")
+
+
+BAD = {
+    "not YAML": ("targets: {a: ", "not YAML"),
+    "bytes": (b"\xff\xfe\x00", "not YAML"),
+    "empty": ("", "holds no targets"),
+    "a list": ("- targets", "holds no targets"),
+    "no targets": ("targets: {}", "holds no targets"),
+    "another key": (f"targets: {{a: {ROW}}}\nextra: 1", "holds no targets"),
+    "a word": ("targets: {a: fast}", "is not soc_model, architecture"),
+    "an origin": ("targets: {a: {origin: here}}", "is not soc_model, architecture"),
+    "misspelt": (f"targets: {{a: {ROW.replace('confirmed', 'confirmd')}}}", "confirm"),
+    "no id": (f"targets: {{a: {ROW.replace('soc_model: 88, ', '')}}}", "soc_model"),
+    "id 0": (f"targets: {{a: {ROW.replace('88', '0')}}}", "soc_model"),
+    "id as text": ("targets: {a: " + ROW.replace("88", "'88'") + "}", "soc_model"),
+    "id of a name": (f"targets: {{a: {ROW.replace('88', 'SA8255')}}}", "soc_model"),
+    "another generation": (f"targets: {{a: {ROW.replace('v81', 'v99')}}}", "architecture"),
+    "confirmed as text": ("targets: {a: " + ROW.replace("true", "'yes'") + "}", "confirmed"),
+    "no note": (f"targets: {{a: {ROW.replace(', note: read on our board', '')}}}", "where its id comes from"),
+    "twice": (f"targets:\n  a: {ROW}\n  a: {ROW}", "'a' is there twice"),
+    "the product's": (f"targets: {{sa8255p: {ROW}}}", "the product's own table"),
+    "another maker's": (f"targets: {{orin: {ROW}}}", "the product's own table"),
+    "no name": (f"targets: {{'../a': {ROW}}}", "name"),
+}
+
+
+@pytest.mark.parametrize("fault", BAD)
+def test_a_bad_file_of_targets_is_refused_with_its_place(fault: str, tmp_path: Path) -> None:
+    text, words = BAD[fault]
+    path = tmp_path / "own.yaml"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ConfigError, match=words) as caught:
+        find_target("a", file=path)
+    assert str(path) in str(caught.value.where)
+    assert caught.value.remedy
+
+
+def test_a_missing_file_of_targets_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingPartError, match="no such file of targets"):
+        find_target("a", file=tmp_path / "none.yaml")
