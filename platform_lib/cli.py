@@ -159,6 +159,13 @@ COMMANDS: dict[str, Entry] = {
         _EDGE,
         "edge",
     ),
+    "share": Entry(
+        "edge_compile.commands.share",
+        "share",
+        "Put several compiled models into one binary; shared weights lie there once.",
+        _EDGE,
+        "edge",
+    ),
     "device": Entry(
         "edge_compile.commands.device",
         "app",

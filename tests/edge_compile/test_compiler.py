@@ -35,13 +35,14 @@ from edge_compile.messages import CompileAnswer, CompileRequest, SearchReport
 from edge_compile.provider_options import CALLER_OPTIONS
 from edge_compile.qnn import compile_precision, run_on_emulator
 from edge_compile.quantize import quantize
+from edge_compile.sharing import share_models
 from edge_compile.targets.table import find_target
 from edge_compile.worker import Limits, WorkerStoppedError, run_worker
 from edge_compile.workplace import open_workplace
 from platform_lib.errors import CompileError, ConfigError, ContractError, IntegrityError, PlatformError
 from platform_lib.handoff.keys import ensure_signing_key
 from platform_lib.home import open_home
-from platform_lib.manifest import changed_outputs
+from platform_lib.manifest import changed_outputs, read_manifest
 from platform_lib.storage import sha256_file
 
 pytestmark = pytest.mark.slow
@@ -709,3 +710,28 @@ def test_the_boards_program_answers_on_the_emulator_and_is_not_believed(
             command=None,
         )
     assert not (tmp_path / "measured").exists()
+
+
+# Several models in one binary
+
+
+def test_models_of_the_same_weights_share_one_binary(
+    published: Published, planner: Planner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    twin = tmp_path / "twin"  # another compile of the same weights: another model's name is all that differs
+    shutil.copytree(published.result.folder, twin)
+    found = share_models((published.result.folder, twin), tmp_path / "shared")
+    assert found.soc_model == 52
+    assert {read_context(tmp_path / "shared" / item.context).binaries for item in found.models} == {(found.binary,)}
+    assert found.binary_bytes == (tmp_path / "shared" / found.binary).stat().st_size < 0.8 * found.alone_bytes
+    assert {item.parity.status for item in found.models} == {"not_run"}
+    assert changed_outputs(read_manifest(tmp_path / "shared/manifest.json"), tmp_path / "shared") == []
+    with pytest.raises(ConfigError, match="not an empty folder"):
+        share_models((published.result.folder, twin), tmp_path / "shared")
+    with pytest.raises(ConfigError, match="fewer than two"):
+        share_models((twin, twin), tmp_path / "again")
+    (twin / "w8a8.qdq.onnx").write_bytes(b"changed")
+    with pytest.raises(IntegrityError, match="changed after it was compiled"):
+        share_models((published.result.folder, twin), tmp_path / "again")
+    assert names_in(tmp_path) == {"shared", "twin"}
