@@ -19,6 +19,7 @@ from platform_lib.errors import CompileError, ConfigError, IntegrityError
 from platform_lib.evidence import CompileReport, read_evidence
 from platform_lib.manifest import changed_outputs, read_manifest
 
+pytestmark = pytest.mark.slow
 REAL_MODELOPT = os.environ.get(modelopt.PYTHON)
 
 
@@ -132,7 +133,6 @@ def test_what_makes_no_sense_is_refused_before_anything_runs(tmp_path: Path, mon
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(REAL_MODELOPT is None, reason=f"{modelopt.PYTHON} names no Python that has nvidia-modelopt")
 def test_the_real_quantizer_keeps_to_the_float_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "/usr/bin:/bin")
