@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
 from pydantic import ValidationError
 
+from edge_compile.checks import FLOAT_REFERENCE
+from edge_compile.device.importing import check_runs
 from edge_compile.gate import judge
 from edge_compile.gate_dataset import DatasetFacts, dataset_facts
 from edge_compile.gate_files import evaluation_manifest, read_step_manifest
@@ -115,6 +117,7 @@ def read_sources(places: Places) -> Sources:
     dataset = _intact(places.dataset, "dataset")
     compile_manifest = _intact(places.compiled, "compile")
     compiled = read_evidence(CompileReport, places.compiled / "report.json")
+    check_runs(places.compiled, compiled)
     evaluation = read_evidence(EvaluationReport, places.evaluation)
     compressed = read_evidence(EvaluationReport, places.compressed)
     scored, rescored = _vouched(places.evaluation), _vouched(places.compressed)
@@ -135,6 +138,7 @@ def read_sources(places: Places) -> Sources:
     packed = (
         *_artefacts(places, run, compiled, chosen),
         *_evidence(places, thresholds),
+        *_measured(places, compiled, chosen),
         *(Packed(path, name, "step manifest", sha256_file(path)) for name, (path, _) in manifests.items()),
     )
     for item in packed:
@@ -209,7 +213,10 @@ def _gates(
         thresholds = Thresholds.model_validate(manifest.config)
     except ValidationError as error:
         raise IntegrityError("the gates' manifest holds no thresholds", where=path, remedy=remedy) from error
-    again = judge(evaluation, compressed, compiled, dataset, thresholds, scored=scored[1], rescored=rescored[1])
+    today = datetime.now(tz=UTC).date()
+    again = judge(
+        *(evaluation, compressed, compiled, dataset, thresholds), scored=scored[1], rescored=rescored[1], today=today
+    )
     if again != report:
         raise IntegrityError("the gates say other than their evidence", where=places.gates, remedy=remedy)
     if report.state == "rejected":
@@ -268,6 +275,17 @@ def _evidence(places: Places, thresholds: Thresholds) -> tuple[Packed, ...]:
     return (
         *(Packed(source, name, "evidence", sha256_file(source)) for name, source in files.items()),
         Packed(manifest_path_of(places.gates), model.THRESHOLDS, "evidence", digest, content=written),
+    )
+
+
+def _measured(places: Places, compiled: CompileReport, chosen: CompiledPrecision) -> tuple[Packed, ...]:
+    """Pack the signed measurements behind what is said of a board: of what ships, and of the float build it outran."""
+    runs = [run for run in compiled.device if run.precision in (chosen.precision, FLOAT_REFERENCE)]
+    return tuple(
+        Packed(places.compiled / path, f"evidence/{path}", "signed measurement on a device", digest)
+        for run in runs
+        for path, digest in compiled.digests.items()
+        if path.startswith(f"{run.folder}/")
     )
 
 

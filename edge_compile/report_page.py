@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from edge_compile.front_picture import Axes, Point, picture
-from edge_compile.messages import SearchReport
+from edge_compile.messages import LayerReport, SearchReport
 from edge_compile.parity import ONNX_TARGET
 from edge_compile.task_slices import worst_of
 from platform_lib.evidence import CompileReport, SharedContext
@@ -32,14 +32,14 @@ def points_of(report: CompileReport) -> tuple[Point, ...]:
     return tuple(found)
 
 
-def page(report: CompileReport, search: SearchReport | None) -> str:
+def page(report: CompileReport, search: SearchReport | None, layers: Sequence[LayerReport] = ()) -> str:
     """Return the page as HTML of its own, without a clock and without anything from elsewhere."""
     title = f"{report.model_name} for {report.target}"
     unconfirmed = "" if report.id_confirmed else ", unconfirmed"
     parts = [
         f"<h1>{escape(title)}</h1>",
         f"<p>Chip id {report.soc_model} ({escape(report.architecture)}){unconfirmed}; chosen: "
-        f"<b>{escape(report.chosen or 'none, no precision passed')}</b>. Times are the vendor's simulation.</p>",
+        f"<b>{escape(report.chosen or 'none, no precision passed')}</b>. Times are {_kind_of_times(report)}.</p>",
         "<h2>Precisions</h2>",
         _precisions(report),
         picture(
@@ -48,12 +48,16 @@ def page(report: CompileReport, search: SearchReport | None) -> str:
         "<h2>Parity ladder</h2>",
         _ladder(report),
     ]
+    if layers:
+        parts += ["<h2>Layer by layer</h2>", *(_layers(item) for item in layers)]
     if report.task:
         parts += ["<h2>The task, slice by slice</h2>", task_table(report)]
     if report.techniques:
         parts += ["<h2>How it was quantized</h2>", _techniques(report)]
     if report.shared is not None:
         parts += ["<h2>One binary for several chips</h2>", _shared(report.shared)]
+    if report.device:
+        parts += ["<h2>On a board</h2>", _device(report)]
     if search is not None:
         parts += ["<h2>What the search weighed</h2>", _candidates(search)]
         parts += ["<h2>Why a tensor is in 16 bits</h2>", _search(search)]
@@ -63,6 +67,12 @@ def page(report: CompileReport, search: SearchReport | None) -> str:
     parts += ["<h2>Notes</h2>", "<ul>", *(f"<li>{escape(note)}</li>" for note in report.notes), "</ul>"]
     head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+
+
+def _kind_of_times(report: CompileReport) -> str:
+    if any(item.performance.measured_on == "device" for item in report.precisions):
+        return f"measured on {escape(report.tools['device'])} by {escape(report.tools['runner'])}"
+    return "the vendor's simulation"
 
 
 def _precisions(report: CompileReport) -> str:
@@ -81,7 +91,7 @@ def _precisions(report: CompileReport) -> str:
                 "yes" if item.precision == report.chosen else "",
             )
         )
-    return _table(("precision", "SQNR on the target", "simulated time", "size", "failed checks", "chosen"), rows)
+    return _table(("precision", "SQNR on the target", "time", "size", "failed checks", "chosen"), rows)
 
 
 def _ladder(report: CompileReport) -> str:
@@ -90,6 +100,28 @@ def _ladder(report: CompileReport) -> str:
         for rung in report.parity
     ]
     return _table(("rung", "precision", "verdict", "samples", "SQNR", "reason"), rows)
+
+
+def _layers(found: LayerReport) -> str:
+    title = f"<h3>{escape(found.rung)}, {escape(found.precision)}</h3>"
+    if found.not_run is not None:
+        return f"{title}<p>Not run: {escape(found.not_run)}</p>"
+    broken = found.first_break
+    first = f"the first below {found.threshold_db:g} dB is {broken.layer}" if broken else "none is broken"
+    rows = []
+    for row in found.rows[:_TABLE_ROWS]:
+        ratio = "NaN or infinity" if not row.finite else "identical" if row.sqnr_db is None else _decibel(row.sqnr_db)
+        error = "-" if row.max_abs_error is None else f"{row.max_abs_error:.3g}"
+        marks = ("in the order NHWC " if row.layout != "same" else "") + ("broken" if found.broken(row) else "")
+        rows.append((row.layer, row.tensor, ratio, error, f"{row.cosine:.4f}", marks))
+    more = len(found.rows) - len(rows)
+    return (
+        f"{title}<p>{found.samples} samples, {len(found.rows)} layers; {escape(first)}.</p>"
+        + f"<details{' open' if broken else ''}><summary>Layers</summary>"
+        + _table(("layer", "tensor", "SQNR", "largest error", "cosine", ""), rows)
+        + (f"<p>{more} more in {escape(found.precision)}.by_layer.json.</p>" if more > 0 else "")
+        + "</details>"
+    )
 
 
 def task_table(report: CompileReport) -> str:
@@ -176,6 +208,16 @@ def _candidates(search: SearchReport) -> str:
     )
     chosen = next((item.name for item in search.candidates if item.chosen), None)
     return picture(points, chosen, axes, kind="compiled candidates") + _table(heads, rows)
+
+
+def _device(report: CompileReport) -> str:
+    rows = []
+    for run in report.device:
+        latency = run.performance.latency_us
+        time = run.performance.reason or "" if latency is None else f"{latency.value:g} us, median of {run.timed}"
+        tail = "-" if run.p99_us is None else f"{run.p99_us:g} us"
+        rows.append((run.precision, f"{run.board} ({run.machine})", time, tail, run.measured_by, run.key_id[:16]))
+    return _table(("precision", "board", "measured time", "99 %", "measured by", "key"), rows)
 
 
 def _search(search: SearchReport) -> str:

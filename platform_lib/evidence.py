@@ -6,7 +6,7 @@ and what was not measured is ``None`` with a reason, or ``not_run`` with a reaso
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -17,6 +17,10 @@ from platform_lib.refusals import first_problem
 from platform_lib.storage import publish_bytes
 
 Status = Literal["pass", "fail", "not_run"]
+# The rung between the vendor's emulator and a board.
+TARGET_DEVICE = "target->device"
+# What a compile's tools have to name before a time counts as a device's: which device, and which program, by its digest.
+MEASURED_BY = frozenset({"device", "runner", "runner_sha256"})
 
 
 class _Strict(BaseModel):
@@ -150,6 +154,15 @@ class EvaluationReport(_Strict):
         return next((row for row in self.open_loop if (row.planner, row.slice) == (planner, slice_name)), None)
 
 
+class OutputDistance(_Strict):
+    """How far one output of two engines lies apart; `sqnr_db` is None where it is bit-identical."""
+
+    name: str
+    sqnr_db: float | None
+    max_abs_error: float
+    cosine: float
+
+
 class ParityRung(_Strict):
     """One comparison of the ladder: the same frozen inputs through two engines.
 
@@ -162,6 +175,8 @@ class ParityRung(_Strict):
         cosine: The worst output's cosine similarity, over all samples.
         threshold_db: The SQNR this rung has to reach.
         reason: Why it failed, or why it was not run.
+        outputs: Each output alone; the figures above are those of the worst.
+        first_break: The first layer of the float model that misses the threshold, where the rung failed and it was found.
     """
 
     name: str
@@ -173,6 +188,8 @@ class ParityRung(_Strict):
     cosine: float | None
     threshold_db: float | None
     reason: str | None = None
+    outputs: tuple[OutputDistance, ...] = ()
+    first_break: str | None = None
 
     @model_validator(mode="after")
     def _explained(self) -> Self:
@@ -347,6 +364,38 @@ class SharedContext(_Strict):
     parity: tuple[ParityRung, ...]
 
 
+class DeviceRun(_Strict):
+    """One precision as it ran on a board, signed by who measured it; the signed files lie in `folder`.
+
+    Attributes:
+        folder: Relative to the report: the measurement, the outputs, the signature.
+        measured_by: Who signed, in words; `key_id` is the key.
+        board: Which board, as who measured names it.
+        machine: What the board says it is (``uname -m``).
+        performance: Median time of one inference, with the 95 % interval of the median.
+        p99_us: Of all inferences that were timed, as `max_us`.
+        timed: How many were timed.
+    """
+
+    precision: str
+    folder: str
+    measured_by: Annotated[str, StringConstraints(min_length=1)]
+    key_id: str
+    measured_utc: datetime
+    board: Annotated[str, StringConstraints(min_length=1)]
+    machine: str
+    performance: Performance
+    p99_us: float | None
+    max_us: float | None
+    timed: NonNegativeInt
+
+    @model_validator(mode="after")
+    def _of_a_device(self) -> Self:
+        if self.performance.measured_on != "device":
+            raise ValueError(f"a run on a board that was measured on '{self.performance.measured_on}'")
+        return self
+
+
 class CompileReport(_Strict):
     """What `compile` made and proved: ``report.json`` beside the artefacts.
 
@@ -359,6 +408,7 @@ class CompileReport(_Strict):
         waivers: Nodes that may compute in float until a day; the gate leaves a precision that rests on one open.
         task: The task's metric by precision, engine and slice, where one was asked for; each has to pass.
         techniques: What quantization tried beyond plain ranges, and what it gave.
+        device: What was measured on boards; the rung ``target->device`` of a precision is there only with its run.
     """
 
     schema_version: Literal[1] = 1
@@ -379,6 +429,22 @@ class CompileReport(_Strict):
     waivers: tuple[NodeWaiver, ...] = ()
     task: tuple[SliceScore, ...] = ()
     techniques: tuple[TriedTechnique, ...] = ()
+    device: tuple[DeviceRun, ...] = ()
+
+    @model_validator(mode="after")
+    def _measured(self) -> Self:
+        ran = [item.precision for item in self.device]
+        judged = [rung.precision for rung in self.parity if rung.name == TARGET_DEVICE and rung.status != "not_run"]
+        if sorted(ran) != sorted(judged) or len(set(ran)) < len(ran):
+            raise ValueError(f"{TARGET_DEVICE} was judged for {judged}, and {ran} ran on a board")
+        timed = [item.precision for item in self.precisions if item.performance.measured_on == "device"]
+        if timed and not self.tools.keys() >= MEASURED_BY:
+            raise ValueError(f"{timed[0]} was timed on a device, and what timed it is not named: {sorted(MEASURED_BY)}")
+        return self
+
+    def on_device(self, name: str) -> DeviceRun | None:
+        """Return one precision's run on a board, if it was measured there."""
+        return next((item for item in self.device if item.precision == name), None)
 
     def precision(self, name: str) -> CompiledPrecision | None:
         """Return one precision's results, if it was compiled."""
@@ -386,13 +452,18 @@ class CompileReport(_Strict):
 
 
 class GateResult(_Strict):
-    """One gate's judgement; `evidence` names the file and the figures it rests on."""
+    """One gate's judgement; `evidence` names the file and the figures it rests on.
+
+    Attributes:
+        waived_until: The last day on which a person lets it stand that this gate was not run.
+    """
 
     gate: str
     title: str
     status: Status
     reason: Annotated[str, StringConstraints(min_length=1)]
     evidence: tuple[str, ...]
+    waived_until: date | None = None
 
 
 class GateReport(_Strict):

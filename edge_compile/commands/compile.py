@@ -17,8 +17,10 @@ from rich.table import Table
 from edge_compile.compiler import REPORT, SEARCHING, CompileResult, compile_model
 from edge_compile.explaining import Reason, reasons_of
 from edge_compile.job import PRECISIONS, SEARCH_BUDGET_S
+from edge_compile.layer_stage import BY_LAYER
 from edge_compile.messages import Objective, Technique
 from edge_compile.onnx_model import read_model
+from edge_compile.preprocessing import read_preprocessing
 from edge_compile.task_files import is_beside, task_of
 from edge_compile.task_metric import BUILT_IN
 from edge_compile.task_slices import ENOUGH_SAMPLES
@@ -45,7 +47,12 @@ _UNREADABLE = (ValueError, TypeError, KeyError, EOFError, OSError, NotImplemente
 
 def compile_command(
     model: Annotated[Path, typer.Argument(help="Float ONNX model with static shapes.")],
-    target: Annotated[str, typer.Option(help="Chip, for example sa8255p.")],
+    target: Annotated[
+        str,
+        typer.Option(
+            help="Chip, for example sa8255p; orin, thor or aic100 where their makers' compilers are installed."
+        ),
+    ],
     calibration: Annotated[Path, typer.Option(help="NPZ: model input -> float32 (N, *shape).")],
     out: Annotated[Path, typer.Option(help="Folder to publish.")],
     frozen: Annotated[
@@ -54,7 +61,8 @@ def compile_command(
     precision: Annotated[
         list[str] | None,
         typer.Option(
-            help="w8a16, w8a8, w8mixed, mixed or w4a16; repeatable. Default: the first two.", show_default=False
+            help="w8a16, w8a8, w8mixed, mixed or w4a16; int8 or fp8 for NVIDIA; repeatable. Default: the first two, or int8.",
+            show_default=False,
         ),
     ] = None,
     choose: Annotated[
@@ -114,8 +122,22 @@ def compile_command(
     minimise: Annotated[
         str, typer.Option(help="What to choose for, of what is within the tolerance: latency or size.")
     ] = "latency",
+    compiler: Annotated[
+        Path | None,
+        typer.Option(help="trtexec or qaic-exec, where it is not on PATH.", show_default=False),
+    ] = None,
+    target_file: Annotated[
+        Path | None, typer.Option(help="YAML of targets of your own, for --target and --also.", show_default=False)
+    ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say of every tensor why it is in 16 bits, or why 8 are enough.")
+    ] = False,
+    preprocess: Annotated[
+        Path | None,
+        typer.Option(help="YAML of what turns raw samples into inputs, in the graph or outside.", show_default=False),
+    ] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Compare the emulator layer by layer, where nothing failed too.")
     ] = False,
     accept_unconfirmed: Annotated[
         bool, typer.Option("--accept-unconfirmed", help="Accept a target whose compiler id is a guess.")
@@ -131,8 +153,10 @@ def compile_command(
     precisions = tuple(precision) if precision else PRECISIONS
     inputs = read_model(model)
     names = ({item.name for item in inputs.inputs}, {item.name for item in inputs.outputs})
-    frozen_inputs, reference = (None, None) if frozen is None else _split(frozen, *names)
-    calibrated, _ = _split(calibration, *names)
+    # What torch answered for an output that was cut off has nothing to be compared with.
+    left_out = _BYSTANDERS | set(inputs.cut_off)
+    frozen_inputs, reference = (None, None) if frozen is None else split_samples(frozen, *names, left_out=left_out)
+    calibrated, _ = split_samples(calibration, *names, left_out=left_out)
     options = _options(option or [])
     task = task_of(
         task_metric,
@@ -150,7 +174,7 @@ def compile_command(
         said: list[str] = []
 
         def on_stage(stage: str) -> None:
-            if stage.startswith(SEARCHING):  # a part of quantizing
+            if stage.startswith((SEARCHING, BY_LAYER)):  # a part of another stage, or one that few compiles have
                 bar.advance(0, note=stage)
                 return
             bar.advance(1 if said else 0, note=stage)
@@ -172,9 +196,13 @@ def compile_command(
             also=tuple(also or ()),
             waivers=() if waivers is None else read_waivers(waivers),
             search_budget_s=search_budget_s,
+            layers=layers,
+            preprocessing=None if preprocess is None else read_preprocessing(preprocess),
             task=task,
             minimise=_known(minimise, get_args(Objective), "--minimise"),
             techniques=tuple(_known(name, get_args(Technique), "--technique") for name in technique or ()),
+            compiler=compiler,
+            target_file=target_file,
             force=force,
             on_stage=on_stage,
         )
@@ -220,13 +248,15 @@ def _read(path: Path) -> _Arrays:
         ) from error
 
 
-def _split(path: Path, inputs: set[str], outputs: set[str]) -> tuple[_Arrays, _Arrays | None]:
+def split_samples(
+    path: Path, inputs: set[str], outputs: set[str], *, left_out: frozenset[str] = _BYSTANDERS
+) -> tuple[_Arrays, _Arrays | None]:
     """Read an NPZ and part it into the model's inputs and outputs (None when it holds no output)."""
     model = inputs | outputs
     arrays = {
         name: array
         for name, array in _read(path).items()
-        if name in model or not (name in _BYSTANDERS or is_beside(name, outputs))
+        if name in model or not (name in left_out or is_beside(name, outputs))
     }
     if unknown := sorted(set(arrays) - inputs - outputs):
         raise ContractError(
@@ -273,6 +303,14 @@ def _show(result: CompileResult) -> None:
     for rung in report.parity:
         if rung.reason:
             OUT.print(f"{rung.status} {rung.precision} {rung.name}: {rung.reason}", markup=False, highlight=False)
+    for change in report.rewrites:
+        OUT.print(
+            f"rewritten: {change.name} {change.layer}".rstrip(),
+            f": {change.what}",
+            markup=False,
+            highlight=False,
+            sep="",
+        )
     for note in report.notes:
         OUT.print("note: ", note, markup=False, highlight=False, sep="")
     if report.shared is not None:
@@ -296,13 +334,14 @@ def _precision_table(report: CompileReport) -> Table:
         rung = next((r for r in report.parity if (r.name, r.precision) == ("onnx->target", item.precision)), None)
         graph = item.graph
         failed = sum(check.status == "fail" for check in item.checks)
+        sound = "pass" if all(check.status == "pass" for check in item.checks) else "[yellow]not run[/]"
         table.add_row(
             item.precision,
             _sqnr(rung),
             _latency(item),
             f"{item.context_bytes / 1000:.2f}" if item.context else "-",
             f"{graph.npu_nodes}/{graph.cpu_nodes}" if graph else "-",
-            f"[red]{failed} failed[/]" if failed else "pass",
+            f"[red]{failed} failed[/]" if failed else sound,
             "yes" if item.precision == report.chosen else "",
         )
     return table
