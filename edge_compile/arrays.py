@@ -10,6 +10,8 @@ from edge_compile.samples import Samples
 
 # A tensor may be called `file` or `allow_pickle`, which numpy.savez takes for itself.
 _PREFIX = "tensor:"
+# Beside a compile: what the emulator answered to the first frozen inputs; a board is compared with it.
+TARGET_OUTPUTS = ".target.npz"
 
 
 def save_arrays(path: Path, arrays: Samples) -> None:

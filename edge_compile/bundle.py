@@ -139,7 +139,7 @@ def _describe(
         evaluation=evaluation,
         inputs=inputs,
         outputs=outputs,
-        limitations=statements.LIMITATIONS,
+        limitations=statements.limitations(measured=_measured(sources)),
     )
     public = canonical_public_pem(key.public.path.read_bytes(), key.public.path)
     bom_entry = _add(inner, model.BOM_NAME, "bill of materials", build_bom(bom))
@@ -159,7 +159,7 @@ def _describe(
         evaluation=evaluation,
         parity=rungs(sources.compiled),
         gates=gates(sources.gates),
-        safety=statements.SAFETY,
+        safety=statements.safety(measured=_measured(sources)),
         tools=statements.tools(sources.run.environment, sources.compiled.tools),
         provenance=_provenance(sources, by_path, bom_entry),
         approvals=(),
@@ -183,6 +183,10 @@ def _describe(
             _add(inner, model.PUBLIC_KEY_NAME, "for comparison", public),
         ),
     )
+
+
+def _measured(sources: Sources) -> bool:
+    return sources.compiled.on_device(sources.chosen.precision) is not None
 
 
 def _model(sources: Sources, inputs: tuple[model.Tensor, ...], outputs: tuple[model.Tensor, ...]) -> model.Model:

@@ -10,6 +10,8 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from edge_compile.checks import FLOAT_REFERENCE
+from edge_compile.device.importing import check_runs
 from edge_compile.gate import judge
 from edge_compile.gate_dataset import DatasetFacts, dataset_facts
 from edge_compile.gate_files import evaluation_manifest, read_step_manifest
@@ -115,6 +117,7 @@ def read_sources(places: Places) -> Sources:
     dataset = _intact(places.dataset, "dataset")
     compile_manifest = _intact(places.compiled, "compile")
     compiled = read_evidence(CompileReport, places.compiled / "report.json")
+    check_runs(places.compiled, compiled)
     evaluation = read_evidence(EvaluationReport, places.evaluation)
     compressed = read_evidence(EvaluationReport, places.compressed)
     scored, rescored = _vouched(places.evaluation), _vouched(places.compressed)
@@ -135,6 +138,7 @@ def read_sources(places: Places) -> Sources:
     packed = (
         *_artefacts(places, run, compiled, chosen),
         *_evidence(places, thresholds),
+        *_measured(places, compiled, chosen),
         *(Packed(path, name, "step manifest", sha256_file(path)) for name, (path, _) in manifests.items()),
     )
     for item in packed:
@@ -268,6 +272,17 @@ def _evidence(places: Places, thresholds: Thresholds) -> tuple[Packed, ...]:
     return (
         *(Packed(source, name, "evidence", sha256_file(source)) for name, source in files.items()),
         Packed(manifest_path_of(places.gates), model.THRESHOLDS, "evidence", digest, content=written),
+    )
+
+
+def _measured(places: Places, compiled: CompileReport, chosen: CompiledPrecision) -> tuple[Packed, ...]:
+    """Pack the signed measurements behind what is said of a board: of what ships, and of the float build it outran."""
+    runs = [run for run in compiled.device if run.precision in (chosen.precision, FLOAT_REFERENCE)]
+    return tuple(
+        Packed(places.compiled / path, f"evidence/{path}", "signed measurement on a device", digest)
+        for run in runs
+        for path, digest in compiled.digests.items()
+        if path.startswith(f"{run.folder}/")
     )
 
 

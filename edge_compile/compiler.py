@@ -13,10 +13,11 @@ import onnx
 from pydantic import JsonValue
 
 from edge_compile import parity
-from edge_compile.arrays import load_arrays
+from edge_compile.arrays import TARGET_OUTPUTS, load_arrays
 from edge_compile.checks import FLOAT_REFERENCE, failed_compile, run_checks
 from edge_compile.choice import choose as choose_precision
 from edge_compile.compiled import Compiled
+from edge_compile.doors.compiling import check_door_job, compile_for_door
 from edge_compile.job import (
     PRECISIONS,
     SEARCH_BUDGET_S,
@@ -40,6 +41,7 @@ from edge_compile.report_page import page
 from edge_compile.samples import Samples
 from edge_compile.search_notes import said_of
 from edge_compile.shared import compile_shared
+from edge_compile.targets.doors import door_target
 from edge_compile.targets.table import find_target
 from edge_compile.task_slices import Engine, Task, judge
 from edge_compile.waivers import in_force
@@ -117,6 +119,8 @@ def compile_model(
     task: Task | None = None,
     minimise: Objective = "latency",
     techniques: Sequence[Technique] = (),
+    compiler: Path | None = None,
+    target_file: Path | None = None,
     limits: Limits | None = None,
     force: bool = False,
     on_stage: OnStage | None = None,
@@ -128,7 +132,7 @@ def compile_model(
 
     Args:
         onnx_path: The float model, static shapes but for the batch, float32 inputs, opset 11 or newer (20 is best).
-        target: A name from ``targets/qnn.yaml``, for example ``sa8255p``.
+        target: A name from ``targets/qnn.yaml``, for example ``sa8255p``, or one of `edge_compile.targets.doors`.
         calibration: Input name -> float32 (N, *shape); a batch axis of 1 may be left out.
         out: The folder to publish.
         tolerance: The SQNR in dB that the compiled model has to keep against the float model; None takes the
@@ -149,6 +153,8 @@ def compile_model(
         minimise: What the choice among those within the tolerance is for: ``latency`` or ``size``.
         techniques: ``cle``, ``seqmse``, ``adaround`` or ``plain`` for every precision; none to try them where one misses
             its tolerance in simulation.
+        compiler: The maker's compiler for a chip of NVIDIA's or a Cloud AI 100; None for the one on PATH.
+        target_file: Targets of your own, in the form of ``targets/qnn.yaml``.
         limits: Time and memory of each worker process.
         force: Compile even if `out` is up to date.
         on_stage: Told what happens next.
@@ -157,15 +163,33 @@ def compile_model(
         PlatformError: What was asked makes no sense, or the tools failed; nothing was published.
     """
     say = on_stage or _silent
-    chip = find_target(target, accept_unconfirmed=accept_unconfirmed)
-    others = tuple(find_target(name, accept_unconfirmed=accept_unconfirmed) for name in also)
+    door = door_target(target)
+    if door is not None:
+        door_job = check_door_job(
+            Path(onnx_path),
+            door,
+            calibration=calibration,
+            frozen=frozen,
+            reference=reference,
+            precisions=precisions,
+            tolerance_db=tolerance,
+            choose=choose,
+            samples=emulator_samples,
+            compiler=compiler,
+            limits=limits or Limits(),
+        )
+        place = Path(out).expanduser().resolve()
+        return CompileResult(place, *compile_for_door(door_job, place, force=force, say=say))
+    chip, *others = (
+        find_target(name, accept_unconfirmed=accept_unconfirmed, file=target_file) for name in (target, *also)
+    )
     settings = Settings(
         tuple(precisions),
         tolerance,
         options,
         emulator_samples,
         choose,
-        others,
+        tuple(others),
         in_force(waivers, datetime.now(tz=UTC).date()),
         search_budget_s,
         task,
@@ -261,6 +285,7 @@ def _make(
         made.sdk_versions.add(compiled.info.sdk_version)
         for name, file in compiled.files.items():
             shutil.copyfile(file, folder / name)
+        shutil.copyfile(workplace.scratch / f"{precision}{TARGET_OUTPUTS}", folder / f"{precision}{TARGET_OUTPUTS}")
     made.rungs.extend(_rungs(job, precision, quantized, on_target))
     if job.task is not None and precision != FLOAT_REFERENCE:
         engines: tuple[tuple[Engine, Samples | None], ...] = (
@@ -306,7 +331,7 @@ def _compile_one(
         limits=job.settings.limits,
     )
     say(f"running {precision} on the emulator")
-    outputs = workplace.scratch / f"{precision}.target.npz"
+    outputs = workplace.scratch / f"{precision}{TARGET_OUTPUTS}"
     ran = run_on_emulator(
         compiled.context,
         compiled.digests,

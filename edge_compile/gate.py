@@ -15,6 +15,7 @@ from edge_compile.gate_data import judge_contract, judge_drives, judge_near_dupl
 from edge_compile.gate_dataset import dataset_facts
 from platform_lib.evaluation.rates import wilson
 from platform_lib.evidence import (
+    CompiledPrecision,
     CompileReport,
     EvaluationReport,
     GateReport,
@@ -22,6 +23,7 @@ from platform_lib.evidence import (
     Interval,
     MetricsRow,
     ParityRung,
+    Performance,
 )
 from platform_lib.handoff.gates import GATES, blocking, state_of, worst
 from platform_lib.handoff.thresholds import FloatModel, RungFloor, Thresholds
@@ -346,7 +348,7 @@ def _judge_latency(case: Case) -> list[Verdict]:
     reference = case.compiled.precision(name)
     if case.chosen is None or reference is None:
         return left_open(f"no latency of both the chosen precision and {name}")
-    ours, theirs = case.chosen.performance, reference.performance
+    ours, theirs = _performances(case, case.chosen, reference)
     for item, performance in ((case.chosen.precision, ours), (name, theirs)):
         if performance.measured_on == "not_run" or performance.latency_us is None:
             return left_open(f"{item} has no latency: {performance.reason or 'no reason given'}")
@@ -362,6 +364,15 @@ def _judge_latency(case: Case) -> list[Verdict]:
     if not min(ours.latency_us.value, theirs.latency_us.value) > 0:
         return [Verdict("fail", f"{said}: no time at all")]
     return [_faster(ours.latency_us, theirs.latency_us, said)]
+
+
+def _performances(
+    case: Case, chosen: CompiledPrecision, reference: CompiledPrecision
+) -> tuple[Performance, Performance]:
+    """Return what two precisions took on a board, where both were timed there; else as they were compiled."""
+    measured = [case.compiled.on_device(item.precision) for item in (chosen, reference)]
+    timed = [run.performance for run in measured if run is not None and run.performance.latency_us is not None]
+    return (timed[0], timed[1]) if len(timed) == 2 else (chosen.performance, reference.performance)
 
 
 def _faster(ours: Interval, theirs: Interval, said: str) -> Verdict:

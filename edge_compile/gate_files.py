@@ -45,6 +45,10 @@ def run_gate(
     compressed_report = None if compressed is None else read_evidence(EvaluationReport, compressed)
     compiled = read_evidence(CompileReport, compile_ / "report.json")
     _unchanged_report(compile_)
+    if compiled.device:  # a base installation judges too, and has no numpy to compare a board's outputs with
+        from edge_compile.device.importing import check_runs
+
+        check_runs(compile_, compiled)
     dataset_manifest = read_step_manifest(dataset / "manifest.json", kind="dataset")
     if changed := changed_outputs(dataset_manifest, dataset):
         raise IntegrityError(

@@ -166,6 +166,8 @@ def check_job(
     model = read_model(path)
     onnx_sha256 = sha256_file(path)
     notes = [] if target.confirmed else [f"the chip id {target.soc_model} is unconfirmed: {target.note}"]
+    if target.origin is not None:
+        notes.append(f"the chip id {target.soc_model} is of {target.origin}, not of the product's table: {target.note}")
     calibrated = check_samples("calibration", calibration, model.inputs)
     if frozen is None:
         if reference is not None:

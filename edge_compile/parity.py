@@ -35,6 +35,16 @@ DEFAULT_THRESHOLDS_DB: dict[str, dict[str, float]] = {
 }
 # Where a task's metric judges the model's ends by slice, they only have to be an approximation at all: half the amplitude.
 TASK_FLOOR_DB = 6.0
+# What a board has to keep to the vendor's emulator of it: both compute the same binary, and no board was here to measure how
+# closely. So these are the floors of the rung between the simulation and the emulator or higher, to be set by the first boards.
+DEVICE_THRESHOLDS_DB: dict[str, float] = {
+    "fp16": 40.0,
+    "w8a16": 40.0,
+    "w8mixed": 35.0,
+    "mixed": 35.0,
+    "w4a16": 35.0,
+    "w8a8": 25.0,
+}
 # Ends of the scale: an error without any signal has no finite ratio, and evidence holds finite numbers only.
 _SQNR_LIMIT_DB = 300.0
 

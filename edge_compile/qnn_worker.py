@@ -41,7 +41,7 @@ def compile_context(request: CompileRequest) -> CompileAnswer:
     level = getattr(ort.GraphOptimizationLevel, request.optimisation_level)
     # Given as bytes: given as a path, the path's hash ends up in the binary, and equal models give differing files.
     compiler = ort.ModelCompiler(
-        _session_options(options),
+        session_options(options),
         Path(request.model).read_bytes(),
         embed_compiled_data_into_model=False,
         graph_optimization_level=level,
@@ -64,7 +64,7 @@ def run_context(request: RunRequest) -> RunAnswer:
     """
     path = Path(request.context)
     info = check_context(path, digests=request.digests, soc_model=request.soc_model)
-    session = ort.InferenceSession(path, _session_options({"soc_model": str(request.soc_model)}))
+    session = ort.InferenceSession(path, session_options({"soc_model": str(request.soc_model)}))
     names = [item.name for item in session.get_outputs()]
     stored = load_arrays(Path(request.inputs))
     inputs = {item.name: stored[item.name][: request.samples] for item in session.get_inputs()}
@@ -77,18 +77,31 @@ def run_context(request: RunRequest) -> RunAnswer:
     return RunAnswer(checked_files=(path.name, *info.binaries), soc_model=request.soc_model, samples=count)
 
 
-def _session_options(options: Mapping[str, str]) -> Any:
+def session_options(options: Mapping[str, str], entries: Mapping[str, str] | None = None) -> Any:
+    """Return a session's options for the chip alone, every provider option checked; `entries` are the session's own.
+
+    Raises:
+        ConfigError: An option that is not on the allow-list.
+        CompileError: There is no QNN here.
+    """
     provider_options = {"backend_path": onnxruntime_qnn.get_qnn_htp_path(), **options}
     check_provider_options(provider_options)
-    ort.register_execution_provider_library(_PROVIDER, onnxruntime_qnn.get_library_path())
-    devices = [device for device in ort.get_ep_devices() if device.ep_name == _PROVIDER]
+    if not _devices():  # to register it twice is an error
+        ort.register_execution_provider_library(_PROVIDER, onnxruntime_qnn.get_library_path())
+    devices = _devices()
     if not devices:
         raise CompileError("onnxruntime found no QNN device", remedy="install onnxruntime-qnn for this platform")
-    session_options = ort.SessionOptions()
-    session_options.log_severity_level = _LOG_WARNINGS
-    session_options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-    session_options.add_provider_for_devices(devices, provider_options)
-    return session_options
+    made = ort.SessionOptions()
+    made.log_severity_level = _LOG_WARNINGS
+    made.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
+    for name, value in (entries or {}).items():
+        made.add_session_config_entry(name, value)
+    made.add_provider_for_devices(devices, provider_options)
+    return made
+
+
+def _devices() -> list[Any]:
+    return [device for device in ort.get_ep_devices() if device.ep_name == _PROVIDER]
 
 
 def serve(request_json: bytes) -> Message:

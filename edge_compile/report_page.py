@@ -39,7 +39,7 @@ def page(report: CompileReport, search: SearchReport | None) -> str:
     parts = [
         f"<h1>{escape(title)}</h1>",
         f"<p>Chip id {report.soc_model} ({escape(report.architecture)}){unconfirmed}; chosen: "
-        f"<b>{escape(report.chosen or 'none, no precision passed')}</b>. Times are the vendor's simulation.</p>",
+        f"<b>{escape(report.chosen or 'none, no precision passed')}</b>. Times are {_kind_of_times(report)}.</p>",
         "<h2>Precisions</h2>",
         _precisions(report),
         picture(
@@ -54,6 +54,8 @@ def page(report: CompileReport, search: SearchReport | None) -> str:
         parts += ["<h2>How it was quantized</h2>", _techniques(report)]
     if report.shared is not None:
         parts += ["<h2>One binary for several chips</h2>", _shared(report.shared)]
+    if report.device:
+        parts += ["<h2>On a board</h2>", _device(report)]
     if search is not None:
         parts += ["<h2>What the search weighed</h2>", _candidates(search)]
         parts += ["<h2>Why a tensor is in 16 bits</h2>", _search(search)]
@@ -63,6 +65,12 @@ def page(report: CompileReport, search: SearchReport | None) -> str:
     parts += ["<h2>Notes</h2>", "<ul>", *(f"<li>{escape(note)}</li>" for note in report.notes), "</ul>"]
     head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>\n'
+
+
+def _kind_of_times(report: CompileReport) -> str:
+    if any(item.performance.measured_on == "device" for item in report.precisions):
+        return f"measured on {escape(report.tools['device'])} by {escape(report.tools['runner'])}"
+    return "the vendor's simulation"
 
 
 def _precisions(report: CompileReport) -> str:
@@ -81,7 +89,7 @@ def _precisions(report: CompileReport) -> str:
                 "yes" if item.precision == report.chosen else "",
             )
         )
-    return _table(("precision", "SQNR on the target", "simulated time", "size", "failed checks", "chosen"), rows)
+    return _table(("precision", "SQNR on the target", "time", "size", "failed checks", "chosen"), rows)
 
 
 def _ladder(report: CompileReport) -> str:
@@ -176,6 +184,16 @@ def _candidates(search: SearchReport) -> str:
     )
     chosen = next((item.name for item in search.candidates if item.chosen), None)
     return picture(points, chosen, axes, kind="compiled candidates") + _table(heads, rows)
+
+
+def _device(report: CompileReport) -> str:
+    rows = []
+    for run in report.device:
+        latency = run.performance.latency_us
+        time = run.performance.reason or "" if latency is None else f"{latency.value:g} us, median of {run.timed}"
+        tail = "-" if run.p99_us is None else f"{run.p99_us:g} us"
+        rows.append((run.precision, f"{run.board} ({run.machine})", time, tail, run.measured_by, run.key_id[:16]))
+    return _table(("precision", "board", "measured time", "99 %", "measured by", "key"), rows)
 
 
 def _search(search: SearchReport) -> str:

@@ -11,11 +11,12 @@ from collections.abc import Mapping
 from platform_lib.handoff.model import Deployment, Item, Safety, Tensor, Tool, unknown
 
 FUNCTION = "Plans three seconds of waypoints from a front camera, ego history and a route command"
-LIMITATIONS = (
+_LIMITATIONS = (
     "Trained and tested on synthetic drives alone; nothing is known about real roads.",
     "Route commands cover lane following and lane changes; there are no junctions.",
-    "Nothing has run on the target device; latency is the vendor's simulation.",
 )
+_SIMULATED = "Nothing has run on the target device; latency is the vendor's simulation."
+_MEASURED = "It ran on one board, as whoever signed that measurement says, on the frozen inputs alone."
 ITEM = Item(
     function=FUNCTION,
     asil=unknown("no hazard analysis and risk assessment has been done"),
@@ -24,13 +25,6 @@ ITEM = Item(
     rxswin_candidates=unknown("the vehicle maker assigns it (UN R156)"),
     type_approval_relevance=unknown("depends on the vehicle it is built into"),
 )
-SAFETY = Safety(
-    argument=unknown("no ISO/PAS 8800 assurance argument has been written"),
-    triggering_conditions_covered=unknown("no triggering conditions have been identified"),
-    triggering_conditions_open=unknown("no triggering conditions have been identified"),
-    residual_risks=LIMITATIONS,
-    waivers=(),
-)
 DEPLOYMENT = Deployment(
     preconditions=unknown("nothing has been deployed; an independent fallback is needed wherever it is"),
     monitors=unknown("no monitors are built yet"),
@@ -38,6 +32,23 @@ DEPLOYMENT = Deployment(
 )
 FALLBACK = unknown("no fallback contract has been agreed with a vehicle")
 _UNQUALIFIED = unknown("not qualified; the classification is the project's own and unreviewed")
+
+
+def limitations(*, measured: bool) -> tuple[str, ...]:
+    """Return what a reader has to know; `measured` says whether what ships ran on a board."""
+    return (*_LIMITATIONS, _MEASURED if measured else _SIMULATED)
+
+
+def safety(*, measured: bool) -> Safety:
+    """Return the safety argument, of which hardly anything is written yet."""
+    return Safety(
+        argument=unknown("no ISO/PAS 8800 assurance argument has been written"),
+        triggering_conditions_covered=unknown("no triggering conditions have been identified"),
+        triggering_conditions_open=unknown("no triggering conditions have been identified"),
+        residual_risks=limitations(measured=measured),
+        waivers=(),
+    )
+
 
 # Tool -> (use, TI, TD, TCL). Source: ISO 26262-8:2018, 11.4.5. A wrong quantizer or compiler can put an error into the
 # item (TI2); the parity ladder and the toolchain checks find many such errors, on the vendor's emulator only (TD2).

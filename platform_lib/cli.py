@@ -159,6 +159,20 @@ COMMANDS: dict[str, Entry] = {
         _EDGE,
         "edge",
     ),
+    "share": Entry(
+        "edge_compile.commands.share",
+        "share",
+        "Put several compiled models into one binary; shared weights lie there once.",
+        _EDGE,
+        "edge",
+    ),
+    "device": Entry(
+        "edge_compile.commands.device",
+        "app",
+        "Measure a compiled model on a board: kit, measure, sign, import.",
+        _EDGE,
+        "edge",
+    ),
     "matrix": Entry(
         "ray_jobs.commands.matrix",
         "matrix",

@@ -6,7 +6,7 @@ and what was not measured is ``None`` with a reason, or ``not_run`` with a reaso
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypeVar
 
@@ -17,6 +17,10 @@ from platform_lib.refusals import first_problem
 from platform_lib.storage import publish_bytes
 
 Status = Literal["pass", "fail", "not_run"]
+# The rung between the vendor's emulator and a board.
+TARGET_DEVICE = "target->device"
+# What a compile's tools have to name before a time counts as a device's: which device, and which program, by its digest.
+MEASURED_BY = frozenset({"device", "runner", "runner_sha256"})
 
 
 class _Strict(BaseModel):
@@ -347,6 +351,38 @@ class SharedContext(_Strict):
     parity: tuple[ParityRung, ...]
 
 
+class DeviceRun(_Strict):
+    """One precision as it ran on a board, signed by who measured it; the signed files lie in `folder`.
+
+    Attributes:
+        folder: Relative to the report: the measurement, the outputs, the signature.
+        measured_by: Who signed, in words; `key_id` is the key.
+        board: Which board, as who measured names it.
+        machine: What the board says it is (``uname -m``).
+        performance: Median time of one inference, with the 95 % interval of the median.
+        p99_us: Of all inferences that were timed, as `max_us`.
+        timed: How many were timed.
+    """
+
+    precision: str
+    folder: str
+    measured_by: Annotated[str, StringConstraints(min_length=1)]
+    key_id: str
+    measured_utc: datetime
+    board: Annotated[str, StringConstraints(min_length=1)]
+    machine: str
+    performance: Performance
+    p99_us: float | None
+    max_us: float | None
+    timed: NonNegativeInt
+
+    @model_validator(mode="after")
+    def _of_a_device(self) -> Self:
+        if self.performance.measured_on != "device":
+            raise ValueError(f"a run on a board that was measured on '{self.performance.measured_on}'")
+        return self
+
+
 class CompileReport(_Strict):
     """What `compile` made and proved: ``report.json`` beside the artefacts.
 
@@ -359,6 +395,7 @@ class CompileReport(_Strict):
         waivers: Nodes that may compute in float until a day; the gate leaves a precision that rests on one open.
         task: The task's metric by precision, engine and slice, where one was asked for; each has to pass.
         techniques: What quantization tried beyond plain ranges, and what it gave.
+        device: What was measured on boards; the rung ``target->device`` of a precision is there only with its run.
     """
 
     schema_version: Literal[1] = 1
@@ -379,6 +416,22 @@ class CompileReport(_Strict):
     waivers: tuple[NodeWaiver, ...] = ()
     task: tuple[SliceScore, ...] = ()
     techniques: tuple[TriedTechnique, ...] = ()
+    device: tuple[DeviceRun, ...] = ()
+
+    @model_validator(mode="after")
+    def _measured(self) -> Self:
+        ran = [item.precision for item in self.device]
+        judged = [rung.precision for rung in self.parity if rung.name == TARGET_DEVICE and rung.status != "not_run"]
+        if sorted(ran) != sorted(judged) or len(set(ran)) < len(ran):
+            raise ValueError(f"{TARGET_DEVICE} was judged for {judged}, and {ran} ran on a board")
+        timed = [item.precision for item in self.precisions if item.performance.measured_on == "device"]
+        if timed and not self.tools.keys() >= MEASURED_BY:
+            raise ValueError(f"{timed[0]} was timed on a device, and what timed it is not named: {sorted(MEASURED_BY)}")
+        return self
+
+    def on_device(self, name: str) -> DeviceRun | None:
+        """Return one precision's run on a board, if it was measured there."""
+        return next((item for item in self.device if item.precision == name), None)
 
     def precision(self, name: str) -> CompiledPrecision | None:
         """Return one precision's results, if it was compiled."""

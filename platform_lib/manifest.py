@@ -153,7 +153,7 @@ class Step:
             config=self.config,
             config_sha256=_digest(self.config),
             environment=environment(),
-            outputs={name: _describe(path, root) for name, path in sorted(outputs.items())},
+            outputs=describe_outputs(outputs, root),
             metrics=dict(metrics),
         )
 
@@ -188,6 +188,11 @@ def read_manifest(path: Path) -> Manifest:
 def input_of(path: Path) -> Input:
     """Describe a file or folder as an input."""
     return Input(sha256=sha256_tree(path) if path.is_dir() else sha256_file(path), uri=str(path))
+
+
+def describe_outputs(outputs: Mapping[str, Path], root: Path) -> dict[str, Output]:
+    """Describe files and folders below `root` as outputs, by name."""
+    return {name: _describe(path, root) for name, path in sorted(outputs.items())}
 
 
 def changed_outputs(manifest: Manifest, root: Path) -> list[str]:

@@ -45,7 +45,12 @@ _UNREADABLE = (ValueError, TypeError, KeyError, EOFError, OSError, NotImplemente
 
 def compile_command(
     model: Annotated[Path, typer.Argument(help="Float ONNX model with static shapes.")],
-    target: Annotated[str, typer.Option(help="Chip, for example sa8255p.")],
+    target: Annotated[
+        str,
+        typer.Option(
+            help="Chip, for example sa8255p; orin, thor or aic100 where their makers' compilers are installed."
+        ),
+    ],
     calibration: Annotated[Path, typer.Option(help="NPZ: model input -> float32 (N, *shape).")],
     out: Annotated[Path, typer.Option(help="Folder to publish.")],
     frozen: Annotated[
@@ -54,7 +59,8 @@ def compile_command(
     precision: Annotated[
         list[str] | None,
         typer.Option(
-            help="w8a16, w8a8, w8mixed, mixed or w4a16; repeatable. Default: the first two.", show_default=False
+            help="w8a16, w8a8, w8mixed, mixed or w4a16; int8 or fp8 for NVIDIA; repeatable. Default: the first two, or int8.",
+            show_default=False,
         ),
     ] = None,
     choose: Annotated[
@@ -114,6 +120,13 @@ def compile_command(
     minimise: Annotated[
         str, typer.Option(help="What to choose for, of what is within the tolerance: latency or size.")
     ] = "latency",
+    compiler: Annotated[
+        Path | None,
+        typer.Option(help="trtexec or qaic-exec, where it is not on PATH.", show_default=False),
+    ] = None,
+    target_file: Annotated[
+        Path | None, typer.Option(help="YAML of targets of your own, for --target and --also.", show_default=False)
+    ] = None,
     explain: Annotated[
         bool, typer.Option("--explain", help="Say of every tensor why it is in 16 bits, or why 8 are enough.")
     ] = False,
@@ -131,8 +144,8 @@ def compile_command(
     precisions = tuple(precision) if precision else PRECISIONS
     inputs = read_model(model)
     names = ({item.name for item in inputs.inputs}, {item.name for item in inputs.outputs})
-    frozen_inputs, reference = (None, None) if frozen is None else _split(frozen, *names)
-    calibrated, _ = _split(calibration, *names)
+    frozen_inputs, reference = (None, None) if frozen is None else split_samples(frozen, *names)
+    calibrated, _ = split_samples(calibration, *names)
     options = _options(option or [])
     task = task_of(
         task_metric,
@@ -175,6 +188,8 @@ def compile_command(
             task=task,
             minimise=_known(minimise, get_args(Objective), "--minimise"),
             techniques=tuple(_known(name, get_args(Technique), "--technique") for name in technique or ()),
+            compiler=compiler,
+            target_file=target_file,
             force=force,
             on_stage=on_stage,
         )
@@ -220,7 +235,7 @@ def _read(path: Path) -> _Arrays:
         ) from error
 
 
-def _split(path: Path, inputs: set[str], outputs: set[str]) -> tuple[_Arrays, _Arrays | None]:
+def split_samples(path: Path, inputs: set[str], outputs: set[str]) -> tuple[_Arrays, _Arrays | None]:
     """Read an NPZ and part it into the model's inputs and outputs (None when it holds no output)."""
     model = inputs | outputs
     arrays = {
@@ -296,13 +311,14 @@ def _precision_table(report: CompileReport) -> Table:
         rung = next((r for r in report.parity if (r.name, r.precision) == ("onnx->target", item.precision)), None)
         graph = item.graph
         failed = sum(check.status == "fail" for check in item.checks)
+        sound = "pass" if all(check.status == "pass" for check in item.checks) else "[yellow]not run[/]"
         table.add_row(
             item.precision,
             _sqnr(rung),
             _latency(item),
             f"{item.context_bytes / 1000:.2f}" if item.context else "-",
             f"{graph.npu_nodes}/{graph.cpu_nodes}" if graph else "-",
-            f"[red]{failed} failed[/]" if failed else "pass",
+            f"[red]{failed} failed[/]" if failed else sound,
             "yes" if item.precision == report.chosen else "",
         )
     return table

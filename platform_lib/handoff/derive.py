@@ -10,6 +10,7 @@ from typing import TypeVar
 from platform_lib.evidence import (
     CompiledPrecision,
     CompileReport,
+    DeviceRun,
     EvaluationReport,
     GateReport,
     MetricsRow,
@@ -66,7 +67,9 @@ def target(report: CompileReport, chosen: CompiledPrecision, files: dict[str, Fi
     """
     contexts = tuple(files[f"{COMPILED_FOLDER}/{path}"] for path in chosen.context)
     encodings = None if chosen.encodings is None else (files[f"{COMPILED_FOLDER}/{chosen.encodings}"],)
-    performance, graph = chosen.performance, chosen.graph
+    run, graph = report.on_device(chosen.precision), chosen.graph
+    timed = run is not None and run.performance.latency_us is not None
+    performance = run.performance if run is not None and timed else chosen.performance
     no_graph = unknown("the compile report has no graph of this precision")
     return Target(
         soc=report.target,
@@ -78,10 +81,10 @@ def target(report: CompileReport, chosen: CompiledPrecision, files: dict[str, Fi
         flags=unknown("the compile report does not list the compiler's options; its manifest has the configuration"),
         artefacts=contexts,
         encodings=encodings or unknown("the compile report names no encodings"),
-        latency=_latency(performance),
+        latency=_latency(performance, run),
         memory_bytes=unknown("the vendor's estimate gives traffic to memory, not the working set"),
-        ddr_read_bytes=_known(performance.ddr_read_bytes, performance.reason),
-        ddr_write_bytes=_known(performance.ddr_write_bytes, performance.reason),
+        ddr_read_bytes=_known(chosen.performance.ddr_read_bytes, chosen.performance.reason),
+        ddr_write_bytes=_known(chosen.performance.ddr_write_bytes, chosen.performance.reason),
         npu_nodes=no_graph if graph is None else graph.npu_nodes,
         cpu_nodes=no_graph if graph is None else graph.cpu_nodes,
         measured_on=performance.measured_on,
@@ -148,17 +151,19 @@ def _rung(rung: ParityRung) -> Rung:
     )
 
 
-def _latency(performance: Performance) -> Latency:
+def _latency(performance: Performance, run: DeviceRun | None) -> Latency:
     none = unknown(performance.reason or "the vendor gives no latency")
-    percentiles = unknown("percentiles need a device; this is the vendor's simulation")
+    why = "percentiles need a device; this is the vendor's simulation"
+    percentiles = unknown(why)
     latency = performance.latency_us
+    measured = run is not None and latency is not None and performance.measured_on == "device"
     return Latency(
         estimate_us=none if latency is None else latency.value,
         low_us=_known(None if latency is None else latency.low, none.reason),
         high_us=_known(None if latency is None else latency.high, none.reason),
-        p50_us=percentiles,
-        p99_us=percentiles,
-        max_us=percentiles,
+        p50_us=latency.value if measured and latency is not None else percentiles,
+        p99_us=_known(run.p99_us if measured and run is not None else None, why),
+        max_us=_known(run.max_us if measured and run is not None else None, why),
     )
 
 

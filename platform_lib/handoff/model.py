@@ -150,7 +150,7 @@ class Latency(_Strict):
     """Inference time on the target, where it was taken, and its kind.
 
     Attributes:
-        estimate_us: The vendor's simulated time, or the device's mean.
+        estimate_us: The vendor's simulated time, or the device's median.
         p50_us: Percentiles exist for measurements only.
     """
 

@@ -179,7 +179,7 @@ def _signer(
         return None, [f"signed by key {signed.key_id[:16]}, which is neither trusted nor in the bundle"]
     if not intact:
         return candidate, []  # the files already contradict the signed list, whoever signed it
-    problem = _signature_problem(root, candidate)
+    problem = signature_problem(root, candidate)
     return candidate, [] if problem is None else [problem]
 
 
@@ -191,7 +191,13 @@ def _own_key(root: Path) -> PublicKey | None:
         return None
 
 
-def _signature_problem(root: Path, key: PublicKey) -> str | None:
+def signature_problem(root: Path, key: PublicKey) -> str | None:
+    """Say what is wrong with the signature of a folder by a key; None if it covers every file there, as it is.
+
+    Args:
+        root: A folder that holds its own signature.
+        key: Whose signature it has to be.
+    """
     everything = hashing.Config().set_ignored_paths(paths=[SIGNATURE_NAME], ignore_git_paths=False)
     with tempfile.NamedTemporaryFile(suffix=".pem") as copy:
         # The library opens the key by name; a copy of what was read keeps it from being exchanged in between.

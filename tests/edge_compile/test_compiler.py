@@ -27,17 +27,22 @@ from edge_compile.checks import CHECK_NAMES, run_checks
 from edge_compile.compiled import Compiled
 from edge_compile.compiler import CompileResult
 from edge_compile.context import check_context, read_context
+from edge_compile.device.kit import make_kit
+from edge_compile.device.measurement import read_facts, sign_results
 from edge_compile.explaining import reasons_of
 from edge_compile.graph_audit import GraphDump
 from edge_compile.messages import CompileAnswer, CompileRequest, SearchReport
 from edge_compile.provider_options import CALLER_OPTIONS
 from edge_compile.qnn import compile_precision, run_on_emulator
 from edge_compile.quantize import quantize
+from edge_compile.sharing import share_models
 from edge_compile.targets.table import find_target
 from edge_compile.worker import Limits, WorkerStoppedError, run_worker
 from edge_compile.workplace import open_workplace
-from platform_lib.errors import CompileError, ConfigError, IntegrityError, PlatformError
-from platform_lib.manifest import changed_outputs
+from platform_lib.errors import CompileError, ConfigError, ContractError, IntegrityError, PlatformError
+from platform_lib.handoff.keys import ensure_signing_key
+from platform_lib.home import open_home
+from platform_lib.manifest import changed_outputs, read_manifest
 from platform_lib.storage import sha256_file
 
 pytestmark = pytest.mark.slow
@@ -230,7 +235,8 @@ def test_the_same_inputs_give_the_same_bytes(published: Published, planner: Plan
     assert {rung.samples for rung in again.parity if rung.name.endswith("target")} == {2}
     assert any(note.startswith("the emulator ran 2 of 8 frozen inputs") for note in again.notes)
     first = published.result.report.digests
-    assert {name: first[name] for name in again.digests} == again.digests
+    compiled = {name: digest for name, digest in again.digests.items() if not name.endswith(".target.npz")}
+    assert {name: first[name] for name in compiled} == compiled  # the emulator's answers are those to fewer inputs
     assert "w8a8.ctx_qnn.bin" in again.digests
 
 
@@ -681,3 +687,56 @@ def test_arrays_survive_names_that_numpy_takes_for_itself(tmp_path: Path) -> Non
     assert {name: value.tolist() for name, value in load_arrays(tmp_path / "x.npz").items()} == {
         name: value.tolist() for name, value in arrays.items()
     }
+
+
+# The door to a board
+
+
+def test_the_boards_program_answers_on_the_emulator_and_is_not_believed(
+    published: Published, planner: Planner, tmp_path: Path
+) -> None:
+    make_kit(published.result.folder, "w8a8", planner.frozen, tmp_path / "kit")
+    line = f"sh facts.sh > facts.txt && {sys.executable} board_runner.py 1"
+    subprocess.run(["sh", "-c", line], cwd=tmp_path / "kit", check=True, capture_output=True)
+    answers = load_arrays(published.result.folder / "w8a8.target.npz")["plan"]
+    found = [np.fromfile(tmp_path / f"kit/outputs/Result_{index}/plan.raw", "<f4") for index in range(FROZEN)]
+    assert np.array_equal(np.stack(found).reshape(answers.shape), answers)
+    facts = read_facts((tmp_path / "kit/facts.txt").read_text())
+    with pytest.raises(ContractError, match="on x86 the vendor's runtime is its emulator"):
+        sign_results(
+            tmp_path / "kit",
+            tmp_path / "kit",
+            facts,
+            tmp_path / "measured",
+            key=ensure_signing_key(open_home(tmp_path / "home")),
+            board="none",
+            by="nobody",
+            transport="by hand",
+            command=None,
+        )
+    assert not (tmp_path / "measured").exists()
+
+
+# Several models in one binary
+
+
+def test_models_of_the_same_weights_share_one_binary(
+    published: Published, planner: Planner, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    twin = tmp_path / "twin"  # another compile of the same weights: another model's name is all that differs
+    shutil.copytree(published.result.folder, twin)
+    found = share_models((published.result.folder, twin), tmp_path / "shared")
+    assert found.soc_model == 52
+    assert {read_context(tmp_path / "shared" / item.context).binaries for item in found.models} == {(found.binary,)}
+    assert found.binary_bytes == (tmp_path / "shared" / found.binary).stat().st_size < 0.8 * found.alone_bytes
+    assert {item.parity.status for item in found.models} == {"not_run"}
+    assert changed_outputs(read_manifest(tmp_path / "shared/manifest.json"), tmp_path / "shared") == []
+    with pytest.raises(ConfigError, match="not an empty folder"):
+        share_models((published.result.folder, twin), tmp_path / "shared")
+    with pytest.raises(ConfigError, match="fewer than two"):
+        share_models((twin, twin), tmp_path / "again")
+    (twin / "w8a8.qdq.onnx").write_bytes(b"changed")
+    with pytest.raises(IntegrityError, match="changed after it was compiled"):
+        share_models((published.result.folder, twin), tmp_path / "again")
+    assert names_in(tmp_path) == {"shared", "twin"}

@@ -6,7 +6,7 @@ import json
 import math
 import subprocess
 import sys
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,12 @@ from platform_lib.evidence import (
     Check,
     Comparison,
     CompileReport,
+    DeviceRun,
     GateReport,
     GateResult,
     Interval,
     NodeWaiver,
+    Performance,
 )
 from platform_lib.handoff.gates import GATES, blocking, state_of, worst
 from platform_lib.handoff.thresholds import Privacy
@@ -431,6 +433,48 @@ def test_each_gate_that_can_be_judged_has_a_passing_case(dataset: Manifest) -> N
     }
     report = _case(dataset, **on_device)
     assert {item.gate for item in report.gates if item.status == "pass"} == {gate for _, gate, _, _ in FAULTS}
+
+
+def _on_board(precision: str, latency: Interval | None) -> DeviceRun:
+    performance = Performance(
+        measured_on="device",
+        latency_us=latency,
+        ddr_read_bytes=None,
+        ddr_write_bytes=None,
+        reason=None if latency else "no",
+    )
+    named = {
+        "folder": f"device/{precision}",
+        "measured_by": "A. Person",
+        "key_id": "0",
+        "board": "b",
+        "machine": "aarch64",
+    }
+    return DeviceRun(
+        precision=precision,
+        measured_utc=datetime(2026, 1, 1, tzinfo=UTC),
+        performance=performance,
+        p99_us=None,
+        max_us=None,
+        timed=50,
+        **named,
+    )
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "status", "said"),
+    [
+        (sources.interval(100.0, 1.0), sources.interval(90.0, 1.0), "fail", "measured on the device: not faster"),
+        (sources.interval(80.0, 1.0), sources.interval(90.0, 1.0), "pass", "measured on the device"),
+        (sources.interval(100.0, 1.0), None, "pass", "vendor simulated"),
+    ],
+)
+def test_where_both_were_timed_on_a_board_its_times_decide(
+    dataset: Manifest, ours: Interval, theirs: Interval | None, status: str, said: str
+) -> None:
+    runs = (_on_board("w8a16", ours), _on_board("fp16", theirs))
+    report = _case(dataset, compiled=lambda c: c.model_copy(update={"device": runs}))
+    assert (_status(report, "G4 latency"), said in _reason(report, "G4 latency")) == (status, True)
 
 
 def test_a_bit_identical_rung_passes(dataset: Manifest) -> None:
