@@ -28,10 +28,11 @@ from platform_lib.errors import ConfigError, PlatformError
 from platform_lib.home import Home
 from platform_lib.manifest import Manifest, Step, environment, git_state
 from platform_lib.models import checkpoint
+from platform_lib.models.registry import is_registered
 from platform_lib.storage import publish_bytes, sweep_unfinished
 from platform_lib.tracking.mlflow_store import TrackedRun
 from ray_jobs.attempts import TrainingError, clear_attempts, release, stopped_by
-from ray_jobs.named import training_data, valid_name
+from ray_jobs.named import RUN_IDENTITY, training_data, valid_name
 from ray_jobs.recipes import make_classes_importable, recipe_named
 from ray_jobs.recipes.config import TrainConfig
 from ray_jobs.session import local_ray
@@ -41,7 +42,7 @@ from ray_jobs.training_journal import CURVE, EVENTS, read_lines, tell_event
 from ray_jobs.training_worker import OUTPUTS_FILE, WEIGHTS, FitJob, RunRules, fit
 
 _LOG = logging.getLogger(__name__)
-_IDENTITY, _MLFLOW_ID = "step.json", "mlflow_run_id"
+_MLFLOW_ID = "mlflow_run_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,12 @@ def train(
         found = None if force else step.done(folder / "manifest.json")
         if found is not None:
             return TrainOutcome(run=folder, manifest=found, skipped=True, resumed_epochs=0)
-        resumed = _prepare(folder, step.sha256, fresh=force)
+        about = {
+            "recipe": recipe if isinstance(recipe, str) else None,
+            "dataset": dataset,
+            "kind": _kind(config),
+        }
+        resumed = _prepare(folder, step.sha256, about, fresh=force)
         job = FitJob(
             config=config,
             dataset=None if source is None else str(source),
@@ -140,9 +146,14 @@ def _source_sha256(kind: type) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _prepare(folder: Path, identity: str, *, fresh: bool) -> int:
+def _kind(config: TrainConfig) -> str | None:
+    """Return what kind of planner is trained, for those who look on; None where it is no planner of the registry."""
+    return str(getattr(config.planner, "kind", "camera")) if is_registered(config.planner) else None
+
+
+def _prepare(folder: Path, identity: str, about: Mapping[str, str | None], *, fresh: bool) -> int:
     """Make the run folder ready; return the epochs that a killed attempt of this very step left."""
-    marker = folder / _IDENTITY
+    marker = folder / RUN_IDENTITY
     try:
         known = json.loads(marker.read_text())["step_sha256"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -150,7 +161,7 @@ def _prepare(folder: Path, identity: str, *, fresh: bool) -> int:
     if known != identity or fresh:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        publish_bytes(marker, (json.dumps({"step_sha256": identity}) + "\n").encode())
+    publish_bytes(marker, (json.dumps({"step_sha256": identity, **about}) + "\n").encode())
     sweep_unfinished(folder)
     sweep_unfinished(folder / "checkpoints")
     clear_attempts(folder)

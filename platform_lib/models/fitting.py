@@ -358,7 +358,14 @@ class Fit:
         state = self._state()
         if self._gang.rank == 0:
             middle = self._running.step - len(self.records) * len(self._train)
-            checkpoint.save(self._folder, epochs=len(self.records), steps=middle, identity=self._identity, state=state)
+            checkpoint.save(
+                self._folder,
+                epochs=len(self.records),
+                steps=middle,
+                at_step=self._running.step,
+                identity=self._identity,
+                state=state,
+            )
         self._clock.saved_s, self._clock.saved_step = time.monotonic(), self._running.step
         told.saved(self._running.step)
 
@@ -372,11 +379,13 @@ class Fit:
             "loader": self._train.state_dict(),
             "running": asdict(self._running),
         }
+        description = getattr(self.learner, "description", None)
         return {
             "network": network,
             "optimiser": optimiser,
             "ranks": self._gang.gathered(own),
             "records": [asdict(record) for record in self.records],
+            "model": None if description is None else description(),
         }
 
     def _resume(self) -> None:
