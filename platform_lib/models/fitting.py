@@ -19,6 +19,7 @@ from torch import nn
 
 from platform_lib.models import checkpoint
 from platform_lib.models.augmentation import Augmentation
+from platform_lib.models.compiling import compiled
 from platform_lib.models.divergence import diverged
 from platform_lib.models.gang import Alone, Gang
 from platform_lib.models.learner import Batches, Learner
@@ -40,7 +41,8 @@ class FitConfig:
         augmentation: How training frames are changed.
         accumulate: A step's samples go through the network in so many parts, for networks whose activations are large.
         precision: ``bf16`` computes in bfloat16 where torch deems it safe; weights and optimiser stay in float32.
-        compiled: Whether torch.compile makes the network's kernels: minutes at the start, faster steps after it.
+        compiled: Whether torch.compile makes the network's kernels: up to minutes at the start, and each start again;
+            it pays on GPUs and not for small networks on CPUs.
     """
 
     epochs: int
@@ -138,7 +140,7 @@ class Listener(Protocol):
         """These processes hold the others up."""
 
     def state_wanted(self) -> bool:
-        """Whether a state is to be saved at once: this machine is about to go."""
+        """Whether a state is to be saved at once: this process's machine is about to go."""
 
 
 class Silent:
@@ -209,7 +211,7 @@ class Fit:
         learner.network = learner.network.to(self._device)
         self._whole = copy.deepcopy(learner.network) if self._in_pieces else None
         self._wrapped = self._gang.wrap(learner.network)
-        self._called: Any = torch.compile(self._wrapped) if config.compiled else self._wrapped
+        self._called: Any = compiled(self._wrapped, self._device.type) if config.compiled else self._wrapped
         self._optimiser = torch.optim.AdamW(
             self._wrapped.parameters(),
             lr=config.learning_rate,
@@ -346,13 +348,14 @@ class Fit:
 
     def _due(self, told: Listener) -> bool:
         since = self._running.step - self._clock.saved_step
-        due = (
-            (self._rules.every_steps is not None and since >= self._rules.every_steps)
-            or time.monotonic() - self._clock.saved_s >= self._rules.every_s
-            or told.state_wanted()
+        due = (self._rules.every_steps is not None and since >= self._rules.every_steps) or (
+            time.monotonic() - self._clock.saved_s >= self._rules.every_s
         )
-        # All save together or none does: what rank 0's clock says holds for all.
-        return due if self._gang.size == 1 else bool(self._gang.summed([float(due and self._gang.rank == 0)])[0])
+        wanted = told.state_wanted()
+        if self._gang.size == 1:
+            return due or wanted
+        # All save together or none does: what rank 0's clock says holds for all, and so does any one's notice.
+        return bool(self._gang.summed([float(wanted or (due and self._gang.rank == 0))])[0])
 
     def _save(self, told: Listener) -> None:
         state = self._state()
@@ -366,6 +369,8 @@ class Fit:
                 identity=self._identity,
                 state=state,
             )
+        if self._gang.size > 1:
+            self._gang.summed([0.0])  # nobody goes on, or ends as it was told to, before the state lies there
         self._clock.saved_s, self._clock.saved_step = time.monotonic(), self._running.step
         told.saved(self._running.step)
 
