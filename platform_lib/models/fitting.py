@@ -11,66 +11,20 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import nn
 
 from platform_lib.models import checkpoint
-from platform_lib.models.augmentation import Augmentation
 from platform_lib.models.compiling import compiled
 from platform_lib.models.divergence import diverged
+from platform_lib.models.fit_config import FitConfig as FitConfig
+from platform_lib.models.fit_config import SaveRules as SaveRules
 from platform_lib.models.gang import Alone, Gang
 from platform_lib.models.learner import Batches, Learner
 from platform_lib.models.slow_ranks import SlowRank, slow_ranks
-
-
-@dataclass(frozen=True, slots=True)
-class FitConfig:
-    """How long and how fast to fit.
-
-    Attributes:
-        epochs: Passes over the training split.
-        batch: Samples of one step, over all processes and all parts of the step.
-        learning_rate: Peak of a one-cycle schedule (linear warm-up, cosine to zero).
-        weight_decay: AdamW's.
-        warmup_share: Share of all steps that warm up.
-        seed: Seeds weights, order, dropout and augmentation.
-        threads: Threads of torch; part of the result's identity, since sums are split over them.
-        augmentation: How training frames are changed.
-        accumulate: A step's samples go through the network in so many parts, for networks whose activations are large.
-        precision: ``bf16`` computes in bfloat16 where torch deems it safe; weights and optimiser stay in float32.
-        compiled: Whether torch.compile makes the network's kernels: up to minutes at the start, and each start again;
-            it pays on GPUs and not for small networks on CPUs.
-    """
-
-    epochs: int
-    batch: int
-    learning_rate: float
-    weight_decay: float
-    warmup_share: float
-    seed: int
-    threads: int
-    augmentation: Augmentation
-    accumulate: int = 1
-    precision: Literal["fp32", "bf16"] = "fp32"
-    compiled: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SaveRules:
-    """When a state is saved; it has no say in the result.
-
-    Attributes:
-        every_s: A state is saved once so long has passed since the last one; a kill costs no more than that.
-        every_steps: The same, counted in steps.
-        each_epoch: Whether each epoch's end is saved besides.
-    """
-
-    every_s: float = 30.0
-    every_steps: int | None = None
-    each_epoch: bool = True
 
 
 @dataclass(slots=True)
