@@ -67,13 +67,15 @@ def home(tmp_path: Path, small_dataset: Path) -> Home:
     return made
 
 
-def training(home: Home, listener: Silent, *, run: str = "r", rules: SaveRules | None = None) -> Fit:
+def training(
+    home: Home, listener: Silent, *, run: str = "r", rules: SaveRules | None = None, recipe: str = "planner_tiny"
+) -> Fit:
     """Train without Ray, as a training process does."""
     folder = home.runs / run
     folder.mkdir(parents=True, exist_ok=True)
-    about = {"step_sha256": "step", "recipe": "planner_tiny", "dataset": "small", "kind": "camera"}
+    about = {"step_sha256": "step", "recipe": recipe, "dataset": "small", "kind": "camera"}
     (folder / "step.json").write_text(json.dumps(about))
-    config = tiny()
+    config = tiny() if recipe == "planner_tiny" else recipes.recipe_named(recipe)
     with DrivingDataset.open(home.datasets / "small") as dataset:
         seeded(config.fit)
         batches = training_loader(dataset, config)
@@ -173,6 +175,18 @@ def test_a_watch_that_dies_before_or_after_the_entry_doubles_and_loses_nothing(
     assert len(history(home)) == 1
     assert not_scored(home) == ()
     assert list((home.reports / "evaluations" / "waiting").iterdir()) == []
+
+
+def test_the_example_of_an_own_planner_is_scored_while_it_trains(home: Home, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "docs" / "examples"))
+    recipe = "own_planner:own_planner_recipe"
+    fitting = training(home, Looking({}, stop_at=12), recipe=recipe)
+    (home.runs / "r" / "out").mkdir()
+    assert "model.onnx" in fitting.learner.export(home.runs / "r" / "out")
+    assert len(scored(home).scored) == 2
+    one, other = history(home)
+    figures = [entry.value("open_loop", "ade_m") for entry in (one, other)]
+    assert all(row is not None and row.metrics["ade_m"].value < 10 for row in figures)
 
 
 def test_without_second_links_a_copy_is_held(home: Home, monkeypatch: pytest.MonkeyPatch):
