@@ -143,6 +143,9 @@ class Notices:
             if until_taken_back and self._noticed(answered=True) is None:
                 return
             time.sleep(_LOOK_S)
+        if _terminated.is_set():  # nothing was done since the state was saved
+            self.end()
+            self._leave(TERMINATED)
 
     def _is_to_hold(self) -> bool:
         try:

@@ -34,7 +34,7 @@ from platform_lib.models.registry import is_registered
 from platform_lib.storage import publish_bytes, sweep_unfinished
 from platform_lib.tracking.mlflow_store import TrackedRun
 from ray_jobs.attempts import TrainingError, clear_attempts, release, stopped_by
-from ray_jobs.interruption import TERMINATED, forget_notices, listen, save_before_the_end
+from ray_jobs.interruption import forget_notices, listen, save_before_the_end
 from ray_jobs.named import RUN_IDENTITY, training_data, valid_name
 from ray_jobs.recipes import make_classes_importable, recipe_named
 from ray_jobs.recipes.config import TrainConfig
@@ -249,9 +249,9 @@ def _fit_on_ray(folder: Path, job: FitJob, tracked: TrackedRun) -> None:
     try:
         with progress(f"training {job.config.recipe}", total=epochs) as bar, Follower(folder, bar, tracked):
             trainer.fit()
-    except SystemExit as ended:
+    except SystemExit:  # with any code: Ray 2.60 makes 1 of whatever a signal's handler raises in its `get`
         # Asked to end, as by a node that is about to go. Without the command itself nobody waits for what is saved.
-        if ended.code == TERMINATED and not is_orphan():
+        if not is_orphan():
             save_before_the_end(folder)
         raise
     except TrainingFailedError as error:

@@ -127,6 +127,20 @@ def test_sigterm_while_it_trains_saves_and_ends(run: Path, listening: None):
     assert not (run / AT_WORK).exists()
 
 
+def test_sigterm_while_it_holds_ends_it_without_another_step(run: Path, listening: None):
+    left: list[int] = []
+    told: list[str] = []
+    one = Notices(run, rank=0, hold_s=60.0, leave=left.append)
+    one.begin()
+    (run / SAVE_NOW).write_text("hold\n")
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGTERM)).start()
+    begun = time.monotonic()
+    one.saved(6, told.append)
+    assert time.monotonic() - begun < 30
+    assert left == [TERMINATED]
+    assert told == ["save-now: the state after step 6 is saved; no step is taken for 60 s"]
+
+
 def test_sigterm_while_it_does_not_train_ends_as_ever(listening: None):
     with pytest.raises(SystemExit, match=str(TERMINATED)):
         os.kill(os.getpid(), signal.SIGTERM)
