@@ -39,6 +39,8 @@ def serve(home: Home, *, port: int, started: Callable[[str], None]) -> None:
         process = subprocess.Popen(command, env=environment)  # noqa: S603 - our own interpreter
         try:
             status = process.wait()
+        except KeyboardInterrupt:
+            return
         finally:
             process.terminate()
             process.wait()

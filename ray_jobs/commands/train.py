@@ -136,6 +136,7 @@ def page(
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the loopback interface.")] = 5000,
     *,
     home: HomeOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Serve MLflow's page on the runs of this home, until Ctrl-C: curves, system metrics, artefacts."""
     from ray_jobs.tracking_page import serve
@@ -144,3 +145,5 @@ def page(
         ERR.print(f"MLflow on {address}, in a moment; Ctrl-C ends it", markup=False, highlight=False)
 
     serve(open_home(home, make=False), port=port, started=started)
+    if as_json:
+        print_json({"port": port, "ended": True})
