@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from platform_lib.storage import publish_folder, sha256_file
 _LOG = logging.getLogger(__name__)
 STATE, LABEL = "state.pt", "checkpoint.json"
 _PUBLISHED = "published.jsonl"
+_NAME, _SHA256 = re.compile(r"epoch-[0-9]{4,}(-step-[0-9]{8,})?"), re.compile("[0-9a-f]{64}")
 KEPT = 2
 
 
@@ -45,11 +47,18 @@ class Published:
         name: Its folder's.
         sha256: Of its state.
         step: Steps behind it, from the run's first.
+
+    Raises:
+        ValueError: It is none: names become paths, and this is read from files.
     """
 
     name: str
     sha256: str
     step: int
+
+    def __post_init__(self) -> None:
+        if not (_NAME.fullmatch(self.name) and _SHA256.fullmatch(self.sha256)):
+            raise ValueError(f"not a checkpoint: {self.name!r}, {self.sha256!r}")
 
 
 def torch_bytes(value: object) -> bytes:

@@ -90,6 +90,10 @@ def test_what_was_published_is_told_also_when_it_is_deleted_and_also_what_a_kill
     log = tmp_path / "published.jsonl"
     log.write_bytes(log.read_bytes()[:-20])
     assert checkpoint.published(tmp_path) == told
+    for name, sha256 in (("../../elsewhere", told[0].sha256), ("epoch-0001", "../" * 20 + "x"), ("epoch-0001", 7)):
+        with log.open("a") as stream:
+            stream.write("\n" + json.dumps({"name": name, "sha256": sha256, "step": 1}))
+    assert checkpoint.published(tmp_path) == told, "what leads out of the folder is none"
     log.unlink()
     assert checkpoint.published(tmp_path) == told[1:]
     (tmp_path / "epoch-0003" / checkpoint.LABEL).write_text("[]")
