@@ -56,7 +56,7 @@ SCORER_MODULES = (
     "platform_lib.evaluation.self_test",
 )
 _MODULES = ("ray_jobs.evaluate",)
-_OUTPUT = "evaluation.json"
+EVIDENCE = "evaluation.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,15 +105,15 @@ def evaluate_run(
                 for name, found in runs.items()
             },
         },
-        config=_config(specs, weights=runs[CAMERA].outputs["weights.pt"].sha256),
+        config=scoring_config(specs, weights=runs[CAMERA].outputs["weights.pt"].sha256),
         modules=_MODULES,
     )
     with home.lock(f"run-{run}"), home.lock(f"dataset-{dataset}", shared=True):
         done = None if force else step.done(folder / "manifest.json")
         if done is not None:
             return _known(folder, done)
-        verdict = _believed()
-        split = _load(source)
+        verdict = believed_scorer()
+        split = scored_split(source)
         with local_ray(home):
             report, driven = _score_run(graphs, split, specs, step, verdict)
             failed = failures_of(driven, CAMERA)
@@ -122,8 +122,8 @@ def evaluate_run(
         with publish_folder(folder) as temporary:
             failures, files = write_failures(failed, replays, temporary)
             report = report.model_copy(update={"failures": failures})
-            write_evidence(temporary / _OUTPUT, report)
-            outputs = {_OUTPUT: temporary / _OUTPUT, **files, **write_scenes(temporary, source, split, planners)}
+            write_evidence(temporary / EVIDENCE, report)
+            outputs = {EVIDENCE: temporary / EVIDENCE, **files, **write_scenes(temporary, source, split, planners)}
             manifest = step.finish(temporary / "manifest.json", outputs, _metrics(report))
         _record(home, manifest, folder)
         note(home, report, manifest, folder)
@@ -156,25 +156,25 @@ def evaluate_onnx(
     step = Step(
         "evaluation",
         inputs={"dataset": dataset_input(source), "onnx": graph},
-        config={**_config((), weights=graph.sha256), "name": name},
+        config={**scoring_config((), weights=graph.sha256), "name": name},
         modules=_MODULES,
     )
     done = None if force else step.done(out / "manifest.json")
     if done is not None:
         return _known(out, done)
-    verdict = _believed()
-    split = _load(source)
+    verdict = believed_scorer()
+    split = scored_split(source)
     with local_ray(home):
         plans = _plans_on_ray({name: onnx}, split.inputs)
     scores = open_loop.score_frames(plans[name], split.frames)
     report = EvaluationReport(
-        **_header(step, verdict, model_name=name, weights=graph.sha256, seeds=(BOOTSTRAP_SEED,)),
+        **report_header(step, verdict, model_name=name, weights=graph.sha256, seeds=(BOOTSTRAP_SEED,)),
         open_loop=open_loop.rows_by_slice(name, scores, split.frames, seed=BOOTSTRAP_SEED),
         closed_loop=(),
         findings=findings.self_test_findings(verdict),
     )
-    write_evidence(out / _OUTPUT, report)
-    manifest = step.finish(out / "manifest.json", {_OUTPUT: out / _OUTPUT}, _metrics(report))
+    write_evidence(out / EVIDENCE, report)
+    manifest = step.finish(out / "manifest.json", {EVIDENCE: out / EVIDENCE}, _metrics(report))
     _record(home, manifest, out)
     return EvaluationOutcome(folder=out, manifest=manifest, report=report, skipped=False)
 
@@ -199,11 +199,12 @@ def _whole_run(home: Home, name: str) -> Manifest:
 
 
 def _known(folder: Path, manifest: Manifest) -> EvaluationOutcome:
-    report = read_evidence(EvaluationReport, folder / _OUTPUT)
+    report = read_evidence(EvaluationReport, folder / EVIDENCE)
     return EvaluationOutcome(folder=folder, manifest=manifest, report=report, skipped=True)
 
 
-def _config(specs: Sequence[DriveSpec], *, weights: str) -> dict[str, JsonValue]:
+def scoring_config(specs: Sequence[DriveSpec], *, weights: str) -> dict[str, JsonValue]:
+    """Return what of an evaluation is chosen: split, resamples, worlds and whose weights."""
     return {
         "split": SPLIT,
         "bootstrap": {"seed": BOOTSTRAP_SEED, "resamples": RESAMPLES},
@@ -215,7 +216,7 @@ def _config(specs: Sequence[DriveSpec], *, weights: str) -> dict[str, JsonValue]
     }
 
 
-def _believed() -> Verdict:
+def believed_scorer() -> Verdict:
     """Run the scorer's self-test; nothing is scored by a scorer that fails it."""
     verdict = run_self_test()
     if not verdict.passed:
@@ -224,7 +225,8 @@ def _believed() -> Verdict:
     return verdict
 
 
-def _load(source: Path) -> LoadedSplit:
+def scored_split(source: Path) -> LoadedSplit:
+    """Read what is scored on."""
     with DrivingDataset.open(source) as dataset:
         return load_split(dataset, SPLIT)
 
@@ -252,7 +254,7 @@ def _score_run(
         None if CHAMPION not in graphs else _against_champion(graphs[CHAMPION].parent.name, scores, split, world, step)
     )
     report = EvaluationReport(
-        **_header(
+        **report_header(
             step,
             verdict,
             model_name=graphs[CAMERA].parent.name,
@@ -302,9 +304,12 @@ def _not_run(scores: open_loop.Scores, closed: Sequence[MetricsRow]) -> dict[str
     return found
 
 
-def _header(step: Step, verdict: Verdict, *, model_name: str, weights: str, seeds: tuple[int, ...]) -> _Header:
+def report_header(
+    step: Step, verdict: Verdict, *, model_name: str, weights: str, seeds: tuple[int, ...]
+) -> ReportHeader:
+    """Return what every report says of its scorer, its data and whom it judges."""
     scorer = hashlib.sha256(f"{code_sha256(*SCORER_MODULES)}\n{verdict.sha256}".encode()).hexdigest()
-    return _Header(
+    return ReportHeader(
         model_name=model_name,
         weights_sha256=weights,
         dataset_sha256=step.inputs["dataset"].sha256,
@@ -316,7 +321,7 @@ def _header(step: Step, verdict: Verdict, *, model_name: str, weights: str, seed
     )
 
 
-class _Header(TypedDict):
+class ReportHeader(TypedDict):
     """What every report begins with."""
 
     model_name: str

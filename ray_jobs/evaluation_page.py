@@ -13,7 +13,18 @@ from markupsafe import Markup, escape
 from platform_lib.evidence import FailedEpisode, Interval
 from platform_lib.home import Home
 from platform_lib.storage import publish_bytes
-from ray_jobs.evaluation_history import JUDGED, Change, Scored, before_of, changes, history, page_path
+from ray_jobs.checkpoint_queue import Claim, waiting_checkpoints
+from ray_jobs.evaluation_history import (
+    JUDGED,
+    Change,
+    NotScored,
+    Scored,
+    before_of,
+    changes,
+    history,
+    not_scored,
+    page_path,
+)
 from ray_jobs.evaluation_queue import Waiting, waiting
 from ray_jobs.films import film
 
@@ -38,16 +49,22 @@ _WIDE, _HIGH, _LEFT, _TOP, _BOTTOM = 520, 210, 46, 14, 26
 
 def write_page(home: Home) -> Path:
     """Write the page anew from the history, the queue and the files of failed drives."""
-    entries = history(home)
-    text = render(entries, waiting(home))
+    text = render(history(home), waiting(home), waiting_checkpoints(home), not_scored(home))
     path = page_path(home)
     path.parent.mkdir(parents=True, exist_ok=True)
     publish_bytes(path, text.encode())
     return path
 
 
-def render(entries: Sequence[Scored], queue: Sequence[Waiting]) -> str:
-    """Return the page."""
+def render(
+    all_entries: Sequence[Scored],
+    queue: Sequence[Waiting],
+    held: Sequence[Claim] = (),
+    unscored: Sequence[NotScored] = (),
+) -> str:
+    """Return the page: finished runs first, checkpoints of trainings in a section of their own."""
+    entries = [entry for entry in all_entries if entry.checkpoint is None]
+    checkpoints = [entry for entry in all_entries if entry.checkpoint is not None]
     template = resources.files("ray_jobs").joinpath("evaluation_page.html").read_text(encoding="utf-8")
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     compared = [(entry, before_of(entries, place)) for place, entry in enumerate(entries)]
@@ -67,7 +84,21 @@ def render(entries: Sequence[Scored], queue: Sequence[Waiting]) -> str:
         failures=0 if latest is None else len(latest[0].failures),
         films=[] if latest is None else _films(latest[0]),
         queue=queue,
+        trainings=[_training(name, checkpoints) for name in dict.fromkeys(one.run for one in reversed(checkpoints))],
+        held=len(held),
+        unscored=unscored,
     )
+
+
+def _training(run: str, checkpoints: Sequence[Scored]) -> dict[str, object]:
+    """Return what the page says of one training: its curve, and its checkpoints, the newest first."""
+    own = [entry for entry in checkpoints if entry.run == run]
+    rows = [(entry, _row(entry, before_of(own, place))) for place, entry in enumerate(own)]
+    return {
+        "run": run,
+        "chart": Markup(_chart(own, *_CHARTS[0][:2])),  # noqa: S704 - own SVG
+        "rows": [{**row, "step": entry.step, "checkpoint": entry.checkpoint} for entry, row in reversed(rows)],
+    }
 
 
 def _cards(entries: Sequence[Scored], queue: Sequence[Waiting], found: Sequence[Change]) -> list[tuple[str, str]]:
@@ -100,7 +131,7 @@ def _row(entry: Scored, before: Scored | None) -> dict[str, object]:
         "figures": [_figure(entry, loop, metric) for loop, metric, _ in _CHARTS],
         "others": [_figure(entry, "open_loop", "ade_m", planner) for planner in ("ego_only", "constant_velocity")],
         "failures": len(entry.failures),
-        "against": "nothing comparable" if before is None else f"{before.run}: {worse} worse",
+        "against": "nothing comparable" if before is None else f"{before.title}: {worse} worse",
         "state": "not_run" if before is None else "fail" if worse else "pass",
         "champion": entry.champion,
     }
@@ -181,14 +212,18 @@ def _chart(entries: Sequence[Scored], loop: str, metric: str) -> str:
                 parts.append(
                     f'<line class="bar {planner}" x1="{x:.1f}" x2="{x:.1f}" y1="{at_y(value.low):.1f}" y2="{at_y(value.high):.1f}"/>'
                 )
-            told = escape(f"{entries[place].run}, {_PLANNERS[planner]}: {value.value:.3f}")
+            told = escape(f"{entries[place].title}, {_PLANNERS[planner]}: {value.value:.3f}")
             parts.append(
                 f'<circle class="{planner}" cx="{x:.1f}" cy="{at_y(value.value):.1f}" r="3.5"><title>{told}</title></circle>'
             )
     every = max(1, len(entries) // 8)
     parts += [
-        f'<text class="tick" x="{_LEFT + step * (place + 0.5):.1f}" y="{_HIGH - 8}" text-anchor="middle">{escape(entry.run[:14])}</text>'
+        f'<text class="tick" x="{_LEFT + step * (place + 0.5):.1f}" y="{_HIGH - 8}" text-anchor="middle">{escape(_tick(entry))}</text>'
         for place, entry in enumerate(entries)
         if place % every == 0
     ]
     return f'<svg viewBox="0 0 {_WIDE} {_HIGH}" role="img">{"".join(parts)}</svg>'
+
+
+def _tick(entry: Scored) -> str:
+    return entry.run[:14] if entry.checkpoint is None else f"step {entry.step}"

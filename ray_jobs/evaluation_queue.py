@@ -1,5 +1,7 @@
 """What has not been scored yet, and scoring it: every finished run, on its dataset as it is now, by the present scorer.
 
+Checkpoints of runs that still train are scored too, in open loop and each once; see `ray_jobs.checkpoint_queue`.
+
 The queue is not a list that somebody keeps. It is what the home's manifests say: a run whose evidence is missing, or is of
 another version of its dataset, of other weights or of an older scorer. So nothing can be forgotten or be in it twice, and
 a kill loses nothing.
@@ -14,12 +16,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from platform_lib.datasets.reader import DrivingDataset
-from platform_lib.errors import IntegrityError, MissingPartError, PlatformError
+from platform_lib.errors import HomeBusyError, IntegrityError, MissingPartError, PlatformError
 from platform_lib.home import Home
 from platform_lib.manifest import Manifest, read_manifest
+from ray_jobs.checkpoint_queue import Claim, clear_known, hold_new, holding, waiting_checkpoints
+from ray_jobs.checkpoint_scores import score_checkpoint
 from ray_jobs.evaluate import EvaluationOutcome, evaluate_run, evidence_name, scorer_code_sha256
+from ray_jobs.evaluation_history import Scored
 
 logger = logging.getLogger(__name__)
+
+
+def _unheard(claim: Claim, entry: Scored | None) -> None:
+    del claim, entry
+
 
 _CAMERA, _EGO_ONLY = "camera", "ego_only"
 
@@ -62,7 +72,7 @@ def waiting(home: Home, *, closed: bool = True) -> tuple[Waiting, ...]:
     runs = sorted(_finished(home), key=lambda run: run.manifest.created_utc)
     found = []
     for run in runs:
-        if run.kind != _CAMERA:
+        if run.kind == _EGO_ONLY:
             continue
         blind = [other.name for other in runs if other.kind == _EGO_ONLY and other.dataset == run.dataset]
         try:
@@ -89,7 +99,9 @@ def _finished(home: Home) -> Iterator[_Run]:
         except (IntegrityError, FileNotFoundError):
             continue
         planner, data = manifest.config.get("planner"), manifest.inputs.get("dataset")
-        if manifest.kind == "run" and isinstance(planner, dict) and data is not None:
+        # What has no graph is no planner: a team's own model of something else.
+        drives = manifest.kind == "run" and "model.onnx" in manifest.outputs
+        if drives and isinstance(planner, dict) and data is not None:
             yield _Run(path.parent.name, str(planner.get("kind")), Path(data.uri).name, manifest)
 
 
@@ -137,29 +149,71 @@ def work_off(
     return Worked(tuple(scored), tuple(failed))
 
 
+def score_checkpoints(
+    home: Home, *, skip: frozenset[str] = frozenset(), on_checkpoint: Callable[[Claim, Scored | None], None] = _unheard
+) -> Worked:
+    """Score what is held of trainings that go on, the oldest first."""
+    scored, failed = [], []
+    for claim in waiting_checkpoints(home):
+        name = checkpoint_title(claim)
+        if name in skip:
+            continue
+        try:
+            entry = score_checkpoint(home, claim, baseline=_blind(home, claim.dataset))
+        except HomeBusyError:
+            continue  # its dataset is being built, or another command scores: the next look finds it again
+        except PlatformError as error:
+            logger.warning("run=%s checkpoint=%s: %s", claim.run, claim.checkpoint, error)
+            failed.append(name)
+        else:
+            on_checkpoint(claim, entry)
+            scored.append(name)
+    return Worked(tuple(scored), tuple(failed))
+
+
+def checkpoint_title(claim: Claim) -> str:
+    """Name a checkpoint for people."""
+    return f"{claim.run}, step {claim.step}"
+
+
+def _blind(home: Home, dataset: str) -> str | None:
+    """Return the newest ego-only run of a dataset."""
+    blind = [run for run in _finished(home) if run.kind == _EGO_ONLY and run.dataset == dataset]
+    return max(blind, key=lambda run: run.manifest.created_utc).name if blind else None
+
+
 def watch(
     home: Home, *, closed: bool = True, poll_s: float = 5.0, until_idle_s: float | None = None,
     on_start: Callable[[Waiting], None] = lambda _: None, on_done: Callable[[EvaluationOutcome], None] = lambda _: None,
+    on_checkpoint: Callable[[Claim, Scored | None], None] = _unheard,
 ) -> Worked:  # fmt: skip
     """Score what waits and what comes, until Ctrl-C, or until nothing came for `until_idle_s`.
 
-    One that failed is tried again when the watch is started anew, not before.
+    Runs that are finished, and checkpoints of those that are not. One that failed is tried again when the watch is
+    started anew, not before.
     """
     scored: list[str] = []
     failed: list[str] = []
     busy_s = time.monotonic()
+    clear_known(home)
     try:
-        while True:
-            tried = frozenset(failed)
-            ready = [item for item in waiting(home, closed=closed) if item.blocked is None and item.run not in tried]
-            if ready:
-                done = work_off(home, closed=closed, skip=tried, on_start=on_start, on_done=on_done)
-                scored += done.scored
-                failed += done.failed
-                busy_s = time.monotonic()
-            if until_idle_s is not None and time.monotonic() - busy_s >= until_idle_s:
-                break
-            time.sleep(poll_s)
+        with holding(home, every_s=poll_s):
+            while True:
+                hold_new(home)
+                tried = frozenset(failed)
+                done = [score_checkpoints(home, skip=tried, on_checkpoint=on_checkpoint)]
+                ready = [
+                    item for item in waiting(home, closed=closed) if item.blocked is None and item.run not in tried
+                ]
+                if ready:
+                    done.append(work_off(home, closed=closed, skip=tried, on_start=on_start, on_done=on_done))
+                scored += [name for worked in done for name in worked.scored]
+                failed += [name for worked in done for name in worked.failed]
+                if ready or any(worked.scored or worked.failed for worked in done):
+                    busy_s = time.monotonic()
+                if until_idle_s is not None and time.monotonic() - busy_s >= until_idle_s:
+                    break
+                time.sleep(poll_s)
     except KeyboardInterrupt:
         logger.info("ended; what was being scored is scored by the next watch")
     return Worked(tuple(scored), tuple(failed))

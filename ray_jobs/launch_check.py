@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from platform_lib.errors import ConfigError
+from platform_lib.models.compiling import missing_for
 from ray_jobs.recipes.config import Processes
-from ray_jobs.support_table import cuda_on_driver
+from ray_jobs.support_table import cuda_of_pypi, gpu_of, installed_versions, least_driver, pairs_of
 
 _LEAST_FREE_BYTES = 2 << 30
 _SUFFIXES = {
@@ -45,9 +46,10 @@ class Checked:
             )
 
 
-def check_local(processes: Processes, home: Path) -> Checked:
-    """Hold a request against this machine."""
-    notes, problems = [], []
+def check_local(processes: Processes, home: Path, *, compiled: bool = False) -> Checked:
+    """Hold a request against this machine; `compiled` says that torch.compile is to make kernels here."""
+    notes: list[str] = []
+    problems: list[str] = []
     cores, wanted = len(os.sched_getaffinity(0)), processes.count * processes.cpus
     notes.append(f"{processes.count} processes, {wanted} of {cores} cores")
     if wanted > cores:
@@ -56,36 +58,90 @@ def check_local(processes: Processes, home: Path) -> Checked:
     notes.append(f"{free / 1e9:.0f} GB of disk free")
     if free < _LEAST_FREE_BYTES:
         problems.append(f"only {free / 1e6:.0f} MB of disk are free")
+    versions = installed_versions()
     if processes.gpu:
-        _check_local_gpus(processes.count, notes, problems)
+        versions |= _check_local_gpus(processes.count, notes, problems)
+    _check_pairs(versions, notes, problems)
+    missing = missing_for("cuda" if processes.gpu else "cpu") if compiled else None
+    if missing is not None:
+        problems.append(f"the recipe has `compiled=True`, and {missing}")
     if processes.placed_on is not None:
         problems.append(f"the recipe wants nodes with '{processes.placed_on}', which a local cluster has not")
     return Checked(tuple(notes), tuple(problems))
 
 
-def _check_local_gpus(wanted: int, notes: list[str], problems: list[str]) -> None:
-    drivers = _nvidia_drivers()
-    if len(drivers) < wanted:
-        problems.append(f"{wanted} GPUs are asked for, and this machine has {len(drivers)}")
-        return
+def _check_local_gpus(wanted: int, notes: list[str], problems: list[str]) -> dict[str, str]:
+    """Hold a request against the GPUs here; return what versions they and PyTorch add to those that are installed."""
+    gpus = _nvidia_gpus()
+    if len(gpus) < wanted:
+        problems.append(f"{wanted} GPUs are asked for, and this machine has {len(gpus)}")
+        return {}
     import torch
 
     cuda = getattr(torch.version, "cuda", None)
     if cuda is None:
         problems.append(f"PyTorch {torch.__version__} is built without CUDA")
-        return
-    found = cuda_on_driver(cuda, drivers[0])
-    (problems if found.fits is False else notes).append(found.text)
+        return {}
+    notes.append(f"{len(gpus)} GPUs of compute capability {gpus[0][1]}, driver {gpus[0][0]}")
+    return {"cuda": str(cuda), "driver": gpus[0][0], "gpu": gpus[0][1]}
 
 
-def _nvidia_drivers() -> list[str]:
-    """Return the driver's version, once a GPU."""
+def _check_pairs(versions: Mapping[str, str], notes: list[str], problems: list[str]) -> None:
+    found = pairs_of(versions)
+    problems += [item.text for item in found if item.fits is False]
+    notes += [item.text for item in found if item.fits is None]
+    fitting = [item.text for item in found if item.fits]
+    if fitting:
+        notes.append(f"versions fit: {'; '.join(fitting)}")
+
+
+def check_image(instance_types: Sequence[str], constraints: Path) -> Checked:
+    """Hold what the image for GPUs is built with against a pool's GPUs.
+
+    Args:
+        instance_types: The pool's.
+        constraints: The submitted code's list of versions, which the image is built from, with PyTorch's wheel of PyPI.
+    """
+    notes: list[str] = []
+    problems: list[str] = []
+    torch = _pinned(constraints, "torch")
+    cuda = None if torch is None else cuda_of_pypi(torch)
+    if torch is None or cuda is None:
+        return Checked((f"PyTorch {torch or 'of no named version'}: with which CUDA it comes is unknown",), ())
+    driver = least_driver(cuda) or "unknown"
+    notes.append(
+        f"PyTorch {torch} comes with CUDA {cuda}, which needs driver {driver} or newer; the nodes' comes with their machine image, "
+        "which names none here: whether it fits is unknown"
+    )
+    for instance_type in instance_types:
+        gpu = gpu_of(instance_type)
+        if gpu is None:
+            notes.append(f"which GPU a {instance_type} has is not in the table")
+        else:
+            _check_pairs({"torch": torch, "cuda": cuda, "gpu": gpu}, notes, problems)
+    return Checked(tuple(dict.fromkeys(notes)), tuple(dict.fromkeys(problems)))
+
+
+def _pinned(constraints: Path, name: str) -> str | None:
+    try:
+        lines = constraints.read_text().splitlines()
+    except OSError:
+        return None
+    found = [line.partition("==")[2].strip() for line in lines if line.partition("==")[0].strip() == name]
+    return found[0].partition("+")[0] if found else None
+
+
+def _nvidia_gpus() -> list[tuple[str, str]]:
+    """Return each GPU's driver version and compute capability."""
     program = shutil.which("nvidia-smi")
     if program is None:
         return []
-    command = [program, "--query-gpu=driver_version", "--format=csv,noheader"]
+    command = [program, "--query-gpu=driver_version,compute_cap", "--format=csv,noheader"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)  # noqa: S603
-    return done.stdout.split() if done.returncode == 0 else []
+    if done.returncode != 0:
+        return []
+    found = [line.partition(",") for line in done.stdout.splitlines() if "," in line]
+    return [(driver.strip(), capability.strip()) for driver, _, capability in found]
 
 
 def check_quota(

@@ -11,6 +11,8 @@ from platform_lib.home import Home
 from platform_lib.manifest import Input
 from ray_jobs.recipes.config import TrainConfig
 
+RUN_IDENTITY = "step.json"
+"""In a run's folder from its beginning: what it is a run of."""
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 

@@ -32,7 +32,7 @@ from ray_jobs.job_records import (
     read_job,
     set_status,
 )
-from ray_jobs.launch_check import Checked, check_local
+from ray_jobs.launch_check import Checked, check_image, check_local
 from ray_jobs.launch_price import Ask, Price, cluster_price, local_price
 from ray_jobs.local_cluster import CLUSTER, standing
 from ray_jobs.named import needs_data, training_data, valid_name
@@ -110,7 +110,7 @@ def plan(home: Home, request: Request, ask: Ask) -> Plan:
             )
     package = pack(request.code, packages_folder(home))
     if request.cluster == CLUSTER:
-        checked = check_local(config.processes, home.root)
+        checked = check_local(config.processes, home.root, compiled=config.fit.compiled)
         return Plan(request, config, package, checked, local_price())
     return _cluster_plan(request, config, package, ask)
 
@@ -146,9 +146,12 @@ def _on_pool(
         spot=request.spot,
     )
     notes = [*checked.notes, f"pool {pool} lies in {', '.join(zones) or f'all zones of {cluster.region}'}"]
+    problems = checked.problems
     if config.processes.gpu:
-        notes.append("the nodes' driver comes with their machine image, which names none here: CUDA's fit is unknown")
-    return Plan(request, config, package, Checked(tuple(notes), checked.problems), price, pool, form, nodes)
+        versions = check_image(instance_types, request.code / "constraints.txt")
+        notes += versions.notes
+        problems += versions.problems
+    return Plan(request, config, package, Checked(tuple(notes), problems), price, pool, form, nodes)
 
 
 def cheapest(plans: Sequence[Plan]) -> Plan:

@@ -22,6 +22,7 @@ from typing import IO, Any, TypeVar
 
 import ray
 
+from platform_lib.catalog.liveness import orderly_termination
 from platform_lib.errors import PlatformError
 from platform_lib.processes import end_with_parent
 
@@ -30,6 +31,8 @@ HEAD_LOST = 75  # Source: sysexits.h, EX_TEMPFAIL
 _MOST_WITHOUT_PROGRESS = 3
 _LISTEN_S = 0.5
 T = TypeVar("T")
+_PARENT: list[int] = []
+"""Of a child at work: whose it is."""
 
 
 class DriverLostError(PlatformError):
@@ -59,7 +62,8 @@ def supervised(work: Callable[[], T], *, progress: Callable[[], str], died: Call
         return work()
     without, before = 0, progress()
     while True:
-        answer = _in_child(work)
+        with orderly_termination():  # or SIGTERM would leave the child alone, with nobody to wait for what it saves
+            answer = _in_child(work)
         if isinstance(answer, _Answer):
             if answer.error is not None:
                 raise answer.error
@@ -74,6 +78,11 @@ def supervised(work: Callable[[], T], *, progress: Callable[[], str], died: Call
                 remedy="look at free memory and disk, then run the same command again: it goes on from its checkpoint",
             )
         died(f"the process that drives the training {answer}; it goes on from the last checkpoint")
+
+
+def is_orphan() -> bool:
+    """Whether this process does a command's work, and the command is gone."""
+    return bool(_PARENT) and os.getppid() != _PARENT[0]
 
 
 def _in_child(work: Callable[[], Any]) -> _Answer | str:
@@ -130,6 +139,7 @@ def _be_child(work: Callable[[], Any], writing: int, parent: int) -> None:
         # Ctrl-C reaches the whole group; the parent hands it on, once.
         signal.signal(signal.SIGINT, _pass)
         signal.signal(signal.SIGTERM, _end)
+        _PARENT[:] = [parent]
         end_with_parent(sent=signal.SIGTERM, parent=parent)
         answer = _answer(work)
         with os.fdopen(writing, "wb") as stream:

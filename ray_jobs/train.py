@@ -10,6 +10,7 @@ import os
 import platform
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from typing import Any
 import ray.train
 import ray.train.torch
 from pydantic import JsonValue
+from ray.train.v2._internal.execution.callback import WorkerGroupCallback
 from ray.train.v2.api.exceptions import TrainingFailedError
 
 from platform_lib.abilities import GPU, SHARE
@@ -28,20 +30,22 @@ from platform_lib.errors import ConfigError, PlatformError
 from platform_lib.home import Home
 from platform_lib.manifest import Manifest, Step, environment, git_state
 from platform_lib.models import checkpoint
+from platform_lib.models.registry import is_registered
 from platform_lib.storage import publish_bytes, sweep_unfinished
 from platform_lib.tracking.mlflow_store import TrackedRun
 from ray_jobs.attempts import TrainingError, clear_attempts, release, stopped_by
-from ray_jobs.named import training_data, valid_name
+from ray_jobs.interruption import forget_notices, listen, save_before_the_end
+from ray_jobs.named import RUN_IDENTITY, training_data, valid_name
 from ray_jobs.recipes import make_classes_importable, recipe_named
 from ray_jobs.recipes.config import TrainConfig
 from ray_jobs.session import local_ray
-from ray_jobs.supervision import supervised
+from ray_jobs.supervision import is_orphan, supervised
 from ray_jobs.training_follower import INTERRUPTIONS, Follower
 from ray_jobs.training_journal import CURVE, EVENTS, read_lines, tell_event
 from ray_jobs.training_worker import OUTPUTS_FILE, WEIGHTS, FitJob, RunRules, fit
 
 _LOG = logging.getLogger(__name__)
-_IDENTITY, _MLFLOW_ID = "step.json", "mlflow_run_id"
+_MLFLOW_ID = "mlflow_run_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +104,12 @@ def train(
         found = None if force else step.done(folder / "manifest.json")
         if found is not None:
             return TrainOutcome(run=folder, manifest=found, skipped=True, resumed_epochs=0)
-        resumed = _prepare(folder, step.sha256, fresh=force)
+        about = {
+            "recipe": recipe if isinstance(recipe, str) else None,
+            "dataset": dataset,
+            "kind": _kind(config),
+        }
+        resumed = _prepare(folder, step.sha256, about, fresh=force)
         job = FitJob(
             config=config,
             dataset=None if source is None else str(source),
@@ -140,9 +149,14 @@ def _source_sha256(kind: type) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _prepare(folder: Path, identity: str, *, fresh: bool) -> int:
+def _kind(config: TrainConfig) -> str | None:
+    """Return what kind of planner is trained, for those who look on; None where it is no planner of the registry."""
+    return str(getattr(config.planner, "kind", "camera")) if is_registered(config.planner) else None
+
+
+def _prepare(folder: Path, identity: str, about: Mapping[str, str | None], *, fresh: bool) -> int:
     """Make the run folder ready; return the epochs that a killed attempt of this very step left."""
-    marker = folder / _IDENTITY
+    marker = folder / RUN_IDENTITY
     try:
         known = json.loads(marker.read_text())["step_sha256"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -150,7 +164,8 @@ def _prepare(folder: Path, identity: str, *, fresh: bool) -> int:
     if known != identity or fresh:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        publish_bytes(marker, (json.dumps({"step_sha256": identity}) + "\n").encode())
+    publish_bytes(marker, (json.dumps({"step_sha256": identity, **about}) + "\n").encode())
+    forget_notices(folder)
     sweep_unfinished(folder)
     sweep_unfinished(folder / "checkpoints")
     clear_attempts(folder)
@@ -227,12 +242,18 @@ def _fit_on_ray(folder: Path, job: FitJob, tracked: TrackedRun) -> None:
             name="attempt",
             storage_path=str(scratch),
             failure_config=ray.train.FailureConfig(max_failures=_UNLIMITED),
+            callbacks=[_Listening()],
         ),
     )
     epochs = job.config.fit.epochs
     try:
         with progress(f"training {job.config.recipe}", total=epochs) as bar, Follower(folder, bar, tracked):
             trainer.fit()
+    except SystemExit:  # with any code: Ray 2.60 makes 1 of whatever a signal's handler raises in its `get`
+        # Asked to end, as by a node that is about to go. Without the command itself nobody waits for what is saved.
+        if not is_orphan():
+            save_before_the_end(folder)
+        raise
     except TrainingFailedError as error:
         raise stopped_by(folder) or _training_error(error, folder) from error
     stopped = stopped_by(folder)
@@ -240,6 +261,15 @@ def _fit_on_ray(folder: Path, job: FitJob, tracked: TrackedRun) -> None:
         raise stopped
     shutil.rmtree(scratch, ignore_errors=True)
     release(folder)
+
+
+class _Listening(WorkerGroupCallback):  # type: ignore[misc]  # Ray publishes no types
+    """Has each training process listen for its end; training itself is not in the thread that can."""
+
+    def after_worker_group_start(self, worker_group: Any) -> None:
+        """Called when all processes are up, before they train."""
+        with suppress(ray.exceptions.RayError):  # one that died already is begun anew
+            worker_group.execute(listen)
 
 
 class _Trainer(ray.train.torch.TorchTrainer):  # type: ignore[misc]  # Ray publishes no types

@@ -18,6 +18,7 @@ from platform_lib.tracking.mlflow_store import Point, TrackedRun
 from ray_jobs.hang_guard import take_stacks
 from ray_jobs.supervision import HEAD_LOST
 from ray_jobs.training_journal import CURVE, EVENTS, read_lines, tell_event
+from ray_jobs.worker_gauge import GaugeReader
 
 _LOG = logging.getLogger(__name__)
 _POLL_S = 0.2
@@ -41,6 +42,7 @@ class Follower:
         self._seen = 0
         self._told = len(read_lines(folder / EVENTS))
         self._sizes: dict[str, int] = {}
+        self._gauges = GaugeReader(folder)
         self._head = _head()
         self._machine_s = time.monotonic()
         self._stop = threading.Event()
@@ -61,6 +63,7 @@ class Follower:
         self._say_events()
         if error is None:
             self._look()
+            self._tracked.log_system(self._gauges.take())
 
     def _follow(self) -> None:
         try:
@@ -130,9 +133,12 @@ class Follower:
         if time.monotonic() - self._machine_s < _MACHINE_EVERY_S:
             return
         self._machine_s = time.monotonic()
-        self._tracked.log_machine(
-            {"machine/cpu_share": psutil.cpu_percent() / 100, "machine/memory_bytes": psutil.virtual_memory().used}
-        )
+        now_ms = time.time_ns() // 1_000_000
+        driver = {
+            "system/driver/node_cpu_share": psutil.cpu_percent() / 100,
+            "system/driver/node_memory_bytes": float(psutil.virtual_memory().used),
+        }
+        self._tracked.log_system([(now_ms, driver), *self._gauges.take()])
 
 
 def _head() -> psutil.Process | None:

@@ -17,10 +17,9 @@ from platform_lib.models.fitting import EpochRecord, StepRecord
 from platform_lib.models.slow_ranks import SlowRank
 from platform_lib.storage import publish_bytes
 from ray_jobs.hang_guard import HangGuard
+from ray_jobs.interruption import Notices
 
 STEPS, CURVE, EVENTS = "steps.jsonl", "curve.jsonl", "events.jsonl"
-SAVE_NOW = "save-now"
-"""A file of this name in a run's folder makes it save its state after the step that it is at."""
 
 
 def tell_event(run: Path, event: str, text: str, **more: float | str) -> None:
@@ -64,11 +63,13 @@ class Journal:
     ) -> None:
         self._run, self._writes, self._guard, self._begun, self._report = run, rank == 0, guard, begun, report
         self._steps: TextIO | None = None
+        self._notices = Notices(run, rank=rank, beat=guard.beat)
 
     def resumed(self, step: int, passed_over: Sequence[str]) -> None:
         """Cut the steps back to where fitting begins."""
         self._begun(step)
         self._guard.beat()
+        self._notices.begin()
         if not self._writes:
             return
         self._steps = _cut(self._run / STEPS, step)
@@ -90,7 +91,7 @@ class Journal:
         self._guard.beat(step)
         if self._steps is not None:
             os.fsync(self._steps.fileno())
-            (self._run / SAVE_NOW).unlink(missing_ok=True)
+        self._notices.saved(step, lambda text: tell_event(self._run, "saved-on-notice", text, step=step))
 
     def epoch_ended(self, record: EpochRecord, records: Sequence[EpochRecord]) -> None:
         """Publish the curve, then report."""
@@ -105,12 +106,13 @@ class Journal:
             tell_event(self._run, "slow-rank", str(item), rank=item.rank, own_s=item.own_s, others_s=item.others_s)
 
     def state_wanted(self) -> bool:
-        """Whether somebody asked for a state at once."""
-        return self._writes and (self._run / SAVE_NOW).exists()
+        """Whether somebody asked for a state at once, or this process heard of its end."""
+        return self._notices.wanted()
 
     def close(self) -> None:
         """Stop writing."""
         self._guard.stop()
+        self._notices.end()
         if self._steps is not None:
             self._steps.close()
 

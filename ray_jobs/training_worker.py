@@ -30,6 +30,7 @@ from ray_jobs.hang_guard import HangGuard
 from ray_jobs.planner_run import PlannerRun, motion_of
 from ray_jobs.recipes.config import TrainConfig
 from ray_jobs.training_journal import CURVE, STEPS, Journal, write_curve
+from ray_jobs.worker_gauge import WorkerGauge
 
 WEIGHTS = "weights.pt"
 OUTPUTS_FILE = "outputs.txt"
@@ -118,7 +119,8 @@ def _fit(todo: FitJob, run: Path, together: Gang) -> None:
 
         journal = Journal(run, rank=together.rank, guard=guard, begun=begun, report=_report)
         try:
-            fitting.run(journal)
+            with WorkerGauge(run, rank=together.rank, device=device):
+                fitting.run(journal)
         finally:
             journal.close()
         if together.rank == 0:

@@ -43,6 +43,8 @@ _GCS_PORT, _CLIENT_PORT = 6379, 10001
 # A spot node is gone two minutes after its warning; the rest is for Karpenter to see it and to evict.
 _SPOT_GRACE_S = 100
 _GRACE_S = 600
+_STOP_S = 20  # of that for Ray's own processes; the rest is for trainings to save
+_NOTICE = "/tmp/interruption-notice"  # noqa: S108 - in the container, whose processes are all one user's
 _SHARED_MEMORY_PART = 0.3  # of a worker's memory, as Ray's own object store takes
 # By the images that pools run (images/README.md): none of a Ray worker's holds the compilers of vehicles' chips, so that
 # no pool says it can compile. A node that has them announces it itself.
@@ -88,6 +90,7 @@ def variables(place: Place) -> tuple[Variable, ...]:
             Variable(name=f"DRIVETRAIN_BUCKET_{item.name}", value=place.bucket(item))
             for item in (DataClass.RAW, DataClass.DERIVED, DataClass.SAMPLES, DataClass.CHECKPOINTS)
         ),
+        Variable(name="DRIVETRAIN_INTERRUPTION_NOTICE", value=_NOTICE),
         Variable(name="POD_NAME", value_from=ValueSource(field_ref=FieldReference(field_path="metadata.name"))),
         # One driver for all of a node's memory: Ray spills before the kernel kills.
         Variable(name="RAY_memory_usage_threshold", value="0.92"),
@@ -221,7 +224,7 @@ def _annotations(pool: Pool) -> dict[str, str]:
 
 
 def _ending(pool: Pool) -> Lifecycle:
-    """Ray's processes are told first, and have nearly all of the grace. What a training has not saved is done again."""
-    grace_s = (_SPOT_GRACE_S if is_spot(pool) else _GRACE_S) - 10
-    command = ("/bin/sh", "-c", f"ray stop --grace-period {grace_s}")
-    return Lifecycle(pre_stop=Handler(execute=Execution(command=command)))
+    """Trainings hear of their node's end first, save, and take no further step; then Ray's processes are stopped."""
+    wait_s = (_SPOT_GRACE_S if is_spot(pool) else _GRACE_S) - _STOP_S - 10
+    command = f"python -m ray_jobs.interruption --wait-s {wait_s}; ray stop --grace-period {_STOP_S}"
+    return Lifecycle(pre_stop=Handler(execute=Execution(command=("/bin/sh", "-c", command))))

@@ -32,7 +32,7 @@ class BevModel(Model):
 
     def forward(self, batch: Batch, network: nn.Module | None = None) -> Plan:
         """Plan; occupancy comes with it while training."""
-        found = (network or self.network)(batch.image, batch.ego_history, batch.command)
+        found = (self.network if network is None else network)(batch.image, batch.ego_history, batch.command)
         return Plan(found) if isinstance(found, Tensor) else Plan(found[0], occupancy=found[1])
 
     def loss(self, plan: Plan, batch: Batch) -> Tensor:

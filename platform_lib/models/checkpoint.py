@@ -6,6 +6,8 @@ import hashlib
 import io
 import json
 import logging
+import os
+import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +18,9 @@ import torch
 from platform_lib.storage import publish_folder, sha256_file
 
 _LOG = logging.getLogger(__name__)
-_STATE, _LABEL = "state.pt", "checkpoint.json"
+STATE, LABEL = "state.pt", "checkpoint.json"
+_PUBLISHED = "published.jsonl"
+_NAME, _SHA256 = re.compile(r"epoch-[0-9]{4,}(-step-[0-9]{8,})?"), re.compile("[0-9a-f]{64}")
 KEPT = 2
 
 
@@ -35,6 +39,28 @@ class Loaded:
     passed_over: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A checkpoint that training wrote, whether it still lies there or not.
+
+    Attributes:
+        name: Its folder's.
+        sha256: Of its state.
+        step: Steps behind it, from the run's first.
+
+    Raises:
+        ValueError: It is none: names become paths, and this is read from files.
+    """
+
+    name: str
+    sha256: str
+    step: int
+
+    def __post_init__(self) -> None:
+        if not (_NAME.fullmatch(self.name) and _SHA256.fullmatch(self.sha256)):
+            raise ValueError(f"not a checkpoint: {self.name!r}, {self.sha256!r}")
+
+
 def torch_bytes(value: object) -> bytes:
     """Serialise with torch; equal values give equal bytes (a file name would otherwise get into the archive)."""
     buffer = io.BytesIO()
@@ -42,7 +68,7 @@ def torch_bytes(value: object) -> bytes:
     return buffer.getvalue()
 
 
-def save(folder: Path, *, epochs: int, identity: str, state: dict[str, Any], steps: int = 0) -> Path:
+def save(folder: Path, *, epochs: int, identity: str, state: dict[str, Any], steps: int = 0, at_step: int = 0) -> Path:
     """Publish the state after `epochs` epochs as ``folder/epoch-0003/`` and delete all but it and the one before.
 
     Args:
@@ -51,13 +77,16 @@ def save(folder: Path, *, epochs: int, identity: str, state: dict[str, Any], ste
         identity: Digest of the step; a checkpoint of another step is never resumed.
         state: Tensors and plain values.
         steps: Steps of the next epoch that lie behind it too; ``folder/epoch-0003-step-00000120/`` then.
+        at_step: All steps behind it, from the first; for those who look.
     """
     target = folder / (f"epoch-{epochs:04d}" + (f"-step-{steps:08d}" if steps else ""))
     data = torch_bytes(state)
     with publish_folder(target) as temporary:
-        (temporary / _STATE).write_bytes(data)
-        label = {"epochs": epochs, "identity": identity, "sha256": hashlib.sha256(data).hexdigest()}
-        (temporary / _LABEL).write_text(json.dumps(label) + "\n")
+        (temporary / STATE).write_bytes(data)
+        sha256 = hashlib.sha256(data).hexdigest()
+        label = {"epochs": epochs, "identity": identity, "sha256": sha256, "step": at_step}
+        (temporary / LABEL).write_text(json.dumps(label) + "\n")
+    _tell(folder, Published(target.name, sha256, at_step))
     there = _newest_first(folder)
     # What is named beyond this state was passed over when fitting went on from an older one: it would count as one of
     # the two, and as where training stands.
@@ -72,7 +101,7 @@ def load_newest(folder: Path, *, identity: str) -> Loaded | None:
     path, passed_over = _newest_whole(folder, identity)
     if path is None:
         return None
-    state = torch.load(path / _STATE, map_location="cpu", weights_only=True)
+    state = torch.load(path / STATE, map_location="cpu", weights_only=True)
     return Loaded(epochs=_epochs(path), state=cast("dict[str, Any]", state), passed_over=passed_over)
 
 
@@ -85,6 +114,50 @@ def resumable_epochs(folder: Path, *, identity: str) -> int:
 def newest_name(folder: Path) -> str:
     """Return the newest checkpoint's name without looking into it, ``""`` where there is none; names grow as steps do."""
     return next((path.name for path in _newest_first(folder)), "")
+
+
+def published(folder: Path) -> tuple[Published, ...]:
+    """Return every checkpoint that was ever published here, in that order; those deleted since too.
+
+    A kill may fall between publishing and telling: what lies there is added to what was told.
+    """
+    found = {}
+    for line in _told(folder):
+        try:
+            item = Published(**json.loads(line))
+        except (ValueError, TypeError):
+            continue  # a kill cut it
+        found[item.sha256] = item
+    for path in reversed(_newest_first(folder)):
+        there = label_of(path)
+        if there is not None:
+            found.setdefault(there.sha256, there)
+    return tuple(found.values())
+
+
+def label_of(path: Path) -> Published | None:
+    """Return what a checkpoint's own label says of it; None where it is not there or not whole."""
+    try:
+        label = json.loads((path / LABEL).read_text())
+        return Published(path.name, str(label["sha256"]), int(label.get("step", 0)))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _tell(folder: Path, item: Published) -> None:
+    line = json.dumps({"name": item.name, "sha256": item.sha256, "step": item.step})
+    descriptor = os.open(folder / _PUBLISHED, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+    try:
+        os.write(descriptor, f"{line}\n".encode())
+    finally:
+        os.close(descriptor)
+
+
+def _told(folder: Path) -> list[bytes]:
+    try:
+        return (folder / _PUBLISHED).read_bytes().splitlines()
+    except FileNotFoundError:
+        return []
 
 
 def _newest_whole(folder: Path, identity: str) -> tuple[Path | None, tuple[str, ...]]:
@@ -108,8 +181,8 @@ def _newest_first(folder: Path) -> list[Path]:
 
 def _problem(path: Path, identity: str) -> str | None:
     try:
-        label = json.loads((path / _LABEL).read_text())
-        sha256 = sha256_file(path / _STATE)
+        label = json.loads((path / LABEL).read_text())
+        sha256 = sha256_file(path / STATE)
     except (OSError, ValueError) as error:
         return f"cannot be read ({error})"
     if not isinstance(label, dict) or label.get("identity") != identity:

@@ -11,64 +11,20 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import nn
 
 from platform_lib.models import checkpoint
-from platform_lib.models.augmentation import Augmentation
+from platform_lib.models.compiling import compiled
 from platform_lib.models.divergence import diverged
+from platform_lib.models.fit_config import FitConfig as FitConfig
+from platform_lib.models.fit_config import SaveRules as SaveRules
 from platform_lib.models.gang import Alone, Gang
 from platform_lib.models.learner import Batches, Learner
 from platform_lib.models.slow_ranks import SlowRank, slow_ranks
-
-
-@dataclass(frozen=True, slots=True)
-class FitConfig:
-    """How long and how fast to fit.
-
-    Attributes:
-        epochs: Passes over the training split.
-        batch: Samples of one step, over all processes and all parts of the step.
-        learning_rate: Peak of a one-cycle schedule (linear warm-up, cosine to zero).
-        weight_decay: AdamW's.
-        warmup_share: Share of all steps that warm up.
-        seed: Seeds weights, order, dropout and augmentation.
-        threads: Threads of torch; part of the result's identity, since sums are split over them.
-        augmentation: How training frames are changed.
-        accumulate: A step's samples go through the network in so many parts, for networks whose activations are large.
-        precision: ``bf16`` computes in bfloat16 where torch deems it safe; weights and optimiser stay in float32.
-        compiled: Whether torch.compile makes the network's kernels: minutes at the start, faster steps after it.
-    """
-
-    epochs: int
-    batch: int
-    learning_rate: float
-    weight_decay: float
-    warmup_share: float
-    seed: int
-    threads: int
-    augmentation: Augmentation
-    accumulate: int = 1
-    precision: Literal["fp32", "bf16"] = "fp32"
-    compiled: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class SaveRules:
-    """When a state is saved; it has no say in the result.
-
-    Attributes:
-        every_s: A state is saved once so long has passed since the last one; a kill costs no more than that.
-        every_steps: The same, counted in steps.
-        each_epoch: Whether each epoch's end is saved besides.
-    """
-
-    every_s: float = 30.0
-    every_steps: int | None = None
-    each_epoch: bool = True
 
 
 @dataclass(slots=True)
@@ -138,7 +94,7 @@ class Listener(Protocol):
         """These processes hold the others up."""
 
     def state_wanted(self) -> bool:
-        """Whether a state is to be saved at once: this machine is about to go."""
+        """Whether a state is to be saved at once: this process's machine is about to go."""
 
 
 class Silent:
@@ -209,7 +165,7 @@ class Fit:
         learner.network = learner.network.to(self._device)
         self._whole = copy.deepcopy(learner.network) if self._in_pieces else None
         self._wrapped = self._gang.wrap(learner.network)
-        self._called: Any = torch.compile(self._wrapped) if config.compiled else self._wrapped
+        self._called: Any = compiled(self._wrapped, self._device.type) if config.compiled else self._wrapped
         self._optimiser = torch.optim.AdamW(
             self._wrapped.parameters(),
             lr=config.learning_rate,
@@ -346,19 +302,29 @@ class Fit:
 
     def _due(self, told: Listener) -> bool:
         since = self._running.step - self._clock.saved_step
-        due = (
-            (self._rules.every_steps is not None and since >= self._rules.every_steps)
-            or time.monotonic() - self._clock.saved_s >= self._rules.every_s
-            or told.state_wanted()
+        due = (self._rules.every_steps is not None and since >= self._rules.every_steps) or (
+            time.monotonic() - self._clock.saved_s >= self._rules.every_s
         )
-        # All save together or none does: what rank 0's clock says holds for all.
-        return due if self._gang.size == 1 else bool(self._gang.summed([float(due and self._gang.rank == 0)])[0])
+        wanted = told.state_wanted()
+        if self._gang.size == 1:
+            return due or wanted
+        # All save together or none does: what rank 0's clock says holds for all, and so does any one's notice.
+        return bool(self._gang.summed([float(wanted or (due and self._gang.rank == 0))])[0])
 
     def _save(self, told: Listener) -> None:
         state = self._state()
         if self._gang.rank == 0:
             middle = self._running.step - len(self.records) * len(self._train)
-            checkpoint.save(self._folder, epochs=len(self.records), steps=middle, identity=self._identity, state=state)
+            checkpoint.save(
+                self._folder,
+                epochs=len(self.records),
+                steps=middle,
+                at_step=self._running.step,
+                identity=self._identity,
+                state=state,
+            )
+        if self._gang.size > 1:
+            self._gang.summed([0.0])  # nobody goes on, or ends as it was told to, before the state lies there
         self._clock.saved_s, self._clock.saved_step = time.monotonic(), self._running.step
         told.saved(self._running.step)
 
@@ -372,11 +338,13 @@ class Fit:
             "loader": self._train.state_dict(),
             "running": asdict(self._running),
         }
+        description = getattr(self.learner, "description", None)
         return {
             "network": network,
             "optimiser": optimiser,
             "ranks": self._gang.gathered(own),
             "records": [asdict(record) for record in self.records],
+            "model": None if description is None else description(),
         }
 
     def _resume(self) -> None:

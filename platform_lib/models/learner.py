@@ -65,3 +65,10 @@ class Exports(Protocol):
 
     def export(self, run: Path) -> tuple[str, ...]:
         """Write them, and return their names."""
+
+
+class Described(Protocol):
+    """A learner whose checkpoints can be scored while it trains: they hold what the network is built from."""
+
+    def description(self) -> dict[str, Any]:
+        """Return what ``weights.pt`` holds besides ``state``; plain values."""

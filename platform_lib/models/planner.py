@@ -138,7 +138,7 @@ class CameraModel(Model):
 
     def forward(self, batch: Batch, network: nn.Module | None = None) -> Plan:
         """Plan; nothing else comes with it."""
-        return Plan((network or self.network)(batch.image, batch.ego_history, batch.command))
+        return Plan((self.network if network is None else network)(batch.image, batch.ego_history, batch.command))
 
     def loss(self, plan: Plan, batch: Batch) -> Tensor:
         """Return the path's loss; see `path_loss`."""

@@ -16,7 +16,7 @@ from platform_lib.models.interface import PLAN_TIMES_S, Float, PlannerInput
 from platform_lib.models.learning import training_batch
 from platform_lib.models.model import Normalisation
 from platform_lib.models.planner import TorchPlanner
-from platform_lib.models.registry import ModelConfig, build_model, saved
+from platform_lib.models.registry import ModelConfig, build_model, described, saved
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +111,10 @@ class PlannerLearner:
         """Return the mean distance to the driven path over the validation split, in metres."""
         plan = TorchPlanner("val", self.network).plan(self._val.inputs)
         return {"val_ade_m": float(np.linalg.norm(plan - self._val.future_m, axis=2).mean())}
+
+    def description(self) -> dict[str, Any]:
+        """Return what the model is built from, so that a checkpoint alone can be scored."""
+        return described(self.planner_config, self.normalisation)
 
     def weights(self) -> dict[str, Any]:
         """Return what ``weights.pt`` holds: enough to build the model again."""

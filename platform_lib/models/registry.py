@@ -99,14 +99,14 @@ def columns_of(config: ModelConfig) -> tuple[str, ...]:
     return tuple(_entry(config).builder.columns)
 
 
+def described(config: ModelConfig, normalisation: Normalisation) -> dict[str, Any]:
+    """Return what a model is built from, without its weights."""
+    return {"model": _entry(config).name, "planner": asdict(config), "normalisation": asdict(normalisation)}
+
+
 def saved(config: ModelConfig, normalisation: Normalisation, network: nn.Module) -> dict[str, Any]:
     """Return what ``weights.pt`` holds: enough to build the model again."""
-    return {
-        "model": _entry(config).name,
-        "planner": asdict(config),
-        "normalisation": asdict(normalisation),
-        "state": network.state_dict(),
-    }
+    return {**described(config, normalisation), "state": network.state_dict()}
 
 
 def restored(weights: Mapping[str, Any]) -> Model:

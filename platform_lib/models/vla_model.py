@@ -34,7 +34,7 @@ class VlaModel(Model):
 
     def forward(self, batch: Batch, network: nn.Module | None = None) -> Plan:
         """Plan; while training every token from the right ones before it, and which words would have been right."""
-        called = network or self.network
+        called = self.network if network is None else network
         if not self.network.training or batch.tags is None:
             return Plan(called(batch.image, batch.ego_history, batch.command))
         question = torch.randint(len(rationale.QUESTIONS), (len(batch.command),)).to(batch.command.device)

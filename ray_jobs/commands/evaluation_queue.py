@@ -9,22 +9,30 @@ from platform_lib.errors import PlatformError
 from platform_lib.home import Home
 from platform_lib.table import Column, print_table
 from ray_jobs import evaluation_queue
-from ray_jobs.evaluation_history import JUDGED, before_of, changes, page_path
+from ray_jobs.checkpoint_queue import waiting_checkpoints
+from ray_jobs.evaluation_history import JUDGED, before_of, changes, not_scored, page_path
 from ray_jobs.evaluation_history import history as read_history
 from ray_jobs.evaluation_page import write_page
+from ray_jobs.evaluation_queue import checkpoint_title
 
 if TYPE_CHECKING:
+    from ray_jobs.checkpoint_queue import Claim
     from ray_jobs.evaluate import EvaluationOutcome
+    from ray_jobs.evaluation_history import Scored
     from ray_jobs.evaluation_queue import Waiting
 
 
 def show_queue(home: Home, *, as_json: bool) -> None:
     """List what waits."""
     found = evaluation_queue.waiting(home)
+    held = waiting_checkpoints(home)
     if as_json:
         names = ("run", "dataset", "why", "baseline", "blocked")
-        print_json({"waiting": [{name: getattr(item, name) for name in names} for item in found]})
+        document = {"waiting": [{name: getattr(item, name) for name in names} for item in found]}
+        print_json({**document, "checkpoints": [claim.model_dump(mode="json") for claim in held]})
         return
+    for claim in held:
+        OUT.print(f"- checkpoint of {checkpoint_title(claim)}: not scored yet", markup=False, highlight=False)
     if not found:
         OUT.print("nothing waits: every finished run was scored on its dataset as it is now, by the present scorer")
         return
@@ -52,10 +60,20 @@ def watch(home: Home, *, closed: bool, poll_s: float, until_idle_s: float | None
             f"scored {outcome.report.model_name}: ADE {ade}; page {write_page(home)}", markup=False, highlight=False
         )
 
+    def checkpoint(claim: Claim, entry: Scored | None) -> None:
+        if entry is None:
+            told = "no score; the page says why"
+        else:
+            row = entry.value("open_loop", "ade_m")
+            told = "ADE unknown" if row is None else f"ADE {row.metrics['ade_m'].value:.3f} m"
+        page = write_page(home)
+        ERR.print(f"checkpoint of {checkpoint_title(claim)}: {told}; page {page}", markup=False, highlight=False)
+
     ERR.print("watching the runs of this home; Ctrl-C ends it", markup=False, highlight=False)
     worked = evaluation_queue.watch(
-        home, closed=closed, poll_s=poll_s, until_idle_s=until_idle_s, on_start=begin, on_done=done
-    )
+        home, closed=closed, poll_s=poll_s, until_idle_s=until_idle_s, on_start=begin, on_done=done,
+        on_checkpoint=checkpoint,
+    )  # fmt: skip
     page = write_page(home)
     if as_json:
         print_json({"scored": list(worked.scored), "failed": list(worked.failed), "page": page})
@@ -74,7 +92,8 @@ def show_history(home: Home, *, as_json: bool) -> None:
     entries = read_history(home)
     page = write_page(home)
     if as_json:
-        print_json({"evaluations": [entry.model_dump(mode="json") for entry in entries], "page": page})
+        document = {"evaluations": [entry.model_dump(mode="json") for entry in entries], "page": page}
+        print_json({**document, "not_scored": [item.model_dump(mode="json") for item in not_scored(home)]})
         return
     cells = []
     for place, entry in reversed(list(enumerate(entries))):
@@ -84,11 +103,14 @@ def show_history(home: Home, *, as_json: bool) -> None:
         for loop, metric in (("open_loop", "ade_m"), ("pseudo_closed_loop", "epdms"), ("closed_loop", "at_fault_rate")):
             row = entry.value(loop, metric)
             figures.append("not run" if row is None else f"{row.metrics[metric].value:.3f}")
-        against = "-" if before is None else f"{before.run}: {len(worse)} worse"
+        against = "-" if before is None else f"{before.title}: {len(worse)} worse"
         when = entry.created_utc.strftime("%Y-%m-%d %H:%M")
-        cells.append([when, entry.run, f"{entry.dataset} {entry.dataset_sha256[:8]}", *figures, against])
+        cells.append([when, entry.title, f"{entry.dataset} {entry.dataset_sha256[:8]}", *figures, against])
     numbers = [Column(title, right=True) for title in ("ADE m", "EPDMS", "at fault")]
     print_table(
         [Column("when, UTC"), Column("run"), Column("dataset"), *numbers, Column("against the one before")], cells
     )
+    for item in not_scored(home):
+        told = f"- no score: {item.run}, step {item.step}: {item.why}"
+        OUT.print(told, markup=False, highlight=False)
     OUT.print(str(page_path(home)), markup=False, highlight=False)

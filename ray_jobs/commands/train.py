@@ -28,7 +28,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Train a planner: `drivetrain train RECIPE`. Compare two runs: `drivetrain train compare A B`.",
+    help="Train a planner: `drivetrain train RECIPE`. Compare two runs: `drivetrain train compare A B`. MLflow: `drivetrain train page`.",
 )
 
 
@@ -129,3 +129,21 @@ def compare(
         print_table((Column(""), Column(one, right=True), Column(other, right=True)), [list(row) for row in rows])
     for line in found.curves:
         OUT.print(line, highlight=False, markup=False)
+
+
+@app.command()
+def page(
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port of the loopback interface.")] = 5000,
+    *,
+    home: HomeOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Serve MLflow's page on the runs of this home, until Ctrl-C: curves, system metrics, artefacts."""
+    from ray_jobs.tracking_page import serve
+
+    def started(address: str) -> None:
+        ERR.print(f"MLflow on {address}, in a moment; Ctrl-C ends it", markup=False, highlight=False)
+
+    serve(open_home(home, make=False), port=port, started=started)
+    if as_json:
+        print_json({"port": port, "ended": True})

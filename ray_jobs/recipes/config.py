@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast, get_args
 
 from pydantic import JsonValue
 
@@ -16,6 +16,7 @@ from platform_lib.models.fitting import FitConfig
 from platform_lib.models.gang import Strategy
 from platform_lib.models.learner import Batches, Learner
 from platform_lib.models.sampling import SamplingConfig
+from platform_lib.models.wrong_values import one_of, refuse_wrong, whole
 
 
 class ModelConfig(Protocol):
@@ -61,6 +62,16 @@ class Processes:
     cpus: int = 1
     placed_on: str | None = None
 
+    def __post_init__(self) -> None:
+        refuse_wrong(
+            "Processes",
+            {
+                "count": whole(self.count, least=1),
+                "cpus": whole(self.cpus, least=1),
+                "strategy": one_of(self.strategy, get_args(Strategy)),
+            },
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:
@@ -85,6 +96,18 @@ class TrainConfig:
     processes: Processes = Processes()
     source: SourceConfig | None = None
     sampling: SamplingConfig | None = None
+
+    def __post_init__(self) -> None:
+        batch, count = self.fit.batch, self.processes.count
+        uneven = None if batch % count == 0 else f"of {batch} samples cannot be shared evenly by {count} processes"
+        refuse_wrong(
+            f"recipe '{self.recipe}'",
+            {
+                "calibration_frames": whole(self.calibration_frames, least=1),
+                "frozen_frames": whole(self.frozen_frames, least=1),
+                "a batch": uneven,
+            },
+        )
 
     def resolved(self) -> dict[str, JsonValue]:
         """Return the configuration as JSON values, for the manifest and its digest."""

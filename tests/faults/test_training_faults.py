@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -104,6 +105,25 @@ def _title(process: psutil.Process) -> str:
         return ""
 
 
+def _await_step(step: int, command: subprocess.Popen[str], home: Home) -> None:
+    deadline = time.monotonic() + _LONGEST_S
+    while _steps(home.runs / "r") < step:
+        assert command.poll() is None, f"it ended before step {step}"
+        assert time.monotonic() < deadline, f"step {step} was not reached"
+        time.sleep(0.01)
+
+
+def _signal_at(step: int, target: str, command: subprocess.Popen[str], home: Home, number: signal.Signals) -> int:
+    """Send a signal when so many steps are taken; return how many there were."""
+    _await_step(step, command, home)
+    victims = _victims(target, psutil.Process(command.pid), home)
+    assert victims
+    there = _steps(home.runs / "r")
+    for victim in victims:
+        victim.send_signal(number)
+    return there
+
+
 def _kill_at(step: int, target: str, command: subprocess.Popen[str], home: Home) -> int | None:
     """Kill when so many steps are taken; return how many there were, or None where the run ended before."""
     run, deadline = home.runs / "r", time.monotonic() + _LONGEST_S
@@ -163,6 +183,79 @@ def test_worker_driver_and_head_killed_in_one_run_and_nothing_is_different(home,
     assert _series(home, [("worker", 8), ("head", 9), ("driver", 9)], undisturbed) == 3
     events = [event["event"] for event in read_lines(home.runs / "r" / "events.jsonl")]
     assert events.count("driver-lost") == 2
+
+
+def _whole(home: Home, command: subprocess.Popen[str], undisturbed: tuple[object, ...]) -> None:
+    printed, errors = command.communicate(timeout=_LONGEST_S)
+    assert command.returncode == 0, printed + errors
+    steps, curve, weights = undisturbed
+    run = home.runs / "r"
+    assert read_lines(run / "steps.jsonl") == steps
+    assert [_timeless(line) for line in read_lines(run / "curve.jsonl")] == curve
+    assert torch_bytes(torch.load(run / "weights.pt", weights_only=True)["state"]) == weights
+
+
+_NO_STATE = ("--checkpoint-every-steps", "1000", "--hang-s", "0")  # but the last: what a notice does not save is lost
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("target", ["worker", "driver", "command"])
+def test_sigterm_saves_at_that_step_and_nothing_is_done_twice(home, undisturbed, target):
+    run = home.runs / "r"
+    command = start(home, "slow", *_NO_STATE)
+    before = _signal_at(9, target, command, home, signal.SIGTERM)
+    if target == "command":
+        printed, _ = command.communicate(timeout=_LONGEST_S)
+        assert command.returncode == 128 + signal.SIGTERM, printed
+        taken = _steps(run)
+        command = start(home, "slow", *_NO_STATE)
+    resumed = _await_resumption(run, 0, command)
+    saved = [
+        int(str(event["step"])) for event in read_lines(run / "events.jsonl") if event["event"] == "saved-on-notice"
+    ]
+    assert saved == [resumed]
+    if target == "worker":
+        assert before <= resumed <= before + 3, "the step at work, or the one after"
+    else:  # the driver hears it within a second, ten steps here; of those none is lost
+        assert before <= resumed
+    if target == "command":
+        assert taken == resumed, "no step was taken that was lost"
+    _whole(home, command, undisturbed)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(1800)
+def test_a_nodes_notice_then_kill_9_loses_no_step(home, undisturbed, tmp_path, monkeypatch):
+    notice, run = tmp_path / "notice", home.runs / "r"
+    monkeypatch.setenv("DRIVETRAIN_INTERRUPTION_NOTICE", str(notice))
+    command = start(home, "slow", *_NO_STATE)
+    _await_step(9, command, home)
+    hook = [sys.executable, "-m", "ray_jobs.interruption", "--wait-s", "120"]
+    told = subprocess.run(hook, check=True, capture_output=True, text=True, timeout=200, cwd=Path.cwd())
+    assert "1 of 1 training processes saved their state" in told.stderr
+    there = _steps(run)
+    time.sleep(1.0)
+    assert _steps(run) == there, "it holds"
+    notice.rename(tmp_path / "taken-back")
+    for victim in _victims("worker", psutil.Process(command.pid), home):
+        victim.kill()
+    assert there <= _await_resumption(run, 0, command) <= there + 3
+    _whole(home, command, undisturbed)
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+def test_kill_9_without_a_notice_loses_what_was_not_saved(home):
+    """The planted fault of the tests above: nothing but the notice saves there."""
+    command = start(home, "slow", *_NO_STATE)
+    _signal_at(9, "worker", command, home, signal.SIGKILL)
+    run, deadline = home.runs / "r", time.monotonic() + _LONGEST_S
+    while _steps(run) >= 9 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert _steps(run) < 9, "it began anew"
+    command.terminate()
+    command.communicate(timeout=_LONGEST_S)
 
 
 @pytest.mark.soak

@@ -113,6 +113,18 @@ def test_a_new_run_a_new_dataset_version_and_new_weights_wait(home: Home):
     assert waiting(home) == ()
 
 
+def test_a_planner_of_another_family_waits_too_and_what_has_no_graph_does_not(home: Home):
+    folder = home.runs / "bev"
+    folder.mkdir()
+    (folder / "model.onnx").write_bytes(b"graph")
+    inputs = {"dataset": Input(sha256=digest_of(home, "city"), uri=str(home.datasets / "city"))}
+    step = Step("run", inputs=inputs, config={"planner": {"cells": 72}}, modules=PLANNED)
+    step.finish(folder / "manifest.json", {"model.onnx": folder / "model.onnx"})
+    assert [item.run for item in waiting(home)] == ["first", "bev"]
+    step.finish(folder / "manifest.json", {})
+    assert [item.run for item in waiting(home)] == ["first"]
+
+
 def test_open_loop_alone_is_not_all_of_it(home: Home):
     run(home, "blind", "ego_only", "city")
     score(home, "first", "city", config={"closed_loop": []})

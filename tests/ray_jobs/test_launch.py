@@ -9,12 +9,12 @@ import pytest
 import yaml
 
 from platform_lib.errors import ConfigError
-from ray_jobs import cluster_job
-from ray_jobs.launch_check import Checked, check_local, check_quota, quantity
+from ray_jobs import cluster_job, launch_check, support_table
+from ray_jobs.launch_check import Checked, check_image, check_local, check_quota, quantity
 from ray_jobs.launch_price import Price, cluster_price, local_price
 from ray_jobs.recipes.config import Processes
 from ray_jobs.submit import Plan, cheapest
-from ray_jobs.support_table import cuda_on_driver
+from ray_jobs.support_table import cuda_on_driver, installed_versions, pairs_of
 
 
 def queue(name: str, gpus: int, cpu: object = 100) -> dict[str, object]:
@@ -76,6 +76,13 @@ def test_this_machine_is_held_against_the_request(tmp_path: Path):
     assert "a local cluster has not" in check_local(Processes(placed_on="qualcomm"), tmp_path).problems[0]
 
 
+def test_a_recipe_that_is_compiled_wants_a_compiler(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    assert check_local(Processes(), tmp_path).problems == ()
+    (problem,) = check_local(Processes(), tmp_path, compiled=True).problems
+    assert "no C++ compiler 'no-such-compiler'" in problem
+
+
 def test_cuda_on_a_driver_that_is_new_enough_old_and_unknown():
     assert cuda_on_driver("12.8", "570.86.15").fits is True
     older = cuda_on_driver("12.8", "550.90.07")
@@ -85,6 +92,70 @@ def test_cuda_on_a_driver_that_is_new_enough_old_and_unknown():
     assert cuda_on_driver("14.1", "570.86.15").fits is None
     with pytest.raises(ConfigError, match="no version"):
         cuda_on_driver("12.8", "N/A")
+
+
+@pytest.mark.parametrize(
+    ("versions", "fits"),
+    [
+        ({"torch": "2.13.0", "cuda": "13.0", "driver": "580.65.06", "gpu": "9.0"}, True),
+        ({"torch": "2.13.0", "cuda": "12.6", "driver": "560.28.03", "gpu": "7.0"}, True),
+        ({"torch": "2.13.0", "cuda": "12.8"}, False),
+        ({"cuda": "13.0", "gpu": "7.0"}, False),
+        ({"cuda": "12.6", "gpu": "10.0"}, False),
+        ({"cuda": "13.0", "driver": "570.86.15"}, False),
+        ({"tensorrt": "10.6.0", "cuda": "13.0"}, False),
+        ({"tensorrt": "10.13.2", "cuda": "13.0"}, True),
+        ({"tensorrt": "10.13.2", "cuda": "11.8"}, False),
+        ({"onnxruntime-qnn": "2.7.0", "onnxruntime": "1.24.1"}, False),
+        ({"onnxruntime-qnn": "2.7.0", "onnxruntime": "1.31.1", "python": "3.11.7", "qnn": "2.51.0"}, True),
+        ({"onnxruntime-qnn": "2.7.0", "qnn": "2.50.0"}, False),
+        ({"aimet-onnx": "2.42.0", "onnxruntime": "1.18.1"}, False),
+        ({"aimet-onnx": "2.42.0", "onnxruntime": "1.31.1", "python": "3.10"}, True),
+        ({"aimet-onnx": "3.0.0", "onnxruntime": "1.31.1"}, None),
+        ({"torch": "2.1.0", "cuda": "12.1"}, None),
+    ],
+)
+def test_pairs_that_fit_that_cannot_and_that_nobody_knows(versions: dict[str, str], fits: bool | None):
+    found = pairs_of(versions)
+    assert found
+    if fits is False:
+        (wrong,) = [item for item in found if item.fits is False]
+        assert "there is" in wrong.text
+    else:
+        assert {item.fits for item in found} == {fits}
+
+
+def test_every_row_names_its_source_and_what_is_installed_here_fits():
+    table = yaml.safe_load(Path(support_table.__file__).with_suffix(".yaml").read_text())
+    assert all(row["source"] for row in table["pairs"])
+    parts = {row["part"] for row in table["pairs"]} | {row["other"] for row in table["pairs"]}
+    assert parts >= {"torch", "cuda", "gpu", "tensorrt", "aimet-onnx", "onnxruntime-qnn", "qnn", "python"}
+    found = pairs_of(installed_versions())
+    assert [item.text for item in found if not item.fits] == []
+    assert len(found) >= 3, "torch, and what the extras bring"
+
+
+def test_an_impossible_pair_is_refused_before_a_launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    good = installed_versions()
+    monkeypatch.setattr(launch_check, "installed_versions", lambda: {**good, "tensorrt": "10.6.0", "cuda": "13.0"})
+    checked = check_local(Processes(), tmp_path)
+    with pytest.raises(
+        ConfigError, match=r"TensorRT 10\.6\.0 wants CUDA >=11\.8,<13, and there is 13\.0 \(source: NVIDIA"
+    ):
+        checked.refuse("drivetrain submit train")
+
+
+def test_a_pools_gpus_are_held_against_what_the_image_is_built_with(tmp_path: Path):
+    constraints = tmp_path / "constraints.txt"
+    constraints.write_text("numpy==2.4.6\ntorch==2.13.0\ntorchvision==0.28.0\n")
+    fits = check_image(["g6e.48xlarge", "p5.48xlarge"], constraints)
+    assert fits.problems == ()
+    assert "PyTorch 2.13.0 comes with CUDA 13.0, which needs driver 580.65.06" in fits.notes[0]
+    volta = check_image(["p3.16xlarge"], constraints)
+    with pytest.raises(ConfigError, match=r"CUDA 13\.0 wants compute capability >=7\.5, and there is 7\.0"):
+        volta.refuse("drivetrain submit train")
+    assert "not in the table" in " ".join(check_image(["x9.large"], constraints).notes)
+    assert "unknown" in check_image(["p5.48xlarge"], tmp_path / "none.txt").notes[0]
 
 
 BOOK = {

@@ -60,6 +60,9 @@ def test_a_notebook_trains_it_and_mlflow_holds_what_it_was_made_from(reachable_t
         run_id = (done.run / "mlflow_run_id").read_text().strip()
         run = client.get_run(run_id)
         files = {item.path for item in client.list_artifacts(run_id)}
+        system = {
+            name: client.get_metric_history(run_id, name) for name in run.data.metrics if name.startswith("system/")
+        }
         curve = [metric.value for metric in client.get_metric_history(run_id, "train_loss")]
     manifest = done.manifest
     told = run.data.tags
@@ -71,5 +74,9 @@ def test_a_notebook_trains_it_and_mlflow_holds_what_it_was_made_from(reachable_t
     assert Path(told["checkpoints"]).is_dir()
     assert files >= {"environment.json", "curve.jsonl", "weights.pt", "manifest.json"}
     assert curve == [line["train_loss"] for line in read_lines(done.run / "curve.jsonl")]
+    assert {f"system/rank-0/{name}" for name in ("process_cpu_cores", "process_memory_bytes")} <= set(system)
+    assert {f"system/rank-0/{name}" for name in ("node_cpu_share", "node_memory_bytes")} <= set(system)
+    assert system["system/rank-0/process_memory_bytes"][-1].value > 100e6, "torch alone is more"
+    assert not any("gpu" in name for name in system), "there is none, so nothing is said of it"
     assert run.data.params["fit.learning_rate"] == "0.01"
     assert run.info.status == "FINISHED"

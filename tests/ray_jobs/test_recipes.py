@@ -23,7 +23,7 @@ from platform_lib.models.sampling import SamplingConfig
 from ray_jobs.named import needs_data
 from ray_jobs.planner_run import PlannerRun
 from ray_jobs.recipes import RECIPES, make_classes_importable, recipe_named
-from ray_jobs.recipes.config import TrainConfig
+from ray_jobs.recipes.config import Processes, TrainConfig
 from ray_jobs.search_space import space_named
 from ray_jobs.training_worker import training_loader
 
@@ -49,6 +49,43 @@ def test_a_recipes_configuration_is_a_registered_models_and_plain_values(name: s
     assert is_registered(config.planner)
     assert json.loads(json.dumps(config.resolved())) == config.resolved()
     assert config.sha256 != recipe_named("planner_tiny").sha256 or name == "planner_tiny"
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"epochs": 0}, "epochs is 0, and has to be at least 1"),
+        ({"epochs": 2.5}, "epochs is 2.5, and has to be a whole number"),
+        ({"epochs": True}, "epochs is True"),
+        ({"batch": "8"}, "batch is '8', and has to be a whole number"),
+        ({"batch": -4, "threads": 0}, "batch is -4, and has to be at least 1; threads is 0"),
+        ({"learning_rate": 0.0}, "learning_rate is 0, and has to be above 0"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan, and has to be a number"),
+        ({"learning_rate": "1e-3"}, "learning_rate is '1e-3'"),
+        ({"weight_decay": -1.0}, "weight_decay is -1"),
+        ({"warmup_share": 1.5}, "warmup_share is 1.5, and has to be at most 1"),
+        ({"precision": "fp8"}, "precision is 'fp8', and has to be one of fp32, bf16"),
+        ({"compiled": "yes"}, "compiled is 'yes'"),
+        ({"accumulate": 0}, "accumulate is 0"),
+    ],
+)
+def test_a_value_that_cannot_be_is_refused_where_it_is_written(change: dict[str, object], told: str) -> None:
+    fit = recipe_named("planner_tiny").fit
+    with pytest.raises(ConfigError) as caught:
+        replace(fit, **change)  # type: ignore[arg-type]  # planted
+    assert told in caught.value.what
+
+
+def test_processes_that_cannot_share_a_batch_are_refused() -> None:
+    made = recipe_named("planner_tiny")
+    for wrong in ({"count": 0}, {"strategy": "zero"}, {"cpus": 1.5}):
+        with pytest.raises(ConfigError):
+            Processes(**wrong)  # type: ignore[arg-type]  # planted
+    assert replace(made, processes=Processes(count=2)).processes.count == 2
+    with pytest.raises(ConfigError, match="cannot be shared evenly by 3 processes"):
+        replace(made, processes=Processes(count=3))
+    with pytest.raises(ConfigError, match="frozen_frames is 0"):
+        replace(made, frozen_frames=0)
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ import torch
 
 from platform_lib.catalog.postgres import embedded_postgres
 from platform_lib.datasets.reader import DrivingDataset
-from platform_lib.errors import ConfigError, IntegrityError, MissingPartError
+from platform_lib.errors import ConfigError, HomeBusyError, IntegrityError, MissingPartError
 from platform_lib.home import Home, open_home
 from platform_lib.manifest import changed_outputs, read_manifest
 from platform_lib.models.fitting import Fit, seeded
@@ -192,6 +192,12 @@ def test_a_dataset_that_was_changed_is_refused(home: Home):
     victim.write_bytes(data)
     with pytest.raises(IntegrityError, match="changed after it was made"):
         train(home, "planner_tiny", dataset="small", run="r")
+
+
+def test_two_trainings_into_one_run_do_not_happen(home: Home):
+    with home.lock("run-r"), pytest.raises(HomeBusyError, match="run-r"):
+        train(home, tiny(), dataset="small", run="r")
+    assert not (home.runs / "r").exists()
 
 
 @pytest.mark.parametrize("name", ["../outside", "", ".hidden", "a/b", "x" * 200])

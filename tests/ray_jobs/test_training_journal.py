@@ -13,7 +13,8 @@ from platform_lib.models.divergence import DivergedError
 from platform_lib.models.fitting import EpochRecord, StepRecord
 from ray_jobs.attempts import TrainingError, begin_attempt, clear_attempts, stop_for_good, stopped_by
 from ray_jobs.hang_guard import HangGuard, take_stacks
-from ray_jobs.training_journal import SAVE_NOW, Journal, read_lines
+from ray_jobs.interruption import SAVE_NOW
+from ray_jobs.training_journal import Journal, read_lines
 
 
 def journal(run: Path, rank: int = 0) -> Journal:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -27,6 +28,7 @@ from cdk.cluster.ray import WORKER_GROUPS, job_form, ray_objects
 from cdk.labels import taints_of
 from cdk.model import Manager, Nat, PoolKind
 from platform_lib.errors import ConfigError
+from ray_jobs.interruption import NOTICE_VARIABLE, give_notice
 
 PLACE = place_of("prod")
 OBJECTS = (*objects_of(PLACE), *forms(PLACE))
@@ -256,6 +258,16 @@ def test_a_gang_over_efa_is_kept_in_one_zone_and_a_worker_ends_before_its_spot_n
         grace_s = group.template.spec.termination_grace_period_seconds
         assert grace_s is not None
         assert (grace_s < 120) is (pool.capacity.value == "spot")
+        (container,) = group.template.spec.containers
+        assert container.lifecycle is not None
+        (notice,) = [item.value for item in container.env if item.name == NOTICE_VARIABLE]
+        assert notice, "the hook would tell nobody"
+        assert container.lifecycle.pre_stop is not None
+        script = container.lifecycle.pre_stop.execute.command[-1]
+        waits = [int(text) for text in re.findall(r"-(?:wait-s|-grace-period) (\d+)", script)]
+        assert script.startswith(f"python -m {give_notice.__module__} ")
+        assert len(waits) == 2
+        assert sum(waits) < grace_s
         assert {item.key for item in group.template.spec.tolerations or ()} == {item.key for item in taints_of(pool)}
 
 

@@ -22,7 +22,7 @@ def test_the_newest_is_loaded_and_old_ones_go(tmp_path):
     assert found is not None
     assert found.epochs == 4
     assert found.state["weights"].tolist() == [4.0] * 3
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-0003", "epoch-0004"]
+    assert sorted(path.name for path in tmp_path.glob("epoch-*")) == ["epoch-0003", "epoch-0004"]
 
 
 @pytest.mark.parametrize("damage", ["flip", "cut", "no label", "no state", "label is no JSON"])
@@ -53,7 +53,7 @@ def test_a_broken_one_is_gone_with_the_next_state_and_does_not_count_as_one_of_t
     (tmp_path / "epoch-0003" / "state.pt").write_bytes(b"")
     # Fitting goes on from epoch 2; in the middle of epoch 3 it saves.
     checkpoint.save(tmp_path, epochs=2, steps=5, identity="step", state={"weights": torch.ones(3)})
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["epoch-0002", "epoch-0002-step-00000005"]
+    assert sorted(path.name for path in tmp_path.glob("epoch-*")) == ["epoch-0002", "epoch-0002-step-00000005"]
     assert checkpoint.newest_name(tmp_path) == "epoch-0002-step-00000005", "or it would look as if nothing got on"
 
 
@@ -80,3 +80,21 @@ def test_code_in_a_checkpoint_is_not_run(tmp_path):
 def test_equal_states_give_equal_bytes():
     assert checkpoint.torch_bytes({"w": torch.ones(5)}) == checkpoint.torch_bytes({"w": torch.ones(5)})
     assert checkpoint.torch_bytes({"w": torch.ones(5)}) != checkpoint.torch_bytes({"w": torch.zeros(5)})
+
+
+def test_what_was_published_is_told_also_when_it_is_deleted_and_also_what_a_kill_left_untold(tmp_path):
+    fill(tmp_path, 3)
+    told = checkpoint.published(tmp_path)
+    assert [item.name for item in told] == ["epoch-0001", "epoch-0002", "epoch-0003"]
+    assert told[2] == checkpoint.label_of(tmp_path / "epoch-0003")
+    log = tmp_path / "published.jsonl"
+    log.write_bytes(log.read_bytes()[:-20])
+    assert checkpoint.published(tmp_path) == told
+    for name, sha256 in (("../../elsewhere", told[0].sha256), ("epoch-0001", "../" * 20 + "x"), ("epoch-0001", 7)):
+        with log.open("a") as stream:
+            stream.write("\n" + json.dumps({"name": name, "sha256": sha256, "step": 1}))
+    assert checkpoint.published(tmp_path) == told, "what leads out of the folder is none"
+    log.unlink()
+    assert checkpoint.published(tmp_path) == told[1:]
+    (tmp_path / "epoch-0003" / checkpoint.LABEL).write_text("[]")
+    assert checkpoint.published(tmp_path) == told[1:2]

@@ -15,8 +15,10 @@ import pytest
 import torch
 
 from platform_lib.datasets.position import Position
+from platform_lib.errors import ConfigError
 from platform_lib.models import checkpoint
 from platform_lib.models.augmentation import Augmentation
+from platform_lib.models.compiling import missing_for
 from platform_lib.models.divergence import DivergedError
 from platform_lib.models.fitting import EpochRecord, Fit, FitConfig, SaveRules, Silent, StepRecord, seeded
 from platform_lib.models.interface import PLAN_TIMES_S, PlannerInput
@@ -277,6 +279,40 @@ def test_bfloat16_fits_as_well_with_its_weights_in_float32(tmp_path):
     fitting.run()
     assert fitting.learner.validate()["val_ade_m"] < 0.6 * before
     assert {value.dtype for value in fitting.network.parameters()} == {torch.float32}
+
+
+def test_kernels_of_its_own_want_a_compiler(tmp_path, monkeypatch):
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(ConfigError, match="no C\\+\\+ compiler 'no-such-compiler'") as caught:
+        fit(tmp_path, config=dataclasses.replace(CONFIG, compiled=True))
+    assert "compiled=False" in str(caught.value.remedy)
+
+
+@pytest.mark.slow
+@pytest.mark.soak  # a minute of a compiler
+@pytest.mark.filterwarnings("ignore::Warning")
+@pytest.mark.skipif(missing_for("cpu") is not None, reason="no C++ compiler")
+@pytest.mark.parametrize("kind", ["camera", "ego_only"])
+def test_kernels_of_its_own_give_the_same_losses_and_resume_to_the_same_bits(tmp_path, kind):
+    # Without dropout, whose masks compiled code draws in another way.
+    planner = dataclasses.replace(PLANNER, dropout=0.0)
+    if kind == "ego_only":
+        planner = dataclasses.replace(planner, kind=kind, channels=(), squeeze=0)
+    config = dataclasses.replace(CONFIG, compiled=True)
+    plain, made = Heard(), Heard()
+    fit(tmp_path / "plain", planner=planner).run(plain)
+    whole = fit(tmp_path / "whole", planner=planner, config=config)
+    whole.run(made)
+    one, other = [step.loss for step in plain.steps], [step.loss for step in made.steps]
+    assert other[:3] == pytest.approx(one[:3], rel=1e-3)
+    assert other == pytest.approx(one, rel=0.05), "what rounds otherwise learns otherwise, step by step"
+    assert other != one, "the kernels are others"
+    with pytest.raises(StopError):
+        fit(tmp_path / "cut", planner=planner, config=config).run(Heard(after_epoch=2))
+    resumed = fit(tmp_path / "cut", planner=planner, config=config)
+    resumed.run()
+    assert same(weights(resumed), weights(whole))
+    assert set(weights(whole)) == set(weights(fit(tmp_path / "none", planner=planner)))
 
 
 def test_a_checkpoint_of_other_data_or_code_is_not_resumed(tmp_path):

@@ -74,6 +74,19 @@ def test_a_run_is_continued_and_no_point_is_doubled(store, tmp_path):
     assert json.loads((artefacts / "environment.json").read_text()) == {"torch": "2"}
 
 
+def test_what_machines_did_is_kept_by_time_and_once(store, tmp_path):
+    from mlflow.tracking import MlflowClient
+
+    first = tracked(store, tmp_path / "id")
+    told = [(1_700_000_000_000 + 1000 * n, {"system/rank-0/process_cpu_cores": 0.5 + n}) for n in range(3)]
+    first.log_system(told)
+    tracked(store, tmp_path / "id").log_system(told)  # the next process reads the run's lines from their beginning
+    history = MlflowClient(tracking_uri=store[1]).get_metric_history(first.run_id, "system/rank-0/process_cpu_cores")
+    assert [(metric.timestamp, metric.value) for metric in history] == [
+        (time_ms, metrics["system/rank-0/process_cpu_cores"]) for time_ms, metrics in told
+    ]
+
+
 def test_an_id_that_the_store_does_not_know_gives_a_new_run(store, tmp_path, caplog):
     id_file = tmp_path / "id"
     id_file.write_text("0" * 32 + "\n")
