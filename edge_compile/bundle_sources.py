@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
@@ -213,7 +213,10 @@ def _gates(
         thresholds = Thresholds.model_validate(manifest.config)
     except ValidationError as error:
         raise IntegrityError("the gates' manifest holds no thresholds", where=path, remedy=remedy) from error
-    again = judge(evaluation, compressed, compiled, dataset, thresholds, scored=scored[1], rescored=rescored[1])
+    today = datetime.now(tz=UTC).date()
+    again = judge(
+        *(evaluation, compressed, compiled, dataset, thresholds), scored=scored[1], rescored=rescored[1], today=today
+    )
     if again != report:
         raise IntegrityError("the gates say other than their evidence", where=places.gates, remedy=remedy)
     if report.state == "rejected":

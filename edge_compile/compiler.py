@@ -5,12 +5,9 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-
-import onnx
-from pydantic import JsonValue
 
 from edge_compile import parity
 from edge_compile.arrays import TARGET_OUTPUTS, load_arrays
@@ -18,6 +15,7 @@ from edge_compile.checks import FLOAT_REFERENCE, failed_compile, run_checks
 from edge_compile.choice import choose as choose_precision
 from edge_compile.compiled import Compiled
 from edge_compile.doors.compiling import check_door_job, compile_for_door
+from edge_compile.float_files import save_float
 from edge_compile.job import (
     PRECISIONS,
     SEARCH_BUDGET_S,
@@ -30,14 +28,16 @@ from edge_compile.job import (
     search_of,
     step_of,
     techniques_of,
-    tool_versions,
 )
+from edge_compile.layer_stage import go_down, thresholds_of
 from edge_compile.messages import Objective, Technique
 from edge_compile.mix_choice import choose_mix
 from edge_compile.performance import not_estimated
+from edge_compile.preprocessing import Preprocessing
 from edge_compile.qnn import compile_precision, run_on_emulator
 from edge_compile.quantize import Quantized, quantize
 from edge_compile.report_page import page
+from edge_compile.reporting import Made, metrics_of, report_of
 from edge_compile.samples import Samples
 from edge_compile.search_notes import said_of
 from edge_compile.shared import compile_shared
@@ -47,30 +47,22 @@ from edge_compile.task_slices import Engine, Task, judge
 from edge_compile.waivers import in_force
 from edge_compile.worker import Limits, WorkerStoppedError
 from edge_compile.workplace import MANIFEST, Workplace, check_replaceable, open_workplace
-from platform_lib.errors import CompileError, IntegrityError
+from platform_lib.errors import CompileError
 from platform_lib.evidence import (
     CompiledPrecision,
     CompileReport,
     NodeWaiver,
     ParityRung,
-    SharedContext,
-    SliceScore,
-    TriedTechnique,
     read_evidence,
     write_evidence,
 )
 from platform_lib.manifest import Manifest
-from platform_lib.storage import publish_bytes, publish_folder, sha256_file
+from platform_lib.storage import publish_bytes, publish_folder
 
 REPORT = "report.json"
 SEARCH = "mixed.search.json"
 PAGE = "report.html"
 SEARCHING = "searching:"
-_FLOAT_MODEL = "fp32.onnx"
-_STANDING_NOTES = (
-    "latency and memory traffic are vendor simulated figures, not measured on a device",
-    "qdq->target and onnx->target were measured on the vendor's emulator of the chip, on this machine",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,17 +78,6 @@ class CompileResult:
     report: CompileReport
     manifest: Manifest
     skipped: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """What has been made so far; grows with each precision."""
-
-    rungs: list[ParityRung]
-    precisions: list[CompiledPrecision]
-    failures: dict[str, CompileError]
-    sdk_versions: set[str]
-    task: list[SliceScore] = field(default_factory=list)
 
 
 def compile_model(
@@ -116,6 +97,8 @@ def compile_model(
     also: Sequence[str] = (),
     waivers: Sequence[NodeWaiver] = (),
     search_budget_s: float = SEARCH_BUDGET_S,
+    layers: bool = False,
+    preprocessing: Preprocessing | None = None,
     task: Task | None = None,
     minimise: Objective = "latency",
     techniques: Sequence[Technique] = (),
@@ -148,6 +131,8 @@ def compile_model(
         also: Other targets; the chosen precision is also compiled into one binary for all of them and `target`.
         waivers: Nodes that may compute in float until a day (`edge_compile.waivers`); an expired one counts for nothing.
         search_budget_s: How long the search of ``mixed`` may measure single tensors; more of them stay wide after it.
+        layers: Compare the emulator layer by layer, where nothing failed too.
+        preprocessing: What turns the samples into the model's inputs; they are raw then, in the graph and outside.
         task: The metric that every slice of the frozen samples has to keep, with its tolerance; the ladder's SQNR of the
             model's ends is then a floor alone, unless `tolerance` sets it.
         minimise: What the choice among those within the tolerance is for: ``latency`` or ``size``.
@@ -192,6 +177,8 @@ def compile_model(
         tuple(others),
         in_force(waivers, datetime.now(tz=UTC).date()),
         search_budget_s,
+        layers,
+        preprocessing,
         task,
         minimise,
         tuple(techniques),
@@ -200,7 +187,15 @@ def compile_model(
     folder = Path(out).expanduser().resolve()
     check_replaceable(folder)
     say("checking the model and its samples")
-    job = check_job(Path(onnx_path), chip, settings, calibration=calibration, frozen=frozen, reference=reference)
+    # Absolute, since the workers that read it have a current folder of their own.
+    job = check_job(
+        Path(onnx_path).expanduser().absolute(),
+        chip,
+        settings,
+        calibration=calibration,
+        frozen=frozen,
+        reference=reference,
+    )
     step = step_of(job)
     with open_workplace(folder) as workplace:
         found = None if force else step.done(folder / MANIFEST)
@@ -209,13 +204,13 @@ def compile_model(
         with publish_folder(folder) as temporary:
             report = _run(job, workplace, temporary, say)
             outputs = {item.name: item for item in sorted(temporary.iterdir())}
-            manifest = step.finish(temporary / MANIFEST, outputs, _metrics(job, report))
+            manifest = step.finish(temporary / MANIFEST, outputs, metrics_of(job, report))
     return CompileResult(folder, report, manifest, skipped=False)
 
 
 def _run(job: Job, workplace: Workplace, folder: Path, say: OnStage) -> CompileReport:
     """Quantize, compile, run, compare, judge; every file to publish is copied into `folder`."""
-    float_model = _copy_float_model(job, folder)
+    float_model, tail = save_float(job, folder)
     say(f"quantizing: {', '.join(job.settings.precisions)}")
     told: set[str] = set()
     quantized = quantize(
@@ -231,15 +226,19 @@ def _run(job: Job, workplace: Workplace, folder: Path, say: OnStage) -> CompileR
         search=search_of(job, workplace.notes),
         techniques=techniques_of(job),
         watch=lambda: _tell_search(workplace.notes, told, say),
+        layers=thresholds_of(job),
+        tail=tail,
+        original_frozen=None if job.ready is job.frozen else job.ready,
     )
     started_s = time.monotonic()
     quantized = choose_mix(
         job, quantized, workplace, say, lambda: time.monotonic() - started_s > job.settings.search_budget_s
     )
-    made = _Made([_torch_rung(job, quantized), *_proven_rewrites(job, quantized)], [], {}, set())
+    made = Made([_torch_rung(job, quantized), *_proven_rewrites(job, quantized)], [], {}, set())
     for precision in (FLOAT_REFERENCE, *job.settings.precisions):
         _make(job, precision, quantized, float_model, workplace, folder, made, say)
     _refuse_if_none_compiled(job, made.failures)
+    made.rungs[:], layers = go_down(job, quantized, made.rungs, float_model, workplace, folder, say)
     for precision in job.settings.precisions:
         shutil.copyfile(quantized.models[precision], folder / f"{precision}.qdq.onnx")
         shutil.copyfile(quantized.encodings[precision], folder / f"{precision}.encodings.json")
@@ -256,9 +255,9 @@ def _run(job: Job, workplace: Workplace, folder: Path, say: OnStage) -> CompileR
     if job.settings.also and choice[0] is not None:
         say(f"compiling {choice[0]} for {len(job.settings.also) + 1} chips in one binary")
         shared = compile_shared(job, choice[0], quantized, workplace, folder)
-    report = _report(job, folder, made, quantized, choice, shared)
+    report = report_of(job, folder, made, quantized, choice, shared)
     write_evidence(folder / REPORT, report)
-    publish_bytes(folder / PAGE, page(report, quantized.search).encode())
+    publish_bytes(folder / PAGE, page(report, quantized.search, layers).encode())
     return report
 
 
@@ -269,7 +268,7 @@ def _make(
     float_model: Path,
     workplace: Workplace,
     folder: Path,
-    made: _Made,
+    made: Made,
     say: OnStage,
 ) -> None:
     """Compile and run one precision, and note what came of it; its files go into `folder`."""
@@ -303,17 +302,6 @@ def _tell_search(notes: Path, told: set[str], say: OnStage) -> None:
     if said is not None and said not in told:
         told.add(said)
         say(f"{SEARCHING} {said}")
-
-
-def _copy_float_model(job: Job, folder: Path) -> Path:
-    copy = folder / _FLOAT_MODEL
-    if job.model.external or job.model.rewrites:
-        onnx.save(job.model.proto, copy)
-        return copy
-    shutil.copyfile(job.model.path, copy)
-    if sha256_file(copy) != job.onnx_sha256:
-        raise IntegrityError("the model changed while it was read", where=job.model.path, remedy="compile again")
-    return copy
 
 
 def _compile_one(
@@ -394,9 +382,11 @@ def _proven_rewrites(job: Job, quantized: Quantized) -> list[ParityRung]:
         parity.ORIGINAL_ONNX,
         "fp32",
         quantized.original,
-        quantized.onnx,
+        quantized.onnx if quantized.rejoined is None else quantized.rejoined,
         threshold_db=parity.thresholds_db("fp32", None)[parity.ORIGINAL_ONNX],
     )
+    if quantized.rejoined is not None:  # the sizes of what was suppressed differ, so that one row holds every sample
+        found = found.model_copy(update={"samples": sample_count(job.frozen)})
     if found.status != "pass":
         changed = ", ".join(f"{item.name} of '{item.layer}'" for item in job.model.rewrites[:3])
         raise CompileError(
@@ -429,51 +419,6 @@ def _rungs(job: Job, precision: str, quantized: Quantized, on_target: Samples | 
             )
         )
     return found
-
-
-def _report(
-    job: Job,
-    folder: Path,
-    made: _Made,
-    quantized: Quantized,
-    choice: tuple[str | None, tuple[str, ...]],
-    shared: SharedContext | None,
-) -> CompileReport:
-    chosen, notes = choice[0], (*quantized.notes, *choice[1])
-    return CompileReport(
-        model_name=job.model.path.stem,
-        onnx_sha256=job.onnx_sha256,
-        target=job.target.name,
-        soc_model=job.target.soc_model,
-        architecture=job.target.architecture,
-        id_confirmed=job.target.confirmed,
-        tools={**tool_versions(), "qnn": ", ".join(sorted(made.sdk_versions))},
-        chosen=chosen,
-        precisions=tuple(made.precisions),
-        parity=tuple(made.rungs),
-        digests={item.name: sha256_file(item) for item in sorted(folder.iterdir())},
-        rewrites=job.model.rewrites,
-        shared=shared,
-        waivers=job.settings.waivers,
-        task=tuple(made.task),
-        techniques=tuple(TriedTechnique.model_validate(item.model_dump()) for item in quantized.techniques),
-        notes=(*job.notes, *notes, _emulated(job), *_STANDING_NOTES),
-    )
-
-
-def _emulated(job: Job) -> str:
-    count = sample_count(job.frozen)
-    more = "" if job.emulated == count else "; --emulator-samples runs more"
-    return f"the emulator ran {job.emulated} of {count} frozen inputs; every other engine ran all{more}"
-
-
-def _metrics(job: Job, report: CompileReport) -> dict[str, JsonValue]:
-    return {
-        "calibration_samples": sample_count(job.calibration),
-        "frozen_samples": sample_count(job.frozen),
-        "emulated_samples": job.emulated,
-        "chosen": report.chosen,
-    }
 
 
 def _silent(stage: str) -> None:

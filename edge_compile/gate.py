@@ -9,13 +9,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from datetime import date
 
 from edge_compile.gate_case import Case, Verdict, figures, left_open, passes
 from edge_compile.gate_data import judge_contract, judge_drives, judge_near_duplicates, judge_pii, judge_places
 from edge_compile.gate_dataset import dataset_facts
+from edge_compile.gate_speed import judge_latency, judge_regression
 from platform_lib.evaluation.rates import wilson
 from platform_lib.evidence import (
-    CompiledPrecision,
     CompileReport,
     EvaluationReport,
     GateReport,
@@ -23,7 +24,6 @@ from platform_lib.evidence import (
     Interval,
     MetricsRow,
     ParityRung,
-    Performance,
 )
 from platform_lib.handoff.gates import GATES, blocking, state_of, worst
 from platform_lib.handoff.thresholds import FloatModel, RungFloor, Thresholds
@@ -53,6 +53,7 @@ def judge(
     *,
     scored: Manifest | None,
     rescored: Manifest | None,
+    today: date | None = None,
 ) -> GateReport:
     """Judge every gate of `GATES`.
 
@@ -65,9 +66,12 @@ def judge(
         scored: The manifest of the float model's evaluation, whose inputs name the model; None if it has none. Its
             figures then fail where they are bad, and pass nothing.
         rescored: The same of the compressed model's.
+        today: The day whose waivers hold; none holds without it.
     """
     case = Case(evaluation, compressed, compiled, scored, rescored, dataset_facts(dataset), thresholds)
-    results = tuple(_result(gate, [*_JUDGES[gate](case), *_unvouched(case, gate)]) for gate in GATES)
+    results = tuple(
+        _waived(_result(gate, [*_JUDGES[gate](case), *_unvouched(case, gate)]), case, today) for gate in GATES
+    )
     return GateReport(state=state_of(results), target=compiled.target, gates=results, blocking=blocking(results))
 
 
@@ -82,6 +86,20 @@ def _result(gate: str, verdicts: list[Verdict]) -> GateResult:
         reason="; ".join([*deciding[:_SHOWN], *more]),
         evidence=tuple(f"{verdict.status}: {verdict.text}" for verdict in verdicts),
     )
+
+
+def _waived(result: GateResult, case: Case, today: date | None) -> GateResult:
+    """Note on a gate that was not run until when a person has waived it; a failure is waived by nobody."""
+    found = [
+        item
+        for item in case.thresholds.waivers
+        if (item.gate, item.target) == (result.gate, case.compiled.target) and today is not None and today <= item.until
+    ]
+    if result.status != "not_run" or not found:
+        return result
+    last = max(found, key=lambda item: item.until)
+    said = f"{result.reason}; waived until {last.until} by {last.approved_by}: {last.why}"
+    return result.model_copy(update={"reason": said, "waived_until": last.until})
 
 
 def _unvouched(case: Case, gate: str) -> list[Verdict]:
@@ -343,54 +361,6 @@ def _in_float(case: Case, name: str, nodes: Sequence[str]) -> Verdict:
     return passes(not nodes, f"{name}: {len(nodes)} nodes compute in float")
 
 
-def _judge_latency(case: Case) -> list[Verdict]:
-    name = case.thresholds.compression.reference_precision
-    reference = case.compiled.precision(name)
-    if case.chosen is None or reference is None:
-        return left_open(f"no latency of both the chosen precision and {name}")
-    ours, theirs = _performances(case, case.chosen, reference)
-    for item, performance in ((case.chosen.precision, ours), (name, theirs)):
-        if performance.measured_on == "not_run" or performance.latency_us is None:
-            return left_open(f"{item} has no latency: {performance.reason or 'no reason given'}")
-    if ours.latency_us is None or theirs.latency_us is None or ours.measured_on != theirs.measured_on:
-        return left_open(
-            f"{case.chosen.precision} on {ours.measured_on}, {name} on {theirs.measured_on}: not comparable"
-        )
-    said = f"{case.chosen.precision} {figures(ours.latency_us)} us, {name} {figures(theirs.latency_us)} us, " + (
-        "vendor simulated, not measured" if ours.measured_on == "simulator" else "measured on the device"
-    )
-    if ours.reason is not None:
-        return left_open(f"{said}: {ours.reason}")
-    if not min(ours.latency_us.value, theirs.latency_us.value) > 0:
-        return [Verdict("fail", f"{said}: no time at all")]
-    return [_faster(ours.latency_us, theirs.latency_us, said)]
-
-
-def _performances(
-    case: Case, chosen: CompiledPrecision, reference: CompiledPrecision
-) -> tuple[Performance, Performance]:
-    """Return what two precisions took on a board, where both were timed there; else as they were compiled."""
-    measured = [case.compiled.on_device(item.precision) for item in (chosen, reference)]
-    timed = [run.performance for run in measured if run is not None and run.performance.latency_us is not None]
-    return (timed[0], timed[1]) if len(timed) == 2 else (chosen.performance, reference.performance)
-
-
-def _faster(ours: Interval, theirs: Interval, said: str) -> Verdict:
-    low, high = _ends(ours)
-    their_low, their_high = _ends(theirs)
-    if high < their_low:
-        return Verdict("pass", said)
-    if low <= their_high and ours.value < theirs.value:
-        return Verdict("not_run", f"{said}: the bounds overlap and decide nothing; measure it on the device")
-    return Verdict("fail", f"{said}: not faster")
-
-
-def _ends(interval: Interval) -> tuple[float, float]:
-    """Return the widest bounds there are: a value may lie outside its own interval."""
-    ends = [end for end in (interval.value, interval.low, interval.high) if end is not None]
-    return min(ends), max(ends)
-
-
 def _judge_toolchain(case: Case) -> list[Verdict]:
     if case.chosen is None:
         return left_open("no precision was chosen")
@@ -493,7 +463,8 @@ _JUDGES: dict[str, Callable[[Case], list[Verdict]]] = {
     "G3 champion": _judge_champion,
     "G4 margins": _judge_margins,
     "G4 NPU": _judge_npu,
-    "G4 latency": _judge_latency,
+    "G4 latency": judge_latency,
+    "G4 regression": judge_regression,
     "G4 toolchain": _judge_toolchain,
     "G5 ladder": _judge_ladder,
     "G5 device": _judge_device,

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import yaml
 from pydantic import ValidationError
 
 from edge_compile.gate import Thresholds, judge
+from edge_compile.gate_speed import traffic_of
 from platform_lib.errors import ConfigError, IntegrityError, MissingPartError
 from platform_lib.evidence import CompileReport, EvaluationReport, GateReport, read_evidence, write_evidence
+from platform_lib.handoff.model import COMPILE_REPORT
+from platform_lib.handoff.thresholds import Released
 from platform_lib.manifest import Manifest, Step, changed_outputs, input_of, manifest_path_of, read_manifest
 from platform_lib.refusals import first_problem
+from platform_lib.storage import sha256_file
 
 DEFAULT_THRESHOLDS = Path(__file__).with_name("thresholds.yaml")
 
@@ -32,9 +37,25 @@ class Judged:
 
 
 def run_gate(
-    evaluation: Path, compressed: Path | None, compile_: Path, dataset: Path, *, thresholds: Path, out: Path
+    evaluation: Path,
+    compressed: Path | None,
+    compile_: Path,
+    dataset: Path,
+    *,
+    thresholds: Path,
+    out: Path,
+    released: Path | None = None,
 ) -> Judged:
     """Read the evidence, judge it, and publish ``gates.json`` with its manifest; skipped when nothing changed.
+
+    Args:
+        evaluation: Of the float model.
+        compressed: Of the compressed model.
+        compile_: The folder that `compile` wrote.
+        dataset: The dataset's folder.
+        thresholds: What has to be reached.
+        out: Where ``gates.json`` goes.
+        released: The compile folder, or the bundle, of the artefact released last; its figures become part of the thresholds.
 
     Raises:
         MissingPartError: Evidence is missing.
@@ -56,6 +77,9 @@ def run_gate(
         )
     found, again = evaluation_manifest(evaluation), None if compressed is None else evaluation_manifest(compressed)
     limits = read_thresholds(thresholds)
+    if released is not None:
+        last = read_released(released)
+        limits = limits.model_copy(update={"compression": limits.compression.model_copy(update={"released": last})})
     sources = {
         "evaluation": evaluation,
         "compile": compile_ / "report.json",
@@ -72,7 +96,14 @@ def run_gate(
     )
     scored, rescored = (None if item is None else item[1] for item in (found, again))
     report = judge(
-        float_report, compressed_report, compiled, dataset_manifest, limits, scored=scored, rescored=rescored
+        float_report,
+        compressed_report,
+        compiled,
+        dataset_manifest,
+        limits,
+        scored=scored,
+        rescored=rescored,
+        today=datetime.now(tz=UTC).date(),
     )
     # Judging costs nothing, so what lies there is never believed: it is what is judged now, or it is written anew.
     if step.done(manifest_path_of(out)) is not None and read_evidence(GateReport, out) == report:
@@ -98,6 +129,32 @@ def read_thresholds(path: Path) -> Thresholds:
         raise ConfigError(f"not YAML: {' '.join(str(error).split())}", where=path, remedy=remedy) from error
     except ValidationError as error:
         raise ConfigError(first_problem(error), where=path, remedy=remedy) from error
+
+
+def read_released(folder: Path) -> Released:
+    """Read the figures of a released artefact from its compile folder, or from its bundle.
+
+    Raises:
+        MissingPartError: There is no compile report.
+        IntegrityError: It is none, or chose nothing.
+    """
+    places = (folder / "report.json", folder / COMPILE_REPORT)
+    path = next((place for place in places if place.is_file()), places[0])
+    report = read_evidence(CompileReport, path)
+    chosen = None if report.chosen is None else report.precision(report.chosen)
+    if chosen is None:
+        raise IntegrityError("a compile that chose no precision", where=path, remedy="name what was released")
+    time = chosen.performance.latency_us
+    return Released(
+        model_name=report.model_name,
+        target=report.target,
+        precision=chosen.precision,
+        report_sha256=sha256_file(path),
+        measured_on=chosen.performance.measured_on,
+        latency_us=None if time is None else time.value,
+        size_bytes=chosen.context_bytes,
+        ddr_bytes=traffic_of(chosen),
+    )
 
 
 def read_step_manifest(path: Path, *, kind: str) -> Manifest:

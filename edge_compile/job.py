@@ -18,8 +18,9 @@ from edge_compile.compiled import OPTIMISATION_LEVEL
 from edge_compile.messages import Objective, SearchRequest, TaskRequest, Technique, TechniqueRequest
 from edge_compile.onnx_model import FloatModel, read_model
 from edge_compile.parity import ONNX_TARGET, thresholds_db
+from edge_compile.preprocessing import Preprocessing, apply, described, into_graph, raw_specs
 from edge_compile.provider_options import check_caller_options
-from edge_compile.samples import Samples, beyond_calibration, check_outputs, check_samples, samples_sha256
+from edge_compile.samples import Samples, beyond_calibration, check_outputs, check_samples, check_varied, samples_sha256
 from edge_compile.targets.table import Target
 from edge_compile.task_slices import Task, TaskCase, check_task, few_of_each
 from edge_compile.worker import Limits
@@ -37,6 +38,8 @@ KNOWN_PRECISIONS = (*PRECISIONS, "w8mixed", "mixed", "w4a16")
 # loses some more. Source: a BEV net lost 2.6 dB on the way and the planner of the tests 0.8; measured on 2026-11-30.
 SEARCH_MARGIN_DB = 3.0
 SEARCH_BUDGET_S = 600.0
+# float32 holds 24 bits, 144 dB; what is asked beyond only an identical answer could give.
+MOST_TOLERANCE_DB = 200.0
 # The same of a task's tolerance: 3 dB of amplitude.
 SEARCH_TASK_SHARE = 0.7
 _SEARCH_SAMPLES = 8
@@ -70,6 +73,8 @@ class Settings:
         also: Other chips whose code is to go into one binary with the target's.
         waivers: Nodes that may compute in float; those in force alone, so that one that expires compiles again.
         search_budget_s: How long the search of ``mixed`` may measure single tensors.
+        preprocessing: What turns raw samples into the model's inputs, and where; the samples are ready to use without it.
+        layers: Whether the emulator is compared layer by layer even where nothing failed.
         task: The metric that each slice has to keep; None to judge by SQNR alone.
         minimise: What the choice among those within the tolerance is for.
         techniques: What quantization does beyond plain ranges; nothing to try one after another where it is needed.
@@ -84,6 +89,8 @@ class Settings:
     also: tuple[Target, ...] = ()
     waivers: tuple[NodeWaiver, ...] = ()
     search_budget_s: float = SEARCH_BUDGET_S
+    layers: bool = False
+    preprocessing: Preprocessing | None = None
     task: Task | None = None
     minimise: Objective = "latency"
     techniques: tuple[Technique, ...] = ()
@@ -100,8 +107,11 @@ class Settings:
             raise ConfigError(
                 f"{self.choose} is to be chosen and not to be made", remedy=f"choose from {', '.join(self.precisions)}"
             )
-        if self.tolerance_db is not None and not np.isfinite(self.tolerance_db):
-            raise ConfigError(f"a tolerance of {self.tolerance_db} dB", remedy="give a finite number of dB")
+        if self.tolerance_db is not None and not 0.0 <= self.tolerance_db <= MOST_TOLERANCE_DB:
+            raise ConfigError(
+                f"a tolerance of {self.tolerance_db} dB",
+                remedy=f"give 0 (as much noise as signal) to {MOST_TOLERANCE_DB:g} dB (more than float32 holds)",
+            )
         if self.emulator_samples is not None and self.emulator_samples < 1:
             raise ConfigError(f"{self.emulator_samples} emulator samples", remedy="give at least 1")
         unknown = set(map(str, self.techniques)) - set(get_args(Technique))
@@ -126,6 +136,7 @@ class Job:
         onnx_sha256: Digest of the model's file.
         reference: torch's outputs on the frozen inputs, if there are any.
         notes: What a reader of the report has to know about the inputs.
+        ready: The frozen inputs as the model was brought for; other than `frozen` where its graph now preprocesses.
         task: The metric by slice, where one was asked for.
     """
 
@@ -137,6 +148,7 @@ class Job:
     reference: Samples | None
     settings: Settings
     notes: tuple[str, ...]
+    ready: Samples
     task: TaskCase | None = None
 
     @property
@@ -168,18 +180,27 @@ def check_job(
     notes = [] if target.confirmed else [f"the chip id {target.soc_model} is unconfirmed: {target.note}"]
     if target.origin is not None:
         notes.append(f"the chip id {target.soc_model} is of {target.origin}, not of the product's table: {target.note}")
-    calibrated = check_samples("calibration", calibration, model.inputs)
+    raw = settings.preprocessing
+    specs = model.inputs if raw is None else raw_specs(raw, model.inputs)
+    calibrated = check_samples("calibration", calibration, specs)
+    check_varied(calibrated)
     if frozen is None:
         if reference is not None:
             raise ConfigError("reference outputs without frozen inputs", remedy="give the inputs they belong to")
         notes.append("no frozen inputs were given: parity was measured on the calibration inputs")
-    inputs = calibrated if frozen is None else check_samples("frozen", frozen, model.inputs)
+    inputs = calibrated if frozen is None else check_samples("frozen", frozen, specs)
     notes.extend(
         f"{share:.0%} of the frozen values of '{name}' lie outside the calibrated range"
         for name, share in beyond_calibration(calibrated, inputs).items()
     )
     outputs = None if reference is None else check_outputs(reference, model.outputs, count=sample_count(inputs))
-    job = Job(model, onnx_sha256, target, calibrated, inputs, outputs, settings, tuple(notes))
+    ready = inputs if raw is None else apply(raw, inputs)
+    if raw is not None and raw.where == "graph":
+        proto, put_in = into_graph(raw, model.proto, model.inputs)
+        model = replace(model, proto=proto, inputs=specs, rewrites=(*model.rewrites, *put_in))
+    elif raw is not None:
+        calibrated, inputs = apply(raw, calibrated), ready
+    job = Job(model, onnx_sha256, target, calibrated, inputs, outputs, settings, tuple(notes), ready)
     return job if settings.task is None else _with_task(job, settings.task)
 
 
@@ -282,6 +303,8 @@ def step_of(job: Job) -> Step:
         "waivers": [item.model_dump(mode="json") for item in job.settings.waivers],
         "also": [other.name for other in job.settings.also],
         "search_budget_s": job.settings.search_budget_s if "mixed" in job.settings.precisions else None,
+        "layers": job.settings.layers,
+        "preprocessing": described(job.settings.preprocessing),
         "task": _task_config(job),
         "minimise": job.settings.minimise,
         "techniques": list(job.settings.techniques),

@@ -189,17 +189,66 @@ def candidate_name(row: int) -> str:
     return f"mixed-{row}"
 
 
+class LayerRow(Message):
+    """One tensor in two engines.
+
+    Attributes:
+        layer: The operator of the float model that makes it.
+        sqnr_db: None where the two are identical.
+        layout: ``NHWC`` where the second engine's numbers lie in that order, and were compared so.
+        finite: Whether both hold numbers only.
+    """
+
+    tensor: str
+    layer: str
+    sqnr_db: float | None
+    max_abs_error: float | None
+    cosine: float
+    layout: Literal["same", "NHWC"] = "same"
+    finite: bool = True
+
+
+class LayerReport(Message):
+    """One rung, layer by layer, in the order of the graph; `not_run` says why there are no rows."""
+
+    rung: str
+    precision: str
+    samples: int
+    threshold_db: float
+    rows: tuple[LayerRow, ...]
+    not_run: str | None = None
+
+    @property
+    def first_break(self) -> LayerRow | None:
+        """The first layer below the threshold, or in another layout than it should be."""
+        return next((row for row in self.rows if self.broken(row)), None)
+
+    def broken(self, row: LayerRow) -> bool:
+        """Say whether a layer misses what its rung asks, or lies in an order that nobody expects."""
+        below = row.sqnr_db is not None and row.sqnr_db < self.threshold_db
+        return below or row.layout != "same" or not row.finite
+
+
+class LayersFile(Message):
+    """Every rung of one precision that was compared layer by layer: ``PRECISION.by_layer.json``."""
+
+    reports: tuple[LayerReport, ...]
+
+
 class QuantizeRequest(Message):
     """Quantize one float model.
 
     Attributes:
         model: The float model.
         original: The model as it was brought, where it was rewritten.
+        original_frozen: The frozen inputs for it, where they are others, since its rewrite preprocesses.
+        tail: What was cut off the original, if anything was.
         calibration: ``.npz`` of input name -> (N, *shape).
         frozen: The same, for the parity ladder.
         architecture: Chip generation, whose rules AIMET applies (``htp_v73``).
         precisions: What to make.
         search: How to find the mix; needed for ``mixed``.
+        layers: Precision -> the dB below which a layer of it is broken; those named are compared layer by layer.
         techniques: How to quantize; None for plainly, with nothing measured.
         export_int32_bias: Must be true in earnest: without it LayerNorms are left in float, and nobody says so.
     """
@@ -211,7 +260,10 @@ class QuantizeRequest(Message):
     precisions: tuple[Literal["w8a16", "w8a8", "w8mixed", "mixed", "w4a16"], ...]
     export_int32_bias: bool = True
     original: str | None = None
+    original_frozen: str | None = None
+    tail: str | None = None
     search: SearchRequest | None = None
+    layers: dict[str, float] = Field(default_factory=dict)
     techniques: TechniqueRequest | None = None
 
 
@@ -221,6 +273,8 @@ class QuantizeAnswer(Message):
     folded_batch_norms: int
     precisions: tuple[str, ...]
     search: SearchReport | None = None
+    notes: tuple[str, ...] = ()
+    layers: tuple[LayerReport, ...] = ()
     techniques: tuple[TriedTechnique, ...] = ()
 
 
@@ -333,5 +387,28 @@ class RunAnswer(Message):
     samples: int
 
 
-class QnnRequest(RootModel[Annotated[CompileRequest | RunRequest, Field(discriminator="action")]]):
+class LayersRequest(Message):
+    """Compile a QDQ model with each layer as an output, run it on the emulator, and compare it with this machine's CPU.
+
+    Attributes:
+        float_model: For the names of the layers.
+        qdq: The QDQ model.
+        precision: Its name.
+        compile: How to compile; its model and context are names to write in the current folder.
+        inputs: ``.npz`` of name -> (N, *shape).
+        samples: How many of the N to run.
+        threshold_db: Below it a layer is broken.
+    """
+
+    action: Literal["layers"] = "layers"
+    float_model: str
+    qdq: str
+    precision: str
+    compile: CompileRequest
+    inputs: str
+    samples: int
+    threshold_db: float
+
+
+class QnnRequest(RootModel[Annotated[CompileRequest | RunRequest | LayersRequest, Field(discriminator="action")]]):
     """Either request to the QNN worker."""

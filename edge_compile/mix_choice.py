@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from edge_compile.job import Job, OnStage
-from edge_compile.messages import Message, Objective, SearchCandidate, SearchReport, candidate_name
+from edge_compile.messages import LayerReport, Message, Objective, SearchCandidate, SearchReport, candidate_name
 from edge_compile.qnn import compile_precision
 from edge_compile.quantize import Quantized
 from edge_compile.worker import WorkerStoppedError
@@ -70,7 +70,18 @@ def choose_mix(
         qdq={**quantized.qdq, "mixed": quantized.qdq[name]},
         models={**quantized.models, "mixed": quantized.models[name]},
         encodings={**quantized.encodings, "mixed": quantized.encodings[name]},
+        layers=_layers_of(quantized, name),
         notes=(*quantized.notes, _said(report)),
+    )
+
+
+def _layers_of(quantized: Quantized, chosen: str) -> tuple[LayerReport, ...]:
+    """Return the reports layer by layer, of all candidates that of the chosen one alone, as ``mixed``."""
+    candidates = {candidate_name(row) for row in range(len(quantized.models))} - {chosen}
+    return tuple(
+        item.model_copy(update={"precision": "mixed"}) if item.precision == chosen else item
+        for item in quantized.layers
+        if item.precision not in candidates
     )
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import onnx
 
 from edge_compile.op_advice import never_compiles
+from edge_compile.rewrite_inputs import CAST_TYPES
+from edge_compile.rewrite_suppression import cut_suppression
 from edge_compile.rewrites import NEEDED_OPSET, OLDEST_OPSET, opset_of, rewrite
 from edge_compile.samples import TensorSpec
 from platform_lib.errors import ContractError, MissingPartError
@@ -34,6 +36,7 @@ class FloatModel:
         proto: The model with all its weights in memory, rewritten where that was needed.
         external: Files beside the model that hold weights.
         rewrites: What was changed in it; the file is as it was brought.
+        tail: What was cut off, to run beside the chip: it reads outputs of `proto` and gives the rest of the model's.
     """
 
     path: Path
@@ -43,6 +46,12 @@ class FloatModel:
     opset: int
     external: tuple[Path, ...]
     rewrites: tuple[Rewrite, ...] = ()
+    tail: onnx.ModelProto | None = None
+
+    @property
+    def cut_off(self) -> tuple[str, ...]:
+        """The outputs that the tail gives, and the chip does not."""
+        return () if self.tail is None else tuple(str(item.name) for item in self.tail.graph.output)
 
 
 def read_model(path: Path) -> FloatModel:
@@ -72,14 +81,16 @@ def _read(path: Path) -> FloatModel:
     _check_kind(path, proto)
     _check_opset(path, proto)
     _check_weights(path, proto)
-    _check_operators(path, proto)
+    brought_as = {item.name: CAST_TYPES.get(item.type.tensor_type.elem_type, "float32") for item in proto.graph.input}
     proto, rewrites = rewrite(proto, where=path)
-    inputs = tuple(_spec(path, "input", item) for item in proto.graph.input)
+    proto, tail, cut = cut_suppression(proto)
+    _check_operators(path, proto)
+    inputs = tuple(replace(_spec(path, "input", item), brought_as=brought_as[item.name]) for item in proto.graph.input)
     outputs = tuple(_spec(path, "output", item) for item in proto.graph.output)
     if not inputs or not outputs:
         raise ContractError("the ONNX model has no input or no output", where=path, remedy="export the model again")
     _check_flow(path, proto)
-    return FloatModel(path, proto, inputs, outputs, opset_of(proto) or 0, external, rewrites)
+    return FloatModel(path, proto, inputs, outputs, opset_of(proto) or 0, external, (*rewrites, *cut), tail)
 
 
 def _check_valid(path: Path) -> None:
@@ -219,7 +230,9 @@ def _spec(path: Path, role: str, item: onnx.ValueInfoProto) -> TensorSpec:
     if kind.elem_type != onnx.TensorProto.FLOAT:
         name = onnx.TensorProto.DataType.Name(kind.elem_type)
         remedy = (
-            "cast inside the model" if role == "input" else "give the scores, and take the ArgMax outside the model"
+            "cast it to float32 inside the model, before anything else"
+            if role == "input"
+            else "give the scores, and take the ArgMax outside the model"
         )
         raise ContractError(
             f"{role} '{item.name}' is {name}; only FLOAT {role}s are compiled so far",

@@ -19,6 +19,8 @@ _NEVER: dict[str, tuple[str, str]] = {
     "SplitToSequence": ("makes a sequence, and the chip has tensors only", "use Split, and export again"),
     "StringNormalizer": ("works on text, and the chip has none", "leave it outside the graph, and export again"),
 }
+# Source: QNN 2.51.0 refused an LSTM with quantized weights, and ran a GRU of 8 bits in float; seen on 2026-11-30.
+_UNROLL = "unroll it over its steps into Gemm, Sigmoid, Tanh and Mul: the chip has no quantized recurrent operator"
 _ADVICE: dict[str, str] = {
     "Erf": "this Erf is no part of a GELU, which would have been rewritten: use Gelu or Tanh, or export with opset 20",
     "DeformConv": "use GridSample with a 16-bit grid and a convolution, or leave deformable layers outside the graph",
@@ -32,6 +34,9 @@ _ADVICE: dict[str, str] = {
     "Mod": "use Div, Floor, Mul and Sub",
     "CumSum": "multiply with a triangular matrix of ones",
     "If": "export the one branch that the vehicle runs",
+    "LSTM": _UNROLL,
+    "RNN": _UNROLL,
+    "GRU": _UNROLL,
     "ArgMax": "give the scores, and take the ArgMax outside the model",
 }
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from platform_lib.evidence import ParityRung, Status
+from platform_lib.evidence import OutputDistance, ParityRung, Status
 
 TORCH_ONNX = "torch->onnx"
 # The model as it was brought, and as it was rewritten: the same float arithmetic, in another order at most.
@@ -17,6 +17,8 @@ ONNX_SIMULATION = "onnx->simulation"
 SIMULATION_QDQ = "simulation->qdq"
 QDQ_TARGET = "qdq->target"
 ONNX_TARGET = "onnx->target"
+# Layer by layer the simulation cannot be read, and the QDQ model stands for it.
+ONNX_QDQ = "onnx->qdq"
 
 # The SQNR each rung has to reach, in dB: the one place where they are set.
 # Source: measured on 2026-11-20 with QNN 2.51.0 and AIMET 2.42.0 on resnet18, a small BEV net and the demo planner.
@@ -59,11 +61,13 @@ class Distance:
         sqnr_db: The worst output's signal-to-quantization-noise ratio over all samples; None when bit-identical.
         max_abs_error: The largest absolute difference, in the output's unit.
         cosine: The worst output's cosine similarity over all samples; single ones of hardly any length have no direction.
+        outputs: Each output alone.
     """
 
     sqnr_db: float | None
     max_abs_error: float
     cosine: float
+    outputs: tuple[OutputDistance, ...] = ()
 
 
 def sqnr_db(reference: NDArray[np.float32], other: NDArray[np.float32]) -> float | None:
@@ -82,14 +86,21 @@ def sqnr_db(reference: NDArray[np.float32], other: NDArray[np.float32]) -> float
 
 def distance(reference: Arrays, other: Arrays) -> Distance:
     """Compare two engines' outputs, arrays (N, ...) of the same names and shapes; the worst output counts."""
-    ratios = [sqnr_db(reference[name], other[name]) for name in reference]
-    finite = [ratio for ratio in ratios if ratio is not None]
+    outputs = tuple(
+        OutputDistance(
+            name=name,
+            sqnr_db=sqnr_db(reference[name], other[name]),
+            max_abs_error=float(np.max(np.abs(np.subtract(reference[name], other[name], dtype=np.float64)))),
+            cosine=cosine(reference[name], other[name]),
+        )
+        for name in reference
+    )
+    finite = [item.sqnr_db for item in outputs if item.sqnr_db is not None]
     return Distance(
         sqnr_db=min(finite) if finite else None,
-        max_abs_error=max(
-            float(np.max(np.abs(np.subtract(reference[name], other[name], dtype=np.float64)))) for name in reference
-        ),
-        cosine=min(_cosine(reference[name], other[name]) for name in reference),
+        max_abs_error=max(item.max_abs_error for item in outputs),
+        cosine=min(item.cosine for item in outputs),
+        outputs=outputs,
     )
 
 
@@ -127,6 +138,7 @@ def rung(
         cosine=found.cosine,
         threshold_db=threshold_db,
         reason=None if passed else f"{found.sqnr_db:.1f} dB, below {threshold_db:.1f} dB",
+        outputs=found.outputs,
     )
 
 
@@ -162,7 +174,8 @@ def _unmeasured(
     )
 
 
-def _cosine(reference: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+def cosine(reference: NDArray[np.float32], other: NDArray[np.float32]) -> float:
+    """Return the cosine similarity of two arrays; two of no length are alike."""
     first, second = reference.ravel().astype(np.float64), other.ravel().astype(np.float64)
     lengths = float(np.linalg.norm(first) * np.linalg.norm(second))
     if lengths == 0.0:

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from edge_compile.compiled import OPTIMISATION_LEVEL, Compiled
 from edge_compile.context import read_context
 from edge_compile.graph_audit import GraphDump, OpTrace, computes_quantized, refused_nodes, summarize
-from edge_compile.messages import CompileAnswer, CompileRequest, RunAnswer, RunRequest
+from edge_compile.messages import CompileAnswer, CompileRequest, LayerReport, LayersRequest, RunAnswer, RunRequest
 from edge_compile.op_advice import advice
 from edge_compile.performance import estimates_csv, performance, read_estimates
 from edge_compile.targets.table import Target
@@ -112,6 +112,60 @@ def run_on_emulator(
     return run_worker(_WORKER, request, RunAnswer, scratch=scratch, log=log, limits=limits)
 
 
+def layers_on_emulator(
+    float_model: Path,
+    qdq: Path,
+    precision: str,
+    target: Target,
+    options: Mapping[str, str],
+    inputs: Path,
+    *,
+    samples: int,
+    threshold_db: float,
+    scratch: Path,
+    log: Path,
+    limits: Limits,
+) -> LayerReport:
+    """Compare a QDQ model on this machine's CPU with the chip's emulator, layer by layer.
+
+    What runs on the emulator is a build of its own, in which each layer is an output: around them the compiler can fuse
+    less than in the build that is published.
+
+    Args:
+        float_model: The float model, for the names of the layers.
+        qdq: The QDQ model.
+        precision: Its name.
+        target: The chip.
+        options: The caller's compiler options.
+        inputs: ``.npz`` of input name -> float32 (N, *shape).
+        samples: How many of them to run.
+        threshold_db: Below it a layer is broken.
+        scratch: A folder to make.
+        log: Where the tools' messages go.
+        limits: Time and memory.
+
+    Raises:
+        CompileError: It did not compile so, crashed, or ran over a limit.
+    """
+    scratch.mkdir()
+    request = LayersRequest(
+        float_model=str(float_model),
+        qdq=str(qdq),
+        precision=precision,
+        compile=CompileRequest(
+            model="tapped.onnx",
+            context="tapped.ctx.onnx",
+            soc_model=target.soc_model,
+            options=dict(options),
+            optimisation_level=OPTIMISATION_LEVEL,
+        ),
+        inputs=str(inputs),
+        samples=samples,
+        threshold_db=threshold_db,
+    )
+    return run_worker(_WORKER, request, LayerReport, scratch=scratch, log=log, limits=limits)
+
+
 def _collect(precision: str, answer: CompileAnswer, scratch: Path, *, rules: str | None = None) -> Compiled:
     context = scratch / f"{precision}.ctx.onnx"
     info = read_context(context)
@@ -153,16 +207,21 @@ def _with_reasons(error: CompileError, trace: Path, precision: str, model: Path)
     first = refused[0]
     others = [f"{row.op_type} '{row.node_name}'" for row in refused[1:_SHOWN]]
     also = f"; also {', '.join(others)}" if others else ""
+    readers = _readers_of([row.node_name for row in refused[:_SHOWN]], model)
+    kinds = [readers[row.node_name][1].op_type if row.node_name in readers else row.op_type for row in refused[:_SHOWN]]
+    said = ""
+    if first.node_name in readers:
+        cast, node = readers[first.node_name]
+        said = f" (the input '{cast.input[0]}' of {node.op_type} '{node.name}')"
     return CompileError(
-        f"{precision}: the compiler refuses {len(refused)} node(s), first {first.op_type} '{first.node_name}'"
-        f"{_reader_of(first.node_name, model)}: {first.reason}{also}",
-        remedy="; ".join(dict.fromkeys(advice(row.op_type) for row in refused[:_SHOWN])),
+        f"{precision}: the compiler refuses {len(refused)} node(s), first {first.op_type} '{first.node_name}'{said}: "
+        f"{first.reason}{also}",
+        remedy="; ".join(dict.fromkeys(advice(kind) for kind in kinds)),
     )
 
 
-def _reader_of(name: str, model: Path) -> str:
-    """Name the operator of the user's own model that reads what a cast of AIMET's gives."""
+def _readers_of(names: list[str], model: Path) -> dict[str, tuple[onnx.NodeProto, onnx.NodeProto]]:
+    """Return each cast of AIMET's with the operator of the user's own model that reads it."""
     nodes = onnx.load(model, load_external_data=False).graph.node
-    casts = [node for node in nodes if node.name == name and node.op_type == "DequantizeLinear"]
-    readers = [(cast, node) for cast in casts for node in nodes if cast.output[0] in node.input]
-    return "".join(f" (the input '{cast.input[0]}' of {node.op_type} '{node.name}')" for cast, node in readers[:1])
+    casts = [node for node in nodes if node.name in names and node.op_type == "DequantizeLinear"]
+    return {cast.name: (cast, node) for cast in casts for node in nodes if cast.output[0] in node.input}

@@ -10,13 +10,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnxruntime as ort
 import onnxruntime_qnn
 
 from edge_compile.arrays import load_arrays, save_arrays
 from edge_compile.context import check_context
-from edge_compile.messages import CompileAnswer, CompileRequest, Message, QnnRequest, RunAnswer, RunRequest
+from edge_compile.layer_run import qdq_to_target, tap_model
+from edge_compile.layers import makers_of
+from edge_compile.messages import (
+    CompileAnswer,
+    CompileRequest,
+    LayerReport,
+    LayersRequest,
+    Message,
+    QnnRequest,
+    RunAnswer,
+    RunRequest,
+)
 from edge_compile.provider_options import check_provider_options
+from edge_compile.samples import Samples
 from platform_lib.errors import CompileError
 
 _PROVIDER = "QNNExecutionProvider"
@@ -64,17 +77,42 @@ def run_context(request: RunRequest) -> RunAnswer:
     """
     path = Path(request.context)
     info = check_context(path, digests=request.digests, soc_model=request.soc_model)
-    session = ort.InferenceSession(path, session_options({"soc_model": str(request.soc_model)}))
+    few = _first(load_arrays(Path(request.inputs)), request.samples)
+    save_arrays(Path(request.outputs), _emulate(path, request.soc_model, few))
+    count = len(next(iter(few.values())))
+    return RunAnswer(checked_files=(path.name, *info.binaries), soc_model=request.soc_model, samples=count)
+
+
+def compare_layers(request: LayersRequest) -> LayerReport:
+    """Compile in the current folder with each layer as an output, run that, and compare it with the CPU."""
+    model = Path(request.compile.model)
+    names = tap_model(Path(request.float_model), Path(request.qdq), model)
+    compile_context(request.compile)
+    few = _first(load_arrays(Path(request.inputs)), request.samples)
+    return qdq_to_target(
+        model,
+        names,
+        makers_of(onnx.load(request.float_model, load_external_data=False).graph),
+        few,
+        _emulate(Path(request.compile.context), request.compile.soc_model, few),
+        precision=request.precision,
+        threshold_db=request.threshold_db,
+    )
+
+
+def _first(samples: Samples, count: int) -> Samples:
+    return {name: values[:count] for name, values in samples.items()}
+
+
+def _emulate(context: Path, soc_model: int, samples: Samples) -> Samples:
+    session = ort.InferenceSession(context, session_options({"soc_model": str(soc_model)}))
     names = [item.name for item in session.get_outputs()]
-    stored = load_arrays(Path(request.inputs))
-    inputs = {item.name: stored[item.name][: request.samples] for item in session.get_inputs()}
+    inputs = {item.name: samples[item.name] for item in session.get_inputs()}
     count = len(next(iter(inputs.values())))
     rows = [
         session.run(names, {key: np.asarray(value[index]) for key, value in inputs.items()}) for index in range(count)
     ]
-    outputs = {name: np.stack([row[index] for row in rows]) for index, name in enumerate(names)}
-    save_arrays(Path(request.outputs), outputs)
-    return RunAnswer(checked_files=(path.name, *info.binaries), soc_model=request.soc_model, samples=count)
+    return {name: np.stack([row[index] for row in rows]) for index, name in enumerate(names)}
 
 
 def session_options(options: Mapping[str, str], entries: Mapping[str, str] | None = None) -> Any:
@@ -86,7 +124,7 @@ def session_options(options: Mapping[str, str], entries: Mapping[str, str] | Non
     """
     provider_options = {"backend_path": onnxruntime_qnn.get_qnn_htp_path(), **options}
     check_provider_options(provider_options)
-    if not _devices():  # to register it twice is an error
+    if not _devices():  # a second registration is an error
         ort.register_execution_provider_library(_PROVIDER, onnxruntime_qnn.get_library_path())
     devices = _devices()
     if not devices:
@@ -107,4 +145,6 @@ def _devices() -> list[Any]:
 def serve(request_json: bytes) -> Message:
     """Answer one request."""
     request = QnnRequest.model_validate_json(request_json).root
+    if isinstance(request, LayersRequest):
+        return compare_layers(request)
     return compile_context(request) if isinstance(request, CompileRequest) else run_context(request)

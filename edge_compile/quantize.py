@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edge_compile.arrays import load_arrays, save_arrays
 from edge_compile.messages import (
+    LayerReport,
     QuantizeAnswer,
     QuantizeRequest,
     SearchReport,
@@ -49,6 +50,8 @@ class Quantized:
     search: SearchReport | None
     techniques: tuple[TriedTechnique, ...]
     notes: tuple[str, ...]
+    layers: tuple[LayerReport, ...] = ()
+    rejoined: Samples | None = None
 
 
 def quantize(
@@ -66,6 +69,9 @@ def quantize(
     search: SearchRequest | None = None,
     techniques: TechniqueRequest | None = None,
     watch: Callable[[], None] | None = None,
+    layers: Mapping[str, float] | None = None,
+    tail: Path | None = None,
+    original_frozen: Samples | None = None,
 ) -> Quantized:
     """Quantize a float model at each precision.
 
@@ -84,6 +90,9 @@ def quantize(
         techniques: How to quantize, and what is within the tolerance; None for plainly.
         watch: Called now and then while the worker works.
         original: The model as it was brought, where `model` is a rewrite of it.
+        layers: Precision -> the dB below which a layer is broken; those named are compared layer by layer.
+        tail: What was cut off the original, if anything was.
+        original_frozen: The frozen inputs for the original, where they are others.
 
     Raises:
         CompileError: AIMET refused the model, crashed, or ran over a limit.
@@ -91,6 +100,9 @@ def quantize(
     scratch.mkdir()
     save_arrays(scratch / "calibration.npz", calibration)
     save_arrays(scratch / "frozen.npz", frozen)
+    others = scratch / "original.npz"
+    if original_frozen is not None:
+        save_arrays(others, original_frozen)
     request = QuantizeRequest.model_validate(
         {
             "model": str(model),
@@ -100,7 +112,10 @@ def quantize(
             "precisions": precisions,
             "export_int32_bias": export_int32_bias,
             "original": None if original is None else str(original),
+            "original_frozen": None if original_frozen is None else str(others),
+            "tail": None if tail is None else str(tail),
             "search": search,
+            "layers": layers or {},
             "techniques": techniques,
         }
     )
@@ -113,6 +128,7 @@ def quantize(
     return Quantized(
         frozen=scratch / "frozen.npz",
         onnx=load_arrays(scratch / "fp32.outputs.npz"),
+        rejoined=None if tail is None else load_arrays(scratch / "rejoined.outputs.npz"),
         original=None if original is None else load_arrays(scratch / "original.outputs.npz"),
         simulation={name: load_arrays(scratch / f"{name}.simulation.npz") for name in made},
         qdq={name: load_arrays(scratch / f"{name}.qdq.npz") for name in made},
@@ -120,6 +136,7 @@ def quantize(
         encodings={name: scratch / f"{name}.encodings.json" for name in made},
         folded_batch_norms=answer.folded_batch_norms,
         search=answer.search,
+        notes=answer.notes,
+        layers=answer.layers,
         techniques=answer.techniques,
-        notes=(),
     )

@@ -16,7 +16,10 @@ from numpy.typing import NDArray
 
 from edge_compile.arrays import load_arrays, save_arrays
 from edge_compile.gauge import Gauge, gauge_of, gauged_rows, tuned_on
+from edge_compile.grids import grid_tensors, said_of_grids
+from edge_compile.layer_run import float_to_qdq
 from edge_compile.messages import (
+    LayerReport,
     Message,
     QuantizeAnswer,
     QuantizeRequest,
@@ -27,6 +30,7 @@ from edge_compile.messages import (
 )
 from edge_compile.mixing import find_mix, mixer_of
 from edge_compile.precision_search import Asked
+from edge_compile.rejoining import as_asked, rejoin
 from edge_compile.samples import Samples
 from edge_compile.techniques import (
     Bench,
@@ -47,6 +51,7 @@ _ACTIVATIONS = {"w8a16": "int16", "w8a8": "int8", "w8mixed": "int8", "mixed": "i
 _WEIGHTS = {"w4a16": "int4"}
 _FEATURE_MAP_RANK = 4
 _TUNING_SAMPLES = 8
+_LAYER_SAMPLES = 2
 _FOLDS = ("Flatten", "Reshape", "Squeeze")
 
 
@@ -56,7 +61,7 @@ def quantize(request: QuantizeRequest) -> QuantizeAnswer:
     shapes = _shapes(onnx.load(request.model).graph.output)
     run_session(_cpu_session(request.model), frozen, shapes, Path("fp32.outputs.npz"))
     if request.original is not None:
-        run_session(_cpu_session(request.original), frozen, shapes, Path("original.outputs.npz"))
+        _run_original(request, request.original, frozen, shapes)
     searched: SearchReport | None = None
     tried: list[TriedTechnique] = []
     bench = _Bench(request, calibration, shapes)
@@ -74,8 +79,43 @@ def quantize(request: QuantizeRequest) -> QuantizeAnswer:
             tried += rows
         _save(simulation, precision, request, frozen, shapes)
     return QuantizeAnswer(
-        folded_batch_norms=bench.folded, precisions=request.precisions, search=searched, techniques=tuple(tried)
+        folded_batch_norms=bench.folded,
+        precisions=request.precisions,
+        search=searched,
+        techniques=tuple(tried),
+        notes=tuple(said for name in request.precisions for said in said_of_grids(name, bench.grids)),
+        layers=_by_layer(request, frozen, tried),
     )
+
+
+def _run_original(request: QuantizeRequest, path: str, frozen: Samples, shapes: Shapes) -> None:
+    """Ask the model as it was brought, on inputs as it was brought for."""
+    original = _cpu_session(path)
+    ready = frozen if request.original_frozen is None else load_arrays(Path(request.original_frozen))
+    if request.tail is not None:
+        rejoin(original, _cpu_session(request.model), _cpu_session(request.tail), frozen, ready)
+    else:
+        run_session(original, as_asked(original, ready), shapes, Path("original.outputs.npz"))
+
+
+def _by_layer(request: QuantizeRequest, frozen: Samples, tried: Iterable[TriedTechnique]) -> tuple[LayerReport, ...]:
+    """Compare each QDQ model, and each candidate of a search, with the float model whose weights it quantizes."""
+    scaled = {item.precision for item in tried if item.taken and "cle" in item.techniques}
+    samples = min(_LAYER_SAMPLES, len(next(iter(frozen.values()))))
+    found = []
+    for path in sorted(Path().glob("*.qdq.onnx")):
+        name = path.name.removesuffix(".qdq.onnx")
+        precision = name if name in request.precisions else "mixed"
+        if precision not in request.layers:
+            continue
+        model = onnx.load(request.model)
+        folded(model)
+        if precision in scaled:
+            equalized(model)
+        found.append(
+            float_to_qdq(model, onnx.load(path), name, frozen, samples=samples, threshold_db=request.layers[precision])
+        )
+    return tuple(found)
 
 
 class _Bench:
@@ -86,11 +126,13 @@ class _Bench:
         calibration: All calibration samples.
         shapes: Of the outputs.
         folded: How many batch norms went into weights.
+        grids: Each GridSample with the tensors that carry its coordinates.
     """
 
     def __init__(self, request: QuantizeRequest, calibration: Samples, shapes: Shapes) -> None:
         self.request, self.calibration, self.shapes = request, calibration, shapes
         self.folded = 0
+        self.grids = grid_tensors(onnx.load(request.model, load_external_data=False).graph)
         self._session: Any = None
         self._gauge: Gauge | None = None
         asked = request.techniques
@@ -119,6 +161,7 @@ class _Bench:
         )
         if precision == "w8mixed":
             _widen_vectors(simulation, model)
+            _widen_grids(simulation, self.grids)
         tuned = tune_weights(simulation, ways, _each(self.tuned_on), iterations=self.iterations)
         simulation.compute_encodings(_each(self.calibration))
         return simulation, ", ".join(filter(None, (*said, tuned)))
@@ -260,11 +303,21 @@ def _shapes(outputs: Iterable[onnx.ValueInfoProto]) -> Shapes:
     return {item.name: tuple(size.dim_value for size in item.type.tensor_type.shape.dim) for item in outputs}
 
 
+def _widen_grids(simulation: Any, grids: dict[str, tuple[str, ...]]) -> None:
+    """Give the coordinates of every GridSample 16 bits."""
+    for name in dict.fromkeys(tensor for tensors in grids.values() for tensor in tensors):
+        quantizer = simulation.qc_quantize_op_dict.get(name)
+        if quantizer is not None and name in simulation.activation_names:
+            quantizer.set_bitwidth(16)
+
+
 def _save(simulation: Any, precision: str, request: QuantizeRequest, frozen: Samples, shapes: Shapes) -> None:
     run_session(simulation.session, frozen, shapes, Path(f"{precision}.simulation.npz"))
     quantized = simulation.to_onnx_qdq(export_int32_bias=request.export_int32_bias, prequantize_constants=True)
     if precision == "w8mixed":
         _convert_folds(quantized)
+        if grid_tensors(quantized.graph):
+            unify_widths(quantized)
     elif precision.startswith("mixed"):
         unify_widths(quantized)
     if [item.name for item in quantized.graph.output] != list(shapes):

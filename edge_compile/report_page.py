@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from edge_compile.front_picture import Axes, Point, picture
-from edge_compile.messages import SearchReport
+from edge_compile.messages import LayerReport, SearchReport
 from edge_compile.parity import ONNX_TARGET
 from edge_compile.task_slices import worst_of
 from platform_lib.evidence import CompileReport, SharedContext
@@ -32,7 +32,7 @@ def points_of(report: CompileReport) -> tuple[Point, ...]:
     return tuple(found)
 
 
-def page(report: CompileReport, search: SearchReport | None) -> str:
+def page(report: CompileReport, search: SearchReport | None, layers: Sequence[LayerReport] = ()) -> str:
     """Return the page as HTML of its own, without a clock and without anything from elsewhere."""
     title = f"{report.model_name} for {report.target}"
     unconfirmed = "" if report.id_confirmed else ", unconfirmed"
@@ -48,6 +48,8 @@ def page(report: CompileReport, search: SearchReport | None) -> str:
         "<h2>Parity ladder</h2>",
         _ladder(report),
     ]
+    if layers:
+        parts += ["<h2>Layer by layer</h2>", *(_layers(item) for item in layers)]
     if report.task:
         parts += ["<h2>The task, slice by slice</h2>", task_table(report)]
     if report.techniques:
@@ -98,6 +100,28 @@ def _ladder(report: CompileReport) -> str:
         for rung in report.parity
     ]
     return _table(("rung", "precision", "verdict", "samples", "SQNR", "reason"), rows)
+
+
+def _layers(found: LayerReport) -> str:
+    title = f"<h3>{escape(found.rung)}, {escape(found.precision)}</h3>"
+    if found.not_run is not None:
+        return f"{title}<p>Not run: {escape(found.not_run)}</p>"
+    broken = found.first_break
+    first = f"the first below {found.threshold_db:g} dB is {broken.layer}" if broken else "none is broken"
+    rows = []
+    for row in found.rows[:_TABLE_ROWS]:
+        ratio = "NaN or infinity" if not row.finite else "identical" if row.sqnr_db is None else _decibel(row.sqnr_db)
+        error = "-" if row.max_abs_error is None else f"{row.max_abs_error:.3g}"
+        marks = ("in the order NHWC " if row.layout != "same" else "") + ("broken" if found.broken(row) else "")
+        rows.append((row.layer, row.tensor, ratio, error, f"{row.cosine:.4f}", marks))
+    more = len(found.rows) - len(rows)
+    return (
+        f"{title}<p>{found.samples} samples, {len(found.rows)} layers; {escape(first)}.</p>"
+        + f"<details{' open' if broken else ''}><summary>Layers</summary>"
+        + _table(("layer", "tensor", "SQNR", "largest error", "cosine", ""), rows)
+        + (f"<p>{more} more in {escape(found.precision)}.by_layer.json.</p>" if more > 0 else "")
+        + "</details>"
+    )
 
 
 def task_table(report: CompileReport) -> str:

@@ -12,7 +12,9 @@ from pathlib import Path
 import onnx
 
 from edge_compile.rewrite_gelu import GELU_OPSET, fuse_gelu, has_gelu
+from edge_compile.rewrite_inputs import float_inputs
 from edge_compile.rewrite_transpose import lower_transposes
+from edge_compile.rewrite_weights import own_weights
 from platform_lib.errors import ContractError
 from platform_lib.evidence import Rewrite
 
@@ -38,6 +40,7 @@ def rewrite(proto: onnx.ModelProto, *, where: Path | None = None) -> tuple[onnx.
     found: list[Rewrite] = []
     if OLDEST_OPSET <= (opset_of(model) or 0) < NEEDED_OPSET:
         model = _raised(model, NEEDED_OPSET, found, where)
+    found += float_inputs(model)
     found += _fix_batch(model)
     if has_gelu(model) and (opset_of(model) or 0) < GELU_OPSET:
         # A model that cannot be raised keeps its Erf, and the compiler will name it.
@@ -46,6 +49,7 @@ def rewrite(proto: onnx.ModelProto, *, where: Path | None = None) -> tuple[onnx.
     if (opset_of(model) or 0) >= GELU_OPSET:
         found += fuse_gelu(model)
     found += lower_transposes(model)
+    found += own_weights(model)
     return model, tuple(found)
 
 

@@ -20,10 +20,15 @@ Samples = dict[str, NDArray[np.float32]]
 
 @dataclass(frozen=True, slots=True)
 class TensorSpec:
-    """One input or output of a model: its name and static shape, batch included."""
+    """One input or output of a model: its name and static shape, batch included.
+
+    Attributes:
+        brought_as: The type of the samples that are taken beside float32, where the model was brought with it.
+    """
 
     name: str
     shape: tuple[int, ...]
+    brought_as: str = "float32"
 
 
 def check_samples(role: str, arrays: Mapping[str, NDArray[np.generic]], specs: tuple[TensorSpec, ...]) -> Samples:
@@ -51,6 +56,21 @@ def check_outputs(arrays: Mapping[str, NDArray[np.generic]], specs: tuple[Tensor
     if (found := len(next(iter(checked.values())))) != count:
         raise ContractError(f"reference has {found} samples, the frozen inputs {count}", remedy="give one for each")
     return checked
+
+
+def check_varied(calibration: Samples) -> None:
+    """Refuse an input that has one value in all calibration samples: its grid would hold that value and nothing else.
+
+    Raises:
+        ContractError: All numbers of an input are one and the same; a single number may be.
+    """
+    for name, values in calibration.items():
+        if values[0].size > 1 and len(values) > 1 and values.min() == values.max():
+            raise ContractError(
+                f"every value is {values.flat[0]:g}, so that nothing else could be told apart after quantization",
+                where=f"calibration '{name}'",
+                remedy="give recorded samples; what never changes belongs into the graph as a constant",
+            )
 
 
 def samples_sha256(samples: Samples) -> str:
@@ -98,7 +118,7 @@ def _check_all(
 
 def _check_one(role: str, array: NDArray[np.generic], spec: TensorSpec, *, largest: float) -> NDArray[np.float32]:
     where = f"{role} '{spec.name}'"
-    if array.dtype != np.float32:
+    if array.dtype not in (np.dtype(np.float32), np.dtype(spec.brought_as)):
         raise ContractError(
             f"dtype is {array.dtype}, not float32", where=where, remedy="convert it: x.astype('float32')"
         )

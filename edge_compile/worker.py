@@ -27,6 +27,8 @@ _GONE_S = 10.0  # how long a killed tool's children are waited for
 # Less than this left on the disk after a failure: the failure is the disk's. A full disk lets no tool say so itself.
 _FULL_BYTES = 1 << 20
 _DISK_FULL = 74  # a worker's exit status for a full disk; EX_IOERR of sysexits.h
+# What ends a process that did something wrong itself, unlike a kill from outside.
+_CRASHES = (signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 _RESULT = "result.json"
 _FAILURE = "failure.json"
 
@@ -207,6 +209,11 @@ def _explain(module: str, status: int, scratch: Path, log: Path) -> PlatformErro
             f"{name} found no space left on the disk",
             where=scratch.parent.parent,
             remedy="free some disk space, or name an --out on another disk; nothing was published",
+        )
+    if -status in _CRASHES:
+        return CompileError(
+            f"{name} crashed ({signal.Signals(-status).name})",
+            remedy="the tool's own fault: try another precision or target, or leave the layer it worked on outside the model",
         )
     if status < 0:
         return WorkerStoppedError(

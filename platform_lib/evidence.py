@@ -154,6 +154,15 @@ class EvaluationReport(_Strict):
         return next((row for row in self.open_loop if (row.planner, row.slice) == (planner, slice_name)), None)
 
 
+class OutputDistance(_Strict):
+    """How far one output of two engines lies apart; `sqnr_db` is None where it is bit-identical."""
+
+    name: str
+    sqnr_db: float | None
+    max_abs_error: float
+    cosine: float
+
+
 class ParityRung(_Strict):
     """One comparison of the ladder: the same frozen inputs through two engines.
 
@@ -166,6 +175,8 @@ class ParityRung(_Strict):
         cosine: The worst output's cosine similarity, over all samples.
         threshold_db: The SQNR this rung has to reach.
         reason: Why it failed, or why it was not run.
+        outputs: Each output alone; the figures above are those of the worst.
+        first_break: The first layer of the float model that misses the threshold, where the rung failed and it was found.
     """
 
     name: str
@@ -177,6 +188,8 @@ class ParityRung(_Strict):
     cosine: float | None
     threshold_db: float | None
     reason: str | None = None
+    outputs: tuple[OutputDistance, ...] = ()
+    first_break: str | None = None
 
     @model_validator(mode="after")
     def _explained(self) -> Self:
@@ -439,13 +452,18 @@ class CompileReport(_Strict):
 
 
 class GateResult(_Strict):
-    """One gate's judgement; `evidence` names the file and the figures it rests on."""
+    """One gate's judgement; `evidence` names the file and the figures it rests on.
+
+    Attributes:
+        waived_until: The last day on which a person lets it stand that this gate was not run.
+    """
 
     gate: str
     title: str
     status: Status
     reason: Annotated[str, StringConstraints(min_length=1)]
     evidence: tuple[str, ...]
+    waived_until: date | None = None
 
 
 class GateReport(_Strict):

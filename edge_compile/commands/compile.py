@@ -17,8 +17,10 @@ from rich.table import Table
 from edge_compile.compiler import REPORT, SEARCHING, CompileResult, compile_model
 from edge_compile.explaining import Reason, reasons_of
 from edge_compile.job import PRECISIONS, SEARCH_BUDGET_S
+from edge_compile.layer_stage import BY_LAYER
 from edge_compile.messages import Objective, Technique
 from edge_compile.onnx_model import read_model
+from edge_compile.preprocessing import read_preprocessing
 from edge_compile.task_files import is_beside, task_of
 from edge_compile.task_metric import BUILT_IN
 from edge_compile.task_slices import ENOUGH_SAMPLES
@@ -130,6 +132,13 @@ def compile_command(
     explain: Annotated[
         bool, typer.Option("--explain", help="Say of every tensor why it is in 16 bits, or why 8 are enough.")
     ] = False,
+    preprocess: Annotated[
+        Path | None,
+        typer.Option(help="YAML of what turns raw samples into inputs, in the graph or outside.", show_default=False),
+    ] = None,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Compare the emulator layer by layer, where nothing failed too.")
+    ] = False,
     accept_unconfirmed: Annotated[
         bool, typer.Option("--accept-unconfirmed", help="Accept a target whose compiler id is a guess.")
     ] = False,
@@ -144,8 +153,10 @@ def compile_command(
     precisions = tuple(precision) if precision else PRECISIONS
     inputs = read_model(model)
     names = ({item.name for item in inputs.inputs}, {item.name for item in inputs.outputs})
-    frozen_inputs, reference = (None, None) if frozen is None else split_samples(frozen, *names)
-    calibrated, _ = split_samples(calibration, *names)
+    # What torch answered for an output that was cut off has nothing to be compared with.
+    left_out = _BYSTANDERS | set(inputs.cut_off)
+    frozen_inputs, reference = (None, None) if frozen is None else split_samples(frozen, *names, left_out=left_out)
+    calibrated, _ = split_samples(calibration, *names, left_out=left_out)
     options = _options(option or [])
     task = task_of(
         task_metric,
@@ -163,7 +174,7 @@ def compile_command(
         said: list[str] = []
 
         def on_stage(stage: str) -> None:
-            if stage.startswith(SEARCHING):  # a part of quantizing
+            if stage.startswith((SEARCHING, BY_LAYER)):  # a part of another stage, or one that few compiles have
                 bar.advance(0, note=stage)
                 return
             bar.advance(1 if said else 0, note=stage)
@@ -185,6 +196,8 @@ def compile_command(
             also=tuple(also or ()),
             waivers=() if waivers is None else read_waivers(waivers),
             search_budget_s=search_budget_s,
+            layers=layers,
+            preprocessing=None if preprocess is None else read_preprocessing(preprocess),
             task=task,
             minimise=_known(minimise, get_args(Objective), "--minimise"),
             techniques=tuple(_known(name, get_args(Technique), "--technique") for name in technique or ()),
@@ -235,13 +248,15 @@ def _read(path: Path) -> _Arrays:
         ) from error
 
 
-def split_samples(path: Path, inputs: set[str], outputs: set[str]) -> tuple[_Arrays, _Arrays | None]:
+def split_samples(
+    path: Path, inputs: set[str], outputs: set[str], *, left_out: frozenset[str] = _BYSTANDERS
+) -> tuple[_Arrays, _Arrays | None]:
     """Read an NPZ and part it into the model's inputs and outputs (None when it holds no output)."""
     model = inputs | outputs
     arrays = {
         name: array
         for name, array in _read(path).items()
-        if name in model or not (name in _BYSTANDERS or is_beside(name, outputs))
+        if name in model or not (name in left_out or is_beside(name, outputs))
     }
     if unknown := sorted(set(arrays) - inputs - outputs):
         raise ContractError(
@@ -288,6 +303,14 @@ def _show(result: CompileResult) -> None:
     for rung in report.parity:
         if rung.reason:
             OUT.print(f"{rung.status} {rung.precision} {rung.name}: {rung.reason}", markup=False, highlight=False)
+    for change in report.rewrites:
+        OUT.print(
+            f"rewritten: {change.name} {change.layer}".rstrip(),
+            f": {change.what}",
+            markup=False,
+            highlight=False,
+            sep="",
+        )
     for note in report.notes:
         OUT.print("note: ", note, markup=False, highlight=False, sep="")
     if report.shared is not None:

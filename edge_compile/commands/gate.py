@@ -30,13 +30,21 @@ def gate(
     thresholds: Annotated[
         Path, typer.Option(help="The written thresholds.", show_default="those of the built-in planner")
     ] = DEFAULT_THRESHOLDS,
+    released: Annotated[
+        Path | None,
+        typer.Option(
+            help="Compile folder or bundle of the artefact released last, to compare with.", show_default=False
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Judge evidence against written thresholds: pass, fail or not run, and only pass passes.
 
     Exit status 0 for a candidate or an approved one, 1 when a gate fails.
     """
-    judged = run_gate(evaluation, compressed_evaluation, compile_, dataset, thresholds=thresholds, out=out)
+    judged = run_gate(
+        *(evaluation, compressed_evaluation, compile_, dataset), thresholds=thresholds, out=out, released=released
+    )
     report = judged.report
     if as_json:
         print_json({"skipped": judged.skipped, **report.model_dump(mode="json")})

@@ -28,6 +28,7 @@ GATES: dict[str, str] = {
     "G4 margins": "compression costs no slice more than its margin",
     "G4 NPU": "every node on the NPU, none in float",
     "G4 latency": "compressed is faster than float",
+    "G4 regression": "no slower, larger or hungrier than the last released",
     "G4 toolchain": "no silent failure of the toolchain",
     "G5 ladder": "parity on every rung of the ladder",
     "G5 device": "parity on the device",
@@ -41,7 +42,7 @@ def state_of(results: Iterable[GateResult]) -> State:
     """Say what gate results add up to.
 
     A failure rejects. Approval takes a pass from every gate of `GATES`, each judged once; whatever is missing, not run
-    or judged twice leaves a candidate.
+    or judged twice leaves a candidate. A gate that was not run and is waived until a day counts as settled.
     """
     listed = list(results)
     if any(result.status == "fail" for result in listed):
@@ -52,8 +53,12 @@ def state_of(results: Iterable[GateResult]) -> State:
 def blocking(results: Iterable[GateResult]) -> tuple[str, ...]:
     """Name every gate that keeps a bundle from approval, in the order of `GATES`, then unknown and doubled ones."""
     listed = list(results)
-    passed = [result.gate for result in listed if result.status == "pass"]
-    open_known = [gate for gate in GATES if passed.count(gate) != 1 or any(_not_passed(r, gate) for r in listed)]
+    settled = [result.gate for result in listed if _settled(result)]
+    open_known = [
+        gate
+        for gate in GATES
+        if settled.count(gate) != 1 or any(result.gate == gate and not _settled(result) for result in listed)
+    ]
     unknown = {result.gate for result in listed if result.gate not in GATES}
     return (*open_known, *sorted(unknown))
 
@@ -66,5 +71,5 @@ def worst(statuses: Iterable[Status]) -> Status:
     return "not_run" if not listed or "not_run" in listed else "pass"
 
 
-def _not_passed(result: GateResult, gate: str) -> bool:
-    return result.gate == gate and result.status != "pass"
+def _settled(result: GateResult) -> bool:
+    return result.status == "pass" or (result.status == "not_run" and result.waived_until is not None)

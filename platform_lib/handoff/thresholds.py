@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 PositiveMetres = Annotated[float, Field(gt=0.0)]
 Rate = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -45,6 +46,45 @@ class FloatModel(_Strict):
     closed_loop_max_collision_rate: Rate
 
 
+class Regression(_Strict):
+    """How much slower, larger and hungrier than the last released artefact a new one may be, as shares of it."""
+
+    max_latency_increase: Rate = 0.05
+    max_size_increase: Rate = 0.05
+    max_traffic_increase: Rate = 0.10
+
+
+class Released(_Strict):
+    """Figures of the artefact released last, as its compile report has them; `drivetrain gate --released` reads them.
+
+    Attributes:
+        latency_us: None where its maker's tools gave none.
+        ddr_bytes: Read from and written to memory per inference.
+    """
+
+    model_name: str
+    target: str
+    precision: str
+    report_sha256: str
+    measured_on: str
+    latency_us: float | None
+    size_bytes: int
+    ddr_bytes: int | None
+
+
+class GateWaiver(_Strict):
+    """A dated exception: one gate that could not be run for one chip does not keep a model from approval until a day.
+
+    Only what has no figure is waived, never a failure.
+    """
+
+    gate: Literal["G4 latency"]
+    target: str
+    until: date
+    approved_by: Annotated[str, StringConstraints(min_length=1)]
+    why: Annotated[str, StringConstraints(min_length=1)]
+
+
 class Compression(_Strict):
     """What compression may cost.
 
@@ -53,12 +93,16 @@ class Compression(_Strict):
         max_fde_increase_m: The same for the FDE.
         reference_precision: The float build on the same target that the compressed one has to outrun.
         required_checks: Toolchain checks that have to be in the compile report, and pass.
+        regression: What may be lost against the last released artefact.
+        released: That artefact; without it nothing is compared.
     """
 
     max_ade_increase_m: PositiveMetres
     max_fde_increase_m: PositiveMetres
     reference_precision: str
     required_checks: tuple[str, ...] = Field(min_length=1)
+    regression: Regression = Regression()
+    released: Released | None = None
 
 
 class Splits(_Strict):
@@ -118,3 +162,4 @@ class Thresholds(_Strict):
     compression: Compression
     parity: Parity
     privacy: Privacy | None = None
+    waivers: tuple[GateWaiver, ...] = ()

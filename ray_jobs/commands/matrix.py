@@ -31,6 +31,15 @@ def matrix(
     cpus: Annotated[
         int | None, typer.Option(min=1, help="Cells compiled at once. Default: the CPUs.", show_default=False)
     ] = None,
+    task_metric: Annotated[
+        str | None,
+        typer.Option(
+            help="As in `drivetrain compile`: what every slice of the frozen samples has to keep.", show_default=False
+        ),
+    ] = None,
+    task_tolerance: Annotated[
+        float | None, typer.Option(help="As in `drivetrain compile`, in the metric's unit.", show_default=False)
+    ] = None,
     accept_unconfirmed: Annotated[
         bool, typer.Option("--accept-unconfirmed", help="Accept targets whose compiler id is a guess.")
     ] = False,
@@ -42,6 +51,8 @@ def matrix(
     folder = out.expanduser().resolve()
     cells = plan(models, target, folder)
     extra = [part for name in precision or [] for part in ("--precision", name)]
+    extra += [] if task_metric is None else ["--task-metric", task_metric]
+    extra += [] if task_tolerance is None else ["--task-tolerance", str(task_tolerance)]
     extra += ["--accept-unconfirmed"] if accept_unconfirmed else []
     folder.mkdir(parents=True, exist_ok=True)
     with progress("compiling", total=len(cells)) as task:

@@ -31,9 +31,9 @@ from edge_compile.device.kit import make_kit
 from edge_compile.device.measurement import read_facts, sign_results
 from edge_compile.explaining import reasons_of
 from edge_compile.graph_audit import GraphDump
-from edge_compile.messages import CompileAnswer, CompileRequest, SearchReport
+from edge_compile.messages import CompileAnswer, CompileRequest, LayersFile, SearchReport
 from edge_compile.provider_options import CALLER_OPTIONS
-from edge_compile.qnn import compile_precision, run_on_emulator
+from edge_compile.qnn import compile_precision, layers_on_emulator, run_on_emulator
 from edge_compile.quantize import quantize
 from edge_compile.sharing import share_models
 from edge_compile.targets.table import find_target
@@ -272,6 +272,32 @@ def test_a_mix_is_searched_explained_and_put_into_one_binary_for_two_chips(plann
     assert rungs == {"qdq->sa8255p": "not_run", "qdq->sa8797p": "not_run"}
     assert "Why a tensor is in 16 bits" in (folder / "report.html").read_text()
     assert names_in(tmp_path) == {"out"}  # the search's notes are gone
+
+
+def test_the_layers_are_compared_on_this_machine_and_on_the_chips_emulator(
+    published: Published, planner: Planner, tmp_path: Path
+) -> None:
+    folder = published.result.folder
+    files = [folder / f"{name}.by_layer.json" for name in ("w8a16", "w8a8")]
+    found = [item for file in files for item in LayersFile.model_validate_json(file.read_bytes()).reports]
+    assert [(item.rung, item.precision, item.first_break) for item in found] == [
+        ("onnx->qdq", "w8a16", None),
+        ("onnx->qdq", "w8a8", None),
+    ]
+    assert "Layer by layer" in (folder / "report.html").read_text()
+    assert all(rung.outputs[0].name == "plan" for rung in published.result.report.parity)
+    save_arrays(tmp_path / "in.npz", {name: array[:, np.newaxis] for name, array in planner.frozen.items()})
+    on_chip = layers_on_emulator(
+        *(folder / "fp32.onnx", folder / "w8a8.qdq.onnx", "w8a8", TARGET, {}, tmp_path / "in.npz"),
+        samples=1,
+        threshold_db=200.0,
+        scratch=tmp_path / "scratch",
+        log=tmp_path / "log",
+        limits=LIMITS,
+    )
+    assert [row.layer for row in on_chip.rows] == [row.layer for row in found[1].rows]
+    assert on_chip.first_break is not None  # no chip answers to 200 dB
+    assert all(row.layout == "same" and (row.sqnr_db is None or row.sqnr_db > 20) for row in on_chip.rows)
 
 
 def graph_tensors(path: Path) -> set[str]:

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from edge_compile.gate import judge
+from edge_compile.gate_files import read_released
+from platform_lib.errors import IntegrityError, MissingPartError
 from platform_lib.evaluation.rates import wilson
 from platform_lib.evidence import (
     ChampionReport,
@@ -29,9 +31,10 @@ from platform_lib.evidence import (
     Interval,
     NodeWaiver,
     Performance,
+    write_evidence,
 )
 from platform_lib.handoff.gates import GATES, blocking, state_of, worst
-from platform_lib.handoff.thresholds import Privacy
+from platform_lib.handoff.thresholds import GateWaiver, Privacy, Released
 from platform_lib.manifest import Manifest, Output, read_manifest
 
 SHA = sources.sha
@@ -54,7 +57,8 @@ def _case(dataset: Manifest, /, **changes: Any) -> GateReport:
     scored = changes.get("scored", lambda s: s)(sources.scored(SHA("onnx")))
     rescored = changes.get("rescored", lambda s: s)(sources.scored(SHA("qdq")))
     thresholds = changes.get("thresholds", sources.THRESHOLDS)
-    return judge(evaluation, compressed, compiled, manifest, thresholds, scored=scored, rescored=rescored)
+    today = changes.get("today")
+    return judge(evaluation, compressed, compiled, manifest, thresholds, scored=scored, rescored=rescored, today=today)
 
 
 def _status(report: GateReport, gate: str) -> str:
@@ -71,6 +75,7 @@ def test_sound_evidence_is_a_candidate_and_names_what_was_not_run(dataset: Manif
     assert [item.gate for item in report.gates] == list(GATES)
     assert report.blocking == (
         "G3 champion",
+        "G4 regression",
         "G5 device",
         "G6 reproduce",
         "G7 approval",
@@ -665,3 +670,110 @@ def test_blurred_samples_pass_by_a_measured_recall_alone(dataset: Manifest) -> N
     assert "was not measured" in judged(labels_name=None)[1]
     assert "was not measured" in judged(confidence="high")[1]  # what cannot be read proves nothing
     assert "no recall is written" in judged(sources.THRESHOLDS)[1]
+
+
+# Against what was released last
+
+RELEASED = Released(
+    model_name="planner", target="sa8255p", precision="w8a16", report_sha256=SHA("last"), measured_on="simulator",
+    latency_us=250.0, size_bytes=1000, ddr_bytes=2000,
+)  # fmt: skip
+
+
+def _regression(dataset: Manifest, last: Released | None, **figures: Any) -> tuple[str, str]:
+    """Judge an artefact of 250 us, 1000 bytes and 2000 bytes of traffic, with some of it replaced."""
+    values = {"latency": 250.0, "size": 1000, "read": 1500, "write": 500, "measured_on": "simulator"} | figures
+    compression = sources.THRESHOLDS.compression.model_copy(update={"released": last})
+
+    def changed(report: CompileReport) -> CompileReport:
+        time = None if values["latency"] is None else sources.interval(values["latency"], 1.0)
+        traffic = {"ddr_read_bytes": values["read"], "ddr_write_bytes": values["write"]}
+        told = {"measured_on": values["measured_on"], "reason": None if time else "none for v68"}
+        return _chosen(_latency(report, time, **traffic, **told), context_bytes=values["size"])
+
+    report = _case(
+        dataset, compiled=changed, thresholds=sources.THRESHOLDS.model_copy(update={"compression": compression})
+    )
+    return _status(report, "G4 regression"), _reason(report, "G4 regression")
+
+
+@pytest.mark.parametrize(
+    ("status", "said", "figures"),
+    [
+        ("pass", "latency in us", {}),
+        ("pass", "latency in us", {"latency": 262.5, "size": 1050, "read": 1700}),
+        ("fail", "latency in us of w8a16 against planner w8a16", {"latency": 263.0}),
+        ("fail", "size in bytes", {"size": 1051}),
+        ("fail", "memory traffic in bytes", {"read": 1701}),
+        ("fail", "latency in us", {"latency": -1.0}),
+        ("not_run", "latency in us", {"latency": None}),
+        ("not_run", "memory traffic", {"write": None}),
+        ("not_run", "not comparable", {"measured_on": "device"}),
+    ],
+)
+def test_a_release_is_not_followed_by_something_slower_larger_or_hungrier(
+    dataset: Manifest, status: str, said: str, figures: dict[str, Any]
+) -> None:
+    found = _regression(dataset, RELEASED, **figures)
+    assert found[0] == status
+    assert said in found[1]
+
+
+@pytest.mark.parametrize("last", [None, RELEASED.model_copy(update={"target": "sa8797p"})])
+def test_without_a_release_for_this_chip_nothing_is_compared(dataset: Manifest, last: Released | None) -> None:
+    assert _regression(dataset, last)[0] == "not_run"
+
+
+def test_the_release_is_read_from_a_compile_and_from_a_bundle(tmp_path: Path) -> None:
+    report = sources.compile_report(SHA("onnx"), QDQ)
+    write_evidence(tmp_path / "compiled" / "report.json", report)
+    write_evidence(tmp_path / "bundle" / "evidence" / "compile_report.json", report)
+    one, two = (read_released(tmp_path / name) for name in ("compiled", "bundle"))
+    assert one == two
+    assert (one.precision, one.size_bytes) == (report.chosen, report.precision("w8a16").context_bytes)
+    with pytest.raises(MissingPartError):
+        read_released(tmp_path)
+    write_evidence(tmp_path / "report.json", report.model_copy(update={"chosen": None}))
+    with pytest.raises(IntegrityError, match="chose no precision"):
+        read_released(tmp_path)
+
+
+# Waived until a day
+
+WAIVED = GateWaiver(
+    gate="G4 latency", target="sa8255p", until=date(2027, 3, 31), approved_by="A. Person", why="measured on the bench"
+)
+
+
+@pytest.mark.parametrize(
+    ("changes", "blocks"),
+    [
+        ({}, False),
+        ({"today": date(2027, 4, 1)}, True),
+        ({"today": None}, True),
+        ({"waiver": WAIVED.model_copy(update={"target": "sa8797p"})}, True),
+    ],
+)
+def test_a_chip_without_estimates_blocks_until_it_is_waived_with_a_date(
+    dataset: Manifest, changes: dict[str, Any], blocks: bool
+) -> None:
+    thresholds = sources.THRESHOLDS.model_copy(update={"waivers": (changes.get("waiver", WAIVED),)})
+    report = _case(
+        dataset,
+        compiled=lambda c: _latency(c, None, reason="none for v68"),
+        thresholds=thresholds,
+        today=changes.get("today", date(2027, 3, 31)),
+    )
+    assert _status(report, "G4 latency") == "not_run"
+    assert ("G4 latency" in report.blocking) == blocks
+    assert ("waived until 2027-03-31 by A. Person: measured on the bench" in _reason(report, "G4 latency")) != blocks
+
+
+def test_a_failure_is_waived_by_nobody(dataset: Manifest) -> None:
+    thresholds = sources.THRESHOLDS.model_copy(update={"waivers": (WAIVED,)})
+    slower = _case(
+        dataset, compiled=lambda c: _latency(c, sources.interval(480.0, 5.0)), thresholds=thresholds, today=WAIVED.until
+    )
+    assert (_status(slower, "G4 latency"), slower.state) == ("fail", "rejected")
+    with pytest.raises(ValidationError):
+        GateWaiver.model_validate({**WAIVED.model_dump(), "gate": "G5 ladder"})

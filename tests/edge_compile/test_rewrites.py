@@ -13,22 +13,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
+from onnx_detector import detector, model_of
 
+from edge_compile.rewrite_suppression import cut_suppression
 from edge_compile.rewrite_transpose import reduce_axes
 from edge_compile.rewrites import rewrite
 from platform_lib.errors import ContractError
 
 FLOAT = TensorProto.FLOAT
-
-
-def model_of(nodes, inputs, outputs, weights=None, opset: int = 17) -> onnx.ModelProto:
-    values = [
-        [helper.make_tensor_value_info(name, FLOAT, shape) for name, shape in specs.items()]
-        for specs in (inputs, outputs)
-    ]
-    constants = [numpy_helper.from_array(np.asarray(value), name) for name, value in (weights or {}).items()]
-    graph = helper.make_graph(nodes, "g", *values, constants)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
 def answers(model: onnx.ModelProto, samples: dict[str, np.ndarray]) -> list[np.ndarray]:
@@ -220,3 +212,88 @@ def test_nothing_to_do_changes_nothing(linear: Path) -> None:
     model = onnx.load(linear)
     changed, found = rewrite(model)
     assert (changed, found) == (model, ())
+
+
+# Weights that layers share
+
+
+def test_a_bias_that_an_exporter_shared_becomes_each_layers_own() -> None:
+    rng = np.random.default_rng(0)
+    weights = {name: rng.normal(size=(4, 4)).astype(np.float32) for name in ("w1", "w2", "w3")}
+    weights["zero"] = np.full(4, 0.5, np.float32)
+    gemm = [
+        helper.make_node("Gemm", [f"h{i}", f"w{i + 1}", bias], [f"h{i + 1}"])
+        for i, bias in enumerate(("zero", "same", "zero"))
+    ]
+    nodes = [
+        helper.make_node("Identity", ["zero"], ["same"], name="Identity_1"),
+        *gemm,
+        helper.make_node("Identity", ["h3"], ["y"]),
+    ]
+    model = model_of(nodes, {"h0": [1, 4]}, {"y": [1, 4]}, weights)
+    changed, found = assert_equal_answers(model, {"h0": rng.normal(size=(1, 4)).astype(np.float32)})
+    assert found == ["own-weights"]
+    biases = [node.input[2] for node in changed.graph.node if node.op_type == "Gemm"]
+    assert len(set(biases)) == 3
+    assert kinds(changed) == ["Gemm", "Gemm", "Gemm", "Identity"]  # one of an activation is none of these
+
+
+# Inputs that are no float32
+
+
+@pytest.mark.parametrize(("kind", "numpy_kind"), [(TensorProto.UINT8, np.uint8), (TensorProto.FLOAT16, np.float16)])
+def test_an_input_that_is_cast_anyway_becomes_float(kind: int, numpy_kind: type) -> None:
+    nodes = [
+        helper.make_node("Transpose", ["image"], ["chw"], perm=[0, 3, 1, 2]),
+        helper.make_node("Cast", ["chw"], ["f"], to=FLOAT),
+        helper.make_node("Mul", ["f", "k"], ["y"]),
+    ]
+    model = model_of(nodes, {"image": [1, 2, 4, 3]}, {"y": [1, 3, 2, 4]}, {"k": np.float32(1 / 255)})
+    model.graph.input[0].type.tensor_type.elem_type = kind
+    image = (np.random.default_rng(0).random((1, 2, 4, 3)) * 255).astype(numpy_kind)
+    changed, found = rewrite(model)
+    assert [item.name for item in found] == ["float-input"]
+    before, after = answers(model, {"image": image}), answers(changed, {"image": image.astype(np.float32)})
+    np.testing.assert_array_equal(before[0], after[0])
+
+
+def test_an_input_that_is_read_as_bytes_stays() -> None:
+    nodes = [helper.make_node("Cast", ["x"], ["f"], to=FLOAT), helper.make_node("Relu", ["f"], ["y"])]
+    model = model_of(
+        [*nodes, helper.make_node("BitShift", ["x", "x"], ["b"], direction="LEFT")], {"x": [1, 4]}, {"y": [1, 4]}
+    )
+    model.graph.input[0].type.tensor_type.elem_type = TensorProto.UINT8
+    assert rewrite(model)[1] == ()
+
+
+# Suppression outside the graph
+
+
+@pytest.mark.parametrize("class_ids", [False, True])
+def test_a_graph_is_cut_at_its_boxes_and_scores_and_both_parts_give_the_whole(class_ids: bool) -> None:
+    model = detector(class_ids=class_ids)
+    head, tail, found = cut_suppression(model)
+    assert [item.name for item in found] == ["suppression-outside"]
+    assert tail is not None
+    assert "NonMaxSuppression" not in kinds(head)
+    assert {item.name for item in head.graph.output} >= {"h", "boxes", "scores"}
+    assert ("ArgMax" in kinds(tail)) == class_ids  # class numbers are no floats, so that they are taken behind the cut
+    for part in (head, tail):
+        onnx.checker.check_model(part)
+    sample = {"x": np.random.default_rng(1).normal(size=(1, 4)).astype(np.float32)}
+    kept, h = answers(model, sample)
+    values = dict(zip([item.name for item in head.graph.output], answers(head, sample), strict=True))
+    (again,) = answers(tail, {item.name: values[item.name] for item in tail.graph.input})
+    assert kept.size
+    np.testing.assert_array_equal(again, kept)
+    np.testing.assert_array_equal(values["h"], h)
+
+
+def test_a_suppression_of_constants_is_not_cut() -> None:
+    model = detector()
+    model.graph.node[5].input[:2] = ["fixed", "fixed_scores"]
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros((1, 6, 4), np.float32), "fixed"))
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros((1, 1, 6), np.float32), "fixed_scores"))
+    del model.graph.node[8:]
+    model.graph.output[0].CopyFrom(helper.make_tensor_value_info("rows", TensorProto.INT64, None))
+    assert cut_suppression(model) == (model, None, ())

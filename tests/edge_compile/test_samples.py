@@ -3,7 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_compile.samples import TensorSpec, beyond_calibration, check_outputs, check_samples, samples_sha256
+from edge_compile.samples import (
+    TensorSpec,
+    beyond_calibration,
+    check_outputs,
+    check_samples,
+    check_varied,
+    samples_sha256,
+)
 from platform_lib.errors import ContractError
 
 SPECS = (TensorSpec("image", (1, 3, 4)), TensorSpec("speed", (1, 2)))
@@ -74,3 +81,10 @@ def test_frozen_values_beyond_the_calibrated_range_are_reported() -> None:
     bright = {**base, "image": base["image"] * 255}
     assert beyond_calibration(base, base) == {}
     assert beyond_calibration(base, bright) == {"image": 1.0}
+
+
+def test_an_input_that_never_changes_is_refused_and_a_single_number_is_not() -> None:
+    check_varied({"gain": np.ones((8, 1), np.float32), "x": np.arange(16, dtype=np.float32).reshape(8, 2)})
+    with pytest.raises(ContractError, match="every value is 0") as caught:
+        check_varied({"x": np.zeros((8, 1, 3), np.float32)})
+    assert "calibration 'x'" in str(caught.value.where)

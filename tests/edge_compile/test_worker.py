@@ -35,6 +35,8 @@ def serve(request):
         raise RuntimeError("the tool broke")
     if "full" in word:
         raise OSError(28, "No space left on device")
+    if "segv" in word:
+        os.kill(os.getpid(), signal.SIGSEGV)
     if "die" in word:
         os.kill(os.getpid(), signal.SIGKILL)
     if "hang" in word:
@@ -86,6 +88,12 @@ def test_a_refusal_keeps_its_kind_and_words(scratch: Path) -> None:
 def test_a_crash_says_what_the_tool_said_last(scratch: Path) -> None:
     with pytest.raises(CompileError, match="RuntimeError: the tool broke"):
         ask(scratch, "crash")
+
+
+def test_a_crash_of_a_tools_library_is_its_verdict_on_this_model_alone(scratch: Path) -> None:
+    with pytest.raises(CompileError, match=r"toy_worker crashed \(SIGSEGV\)") as caught:
+        ask(scratch, "segv")
+    assert not isinstance(caught.value, WorkerStoppedError)  # so that the other precisions are still made
 
 
 def test_a_killed_worker_is_a_stop_not_a_verdict(scratch: Path) -> None:

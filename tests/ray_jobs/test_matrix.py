@@ -10,7 +10,7 @@ import pytest
 from handoff_sources import compile_report
 
 from platform_lib.errors import ConfigError, MissingPartError
-from platform_lib.evidence import write_evidence
+from platform_lib.evidence import SliceScore, write_evidence
 from platform_lib.home import open_home
 from platform_lib.matrix import Cell, Matrix, Row, matrix_page
 from ray_jobs.matrix import Planned, Told, compile_matrix, plan, read_cell
@@ -97,18 +97,42 @@ def test_a_failed_rung_fails_the_row_and_a_rung_not_run_is_no_pass() -> None:
 
 
 def test_the_page_links_each_cell_to_its_evidence_and_says_what_was_refused() -> None:
-    report = compile_report("0" * 64, {})
+    report = compile_report("0" * 64, {"w8a16.profile.csv": "1" * 64})
     good = Cell(
         model="net<1>", target="sa8255p", refused=None, skipped=False, chosen=report.chosen, folder="net/sa8255p", rows=Row.of(report)
     )  # fmt: skip
     bad = good.model_copy(update={"target": "sa8295p", "refused": "opset 7 & older", "chosen": None, "rows": ()})
     found = Matrix(cells=(good, bad))
     text = matrix_page(found)
-    assert 'href="net/sa8255p/report.html"' in text
+    binary = report.precision("w8a16").context[-1]
+    for file in ("report.html", "report.json", "w8a16.profile.csv", binary):
+        assert f'href="net/sa8255p/{file}"' in text
     assert "refused: opset 7 &amp; older" in text
     assert "<1>" not in text
     assert not found.whole
     assert Matrix(cells=(good,)).whole
+
+
+def scored(name: str, loss: float | None, engine: str = "qdq") -> SliceScore:
+    status = "not_run" if loss is None else "pass" if loss <= 0.1 else "fail"
+    return SliceScore.model_validate(
+        {"precision": "w8a16", "engine": engine, "slice": name, "metric": "ade", "unit": "m", "truth": "labels", "n": 30,
+         "float_value": 1.0, "value": None if loss is None else 1.0 + loss, "loss": loss, "tolerance": 0.1, "status": status,
+         "reason": None if status == "pass" else "so"}
+    )  # fmt: skip
+
+
+def test_the_page_shows_what_each_slice_loses_the_worst_first() -> None:
+    report = compile_report("0" * 64, {})
+    task = (scored("all", 0.02), scored("night", 0.01), scored("night", 0.05, "target"), scored("all", None, "target"))
+    row = next(row for row in Row.of(report.model_copy(update={"task": task})) if row.precision == "w8a16")
+    assert (row.slices, row.worst, row.verdict) == ({"all": 0.02, "night": 0.05}, "night", "not_run")
+    cell = Cell(
+        model="net", target="sa8255p", refused=None, skipped=False, chosen=None, folder="net/sa8255p", rows=(row,)
+    )
+    assert "ade m: night 0.05, all 0.02" in matrix_page(Matrix(cells=(cell,)))
+    failed = Row.of(report.model_copy(update={"task": (scored("night", 0.2),)}))
+    assert {item.precision: item.verdict for item in failed}["w8a16"] == "fail"
 
 
 @pytest.mark.soak
