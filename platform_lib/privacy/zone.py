@@ -152,14 +152,6 @@ def drop_uncommitted(uri: LakePath) -> None:
     delete(found)
 
 
-def rewrite_without_deleted(uri: LakePath) -> int:
-    """Rewrite the files of a Lance table that still hold deleted rows; return the version that has none."""
-    store = open_lance(uri)
-    if any(fragment.metadata.deletion_file is not None for fragment in store.get_fragments()):
-        store.optimize.compact_files(materialize_deletions=True, materialize_deletions_threshold=0.0)
-    return int(open_lance(uri).version)
-
-
 def forget_history(uri: LakePath) -> None:
     """Leave the newest version of a Lance table, without a file that it does not name; tags do not hold one back."""
     store = open_lance(uri)
