@@ -55,6 +55,16 @@ class FrameStore:
         if not self.exists:
             create_lance(self.uri, self.schema)
 
+    def batches_in(
+        self, keys: Sequence[int], files: Collection[LakePath], *, columns: Sequence[str], rows: int
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of these keys that lie in these data files, so that others may be lost or damaged."""
+        chosen = [item for item, of in self.files() if of.keys() <= set(files)]
+        if chosen and keys:
+            named = self._among(keys, None)
+            scanner = self._table().scanner(columns=list(columns), filter=named, fragments=chosen, batch_size=rows)
+            yield from scanner.to_batches()
+
     def rows(self, keys: Sequence[int], *, columns: Sequence[str], condition: str | None = None) -> pa.Table:
         """Return the rows of these keys."""
         if not self.exists or not keys:
