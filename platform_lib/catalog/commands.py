@@ -105,7 +105,7 @@ def drives(
         ERR.print(f"there are more: --after {following}", markup=False, highlight=False)
     if quarantined:
         files = "1 file is" if quarantined == 1 else f"{quarantined} files are"
-        OUT.print(f"{files} in quarantine; the table 'quarantine' of `drivetrain query` says why", highlight=False)
+        OUT.print(f"{files} in quarantine; `drivetrain quarantine list` names them", highlight=False)
 
 
 def _document(drive: Drive) -> dict[str, Any]:

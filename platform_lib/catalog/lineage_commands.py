@@ -19,6 +19,7 @@ from platform_lib.catalog.records import LAKE
 from platform_lib.console import OUT, print_json
 from platform_lib.errors import ConfigError
 from platform_lib.home import Home, open_home
+from platform_lib.logs.instants import whole_ns
 from platform_lib.options import HomeOption, JsonOption
 from platform_lib.storage import publish_bytes
 from platform_lib.table import Column, print_table
@@ -162,7 +163,7 @@ def _subject(found: Lineage, what: str, name: str) -> list[str]:
     """Return the digests that are asked about."""
     if what in ("clip", "drive"):
         drive = name.rpartition("/")[0] if what == "clip" else name
-        if what == "clip" and not (drive and name.rpartition("/")[2].lstrip("-").isdecimal()):
+        if what == "clip" and not (drive and whole_ns(name.rpartition("/")[2]) is not None):
             raise ConfigError(
                 f"'{name}' is no clip", where="--clip", remedy="write DRIVE/TIME_NS, a dataset's sample_id"
             )

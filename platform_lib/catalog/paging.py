@@ -9,7 +9,7 @@ import typer
 from platform_lib.catalog.filters import Key
 from platform_lib.catalog.model import PII_STATES
 from platform_lib.errors import ConfigError, UsageError
-from platform_lib.logs.instants import parse_instant
+from platform_lib.logs.instants import parse_utc_ns, whole_ns
 
 MOST_ROWS = 10_000
 
@@ -39,10 +39,11 @@ def parse_key(text: str | None) -> Key | None:
     """
     if text is None:
         return None
-    parts = text.split("/")
-    if len(parts) != 2 or not all(part.lstrip("-").isdecimal() for part in parts):
+    first, _, second = text.partition("/")
+    start_ns, number = whole_ns(first), whole_ns(second)
+    if start_ns is None or number is None:
         raise ConfigError(f"'{text}' is no page's key", where="--after", remedy="give what the page before printed")
-    return int(parts[0]), int(parts[1])
+    return start_ns, number
 
 
 def key_text(key: Key | None) -> str | None:
@@ -58,16 +59,11 @@ def parse_moment(text: str | None, *, where: str) -> int | None:
     """
     if text is None:
         return None
-    if text.lstrip("-").isdecimal():
-        return int(text)
-    remedy = "write 2026-06-01T08:00:00Z, or nanoseconds since 1970"
     try:
-        moment = parse_instant(text)
+        return parse_utc_ns(text)
     except UsageError as error:
+        remedy = "write 2026-06-01T08:00:00Z, or nanoseconds since 1970"
         raise ConfigError(f"{text!r} is no time", where=where, remedy=remedy) from error
-    if moment.from_start:
-        raise ConfigError(f"{text!r} is no time", where=where, remedy=remedy)
-    return moment.ns
 
 
 def known_state(state: str | None) -> str | None:

@@ -9,10 +9,11 @@ from urllib.parse import unquote, urlparse
 from pyiceberg.table import Table
 
 from platform_lib.catalog.model import LakeHead
+from platform_lib.lake.lance_rewriting import rewrite_without_deleted
 from platform_lib.lake.lance_table import is_lance
 from platform_lib.lake.place import LakePath, delete, files_below, located
 from platform_lib.lake.store import Store
-from platform_lib.privacy.zone import forget_history, rewrite_without_deleted
+from platform_lib.privacy.zone import forget_history
 from platform_lib.storage import fsync_path
 
 

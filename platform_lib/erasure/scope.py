@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from platform_lib.erasure.windows import EVER, Area, Circle, Polygon, Window
 from platform_lib.errors import ConfigError, UsageError
-from platform_lib.logs.instants import parse_instant
+from platform_lib.logs.instants import parse_utc_ns
 from platform_lib.privacy.config import digest
 
 _HALF_TURN_DEG, _QUARTER_TURN_DEG = 180.0, 90.0
@@ -67,15 +67,10 @@ def parse_time(text: str, *, where: str) -> int:
     Raises:
         ConfigError: It is neither.
     """
-    if text.lstrip("-").isdecimal():
-        return int(text)
     try:
-        moment = parse_instant(text)
+        return parse_utc_ns(text)
     except UsageError as error:
         raise ConfigError(f"{text!r} is no time", where=where, remedy=_TIME_REMEDY) from error
-    if moment.from_start:
-        raise ConfigError(f"{text!r} is no time", where=where, remedy=_TIME_REMEDY)
-    return moment.ns
 
 
 def parse_area(text: str) -> Area:

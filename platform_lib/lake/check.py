@@ -90,7 +90,7 @@ def check_lake(lake: Lake, *, digests: bool = False, head: LakeHead | None = Non
     there = sizes_below(lake.store.root)
     sound = _check_files(check, inventory, there, digests=digests)
     _check_counts(check, inventory, sound, hidden)
-    blurred = check_blurred(lake, check, there, digests=digests)
+    blurred = check_blurred(lake, check, there, sound, digests=digests)
     total = sum(there[path] for path in sound) + sum(blurred.values())
     files = len(inventory.files) + len(blurred)
     return CheckReport(tuple(check.items), len(view.ingests), files, total, check.digests, check.without_digest)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from platform_lib.catalog.blurs import VisibleBlur
 from platform_lib.lake.findings import Findings, as_dict
@@ -19,10 +19,12 @@ from platform_lib.lake.tables import BLURRED_NAME
 _ROWS = 64
 
 
-def check_blurred(lake: Lake, found: Findings, there: Mapping[LakePath, int], *, digests: bool) -> dict[LakePath, int]:
+def check_blurred(
+    lake: Lake, found: Findings, there: Mapping[LakePath, int], whole: Collection[LakePath], *, digests: bool
+) -> dict[LakePath, int]:
     """Compare blurred frames with the catalogue, under the locks ``ingest`` and ``blur``; return sound files -> bytes.
 
-    `there` are the files of the lake -> bytes.
+    `there` are the files of the lake -> bytes, `whole` those of raw frames, among others, that can be read.
 
     With digests, every frame is also compared with the raw one that it was made from, where that is still kept.
     """
@@ -46,7 +48,7 @@ def check_blurred(lake: Lake, found: Findings, there: Mapping[LakePath, int], *,
         if counts[blur_id] != item.frames:
             what = f"it has {counts[blur_id]:,} frames, committed were {item.frames:,}"
             found.add("wrong count", f"blur {blur_id}", what, blur_id=blur_id)
-        elif digests and (strange := _strange(lake, item)):
+        elif digests and (strange := _strange(lake, item, {*sound, *whole})):
             what = f"{strange:,} of its frames were made from other raw frames than those beside them"
             found.add("damaged file", f"blur {blur_id}", what, blur_id=blur_id)
     for blur_id in sorted(counts.keys() - visible.keys() - set(hidden)):
@@ -85,13 +87,14 @@ def _files(
     return counts, sound
 
 
-def _strange(lake: Lake, item: VisibleBlur) -> int:
+def _strange(lake: Lake, item: VisibleBlur, sound: Collection[LakePath]) -> int:
     """Count blurred frames beside which there are raw ones of the same stream and time, but none with the digest they name."""
     key = ["stream", "timestamp_ns"]
-    named = lake.store.blurred.rows([item.blur_id], columns=[*key, "raw_sha256"]).to_pylist()
+    kept = lake.store.blurred.batches_in([item.blur_id], sound, columns=[*key, "raw_sha256"], rows=_ROWS)
+    named = [row for batch in kept for row in batch.to_pylist()]
     raw: dict[tuple[str, int], set[str]] = {}
-    for batch in lake.store.raw.batches([item.ingest_id], rows=_ROWS):
-        for row in batch.select([*key, "data"]).to_pylist():
+    for batch in lake.store.raw.batches_in([item.ingest_id], sound, columns=[*key, "data"], rows=_ROWS):
+        for row in batch.to_pylist():
             raw.setdefault((row["stream"], row["timestamp_ns"]), set()).add(hashlib.sha256(row["data"]).hexdigest())
     places = [(raw.get((row["stream"], row["timestamp_ns"])), row["raw_sha256"]) for row in named]
     return sum(there is not None and digest not in there for there, digest in places)

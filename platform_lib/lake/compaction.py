@@ -2,7 +2,7 @@
 
 1. mark      a file says that a rewrite is under way                               nothing changed yet
 2. signals   small Parquet files of one partition become few large ones            an Iceberg snapshot for 4 GiB
-3. samples   small Lance fragments likewise                                        one Lance version
+3. samples   small Lance fragments likewise                                        a Lance version for 4 GiB
 4. name      the catalogue names both versions and the new files                   one PostgreSQL transaction
 
 A reader sees the old versions until the last step. Killed before it, the next command that writes finishes it: the stores'
@@ -17,6 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from platform_lib.catalog.model import LakeHead
+from platform_lib.lake.gathering import gather
 from platform_lib.lake.lake import Lake
 from platform_lib.lake.place import LakePath, below, delete, size_of, write_note
 from platform_lib.lake.rewriting import merge
@@ -52,7 +53,7 @@ def compact(
         lake: Which.
         small_bytes: Files below this are put together.
         target_bytes: About how large the new ones become.
-        round_bytes: After about how much a version of the signal table is kept, so that a kill costs no more than that.
+        round_bytes: After about how much a version of either store is kept, so that a kill costs no more than that.
 
     Raises:
         HomeError: The stores are ahead of what readers see.
@@ -64,7 +65,7 @@ def compact(
     before = lake.store.inventory(head)
     write_note(lake.store.rewriting, "")
     _compact_signals(lake, before.signals, small_bytes, target_bytes, round_bytes)
-    lake.store.compact_samples(small_bytes=small_bytes, target_bytes=target_bytes)
+    lake.store.compact_samples(small_bytes=small_bytes, target_bytes=target_bytes, round_bytes=round_bytes)
     after = lake.store.inventory(finish_rewrite(lake) or head)
     return CompactReport(len(before.signals), len(after.signals), len(before.fragments), len(after.fragments))
 
@@ -124,21 +125,7 @@ def _groups(files: Mapping[LakePath, int], small_bytes: int, target_bytes: int) 
         if size < small_bytes:
             by_folder.setdefault(path.parent, []).append(path)
     for small in by_folder.values():
-        yield from _bins(sorted(small, key=_ingest), files, target_bytes)
-
-
-def _bins(paths: Sequence[LakePath], sizes: Mapping[LakePath, int], target_bytes: int) -> Iterator[list[LakePath]]:
-    held: list[LakePath] = []
-    held_bytes = 0
-    for path in paths:
-        if held and held_bytes + sizes[path] > target_bytes:
-            if len(held) > 1:
-                yield held
-            held, held_bytes = [], 0
-        held.append(path)
-        held_bytes += sizes[path]
-    if len(held) > 1:
-        yield held
+        yield from gather(sorted(small, key=_ingest), files, target_bytes)
 
 
 def _ingest(path: LakePath) -> tuple[int, str]:

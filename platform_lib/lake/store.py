@@ -34,6 +34,7 @@ from platform_lib.lake.inventory import (
     signal_orphans,
     take_inventory,
 )
+from platform_lib.lake.lance_rewriting import compact_fragments
 from platform_lib.lake.lance_table import (
     append_lance,
     create_lance,
@@ -49,7 +50,6 @@ from platform_lib.lake.place import (
     delete,
     files_below,
     flushed,
-    fsync_files,
     lake_of,
     located,
     make_folder,
@@ -65,7 +65,6 @@ from platform_lib.privacy.zone import BLURRED_SCHEMA, RAW_SCHEMA, FrameStore
 logger = logging.getLogger(__name__)
 
 _TABLE = f"{NAMESPACE}.signals"
-_COMPACTED_ROWS = 64  # that are held at once: pictures
 _LAST_VERSION = 2**64 - 1  # Lance names version v's manifest by this number less v, so that the newest sorts first
 
 
@@ -257,26 +256,9 @@ class Store:
             for file in parquet_files_to_data_files(table.io, table.metadata, iter(map(str, new))):
                 snapshot.append_data_file(file)
 
-    def compact_samples(self, *, small_bytes: int, target_bytes: int) -> None:
-        """Put small fragments of the sample store together, in one version."""
-        store = open_lance(self.samples_uri)
-        fragments = store.get_fragments()
-        sizes = [
-            sum(size or 0 for size in fragment_files(self.samples_uri, item.metadata).values()) for item in fragments
-        ]
-        rows = [item.count_rows() for item in fragments]
-        if sum(size < small_bytes for size in sizes) < 2 or not sum(rows):
-            return
-        on_disk = not isinstance(self.samples_uri, ObjectPath)
-        before = files_below(self.samples_uri / "data") if on_disk else set()
-        with flushed(self.samples_uri):
-            store.optimize.compact_files(
-                target_rows_per_fragment=max(1, target_bytes * sum(rows) // max(1, sum(sizes))),
-                num_threads=1,
-                batch_size=_COMPACTED_ROWS,
-            )
-            if on_disk:
-                fsync_files(files_below(self.samples_uri / "data") - before)
+    def compact_samples(self, *, small_bytes: int, target_bytes: int, round_bytes: int) -> None:
+        """Put small fragments of the sample store together; see `compact_fragments`."""
+        compact_fragments(self.samples_uri, small_bytes=small_bytes, target_bytes=target_bytes, round_bytes=round_bytes)
 
     def _drop_samples(self, ingest_ids: Collection[int], owners: Mapping[LakePath, int | None]) -> Any:
         store = open_lance(self.samples_uri)

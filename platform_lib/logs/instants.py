@@ -15,6 +15,7 @@ _ISO = re.compile(
     r"(?P<whole>\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2})?)?)(?:\.(?P<part>\d{1,9}))?(?P<zone>Z|[+-]\d{2}:?\d{2})?"
 )
 _LIMIT_NS = 1 << 63
+_WHOLE_NS = re.compile(r"-?[0-9]{1,30}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,25 @@ def parse_instant(text: str) -> Instant:
     if abs(ns) >= _LIMIT_NS:
         raise _refused(text)
     return Instant(ns, from_start=True)
+
+
+def whole_ns(text: str) -> int | None:
+    """Return a whole number as it is written, if it is one that times and keys of pages can be: 64 bits with a sign."""
+    return number if _WHOLE_NS.fullmatch(text) and abs(number := int(text)) < _LIMIT_NS else None
+
+
+def parse_utc_ns(text: str) -> int:
+    """Read nanoseconds since 1970, or a moment as ISO 8601 (UTC unless it names a zone); it lies in 1678 to 2262.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    if (ns := whole_ns(text)) is not None:
+        return ns
+    moment = parse_instant(text)
+    if moment.from_start:
+        raise _refused(text)
+    return moment.ns
 
 
 def _iso_ns(text: str, match: re.Match[str]) -> int:

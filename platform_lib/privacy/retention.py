@@ -8,9 +8,10 @@ from platform_lib.errors import ConfigError
 from platform_lib.home import Home
 from platform_lib.lake.clips import refresh_clips
 from platform_lib.lake.lake import Lake
+from platform_lib.lake.lance_rewriting import rewrite_without_deleted
 from platform_lib.lake.place import files_below
 from platform_lib.privacy.frames import is_raw_frame
-from platform_lib.privacy.zone import forget_history, rewrite_without_deleted
+from platform_lib.privacy.zone import forget_history
 
 RAW_RETENTION_DAYS = 90
 _DAY_NS = 86_400_000_000_000

@@ -55,6 +55,16 @@ class FrameStore:
         if not self.exists:
             create_lance(self.uri, self.schema)
 
+    def batches_in(
+        self, keys: Sequence[int], files: Collection[LakePath], *, columns: Sequence[str], rows: int
+    ) -> Iterator[pa.RecordBatch]:
+        """Yield the rows of these keys that lie in these data files, so that others may be lost or damaged."""
+        chosen = [item for item, of in self.files() if of.keys() <= set(files)]
+        if chosen and keys:
+            named = self._among(keys, None)
+            scanner = self._table().scanner(columns=list(columns), filter=named, fragments=chosen, batch_size=rows)
+            yield from scanner.to_batches()
+
     def rows(self, keys: Sequence[int], *, columns: Sequence[str], condition: str | None = None) -> pa.Table:
         """Return the rows of these keys."""
         if not self.exists or not keys:
@@ -150,14 +160,6 @@ def drop_uncommitted(uri: LakePath) -> None:
     for path in found:
         logger.info("file=%s was never committed; removed", path)
     delete(found)
-
-
-def rewrite_without_deleted(uri: LakePath) -> int:
-    """Rewrite the files of a Lance table that still hold deleted rows; return the version that has none."""
-    store = open_lance(uri)
-    if any(fragment.metadata.deletion_file is not None for fragment in store.get_fragments()):
-        store.optimize.compact_files(materialize_deletions=True, materialize_deletions_threshold=0.0)
-    return int(open_lance(uri).version)
 
 
 def forget_history(uri: LakePath) -> None:

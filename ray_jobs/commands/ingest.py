@@ -103,6 +103,8 @@ def ingest(
         print_json(asdict(report))
     else:
         print_report(report)
+        if reprocess and not report.found and not report.left:
+            _say("note nothing is read again: no drive was given by an older reader or schema")
     if (strict and (report.quarantined or report.contract_errors)) or report.left:
         raise typer.Exit(1)
 
@@ -211,6 +213,8 @@ def print_report(report: IngestReport) -> None:
     table.add_row("lake version", report.lake.sha256[:12])
     table.add_row("seconds", f"{report.seconds:.1f}")
     OUT.print(table)
+    if report.raw_can_frames:
+        _say("note frames of the vehicle's bus are signals once its CAN database is named: --dbc FILE")
     for item in report.quarantined:
         _say(f"quarantined {item.path}: {item.reason}" + (f". Remedy: {item.remedy}" if item.remedy else ""))
     for drive_id, why in report.left.items():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
@@ -36,6 +36,12 @@ from platform_lib.storage import publish_folder, sweep_unfinished
 Layout = Literal["lerobot", "nuscenes", "parquet"]
 Form = Literal["lerobot", "mcap"]
 _WORK_PREFIX = "import-"
+_LOOKED_FOR: dict[Layout, Callable[[Path], object]] = {
+    "lerobot": lerobot.read_info,
+    "nuscenes": nuscenes_source.find_tables,
+    "parquet": parquet_source.find_files,
+}
+"""What refuses a folder that is not of the layout, without reading much of it."""
 
 
 def import_dataset(
@@ -50,6 +56,7 @@ def import_dataset(
     """
     if not source.is_dir():
         raise MissingPartError("no such folder", where=source, remedy="name the folder of the dataset")
+    _LOOKED_FOR[layout](source)  # every file is hashed next, of whatever folder was named
     folder = home.datasets / name
     config: dict[str, JsonValue] = {"layout": layout, "seed": seed, "options": asdict(options)}
     with home.lock("dataset"), home.lock(f"dataset-{name}"):

@@ -102,14 +102,7 @@ class _Tables:
     """The tables that are read, by token."""
 
     def __init__(self, folder: Path) -> None:
-        found = sorted(path.parent for path in folder.glob("v1.0-*/scene.json"))
-        if len(found) != 1:
-            raise MissingPartError(
-                f"{len(found)} folders v1.0-*/ with a scene.json",
-                where=folder,
-                remedy="name the folder that holds one of v1.0-trainval, v1.0-mini, ... beside samples/ and sweeps/",
-            )
-        self.folder = found[0]
+        self.folder = find_tables(folder)
         self.scenes = self._read("scene", _Scene)
         self.samples = self._read("sample", _Sample)
         self.data = self._read("sample_data", _SampleData)
@@ -130,6 +123,22 @@ class _Tables:
         except ValidationError as error:
             raise IntegrityError(f"not a nuScenes table: {first_problem(error)}", where=path) from error
         return {row.token: row for row in rows}
+
+
+def find_tables(folder: Path) -> Path:
+    """Return the folder of the tables.
+
+    Raises:
+        MissingPartError: There is none, or several.
+    """
+    found = sorted(path.parent for path in folder.glob("v1.0-*/scene.json"))
+    if len(found) != 1:
+        raise MissingPartError(
+            f"{len(found)} folders v1.0-*/ with a scene.json",
+            where=folder,
+            remedy="name the folder that holds one of v1.0-trainval, v1.0-mini, ... beside samples/ and sweeps/",
+        )
+    return found[0]
 
 
 def trajectories(folder: Path, options: ImportOptions) -> Iterator[Trajectory]:

@@ -20,6 +20,18 @@ OPTIONAL = (
 )  # fmt: skip
 
 
+def find_files(folder: Path) -> list[Path]:
+    """Return the Parquet files.
+
+    Raises:
+        MissingPartError: There is none.
+    """
+    files = sorted(folder.glob("*.parquet"))
+    if not files:
+        raise MissingPartError("no Parquet file", where=folder, remedy="name the folder that holds *.parquet")
+    return files
+
+
 def trajectories(folder: Path, options: ImportOptions) -> Iterator[Trajectory]:
     """Yield every drive of the Parquet files in `folder`.
 
@@ -28,9 +40,7 @@ def trajectories(folder: Path, options: ImportOptions) -> Iterator[Trajectory]:
         ContractError: A column is missing, of another type, or holds nothing.
         IntegrityError: A file cannot be read, or an image is not there.
     """
-    files = sorted(folder.glob("*.parquet"))
-    if not files:
-        raise MissingPartError("no Parquet file", where=folder, remedy="name the folder that holds *.parquet")
+    files = find_files(folder)
     tables = []
     for file in files:
         try:

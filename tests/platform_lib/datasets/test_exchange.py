@@ -399,3 +399,19 @@ def check_mcap(folder: Path, rows: pa.Table) -> None:
                 np.testing.assert_array_equal(np.ravel(sample["future"]), row["future"])
                 np.testing.assert_array_equal(np.ravel(sample["ego_history"]), row["ego_history"])
     assert not by_id
+
+
+@pytest.mark.parametrize(
+    ("layout", "text"), [("parquet", "no Parquet"), ("nuscenes", "0 folders"), ("lerobot", "no meta/info")]
+)
+def test_a_folder_of_another_layout_is_refused_before_its_files_are_read(
+    reachable_tmp: Path, monkeypatch: pytest.MonkeyPatch, layout: Any, text: str
+) -> None:
+    from platform_lib.datasets.exchange import importing
+
+    monkeypatch.setattr(importing, "input_of", lambda path: pytest.fail(f"{path} is hashed"))
+    (reachable_tmp / "source").mkdir()
+    with pytest.raises(MissingPartError, match=text):
+        importing.import_dataset(
+            open_home(reachable_tmp / "home"), reachable_tmp / "source", "a", layout=layout, options=DECLARED, seed=1
+        )
