@@ -1,160 +1,22 @@
-"""The evidence files that steps exchange: evaluation, compile report, gate report.
-
-Rooms never import each other; what one writes and another reads is typed here. Every model refuses unknown keys,
-and what was not measured is ``None`` with a reason, or ``not_run`` with a reason, never 0.
-"""
+"""What a compile made and proved: ``report.json``."""
 
 from __future__ import annotations
 
 from datetime import date, datetime
-from pathlib import Path
-from typing import Annotated, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, StringConstraints, ValidationError, model_validator
+from pydantic import NonNegativeInt, StringConstraints, model_validator
 
-from platform_lib.errors import IntegrityError, MissingPartError
-from platform_lib.refusals import first_problem
-from platform_lib.storage import publish_bytes
+from platform_lib.evidence.evaluation import Interval
+from platform_lib.evidence.strict import Status, Strict
 
-Status = Literal["pass", "fail", "not_run"]
 # The rung between the vendor's emulator and a board.
 TARGET_DEVICE = "target->device"
 # What a compile's tools have to name before a time counts as a device's: which device, and which program, by its digest.
 MEASURED_BY = frozenset({"device", "runner", "runner_sha256"})
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class Interval(_Strict):
-    """A measured value with its 95 % confidence interval; the ends are None where one sample allows none."""
-
-    value: float
-    low: float | None
-    high: float | None
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        # The value may lie outside its own percentile interval when few drives are resampled; the ends may not cross.
-        if (self.low is None) != (self.high is None):
-            raise ValueError("one end of the interval is missing")
-        if self.low is not None and self.high is not None and self.low > self.high:
-            raise ValueError(f"not an interval: {self.low} to {self.high}")
-        return self
-
-
-class MetricsRow(_Strict):
-    """Scores of one planner on one slice.
-
-    Attributes:
-        planner: ``camera``, ``ego_only``, ``constant_velocity``, or the name of a compressed artefact.
-        slice: ``all``, a weather (``clear``, ``night``, ``rain``), or what happens (``pedestrian``, ``cut_in``, ...).
-        n: Samples (open loop) or episodes (closed loop) scored.
-        drives: Distinct drives they come from: the unit that the intervals resample.
-        metrics: Name with unit suffix (``ade_m``, ``fde_m``, ``collision_rate``, ...) -> value.
-    """
-
-    planner: str
-    slice: str
-    n: NonNegativeInt
-    drives: NonNegativeInt
-    metrics: dict[str, Interval]
-
-
-class FailedEpisode(_Strict):
-    """One simulated drive that went wrong.
-
-    Attributes:
-        seed: Of the world, which decides all of it.
-        what: What went wrong, in words.
-        after_s: When it ended.
-        file: The MCAP file to look at and to drive again, beside the report; None where it was not written.
-    """
-
-    planner: str
-    world: str
-    seed: NonNegativeInt
-    weather: str
-    event: str
-    what: Annotated[str, StringConstraints(min_length=1)]
-    after_s: float
-    file: str | None
-
-
-class Comparison(_Strict):
-    """One figure of the challenger less the champion's on the same frames of one slice.
-
-    Attributes:
-        difference: Below 0 the challenger is better; its interval is for this comparison alone.
-        margin: So much worse is still taken for not worse.
-        p: One-sided, that it is worse by the margin or more; None where too few drives tell.
-        p_holm: The same, corrected for all comparisons of the report.
-        status: ``pass`` where `p_holm` shows that it is not worse; ``fail`` where the interval lies beyond the margin;
-            ``not_run`` where neither is shown, with the reason.
-    """
-
-    slice: str
-    metric: str
-    n: NonNegativeInt
-    drives: NonNegativeInt
-    difference: Interval
-    margin: float
-    p: float | None
-    p_holm: float | None
-    status: Status
-    reason: str
-
-
-class ChampionReport(_Strict):
-    """The challenger against the champion: not worse, slice by slice."""
-
-    champion: str
-    champion_sha256: str
-    alpha: float
-    comparisons: Annotated[tuple[Comparison, ...], Field(min_length=1)]
-
-    @property
-    def status(self) -> Status:
-        """``pass`` only where every comparison passes."""
-        found = {item.status for item in self.comparisons}
-        return "fail" if "fail" in found else "not_run" if "not_run" in found else "pass"
-
-
-class EvaluationReport(_Strict):
-    """What `evaluate` found: ``evaluation.json``.
-
-    Attributes:
-        self_test_sha256: Of the scorer's test before these figures; part of `scorer_sha256` too.
-        pseudo_closed_loop: The EPDMS and its parts, on scenes of the simulator about which everything is known.
-        not_run: What was not scored -> why.
-        failures: Every simulated drive of the judged planner that went wrong, the worst first.
-        champion: The comparison with the champion, where one was named.
-    """
-
-    schema_version: Literal[1] = 1
-    model_name: str
-    weights_sha256: str
-    dataset_sha256: str
-    split: str
-    scorer_version: str
-    scorer_sha256: str
-    seeds: tuple[int, ...]
-    open_loop: tuple[MetricsRow, ...]
-    closed_loop: tuple[MetricsRow, ...]
-    findings: tuple[str, ...] = ()
-    self_test_sha256: str | None = None
-    pseudo_closed_loop: tuple[MetricsRow, ...] = ()
-    not_run: dict[str, str] = Field(default_factory=dict)
-    failures: tuple[FailedEpisode, ...] = ()
-    champion: ChampionReport | None = None
-
-    def row(self, planner: str, slice_name: str) -> MetricsRow | None:
-        """Return the open-loop row of a planner on a slice, if it was scored."""
-        return next((row for row in self.open_loop if (row.planner, row.slice) == (planner, slice_name)), None)
-
-
-class OutputDistance(_Strict):
+class OutputDistance(Strict):
     """How far one output of two engines lies apart; `sqnr_db` is None where it is bit-identical."""
 
     name: str
@@ -163,7 +25,7 @@ class OutputDistance(_Strict):
     cosine: float
 
 
-class ParityRung(_Strict):
+class ParityRung(Strict):
     """One comparison of the ladder: the same frozen inputs through two engines.
 
     Attributes:
@@ -198,7 +60,7 @@ class ParityRung(_Strict):
         return self
 
 
-class Performance(_Strict):
+class Performance(Strict):
     """The vendor's own estimate for one artefact; never a measurement on a device.
 
     Attributes:
@@ -220,7 +82,7 @@ class Performance(_Strict):
         return self
 
 
-class GraphSummary(_Strict):
+class GraphSummary(Strict):
     """Where the nodes of the compiled graph run, and in which data types.
 
     Attributes:
@@ -238,7 +100,7 @@ class GraphSummary(_Strict):
     unsupported: dict[str, str]
 
 
-class Check(_Strict):
+class Check(Strict):
     """One named check against a known silent failure of the toolchain."""
 
     name: str
@@ -246,7 +108,7 @@ class Check(_Strict):
     detail: str
 
 
-class CompiledPrecision(_Strict):
+class CompiledPrecision(Strict):
     """One precision of one model on one target; paths are relative to the report."""
 
     precision: str
@@ -259,7 +121,7 @@ class CompiledPrecision(_Strict):
     checks: tuple[Check, ...]
 
 
-class Rewrite(_Strict):
+class Rewrite(Strict):
     """One change of the float model before anything else: same arithmetic, operators that the chip has.
 
     Attributes:
@@ -272,7 +134,7 @@ class Rewrite(_Strict):
     what: str
 
 
-class NodeWaiver(_Strict):
+class NodeWaiver(Strict):
     """A dated exception: one node of one precision may compute in float.
 
     Attributes:
@@ -287,7 +149,7 @@ class NodeWaiver(_Strict):
     why: Annotated[str, StringConstraints(min_length=1)]
 
 
-class SliceScore(_Strict):
+class SliceScore(Strict):
     """What one precision's answers cost the task on one slice of the frozen samples.
 
     Attributes:
@@ -325,7 +187,7 @@ class SliceScore(_Strict):
         return self
 
 
-class TriedTechnique(_Strict):
+class TriedTechnique(Strict):
     """One way of quantizing one precision, and what it gave in simulation on a few calibration samples.
 
     Attributes:
@@ -346,7 +208,7 @@ class TriedTechnique(_Strict):
     said: str
 
 
-class SharedContext(_Strict):
+class SharedContext(Strict):
     """One binary that holds the code of several chips, of the precision that was chosen.
 
     Attributes:
@@ -364,7 +226,7 @@ class SharedContext(_Strict):
     parity: tuple[ParityRung, ...]
 
 
-class DeviceRun(_Strict):
+class DeviceRun(Strict):
     """One precision as it ran on a board, signed by who measured it; the signed files lie in `folder`.
 
     Attributes:
@@ -396,7 +258,7 @@ class DeviceRun(_Strict):
         return self
 
 
-class CompileReport(_Strict):
+class CompileReport(Strict):
     """What `compile` made and proved: ``report.json`` beside the artefacts.
 
     Attributes:
@@ -449,104 +311,3 @@ class CompileReport(_Strict):
     def precision(self, name: str) -> CompiledPrecision | None:
         """Return one precision's results, if it was compiled."""
         return next((item for item in self.precisions if item.precision == name), None)
-
-
-class GateResult(_Strict):
-    """One gate's judgement; `evidence` names the file and the figures it rests on.
-
-    Attributes:
-        waived_until: The last day on which a person lets it stand that this gate was not run.
-    """
-
-    gate: str
-    title: str
-    status: Status
-    reason: Annotated[str, StringConstraints(min_length=1)]
-    evidence: tuple[str, ...]
-    waived_until: date | None = None
-
-
-class GateReport(_Strict):
-    """What `gate` decided: ``gates.json``.
-
-    Attributes:
-        state: ``rejected`` when a gate fails, ``candidate`` while one is not run, ``approved`` when all pass.
-        blocking: The gates that keep it from approval.
-    """
-
-    schema_version: Literal[1] = 1
-    state: Literal["rejected", "candidate", "approved"]
-    target: str
-    gates: tuple[GateResult, ...]
-    blocking: tuple[str, ...]
-
-
-class KindRecall(_Strict):
-    """How many labelled boxes of one kind were blurred; `lower_bound` is the one-sided one of `BlurRecall.confidence`."""
-
-    labelled: Annotated[int, Field(gt=0)]
-    blurred: NonNegativeInt
-    recall: float
-    lower_bound: float
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Self:
-        if self.blurred > self.labelled or not 0.0 <= self.lower_bound <= self.recall <= 1.0:
-            raise ValueError(f"{self.blurred} of {self.labelled} is no recall of {self.recall} >= {self.lower_bound}")
-        if abs(self.recall - self.blurred / self.labelled) > 1e-9:
-            raise ValueError(f"{self.blurred} of {self.labelled} is not {self.recall}")
-        return self
-
-
-class BlurRecall(_Strict):
-    """What `blur recall` measured: ``blur-recall.json``.
-
-    Attributes:
-        config_sha256: Which detectors with which parameters; blurred frames name the same digest.
-        composed: What is labelled was drawn, not seen by a camera.
-        source: Where the labelled pictures come from, in words.
-        covered_share: Share of a labelled box that has to lie under blurred regions.
-        kinds: ``face``, ``plate``, ... -> recall.
-    """
-
-    schema_version: Literal[1] = 1
-    config_sha256: str
-    labels_name: str
-    labels_version: str
-    labels_sha256: str
-    composed: bool
-    source: str
-    frames: NonNegativeInt
-    regions: NonNegativeInt
-    covered_share: float
-    confidence: float
-    kinds: Annotated[dict[str, KindRecall], Field(min_length=1)]
-
-
-_Evidence = TypeVar("_Evidence", EvaluationReport, CompileReport, GateReport, BlurRecall)
-
-
-def read_evidence(kind: type[_Evidence], path: Path) -> _Evidence:
-    """Read one evidence file.
-
-    Raises:
-        MissingPartError: The file does not exist.
-        IntegrityError: It is not evidence of that kind and schema version.
-    """
-    try:
-        return kind.model_validate_json(path.read_bytes())
-    except FileNotFoundError as error:
-        raise MissingPartError(
-            f"no {kind.__name__}", where=path, remedy="run the step that writes it, see `drivetrain --help`"
-        ) from error
-    except ValidationError as error:
-        raise IntegrityError(
-            f"not a valid {kind.__name__}: {first_problem(error)}",
-            where=path,
-            remedy="run the step that writes it again; evidence is not edited by hand",
-        ) from error
-
-
-def write_evidence(path: Path, evidence: EvaluationReport | CompileReport | GateReport | BlurRecall) -> None:
-    """Publish one evidence file atomically."""
-    publish_bytes(path, (evidence.model_dump_json(indent=2) + "\n").encode())
