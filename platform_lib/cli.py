@@ -25,6 +25,7 @@ from platform_lib.code_digest import OWN_PACKAGES
 from platform_lib.console import OUT, print_error
 from platform_lib.environment import leave_out_foreign
 from platform_lib.errors import MissingPartError, OutputError, PlatformError, StoppedError, UsageError
+from platform_lib.interrupts import keep_interrupts
 from platform_lib.options import refuse_empty_values
 from platform_lib.processes import obey_parent
 from platform_lib.refusals import refused_by_system
@@ -307,6 +308,7 @@ def _root(
 def main() -> None:
     """Run the command line; a refusal ends with status 1 and one clear message, never a traceback."""
     obey_parent()
+    keep_interrupts()
     leave_out_foreign(os.environ, own_server=not os.environ.get("DRIVETRAIN_DATABASE_URL"))
     try:
         own_standard_streams()
