@@ -50,7 +50,7 @@ def beaten_by(item: SearchCandidate, others: list[SearchCandidate]) -> list[str]
 
 @pytest.mark.parametrize("kind", NETS)
 def test_the_chosen_mix_is_on_or_above_the_front_of_uniform_precisions(kind: str, tmp_path: Path) -> None:
-    brought = bring(kind, tmp_path, net=NETS[kind]())
+    brought = bring(kind, tmp_path, net=NETS[kind])
     stages: list[
         str
     ] = []  # judged on the calibration samples: random ones beyond their range would say nothing of widths
