@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -61,7 +62,7 @@ def measure_edge(folder: Path, tell: Tell, *, rounds: int, whole: bool) -> list[
     sys.path.insert(0, str(Path(__file__).parents[1] / "builders"))
     from edge_models import bring, resnet, vit_bev
 
-    nets = {"bev": vit_bev(), "resnet18": resnet(64, 224) if whole else resnet(8, 32)}
+    nets = {"bev": vit_bev, "resnet18": partial(resnet, 64, 224) if whole else partial(resnet, 8, 32)}
     rows = []
     for name, net in nets.items():
         place = folder / f"edge-{name}"

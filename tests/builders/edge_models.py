@@ -13,6 +13,8 @@ import onnx
 from numpy.typing import NDArray
 
 Arrays = dict[str, NDArray[np.float32]]
+# Makes a module, and says the shapes of its inputs and the names of its outputs.
+Build = Callable[[], tuple[Any, dict[str, tuple[int, ...]], list[str]]]
 # torch's exporter knows up to here; onnx itself converts the rest of the way.
 _NEWEST_EXPORTED = 20
 
@@ -143,7 +145,7 @@ def fusion() -> tuple[Any, dict[str, tuple[int, ...]], list[str]]:
     return Net(), {"camera": (1, 3, 24, 32), "lidar": (1, 4, 24, 32), "state": (1, 6)}, ["heat", "plan", "vector"]
 
 
-KINDS: dict[str, Callable[[], tuple[Any, dict[str, tuple[int, ...]], list[str]]]] = {
+KINDS: dict[str, Build] = {
     "resnet": lambda: resnet(8, 32),
     "vit_bev": vit_bev,
     "detector": detector,
@@ -152,13 +154,13 @@ KINDS: dict[str, Callable[[], tuple[Any, dict[str, tuple[int, ...]], list[str]]]
 
 
 def bring(
-    kind: str, folder: Path, *, opset: int = 20, count: int = 8, dynamic_batch: bool = False, net: Any = None
+    kind: str, folder: Path, *, opset: int = 20, count: int = 8, dynamic_batch: bool = False, net: Build | None = None
 ) -> Brought:
-    """Export one kind of model into `folder`, with `count` samples of each set."""
+    """Export one kind of model, or what `net` builds, into `folder`, with `count` samples of each set."""
     import torch
 
-    torch.manual_seed(0)
-    module, inputs, outputs = net or KINDS[kind]()
+    torch.manual_seed(0)  # before it is built: its weights are random, and the same ones every time
+    module, inputs, outputs = (net or KINDS[kind])()
     module.eval()
     _settle(module, inputs)
     path = folder / f"{kind}-{opset}.onnx"

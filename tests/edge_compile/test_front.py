@@ -50,17 +50,17 @@ def beaten_by(item: SearchCandidate, others: list[SearchCandidate]) -> list[str]
 
 @pytest.mark.parametrize("kind", NETS)
 def test_the_chosen_mix_is_on_or_above_the_front_of_uniform_precisions(kind: str, tmp_path: Path) -> None:
-    brought = bring(kind, tmp_path, net=NETS[kind]())
-    stages: list[
-        str
-    ] = []  # judged on the calibration samples: random ones beyond their range would say nothing of widths
+    brought = bring(kind, tmp_path, net=NETS[kind])
+    stages: list[str] = []
+    # Judged on the calibration samples: others leave the calibrated range inside the net, and no width mends that.
     report = compile_model(
         brought.path,
         "sa8255p",
         brought.calibration,
         tmp_path / "out",
         TOLERANCE_DB[kind],
-        precisions=("w8a8", "w8a16", "w4a16", "mixed"),
+        # w4a16 is a candidate of the search too; as a precision of its own it would go through every technique.
+        precisions=("w8a8", "w8a16", "mixed"),
         emulator_samples=2,
         limits=Limits(time_s=3600.0),
         on_stage=stages.append,
@@ -73,4 +73,6 @@ def test_the_chosen_mix_is_on_or_above_the_front_of_uniform_precisions(kind: str
     chosen = next(item for item in search.candidates if item.chosen)
     if len(compiled) > 1:
         assert beaten_by(chosen, [item for item in compiled if item.uniform]) == []
+    for rung in report.parity:
+        print(rung.name, rung.precision, rung.status, rung.sqnr_db)  # noqa: T201
     assert report.chosen is not None
