@@ -115,6 +115,6 @@ def _run(session: Any, samples: Samples, names: Mapping[str, str]) -> Samples:
     asked = list(names)
     count = len(next(iter(samples.values())))
     rows: list[list[NDArray[np.float32]]] = [
-        session.run(asked, {key: value[row] for key, value in samples.items()}) for row in range(count)
+        session.run(asked, {key: np.asarray(value[row]) for key, value in samples.items()}) for row in range(count)
     ]
     return {names[output]: np.stack([row[at] for row in rows]) for at, output in enumerate(asked)}

@@ -665,7 +665,7 @@ def test_a_shape_that_depends_on_the_values_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"target": "orin"},
+        {"target": "orin", "precisions": ("w8a8",)},
         {"target": "sa8650p"},
         {"precisions": ()},
         {"precisions": ("w4a4",)},

@@ -307,7 +307,7 @@ def test_the_completion_script_can_be_shown() -> None:
     [
         ("drivetrain ", set(COMMANDS)),
         ("drivetrain do", {"doctor"}),
-        ("drivetrain d", {"demo", "doctor", "drives", "dataset"}),
+        ("drivetrain d", {"demo", "device", "doctor", "drives", "dataset"}),
         ("drivetrain doctor --de", {"--deep"}),
         ("drivetrain zz", set()),
         ("drivetrain log ", {"info", "head", "export"}),
