@@ -148,6 +148,7 @@ def test_a_weight_that_says_little_does_not_stretch_the_scale(tmp_path: Path) ->
     assert gain_db(found, "seqmse") > 3.0
 
 
+@pytest.mark.soak
 def test_roundings_that_would_add_up_are_taught_not_to(tmp_path: Path) -> None:
     model = pointwise(tmp_path / "m.onnx", leaning)
     found = rows(made(model, tmp_path, "w4a16", 90.0, "adaround", values=one_sign(), adaround_iterations=500))
