@@ -23,7 +23,8 @@ from ray_jobs.worker_gauge import GaugeReader
 _LOG = logging.getLogger(__name__)
 _POLL_S = 0.2
 _MACHINE_EVERY_S = 15.0
-_NOT_METRICS = frozenset({"epoch", "step", "seconds", "order_sha256"})
+NOT_METRICS = frozenset({"epoch", "step", "seconds", "order_sha256"})
+"""Of a line of the curve: what MLflow is not told as a figure."""
 INTERRUPTIONS = ("resumed", "hung", "driver-lost")
 """Events that say that training was not left alone."""
 
@@ -93,7 +94,7 @@ class Follower:
                 Point(
                     int(record["step"]),
                     now_ms,
-                    {name: value for name, value in record.items() if name not in _NOT_METRICS},
+                    {name: value for name, value in record.items() if name not in NOT_METRICS},
                 )
                 for record in records
             ]

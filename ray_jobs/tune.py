@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from platform_lib.catalog.postgres import database_uri, embedded_postgres, ensure_database
+from platform_lib.catalog.postgres import TRACKING_DATABASE, database_uri, embedded_postgres, ensure_database
 from platform_lib.code_digest import code_sha256
 from platform_lib.console import progress
 from platform_lib.datasets.reader import DrivingDataset
@@ -33,6 +33,7 @@ from ray_jobs.recipes.config import TrainConfig
 from ray_jobs.search_space import Between, Range, Space, usual_space, with_values
 from ray_jobs.session import local_ray
 from ray_jobs.training_worker import training_loader
+from ray_jobs.trial_tracking import SearchRecord, TrackedSearch
 from ray_jobs.tune_page import TrialLine, write_page
 
 _LOG = logging.getLogger(__name__)
@@ -113,15 +114,50 @@ def tune(
         ensure_database(address)
         with _storage(address) as storage:
             found = _study(storage, study, identity, folder)
-            left = trials - _finished(found)
-            if left > 0:
-                drawn = seed + len(found.trials)  # the same seed would propose the first visit's values again
-                with local_ray(home):
-                    _search(
-                        job, searched, storage, study=study, count=left, parallel=parallel, seed=drawn, folder=folder
-                    )
-            found = _study(storage, study, identity, folder)
-            return _told(found, folder, searched, ran=max(0, left))
+            left = max(0, trials - _finished(found))
+            record = SearchRecord(
+                uri=database_uri(uri, TRACKING_DATABASE),
+                artefacts=home.mlflow,
+                study=study,
+                folder=folder,
+                metric=searched.metric,
+                tags=_tags(config, dataset, given.sha256, identity),
+                epochs_of=lambda values: with_values(config, values).fit.epochs,
+            )
+            with _tracked(record, storage) as tracked:
+                if left:
+                    drawn = seed + len(found.trials)  # the same seed would propose the first visit's values again
+                    with local_ray(home):
+                        _search(job, record, searched, storage, count=left, parallel=parallel, seed=drawn)
+                found = _study(storage, study, identity, folder)
+                outcome = _told(found, folder, searched, ran=left)
+                tracked.finish(
+                    files=(folder / STUDY, folder / PAGE),
+                    best={"best_trial": str(outcome.trials[0].number), "best_value": str(outcome.value)},
+                )
+            return outcome
+
+
+def _tracked(record: SearchRecord, storage: Any) -> TrackedSearch:
+    import optuna
+
+    watched = optuna.load_study(study_name=record.study, storage=storage)
+    return TrackedSearch(
+        record,
+        trials=lambda: watched.get_trials(deepcopy=False),
+        curves=lambda: _curves(record.folder),
+        leave=storage.remove_session,
+    )
+
+
+def _tags(config: TrainConfig, dataset: str | None, dataset_sha256: str, identity: str) -> dict[str, str]:
+    return {
+        "recipe": config.recipe,
+        "dataset": dataset or "own",
+        "dataset_sha256": dataset_sha256,
+        "config_sha256": config.sha256,
+        "search_sha256": identity,
+    }
 
 
 @contextmanager
@@ -178,23 +214,24 @@ def _done(study: Any) -> list[Any]:
 
 
 def _search(
-    job: _TrialJob, space: Space, storage: Any, *, study: str, count: int, parallel: int, seed: int, folder: Path
+    job: _TrialJob, record: SearchRecord, space: Space, storage: Any, *, count: int, parallel: int, seed: int
 ) -> None:
     from ray import tune as ray_tune
     from ray.tune.schedulers import ASHAScheduler
-    from ray.tune.search.optuna import OptunaSearch
+
+    from ray_jobs.whole_curves import WholeCurves
 
     epochs = job.config.fit.epochs
-    scratch = folder / "ray"
+    scratch = record.folder / "ray"
     shutil.rmtree(scratch, ignore_errors=True)  # Ray's own state; ours is in PostgreSQL
     tuner = ray_tune.Tuner(
         ray_tune.with_parameters(ray_tune.with_resources(_trial, {"CPU": 1}), job=job),
         tune_config=ray_tune.TuneConfig(
-            search_alg=OptunaSearch(
+            search_alg=WholeCurves(
                 {name: _distribution(item) for name, item in space.ranges.items()},
                 metric=space.metric,
                 mode="min",
-                study_name=study,
+                study_name=record.study,
                 storage=storage,
                 seed=seed,
             ),
@@ -215,7 +252,7 @@ def _search(
     with progress(f"searching {job.config.recipe}", total=None), redirect_stdout(sys.stderr):
         results = tuner.fit()
     for error in results.errors:
-        _LOG.warning("study=%s a trial failed: %s", study, str(error).strip().splitlines()[-1])
+        _LOG.warning("study=%s a trial failed: %s", record.study, str(error).strip().splitlines()[-1])
     shutil.rmtree(scratch, ignore_errors=True)
 
 
@@ -295,7 +332,7 @@ def _told(study: Any, folder: Path, space: Space, *, ran: int) -> TuneOutcome:
         raise PlatformError(
             "no trial came to an end", where=folder, remedy="`drivetrain --verbose tune ...` tells why they failed"
         )
-    curves = {json.dumps(told["values"], sort_keys=True): told["curve"] for told in _trial_files(folder)}
+    curves = _curves(folder)
     lines = [
         TrialLine(
             number=trial.number,
@@ -320,5 +357,7 @@ def _told(study: Any, folder: Path, space: Space, *, ran: int) -> TuneOutcome:
     return TuneOutcome(folder, space.metric, best.values, best.value, lines, ran)
 
 
-def _trial_files(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(path.read_bytes()) for path in sorted((folder / TRIALS).glob("*/trial.json"))]
+def _curves(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return values as sorted JSON -> the curve of a trial with these values."""
+    told = [json.loads(path.read_bytes()) for path in sorted((folder / TRIALS).glob("*/trial.json"))]
+    return {json.dumps(item["values"], sort_keys=True): item["curve"] for item in told}

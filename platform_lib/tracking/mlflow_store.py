@@ -19,11 +19,12 @@ os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from platform_lib.storage import publish_bytes
 
 _LOG = logging.getLogger(__name__)
-EXPERIMENT = "planners"
+EXPERIMENT, SEARCHES = "planners", "searches"
 # MLflow refuses longer parameter values.
 _PARAM_BYTES = 6000
 _BATCH = 1000  # Source: MLflow, REST API, "log-batch": 1,000 metrics a request
@@ -48,6 +49,8 @@ class TrackedRun:
         id_file: Where the MLflow run id is kept; removed together with the run folder when a run starts anew.
         tags: Digests and names, set on every visit.
         params: Flat configuration.
+        experiment: What MLflow lists it under.
+        parent: Id of the MLflow run that it is shown below.
     """
 
     def __init__(
@@ -59,15 +62,17 @@ class TrackedRun:
         id_file: Path,
         tags: Mapping[str, str],
         params: Mapping[str, str],
+        experiment: str = EXPERIMENT,
+        parent: str | None = None,
     ) -> None:
         _quiet()
         self._client = MlflowClient(tracking_uri=uri)
-        experiment = self._experiment(artefacts)
-        self.run_id = self._known(id_file) or self._create(experiment, name, id_file)
+        self.run_id = self._known(id_file) or self._create(self._experiment(experiment, artefacts), name, id_file)
+        above = {} if parent is None else {MLFLOW_PARENT_RUN_ID: parent}
         self._client.log_batch(
             self.run_id,
             params=[Param(key, value[:_PARAM_BYTES]) for key, value in params.items()],
-            tags=[RunTag(key, value) for key, value in tags.items()],
+            tags=[RunTag(key, value) for key, value in {**tags, **above}.items()],
         )
         self._client.update_run(self.run_id, status="RUNNING")
 
@@ -105,24 +110,26 @@ class TrackedRun:
         self._client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
         self._client.set_terminated(self.run_id, "FINISHED")
 
-    def fail(self) -> None:
+    def fail(self, *, tags: Mapping[str, str] | None = None) -> None:
         """Mark the run as failed; a later visit sets it running again."""
+        if tags:
+            self._client.log_batch(self.run_id, tags=[RunTag(key, value) for key, value in tags.items()])
         self._client.set_terminated(self.run_id, "FAILED")
 
     def _last_step(self, point: Point) -> int:
         history: list[Any] = self._client.get_metric_history(self.run_id, next(iter(point.metrics)))
         return max((int(metric.step) for metric in history), default=-1)
 
-    def _experiment(self, artefacts: Path) -> str:
-        found = self._client.get_experiment_by_name(EXPERIMENT)
+    def _experiment(self, name: str, artefacts: Path) -> str:
+        found = self._client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
         artefacts.mkdir(parents=True, exist_ok=True)
         try:
-            return str(self._client.create_experiment(EXPERIMENT, artifact_location=artefacts.as_uri()))
+            return str(self._client.create_experiment(name, artifact_location=artefacts.as_uri()))
         except MlflowException:
             # Another command made it between the two calls.
-            return str(self._client.get_experiment_by_name(EXPERIMENT).experiment_id)
+            return str(self._client.get_experiment_by_name(name).experiment_id)
 
     def _known(self, id_file: Path) -> str | None:
         try:

@@ -61,6 +61,7 @@ def test_epochs_of_the_same_values_alone_are_told_again(tmp_path: Path):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")  # MLflow's own
 @pytest.mark.soak  # starts Ray twice
 def test_a_search_goes_on_where_it_was_and_refuses_what_is_another(
     reachable_tmp: Path, monkeypatch: pytest.MonkeyPatch
