@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from platform_lib.datasets.exchange.model import ImportOptions, Trajectory
-from platform_lib.datasets.exchange.parquet_source import OPTIONAL, REQUIRED, by_drive
+from platform_lib.datasets.exchange.parquet_source import OPTIONAL, REQUIRED, by_drive, path_below
 from platform_lib.errors import ConfigError, ContractError, IntegrityError, MissingPartError
 from platform_lib.refusals import first_problem
 
@@ -156,7 +156,7 @@ def _with_video(
     for episode in episodes.sort_by("episode_index").to_pylist():
         own = rows.filter(pa.array(index == episode["episode_index"]))
         numbers = {name: episode[f"videos/{camera}/{name}"] for name in ("chunk_index", "file_index")}
-        path = folder / str(info.video_path).format(video_key=camera, **numbers)
+        path = path_below(folder, str(info.video_path).format(video_key=camera, **numbers), where="meta/info.json")
         first = round(episode[f"videos/{camera}/from_timestamp"] * info.fps)
         yield from by_drive(own.append_column("image", [_frames(path, first, len(own))]), folder, options)
 

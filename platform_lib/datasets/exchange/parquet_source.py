@@ -145,10 +145,29 @@ def read_below(folder: Path, name: str, *, where: str) -> bytes:
     Raises:
         IntegrityError: It is not there, or lies outside `folder`.
     """
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise IntegrityError(f"{name!r} lies outside the dataset", where=where, remedy="copy it into the folder")
+    path = path_below(folder, name, where=where)
     try:
         return path.read_bytes()
     except (FileNotFoundError, IsADirectoryError) as error:
         raise IntegrityError(f"no image {name!r}", where=where, remedy="fetch the whole dataset") from error
+    except OSError as error:
+        raise IntegrityError(
+            f"image {name!r} cannot be read ({error.strerror})",
+            where=where,
+            remedy="make it readable, and import again",
+        ) from error
+
+
+def path_below(folder: Path, name: str, *, where: str) -> Path:
+    """Return where a file lies that a dataset names.
+
+    Raises:
+        IntegrityError: That is outside `folder`, or no name of a file.
+    """
+    try:
+        path = (folder / name).resolve()
+    except ValueError as error:  # a NUL in it
+        raise IntegrityError(f"{name!r} is no name of a file", where=where, remedy="fetch the dataset anew") from error
+    if not path.is_relative_to(folder.resolve()):
+        raise IntegrityError(f"{name!r} lies outside the dataset", where=where, remedy="copy it into the folder")
+    return path

@@ -116,6 +116,7 @@ REFUSED: list[tuple[str, ImportOptions, dict[str, Any], type[PlatformError], str
     ("two at one time", DECLARED, {"timestamp_ns": [T0_NS] * FRAMES}, ContractError, "do not increase"),
     ("float times", DECLARED, {"timestamp_ns": np.arange(FRAMES) * 0.1}, ContractError, "not a number"),
     ("outside", DECLARED, {"image": ["../../etc/passwd"] * FRAMES}, IntegrityError, "outside"),
+    ("no name", DECLARED, {"image": ["a\0b"] * FRAMES}, IntegrityError, "no name of a file"),
     ("not there", DECLARED, {"image": ["none.jpg"] * FRAMES}, IntegrityError, "no image"),
 ]  # fmt: skip
 
@@ -313,6 +314,17 @@ def test_bad_lerobot_is_refused(tmp_path: Path) -> None:
         (folder / "meta/info.json").write_text(json.dumps(info | change))
         with pytest.raises(kind, match=said):
             read(folder)
+
+
+def test_a_video_outside_the_dataset_is_not_opened(tmp_path: Path) -> None:
+    folder = write_lerobot(tmp_path / "set", video=True)
+    info = json.loads((folder / "meta/info.json").read_text())
+    (folder / "videos").rename(tmp_path / "elsewhere")
+    (folder / "meta/info.json").write_text(
+        json.dumps(info | {"video_path": info["video_path"].replace("videos/", "../elsewhere/")})
+    )
+    with pytest.raises(IntegrityError, match="lies outside the dataset"):
+        list(lerobot.trajectories(folder, DECLARED))
 
 
 @pytest.mark.slow
