@@ -61,14 +61,5 @@ def compile_shared(job: Job, precision: str, quantized: Quantized, workplace: Wo
 
 
 def _not_run(target: str, precision: str) -> ParityRung:
-    return ParityRung(
-        name=f"qdq->{target}",
-        precision=precision,
-        status="not_run",
-        samples=0,
-        sqnr_db=None,
-        max_abs_error=None,
-        cosine=None,
-        threshold_db=parity.thresholds_db(precision, None)[parity.QDQ_TARGET],
-        reason=_WHY_NOT_RUN,
-    )
+    threshold_db = parity.thresholds_db(precision, None)[parity.QDQ_TARGET]
+    return parity.rung(f"qdq->{target}", precision, None, None, threshold_db=threshold_db, missing=_WHY_NOT_RUN)

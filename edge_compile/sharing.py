@@ -163,15 +163,12 @@ def _sharing(part: _Part, context: str) -> SharingModel:
         qdq_sha256=part.report.digests[str(part.chosen.qdq)],
         context=context,
         alone_bytes=part.chosen.context_bytes,
-        parity=ParityRung(
-            name=parity.QDQ_TARGET,
-            precision=precision,
-            status="not_run",
-            samples=0,
-            sqnr_db=None,
-            max_abs_error=None,
-            cosine=None,
+        parity=parity.rung(
+            parity.QDQ_TARGET,
+            precision,
+            None,
+            None,
             threshold_db=parity.thresholds_db(precision, None)[parity.QDQ_TARGET],
-            reason=_WHY_NOT_RUN,
+            missing=_WHY_NOT_RUN,
         ),
     )

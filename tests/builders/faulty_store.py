@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import logging
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -172,3 +173,15 @@ def _handler(store: FaultyStore, host: str, port: int) -> type[BaseHTTPRequestHa
 
 
 _HOP_BY_HOP = frozenset({"content-length", "connection", "transfer-encoding", "date", "server"})
+
+
+def every_third(path: str, number: int) -> Fault | None:
+    """Plan: every third answer about a path is a fault, of a kind that depends on the path."""
+    kinds: tuple[Fault, ...] = ("500", "503", "cut", "closed")
+    return kinds[(zlib.crc32(path.encode()) + number) % len(kinds)] if number % 3 == 0 else None
+
+
+def every_third_write(method: str, path: str, number: int) -> Fault | None:
+    """Plan of writes: every third of a path is refused, in a way that depends on the path."""
+    kinds: tuple[Fault, ...] = ("500", "503")
+    return kinds[zlib.crc32(path.encode()) % 2] if number % 3 == 0 else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import numpy as np
 import pytest
 from camera_logs import CAMERA, write_camera_log
 from drawn_people import background, face, jpeg, paste
-from faulty_store import BUCKET, Fault, FaultyStore, faulty_store
+from faulty_store import BUCKET, FaultyStore, every_third, every_third_write, faulty_store
 
 from platform_lib.catalog.backup import back_up, restore
 from platform_lib.catalog.postgres import embedded_postgres
@@ -44,16 +43,6 @@ def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[FaultyStore]:
         yield made
 
 
-def _flaky(path: str, number: int) -> Fault | None:
-    kinds: tuple[Fault, ...] = ("500", "503", "cut", "closed")
-    return kinds[(zlib.crc32(path.encode()) + number) % len(kinds)] if number % 3 == 0 else None
-
-
-def _flaky_write(method: str, path: str, number: int) -> Fault | None:
-    kinds: tuple[Fault, ...] = ("500", "503")
-    return kinds[zlib.crc32(path.encode()) % 2] if number % 3 == 0 else None
-
-
 def _frames(lake: Lake) -> dict[str, int]:
     return {drive.drive_id: lake.samples(drive.drive_id, CAMERA).num_rows for drive in lake.drives()}
 
@@ -76,7 +65,7 @@ def test_frames_are_blurred_mended_restored_expired_and_erased(store: FaultyStor
         with embedded_postgres(home) as uri, Lake.open(home) as lake:
             ingest(home, [logs])
             assert _frames(lake) == {"v_one": 0, "v_two": 0}, "raw frames come out by no way"
-            store.plan, store.plan_writes = _flaky, _flaky_write
+            store.plan, store.plan_writes = every_third, every_third_write
             assert blur(home, DEFAULT).frames == 2 * _FRAMES
             store.plan, store.plan_writes = lambda path, number: None, lambda method, path, number: None
             assert _frames(lake) == {"v_one": _FRAMES, "v_two": _FRAMES}

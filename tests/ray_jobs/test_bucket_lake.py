@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -18,7 +17,7 @@ import psutil
 import psycopg
 import pytest
 import ray
-from faulty_store import BUCKET, Fault, FaultyStore, faulty_store
+from faulty_store import BUCKET, FaultyStore, every_third, every_third_write, faulty_store
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from tiny_logs import ROWS, seen_rows, write_tiny_log
@@ -78,17 +77,6 @@ def server(reachable_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str
         yield uri
 
 
-def _flaky(path: str, number: int) -> Fault | None:
-    """Every third answer about a path is a fault, of a kind that depends on the path."""
-    kinds: tuple[Fault, ...] = ("500", "503", "cut", "closed")
-    return kinds[(zlib.crc32(path.encode()) + number) % len(kinds)] if number % 3 == 0 else None
-
-
-def _flaky_write(method: str, path: str, number: int) -> Fault | None:
-    kinds: tuple[Fault, ...] = ("500", "503")
-    return kinds[zlib.crc32(path.encode()) % 2] if number % 3 == 0 else None
-
-
 def _drives(*names: str) -> dict[str, tuple[int, int, int]]:
     return {f"v_{name}": (ROWS, ROWS, ROWS) for name in names}
 
@@ -98,7 +86,7 @@ def test_the_lake_is_in_the_bucket_and_every_command_works_there(store: FaultySt
     logs = reachable_tmp / "logs"
     for number in range(1, 5):
         write_tiny_log(logs / f"s{number}" / "a.mcap", number)
-    store.plan, store.plan_writes = _flaky, _flaky_write
+    store.plan, store.plan_writes = every_third, every_third_write
     with local_ray(home, cpus=2), Lake.open(home) as lake:
         assert ingest(home, [logs]).ingested == 4
         assert ingest(home, [logs]).skipped == 4
@@ -229,7 +217,7 @@ def test_a_killed_command_leaves_nothing_that_is_seen_and_the_next_one_completes
             for number in range(2):
                 write_tiny_log(logs / f"d{seed}n{number}" / "a.mcap", seed * 2 + number)
                 names.append(f"d{seed}n{number}")
-            store.plan = _flaky if seed % 2 else lambda path, number: None
+            store.plan = every_third if seed % 2 else lambda path, number: None
             outcomes.append(_kill(store, nursery, home, logs, rng))
             store.plan = lambda path, number: None
             seen = seen_rows(home)
