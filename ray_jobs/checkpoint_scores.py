@@ -28,6 +28,7 @@ from platform_lib.storage import publish_folder, sha256_file, sweep_unfinished
 from ray_jobs import evaluate
 from ray_jobs.checkpoint_queue import Claim, held_state, let_go, note_not_scored
 from ray_jobs.evaluation_history import CheckpointPlace, Scored, checkpoint_entry, note
+from ray_jobs.finished_runs import EGO_ONLY
 from ray_jobs.named import dataset_input
 from ray_jobs.recipes import recipe_named
 
@@ -79,7 +80,7 @@ def _score(home: Home, claim: Claim, found: _Restored, baseline: str | None) -> 
         inputs={
             "dataset": dataset_input(source),
             "checkpoint": Input(sha256=claim.sha256, uri=f"{claim.run}/checkpoints/{claim.checkpoint}"),
-            **({} if graph is None else {evaluate.EGO_ONLY: input_of(graph)}),
+            **({} if graph is None else {EGO_ONLY: input_of(graph)}),
         },
         config=evaluate.scoring_config((), weights=found.weights_sha256),
         modules=_MODULES,
@@ -91,7 +92,7 @@ def _score(home: Home, claim: Claim, found: _Restored, baseline: str | None) -> 
         own = temporary / "model.onnx"
         export_onnx(found.model.network, own)
         scores = {}
-        for name, path in ((evaluate.CAMERA, own), (evaluate.EGO_ONLY, graph)):
+        for name, path in ((evaluate.CAMERA, own), (EGO_ONLY, graph)):
             if path is not None:
                 plan = OnnxPlanner(name, path, threads=1).plan(split.inputs).astype(np.float64)
                 _refuse_no_number(plan, claim, judged=name == evaluate.CAMERA)

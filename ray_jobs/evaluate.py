@@ -21,7 +21,7 @@ from platform_lib.catalog.catalog import Catalog
 from platform_lib.catalog.postgres import embedded_postgres
 from platform_lib.code_digest import code_sha256
 from platform_lib.datasets.reader import DrivingDataset
-from platform_lib.errors import ContractError, IntegrityError, MissingPartError
+from platform_lib.errors import ConfigError, ContractError, IntegrityError, MissingPartError
 from platform_lib.evaluation import closed_loop, findings, open_loop
 from platform_lib.evaluation.bootstrap import RESAMPLES
 from platform_lib.evaluation.geometry import Doubles
@@ -38,13 +38,14 @@ from platform_lib.storage import publish_folder
 from ray_jobs.driving import Driven, drive_worlds, failures_of, gather, replays_of, write_failures
 from ray_jobs.episodes import EXPERT, worlds
 from ray_jobs.evaluation_history import note
+from ray_jobs.finished_runs import EGO_ONLY, newest_ego_only
 from ray_jobs.named import dataset_input, valid_name
 from ray_jobs.pictures import write_scenes
 from ray_jobs.placement import resources_for
 from ray_jobs.samples import LoadedSplit, load_split
 from ray_jobs.session import local_ray
 
-CAMERA, EGO_ONLY, CHAMPION = "camera", "ego_only", "champion"
+CAMERA, CHAMPION = "camera", "champion"
 BOOTSTRAP_SEED = 20_261_120
 SPLIT: Literal["test"] = "test"
 SCORER_MODULES = (
@@ -57,6 +58,7 @@ SCORER_MODULES = (
 )
 _MODULES = ("ray_jobs.evaluate",)
 EVIDENCE = "evaluation.json"
+_NO_EGO_ONLY = "open_loop ego_only"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,20 +144,40 @@ def evidence_name(run: Manifest, dataset: str, scored_on: Input) -> str:
 
 
 def evaluate_onnx(
-    home: Home, *, onnx: Path, name: str, dataset: str, out: Path, force: bool = False
+    home: Home, *, onnx: Path, name: str, dataset: str, out: Path, baseline: str | None = None, force: bool = False
 ) -> EvaluationOutcome:
     """Score any ONNX graph with the planner's interface, open loop; writes ``OUT/evaluation.json``.
 
+    Rows of constant velocity and of an ego-only run stand beside it.
+
+    Args:
+        home: Where dataset and runs are.
+        onnx: The graph.
+        name: The planner's name in the report.
+        dataset: Whose test split is used.
+        out: Folder of the report.
+        baseline: The ego-only run; the newest one of the dataset by default. Without any the report says ``not_run``.
+        force: Score again what was scored.
+
     Raises:
-        MissingPartError: The graph or the dataset does not exist.
+        ConfigError: `name` is a baseline's.
+        MissingPartError: The graph, the dataset or the named baseline does not exist.
+        IntegrityError: The files of the named baseline differ from their manifest.
         ContractError: The graph has another interface, or gives a plan that is not finite.
     """
+    if name in (EGO_ONLY, ConstantVelocity.name):
+        raise ConfigError(f"'{name}' is the name of a baseline's row", where="--name", remedy="take another name")
     OnnxPlanner(name, onnx)  # refuse a graph of another interface before anything is started
     source = home.datasets / valid_name(dataset, what="--dataset")
     graph = input_of(onnx)
+    blind, not_run = _blind_graph(home, dataset, baseline)
     step = Step(
         "evaluation",
-        inputs={"dataset": dataset_input(source), "onnx": graph},
+        inputs={
+            "dataset": dataset_input(source),
+            "onnx": graph,
+            **({} if blind is None else {EGO_ONLY: input_of(blind)}),
+        },
         config={**scoring_config((), weights=graph.sha256), "name": name},
         modules=_MODULES,
     )
@@ -165,18 +187,45 @@ def evaluate_onnx(
     verdict = believed_scorer()
     split = scored_split(source)
     with local_ray(home):
-        plans = _plans_on_ray({name: onnx}, split.inputs)
-    scores = open_loop.score_frames(plans[name], split.frames)
+        plans = _plans_on_ray({name: onnx, **({} if blind is None else {EGO_ONLY: blind})}, split.inputs)
     report = EvaluationReport(
         **report_header(step, verdict, model_name=name, weights=graph.sha256, seeds=(BOOTSTRAP_SEED,)),
-        open_loop=open_loop.rows_by_slice(name, scores, split.frames, seed=BOOTSTRAP_SEED),
+        open_loop=_rows_beside_constant_velocity(plans, split),
         closed_loop=(),
+        not_run=not_run,
         findings=findings.self_test_findings(verdict),
     )
     write_evidence(out / EVIDENCE, report)
     manifest = step.finish(out / "manifest.json", {EVIDENCE: out / EVIDENCE}, _metrics(report))
     _record(home, manifest, out)
     return EvaluationOutcome(folder=out, manifest=manifest, report=report, skipped=False)
+
+
+def _blind_graph(home: Home, dataset: str, baseline: str | None) -> tuple[Path | None, dict[str, str]]:
+    """Return the graph of the ego-only run, or None and why there is none; what was named has to be there."""
+    found = baseline or newest_ego_only(home, dataset)
+    if found is None:
+        return None, {_NO_EGO_ONLY: f"no ego-only run of '{dataset}' is finished, and none is named with --baseline"}
+    try:
+        _whole_run(home, found)
+    except IntegrityError as error:
+        if baseline is not None:
+            raise
+        return None, {_NO_EGO_ONLY: f"the newest ego-only run of '{dataset}', '{found}', cannot be used: {error}"}
+    return home.runs / found / "model.onnx", {}
+
+
+def _rows_beside_constant_velocity(plans: Mapping[str, Doubles], split: LoadedSplit) -> tuple[MetricsRow, ...]:
+    """Score plans, and those of constant velocity after them."""
+    sweeps = sweeps_of(split.frames.agents)
+    still = ConstantVelocity().plan(split.inputs).astype(np.float64)
+    return tuple(
+        row
+        for name, plan in {**plans, ConstantVelocity.name: still}.items()
+        for row in open_loop.rows_by_slice(
+            name, open_loop.score_frames(plan, split.frames, sweeps), split.frames, seed=BOOTSTRAP_SEED
+        )
+    )
 
 
 def _record(home: Home, manifest: Manifest, folder: Path) -> None:

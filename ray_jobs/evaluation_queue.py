@@ -11,27 +11,24 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from platform_lib.datasets.reader import DrivingDataset
 from platform_lib.errors import HomeBusyError, IntegrityError, MissingPartError, PlatformError
 from platform_lib.home import Home
-from platform_lib.manifest import Manifest, read_manifest
+from platform_lib.manifest import read_manifest
 from ray_jobs.checkpoint_queue import Claim, clear_known, hold_new, holding, waiting_checkpoints
 from ray_jobs.checkpoint_scores import score_checkpoint
-from ray_jobs.evaluate import EvaluationOutcome, evaluate_run, evidence_name, scorer_code_sha256
+from ray_jobs.evaluate import CAMERA, EvaluationOutcome, evaluate_run, evidence_name, scorer_code_sha256
 from ray_jobs.evaluation_history import Scored
+from ray_jobs.finished_runs import EGO_ONLY, FinishedRun, finished_runs, newest_ego_only
 
 logger = logging.getLogger(__name__)
 
 
 def _unheard(claim: Claim, entry: Scored | None) -> None:
     del claim, entry
-
-
-_CAMERA, _EGO_ONLY = "camera", "ego_only"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,22 +56,14 @@ class Worked:
     failed: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Run:
-    name: str
-    kind: str
-    dataset: str
-    manifest: Manifest
-
-
 def waiting(home: Home, *, closed: bool = True) -> tuple[Waiting, ...]:
     """Return the runs that have to be scored, the oldest first; without `closed`, open loop is enough."""
-    runs = sorted(_finished(home), key=lambda run: run.manifest.created_utc)
+    runs = sorted(finished_runs(home), key=lambda run: run.manifest.created_utc)
     found = []
     for run in runs:
-        if run.kind == _EGO_ONLY:
+        if run.kind == EGO_ONLY:
             continue
-        blind = [other.name for other in runs if other.kind == _EGO_ONLY and other.dataset == run.dataset]
+        blind = [other.name for other in runs if other.kind == EGO_ONLY and other.dataset == run.dataset]
         try:
             why = _why(home, run, closed=closed)
             blocked = None
@@ -91,21 +80,7 @@ def waiting(home: Home, *, closed: bool = True) -> tuple[Waiting, ...]:
     return tuple(found)
 
 
-def _finished(home: Home) -> Iterator[_Run]:
-    """Yield every run whose training is finished; others are not, and their checkpoints no model yet."""
-    for path in sorted(home.runs.glob("*/manifest.json")):
-        try:
-            manifest = read_manifest(path)
-        except (IntegrityError, FileNotFoundError):
-            continue
-        planner, data = manifest.config.get("planner"), manifest.inputs.get("dataset")
-        # What has no graph is no planner: a team's own model of something else.
-        drives = manifest.kind == "run" and "model.onnx" in manifest.outputs
-        if drives and isinstance(planner, dict) and data is not None:
-            yield _Run(path.parent.name, str(planner.get("kind")), Path(data.uri).name, manifest)
-
-
-def _why(home: Home, run: _Run, *, closed: bool) -> str | None:
+def _why(home: Home, run: FinishedRun, *, closed: bool) -> str | None:
     """Say why a run has to be scored on its dataset as it is now; None if it was."""
     source = home.datasets / run.dataset
     digest = DrivingDataset.digest(source)
@@ -121,7 +96,7 @@ def _why(home: Home, run: _Run, *, closed: bool) -> str | None:
         return "never scored" if digest == trained_on.sha256 else "not scored on the new version of its dataset"
     if scored.inputs["dataset"].sha256 != digest:
         return "not scored on the new version of its dataset"
-    if scored.inputs[_CAMERA].sha256 != run.manifest.outputs["model.onnx"].sha256:
+    if scored.inputs[CAMERA].sha256 != run.manifest.outputs["model.onnx"].sha256:
         return "its weights are new"
     if closed and scored.config.get("closed_loop") == []:
         return "scored in open loop alone"
@@ -159,7 +134,7 @@ def score_checkpoints(
         if name in skip:
             continue
         try:
-            entry = score_checkpoint(home, claim, baseline=_blind(home, claim.dataset))
+            entry = score_checkpoint(home, claim, baseline=newest_ego_only(home, claim.dataset))
         except HomeBusyError:
             continue  # its dataset is being built, or another command scores: the next look finds it again
         except PlatformError as error:
@@ -174,12 +149,6 @@ def score_checkpoints(
 def checkpoint_title(claim: Claim) -> str:
     """Name a checkpoint for people."""
     return f"{claim.run}, step {claim.step}"
-
-
-def _blind(home: Home, dataset: str) -> str | None:
-    """Return the newest ego-only run of a dataset."""
-    blind = [run for run in _finished(home) if run.kind == _EGO_ONLY and run.dataset == dataset]
-    return max(blind, key=lambda run: run.manifest.created_utc).name if blind else None
 
 
 def watch(

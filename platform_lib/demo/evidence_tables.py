@@ -37,7 +37,7 @@ def planners_of(*reports: EvaluationReport | None) -> list[str]:
 def slice_rows(report: EvaluationReport, compressed: EvaluationReport | None) -> list[SliceRow]:
     """Lay the planners side by side for each slice: first ADE / FDE, then collision rate."""
     planners = planners_of(report, compressed)
-    rows = [*report.open_loop, *(compressed.open_loop if compressed else ())]
+    rows = [*report.open_loop, *(compressed.rows_beside(report) if compressed else ())]
     result = []
     for name in dict.fromkeys(row.slice for row in rows):
         found = {row.planner: row for row in rows if row.slice == name}

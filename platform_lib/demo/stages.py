@@ -181,13 +181,12 @@ def _edge_stages(home: Home, at: Places) -> tuple[Stage, ...]:
         Stage(
             title="Evaluate: the compressed planner, by the same scorer",
             argv=(
-                *("evaluate", "--compiled", str(at.compiled)),
+                *("evaluate", "--compiled", str(at.compiled), "--baseline", at.baseline.name),
                 *("--dataset", NAME, "--out", str(at.compressed_evaluation.parent), "--home", root),
             ),
             writes=at.compressed_evaluation,
             why="what quantization costs on each slice",
             manifest=at.compressed_evaluation.parent / "manifest.json",
-            after=at.compiled,
         ),
         Stage(
             title="Gate: evidence against written thresholds",

@@ -8,6 +8,9 @@ from pydantic import Field, NonNegativeInt, StringConstraints, model_validator
 
 from platform_lib.evidence.strict import Status, Strict
 
+BASELINES = frozenset({"ego_only", "constant_velocity"})
+"""Planners whose rows stand beside every judged one."""
+
 
 class Interval(Strict):
     """A measured value with its 95 % confidence interval; the ends are None where one sample allows none."""
@@ -134,3 +137,11 @@ class EvaluationReport(Strict):
     def row(self, planner: str, slice_name: str) -> MetricsRow | None:
         """Return the open-loop row of a planner on a slice, if it was scored."""
         return next((row for row in self.open_loop if (row.planner, row.slice) == (planner, slice_name)), None)
+
+    def rows_beside(self, float_report: EvaluationReport) -> tuple[MetricsRow, ...]:
+        """Return the open-loop rows that the float model's report lacks: baselines stand in both, and are shown once."""
+        return tuple(
+            row
+            for row in self.open_loop
+            if row.planner not in BASELINES or float_report.row(row.planner, row.slice) is None
+        )

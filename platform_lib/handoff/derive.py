@@ -38,11 +38,12 @@ _Value = TypeVar("_Value", int, float)
 def evaluation_entries(
     report: EvaluationReport, compressed: EvaluationReport | None, thresholds: Thresholds
 ) -> tuple[Evaluation, ...]:
-    """Return every figure of both evaluations, open loop before closed loop, float before compressed."""
+    """Return every figure of both evaluations, open loop before closed loop, float before compressed, baselines once."""
     entries: list[Evaluation] = []
     for source in (report, compressed):
         if source is not None:
-            entries += [entry for row in source.open_loop for entry in _entries(source, row, thresholds, closed=False)]
+            rows = report.open_loop if source is report else source.rows_beside(report)
+            entries += [entry for row in rows for entry in _entries(source, row, thresholds, closed=False)]
             entries += [entry for row in source.closed_loop for entry in _entries(source, row, thresholds, closed=True)]
     return tuple(entries)
 

@@ -24,7 +24,10 @@ def evaluate(
         str | None, typer.Option("--dataset", help="Dataset of this home whose test split is used.")
     ] = None,
     run: Annotated[str | None, typer.Option("--run", help="Run to be scored.")] = None,
-    baseline: Annotated[str | None, typer.Option("--baseline", help="Ego-only run it has to beat.")] = None,
+    baseline: Annotated[
+        str | None,
+        typer.Option("--baseline", help="Ego-only run beside it; with --onnx or --compiled the dataset's newest."),
+    ] = None,
     champion: Annotated[
         str | None, typer.Option("--champion", help="With --run: a run it must not be worse than, on any safety slice.")
     ] = None,
@@ -86,8 +89,10 @@ def evaluate(
             closed=closed_loop,
             force=force,
         )
-    elif onnx is not None and name is not None and out is not None and run is None and baseline is None:
-        outcome = evaluate_onnx(open_home(home), onnx=onnx, name=name, dataset=dataset, out=out, force=force)
+    elif onnx is not None and name is not None and out is not None and run is None and champion is None:
+        outcome = evaluate_onnx(
+            open_home(home), onnx=onnx, name=name, dataset=dataset, out=out, baseline=baseline, force=force
+        )
     else:
         raise UsageError(
             "name either a run and its baseline, or a graph, its name and where the report goes",

@@ -12,7 +12,14 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from platform_lib.errors import ContractError, HomeBusyError, IntegrityError, MissingPartError, UsageError
+from platform_lib.errors import (
+    ConfigError,
+    ContractError,
+    HomeBusyError,
+    IntegrityError,
+    MissingPartError,
+    UsageError,
+)
 from platform_lib.evidence import EvaluationReport, read_evidence
 from platform_lib.home import Home, open_home
 from platform_lib.manifest import Input, Step, changed_outputs, read_manifest
@@ -85,8 +92,18 @@ def test_a_run_is_scored_pictured_and_skipped_the_second_time(home: Home, monkey
     assert not evaluate.evaluate_run(home, run="cam", baseline="ego", dataset="small", closed=False).skipped
 
     onnx_outcome = evaluate.evaluate_onnx(
-        home, onnx=home.runs / "cam" / "model.onnx", name="w8a16", dataset="small", out=home.root.parent / "out"
+        home,
+        onnx=home.runs / "cam" / "model.onnx",
+        name="w8a16",
+        dataset="small",
+        out=home.root.parent / "out",
+        baseline="ego",
     )
+    for name in ("constant_velocity", "ego_only"):  # the same rows as beside the run
+        assert [row for row in onnx_outcome.report.open_loop if row.planner == name] == [
+            row for row in report.open_loop if row.planner == name
+        ]
+    assert onnx_outcome.report.not_run == {}
     assert onnx_outcome.report.row("w8a16", "all").metrics["ade_m"].value == pytest.approx(ades[0])
     assert onnx_outcome.report.scorer_sha256 == report.scorer_sha256
     assert onnx_outcome.report.dataset_sha256 == report.dataset_sha256
@@ -103,6 +120,55 @@ def _check_scenes(folder: Path) -> None:
         assert len(pixels) > 3
         assert (pixels >= 0).all()
         assert (pixels <= [384, 192]).all()
+
+
+def test_constant_velocity_stands_beside_any_graph_without_a_run(small_dataset: Path):
+    split = evaluate.scored_split(small_dataset)
+    rows = evaluate._rows_beside_constant_velocity({"w8a16": split.frames.future_m}, split)
+    assert {row.planner for row in rows} == {"w8a16", "constant_velocity"}
+    ades = {row.planner: row.metrics["ade_m"].value for row in rows if row.slice == "all"}
+    assert ades["w8a16"] == 0.0
+    # By hand: x = v t, y = 0.
+    straight = np.zeros_like(split.frames.future_m)
+    straight[:, :, 0] = split.inputs.ego_history[:, -1, :1] * np.arange(0.5, 3.01, 0.5)
+    by_hand = np.linalg.norm(straight - split.frames.future_m, axis=2).mean()
+    assert ades["constant_velocity"] == pytest.approx(by_hand, rel=1e-5)
+
+
+def test_the_ego_only_run_beside_a_graph_is_the_named_one_the_newest_or_said_to_be_missing(home: Home):
+    assert evaluate._blind_graph(home, "small", "ego") == (home.runs / "ego" / "model.onnx", {})
+    graph, why = evaluate._blind_graph(home, "small", None)  # neither run says that it learned from this dataset
+    assert graph is None
+    assert why["open_loop ego_only"].startswith("no ego-only run of 'small' is finished")
+    folder = home.runs / "ego"
+    step = Step(
+        "run",
+        inputs={"dataset": Input(sha256="a" * 64, uri=str(home.datasets / "small"))},
+        config={"planner": {"kind": "ego_only"}},
+        modules=("platform_lib.models.planner",),
+    )
+    step.finish(folder / "manifest.json", {file: folder / file for file in ("model.onnx", "weights.pt")})
+    assert evaluate._blind_graph(home, "small", None) == (folder / "model.onnx", {})
+    assert evaluate._blind_graph(home, "other", None)[0] is None
+    (folder / "weights.pt").write_bytes(b"other")
+    graph, why = evaluate._blind_graph(home, "small", None)
+    assert graph is None
+    assert "'ego', cannot be used" in why["open_loop ego_only"]
+    with pytest.raises(IntegrityError, match=r"weights\.pt"):
+        evaluate._blind_graph(home, "small", "ego")
+    with pytest.raises(MissingPartError, match="drivetrain train"):
+        evaluate._blind_graph(home, "small", "absent")
+
+
+def test_a_graph_does_not_take_a_baselines_name(home: Home, tmp_path: Path):
+    with pytest.raises(ConfigError, match="name of a baseline's row"):
+        evaluate.evaluate_onnx(
+            home,
+            onnx=home.runs / "cam" / "model.onnx",
+            name="constant_velocity",
+            dataset="small",
+            out=tmp_path / "out",
+        )
 
 
 def test_evidence_on_another_dataset_does_not_replace_the_runs_own(home: Home):

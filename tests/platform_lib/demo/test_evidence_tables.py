@@ -31,6 +31,14 @@ def test_figures_that_read_the_same_win_together():
     assert [cell.best for cell in cells[:3]] == [True, True, False]
 
 
+def test_a_baseline_of_both_evaluations_is_shown_once_as_the_float_one_has_it():
+    table = slice_rows(
+        report_of(row("camera", 0.5), row("constant_velocity", 0.9)),
+        report_of(row("w8mixed", 0.6), row("constant_velocity", 0.1), row("ego_only", 0.7)),
+    )[0]
+    assert [cell.text.split(" ")[0] for cell in table.cells[:4]] == ["0.50", "0.90", "0.60", "0.70"]
+
+
 def test_what_was_not_measured_says_so_and_never_wins():
     cells = slice_rows(report_of(row("camera", None), row("ego_only", 0.9)), None)[0].cells
     assert cells[0].text == "not measured"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from platform_lib.cli import COMMANDS
@@ -57,7 +58,7 @@ def test_what_runs_beside_others_needs_nothing_of_them():
     listed = stages()
     by_path = {stage.writes: number for number, stage in enumerate(listed)}
     early = [stage for stage in listed if stage.after is not None]
-    assert [stage.argv[0] for stage in early] == ["compile", "evaluate"]
+    assert [stage.argv[0] for stage in early] == ["compile"]
     for stage in early:
         made, at = [], stage.after
         while at is not None:
@@ -72,9 +73,15 @@ def test_what_runs_beside_others_needs_nothing_of_them():
 
 
 def test_a_chain_begins_once_and_holds_those_that_each_lets_begin():
-    listed = stages()
-    planner, compiled = places(HOME).planner, places(HOME).compiled
-    chain = chain_after(listed, planner)
-    assert [stage.writes for stage in chain] == [compiled, places(HOME).compressed_evaluation]
-    assert chain_after(listed, compiled, {stage.writes for stage in chain}) == []
-    assert chain_after(listed, places(HOME).dataset) == []
+    at = places(HOME)
+    listed = [replace(stage, after=at.compiled) if stage.writes == at.gates else stage for stage in stages()]
+    chain = chain_after(listed, at.planner)
+    assert [stage.writes for stage in chain] == [at.compiled, at.gates]
+    assert chain_after(listed, at.compiled, {stage.writes for stage in chain}) == []
+    assert chain_after(listed, at.dataset) == []
+
+
+def test_both_evaluations_stand_beside_the_same_baseline():
+    """Unnamed it would be the newest of the dataset, which the lane may find before or after this demo's own is trained."""
+    named = [stage.argv[stage.argv.index("--baseline") + 1] for stage in stages() if stage.argv[0] == "evaluate"]
+    assert named == [places(HOME).baseline.name] * 2
