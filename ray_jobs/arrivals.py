@@ -190,10 +190,10 @@ def _arrivals(catalog: Catalog, started: _Started, found: Found) -> list[Content
         answer = _digest_one(path)
         if isinstance(answer, OSError):
             raise answer
-        sha256, stamp = answer
+        sha256 = answer.sha256
         catalog.note_fetched(log.uri, log.mark, log.bytes, sha256)
         names = (log.uri,) if sha256 not in contents else (*contents[sha256].names, log.uri)
-        contents[sha256] = Content(sha256, path, names[0], names, stamp, _is_mdf(path))
+        contents[sha256] = Content(sha256, path, names[0], names, answer.stamp, answer.is_mdf)
     fresh = [item for item in contents.values() if item.sha256 not in ours]
     found.contents += fresh
     return list(contents.values())
@@ -201,7 +201,7 @@ def _arrivals(catalog: Catalog, started: _Started, found: Found) -> list[Content
 
 def digest(paths: Sequence[Path], cpus: int | None) -> tuple[list[Content], list[QuarantinedFile]]:
     """Digest every log; one entry a content, and the logs that cannot even be read."""
-    by_digest: dict[str, list[tuple[Path, FileStamp]]] = {}
+    by_digest: dict[str, list[tuple[Path, _Digested]]] = {}
     unreadable: list[QuarantinedFile] = []
     with ThreadPoolExecutor(cpus or os.cpu_count()) as pool:  # hashing releases the interpreter lock
         for path, answer in zip(paths, pool.map(_digest_one, paths), strict=True):
@@ -209,12 +209,12 @@ def digest(paths: Sequence[Path], cpus: int | None) -> tuple[list[Content], list
                 reason = f"it cannot be read: {answer.strerror or answer}"
                 unreadable.append(QuarantinedFile(str(path), "OSError", reason, "check its permissions and its disk"))
             else:
-                by_digest.setdefault(answer[0], []).append((path, answer[1]))
+                by_digest.setdefault(answer.sha256, []).append((path, answer))
     contents = []
     for sha256, places in sorted(by_digest.items()):
-        path, stamp = places[0]
+        path, first = places[0]
         names = tuple(map(_named, (item for item, _ in places)))
-        contents.append(Content(sha256, path, str(path), names, stamp, _is_mdf(path)))
+        contents.append(Content(sha256, path, str(path), names, first.stamp, first.is_mdf))
     return contents, unreadable
 
 
@@ -231,24 +231,41 @@ def content_at(names: Sequence[str], sha256: str) -> Content | None:
     """Find a content again at the places where it was seen; None if none of them holds it now."""
     for name in names:
         path = Path(name)
-        if not path.exists():
+        if not os.path.exists(path):  # noqa: PTH110 - a path below a closed folder is not there; Path.exists raises
             continue
         answer = _digest_one(path)
-        if not isinstance(answer, OSError) and answer[0] == sha256:
-            return Content(sha256, path, name, (name,), answer[1], _is_mdf(path))
+        if not isinstance(answer, OSError) and answer.sha256 == sha256:
+            return Content(sha256, path, name, (name,), answer.stamp, answer.is_mdf)
     return None
 
 
-def _digest_one(path: Path) -> tuple[str, FileStamp] | OSError:
+@dataclass(frozen=True, slots=True)
+class _Digested:
+    """What one look at a log gave."""
+
+    sha256: str
+    stamp: FileStamp
+    is_mdf: bool
+
+
+def _digest_one(path: Path) -> _Digested | OSError:
     try:
         stamp = FileStamp.of(path)  # before the digest, so that a change after it shows
-        return (sha256_tree(path) if path.is_dir() else sha256_file(path)), stamp
+        if path.is_dir():
+            _refuse_closed(path)
+            return _Digested(sha256_tree(path), stamp, is_mdf=False)
+        with path.open("rb") as stream:
+            is_mdf = stream.read(8) in _MDF_MAGICS
+        return _Digested(sha256_file(path), stamp, is_mdf)
     except OSError as error:
         return error
 
 
-def _is_mdf(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as stream:
-        return stream.read(8) in _MDF_MAGICS
+def _refuse_closed(folder: Path) -> None:
+    """Raise what a folder that may not be listed, or holds one, answers; its digest would be that of the rest."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for _ in os.walk(folder, onerror=refuse):
+        pass

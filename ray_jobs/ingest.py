@@ -358,6 +358,7 @@ def _report(lake: Lake, found: Found, tally: Tally, contracts: Sequence[Contract
         skipped=len(found.contents) - len(records) - len(refused),
         outdated=sum(is_outdated(visible[sha256].key) for sha256 in ours & visible.keys()),
         quarantined=tuple(sorted([*refused, *found.unreadable], key=lambda item: item.path)),
+        unreadable=tuple(sorted({item.path for item in found.unreadable})),
         left=dict(sorted(tally.left.items())),
         recovered=tuple(sorted(tally.names[job.key.file_sha256] for job, item in tally.records if item.recovered)),
         drives=tuple(sorted({record.drive.drive_id for record in records})),

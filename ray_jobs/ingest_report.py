@@ -31,6 +31,7 @@ class IngestReport:
         skipped: Contents that were committed before.
         outdated: How many of those an older reader or schema gave; `--reprocess` reads them again.
         quarantined: What could not be read.
+        unreadable: Paths of those among them whose bytes could not be had: nothing of them is kept, not even a refusal.
         left: Drives that were to be reprocessed and stay as they were, whole: drive id -> why.
         recovered: Paths of damaged logs of which the rest was taken, with `recover`.
         drives: Drive ids that this run added to.
@@ -55,6 +56,7 @@ class IngestReport:
     skipped: int
     outdated: int
     quarantined: tuple[QuarantinedFile, ...]
+    unreadable: tuple[str, ...]
     left: dict[str, str]
     recovered: tuple[str, ...]
     drives: tuple[str, ...]

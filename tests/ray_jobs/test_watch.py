@@ -17,7 +17,7 @@ from tiny_logs import ROWS, seen_rows, write_tiny_log
 from platform_lib.home import open_home
 from platform_lib.lake.lake import Lake
 from ray_jobs.mending import check
-from ray_jobs.watch import Settling
+from ray_jobs.settling import Settling
 
 
 def test_a_name_is_given_when_it_has_rested_and_again_when_it_changes() -> None:
@@ -32,9 +32,35 @@ def test_a_name_is_given_when_it_has_rested_and_again_when_it_changes() -> None:
     assert settling.look({"b": 2}, 41.0) == []
     assert settling.look({"a": 2, "b": 2}, 51.0) == ["b"], "a went away and came back: it has to rest again"
     assert settling.look({"a": 2, "b": 2}, 61.0) == ["a"]
-    settling.again("a")
-    assert settling.look({"a": 2}, 62.0) == ["a"]
     assert settling.look({"a": 2, "c": 1}, 63.0, at_once=frozenset({"c"})) == ["c"]
+
+
+def test_what_could_not_be_read_is_given_again_ever_later_until_it_changes() -> None:
+    settling = Settling(settle_s=1.0, retry_s=5.0)
+    settling.look({"a": 1}, 0.0)
+    given = []
+    for second in range(1, 1000):
+        if settling.look({"a": 1}, float(second)):
+            given.append(second)
+            settling.failed("a", float(second))
+        assert settling.waiting == 0, "it holds up no --until-idle"
+    assert given == [1, 6, 16, 36, 76, 156, 316, 616, 916]
+    assert settling.look({"a": 2}, 1000.0) == []
+    assert settling.look({"a": 2}, 1001.0) == ["a"]
+    settling.failed("a", 1001.0)
+    assert settling.look({"a": 2}, 1006.0) == ["a"], "a change begins anew"
+    assert settling.look({"a": 2}, 9000.0) == [], "read at last"
+    settling.failed("a", 9000.0)
+    assert settling.look({}, 9001.0) == []
+    assert settling.look({"a": 2}, 9100.0) == [], "gone and back, it rests first"
+
+
+def test_what_cannot_be_seen_for_a_while_is_not_given_again() -> None:
+    settling = Settling(settle_s=1.0)
+    settling.look({"a": 1, "b": 1}, 0.0)
+    assert settling.look({"a": 1, "b": 1}, 1.0) == ["a", "b"]
+    assert settling.look({"b": 1}, 2.0, unseen={"a"}) == []
+    assert settling.look({"a": 1, "b": 1}, 9.0) == []
 
 
 def _wait_for(what: Callable[[], bool], seconds: float = 240.0) -> None:

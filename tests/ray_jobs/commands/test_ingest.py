@@ -25,6 +25,7 @@ def _report(problems: dict[str, tuple[str, ...]], drive_problems: dict[str, str]
         outdated=4,
         left={"x": "its log is gone"},
         quarantined=(QuarantinedFile("/l/[b].mcap", "CorruptLog", "cut\x1b[2J", "fetch it again"),),
+        unreadable=(),
         recovered=(),
         drives=("l",),
         streams=2,
