@@ -24,6 +24,7 @@ from pathlib import Path
 
 from platform_lib.catalog.coherence import doubt
 from platform_lib.catalog.erasures import Erasures, Tombstone, refusal_of
+from platform_lib.catalog.grown import lies_within
 from platform_lib.catalog.model import ContractRun, FileKey, Quarantined, Refusal, UsedOptions, VisibleIngest
 from platform_lib.contracts.document import read_contracts
 from platform_lib.contracts.files import check_files
@@ -329,9 +330,21 @@ def take(
         if chosen.any:
             lake.catalog.note_options(chosen.sha256, chosen.used)
     read_all(lake, home, asks, tally, cpus=cpus, on_progress=on_progress)
+    _let_go(lake, [job.key.file_sha256 for job, _ in tally.records])
     sweep(lake)
     _sweep_blurs(lake, home)
     _record_lineage(lake, home, before, tally)
+
+
+def _let_go(lake: Lake, taken: Sequence[str]) -> None:
+    """Let contents out of quarantine in whose place another one lies that was taken in: the copy that was complete."""
+    held = lake.catalog.quarantined() if taken else []
+    if not held:
+        return
+    names = [name for found in lake.catalog.paths(taken).values() for name in found]
+    for item in held:
+        if item.refusal.key.file_sha256 not in taken and lies_within(item.paths, names):
+            lake.catalog.release(item.refusal.key.file_sha256, f"another content was taken in from {item.paths[0]}")
 
 
 def _record_lineage(lake: Lake, home: Home, before: LakeVersion, tally: Tally) -> None:
@@ -360,6 +373,7 @@ def _report(lake: Lake, found: Found, tally: Tally, contracts: Sequence[Contract
         quarantined=tuple(sorted([*refused, *found.unreadable], key=lambda item: item.path)),
         unreadable=tuple(sorted({item.path for item in found.unreadable})),
         left=dict(sorted(tally.left.items())),
+        completed=dict(sorted(tally.completed.items())),
         recovered=tuple(sorted(tally.names[job.key.file_sha256] for job, item in tally.records if item.recovered)),
         drives=tuple(sorted({record.drive.drive_id for record in records})),
         streams=kept_streams(records),

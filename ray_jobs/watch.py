@@ -86,8 +86,8 @@ def watch(
         ConfigError: A source does not exist when the watch begins.
     """
     started = time.monotonic()
-    watched = _Watched(sources, patience or Patience(), Settling(rhythm.settle_s, rhythm.poll_s))
-    tale = _Tale(on_round)
+    watched = Watched(sources, patience or Patience(), Settling(rhythm.settle_s, rhythm.poll_s))
+    tale = Tale(on_round)
     status = 0
     busy_s = time.monotonic()
     with ExitStack() as servers:
@@ -118,7 +118,7 @@ def watch(
 
 
 @dataclass(slots=True)
-class _Tale:
+class Tale:
     """What the rounds of a watch did, each thing told once."""
 
     on_round: Callable[[IngestReport], None]
@@ -159,7 +159,7 @@ class _Tale:
 
 
 @dataclass(slots=True)
-class _Watched:
+class Watched:
     """The sources, looked at again and again. One that cannot be reached for a while holds up no other."""
 
     sources: Sequence[Path | str]

@@ -238,6 +238,7 @@ def print_report(report: IngestReport) -> None:
         _say("note frames of the vehicle's bus are signals once its CAN database is named: --dbc FILE")
     for item in report.quarantined:
         _say(f"quarantined {item.path}: {item.reason}" + (f". Remedy: {item.remedy}" if item.remedy else ""))
+    _print_completed(report)
     for drive_id, why in report.left.items():
         _say(f"left as it was, drive {drive_id}: {why}")
     if report.outdated:
@@ -257,6 +258,12 @@ def print_report(report: IngestReport) -> None:
         _say(f"note {note}")
     if len(notes) > _SHOWN:
         OUT.print(f"{len(notes) - _SHOWN} more notes: --json lists them")
+
+
+def _print_completed(report: IngestReport) -> None:
+    for path, count in report.completed.items():
+        readings = "a reading" if count == 1 else f"{count} readings"
+        _say(f"completed {path}: its rows replace those of {readings} from before it was complete")
 
 
 def _more(told: tuple[str, ...]) -> str:
