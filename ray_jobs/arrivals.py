@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import threading
@@ -21,7 +22,7 @@ from platform_lib.lake.bucket import BucketLog, Patience, fetch, list_logs
 from platform_lib.lake.intake import FileStamp, storable
 from platform_lib.lake.tables import SCHEMA_VERSION
 from platform_lib.logs import READER_VERSION, find_logs
-from platform_lib.logs.bytes_source import located
+from platform_lib.logs.bytes_source import BAG_METADATA, located
 from platform_lib.storage import sha256_file, sha256_tree
 from ray_jobs.ingest_report import QuarantinedFile
 from ray_jobs.read_options import NONE_SHA256
@@ -252,7 +253,7 @@ def _digest_one(path: Path) -> _Digested | OSError:
     try:
         stamp = FileStamp.of(path)  # before the digest, so that a change after it shows
         if path.is_dir():
-            _refuse_closed(path)
+            _refuse_no_bag(path)
             return _Digested(sha256_tree(path), stamp, is_mdf=False)
         with path.open("rb") as stream:
             is_mdf = stream.read(8) in _MDF_MAGICS
@@ -261,11 +262,13 @@ def _digest_one(path: Path) -> _Digested | OSError:
         return error
 
 
-def _refuse_closed(folder: Path) -> None:
-    """Raise what a folder that may not be listed, or holds one, answers; its digest would be that of the rest."""
+def _refuse_no_bag(folder: Path) -> None:
+    """Raise what a folder answers that was closed when it was found, or is; its digest would be that of what is open."""
 
     def refuse(error: OSError) -> None:
         raise error
 
     for _ in os.walk(folder, onerror=refuse):
         pass
+    if not (folder / BAG_METADATA).is_file():
+        raise FileNotFoundError(errno.ENOENT, "a folder that is no bag, or is one no longer", str(folder))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import PurePosixPath
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Engine, Row, Select, Text, select, update
@@ -90,9 +89,16 @@ def _spans(record: IngestRecord, start_ns: int | None, stop_ns: int | None) -> b
 def lies_within(places: Collection[str], names: Collection[str]) -> bool:
     """Whether every one of these places is one of those names, or lies below one."""
     held = set(names)
-    return bool(places) and all(
-        place in held or any(str(above) in held for above in PurePosixPath(place).parents) for place in places
-    )
+    return bool(places) and all(any(place[:end] in held for end in _ends(place)) for place in places)
+
+
+def _ends(place: str) -> Iterator[int]:
+    """Yield where a path or address ends, and where those above it do."""
+    yield len(place)
+    end = place.rfind("/")
+    while end > 0:
+        yield end
+        end = place.rfind("/", 0, end)
 
 
 def _may_hold(whole: Mapping[str, StreamRecord], part: Sequence[StreamRecord], *, from_the_start: bool) -> bool:

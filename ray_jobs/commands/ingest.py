@@ -150,8 +150,7 @@ def _watch(
         )
         for item in report.quarantined:
             ERR.print(plain_line(f"quarantined {item.path}: {item.reason}"), markup=False, highlight=False)
-        for path, told in report.contract_errors.items():
-            line = f"contract broken {path}: {'; '.join(told[:_TOLD])}{_more(told)}"
+        for line in _changed(report):
             ERR.print(plain_line(line), markup=False, highlight=False)
 
     ERR.print(f"watching {', '.join(map(str, sources))}; Ctrl-C ends it", markup=False, highlight=False)
@@ -238,17 +237,14 @@ def print_report(report: IngestReport) -> None:
         _say("note frames of the vehicle's bus are signals once its CAN database is named: --dbc FILE")
     for item in report.quarantined:
         _say(f"quarantined {item.path}: {item.reason}" + (f". Remedy: {item.remedy}" if item.remedy else ""))
-    _print_completed(report)
     for drive_id, why in report.left.items():
         _say(f"left as it was, drive {drive_id}: {why}")
     if report.outdated:
         _say(
             f"note {report.outdated} logs were read by an older reader: `drivetrain ingest --reprocess` reads them anew"
         )
-    for path, told in report.schema_changes.items():
-        _say(f"new schema {path}: {'; '.join(told[:_TOLD])}{_more(told)}")
-    for path, told in report.contract_errors.items():
-        _say(f"contract broken {path}: {'; '.join(told[:_TOLD])}{_more(told)}; its drive stays out of datasets")
+    for line in _changed(report):
+        _say(line)
     if report.contract_warnings:
         _say(f"note {len(report.contract_warnings)} logs with warnings of their contracts: `drivetrain contract check`")
     for drive_id, why in report.drive_problems.items():
@@ -260,10 +256,15 @@ def print_report(report: IngestReport) -> None:
         OUT.print(f"{len(notes) - _SHOWN} more notes: --json lists them")
 
 
-def _print_completed(report: IngestReport) -> None:
+def _changed(report: IngestReport) -> Iterator[str]:
+    """Say what of the lake is other than before, beside what was added, and what breaks its contract."""
     for path, count in report.completed.items():
         readings = "a reading" if count == 1 else f"{count} readings"
-        _say(f"completed {path}: its rows replace those of {readings} from before it was complete")
+        yield f"completed {path}: its rows replace those of {readings} from before it was complete"
+    for path, told in report.schema_changes.items():
+        yield f"new schema {path}: {'; '.join(told[:_TOLD])}{_more(told)}"
+    for path, told in report.contract_errors.items():
+        yield f"contract broken {path}: {'; '.join(told[:_TOLD])}{_more(told)}; its drive stays out of datasets"
 
 
 def _more(told: tuple[str, ...]) -> str:

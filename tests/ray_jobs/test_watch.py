@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,11 +15,13 @@ from pathlib import Path
 
 import pytest
 from accounts import as_nobody
+from bags import write_bag
 from ingest_reports import tiny_report
+from rosbags.rosbag2 import StoragePlugin
 from tiny_logs import ROWS, seen_rows, write_tiny_log
 
 from platform_lib.errors import ConfigError
-from platform_lib.home import open_home
+from platform_lib.home import Home, open_home
 from platform_lib.lake.bucket import Patience
 from platform_lib.lake.lake import Lake
 from ray_jobs.arrivals import digest
@@ -153,6 +156,11 @@ def _wait_for(what: Callable[[], bool], seconds: float = 240.0) -> None:
         time.sleep(0.2)
 
 
+def _drives(home: Home) -> set[str]:
+    with Lake.open(home) as lake:
+        return {item.drive_id for item in lake.drives()}
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_logs_that_arrive_are_taken_when_their_copy_is_complete(reachable_tmp: Path) -> None:
@@ -175,14 +183,26 @@ def test_logs_that_arrive_are_taken_when_their_copy_is_complete(reachable_tmp: P
                     os.fsync(stream.fileno())
                     time.sleep(0.3)
             _wait_for(lambda: told.read_text().count("1 taken in") == 2)
+            bag = write_bag(reachable_tmp / "made" / "bag", StoragePlugin.SQLITE3)
+            (logs / "bag").mkdir()
+            shutil.copy(bag / "bag.db3", logs / "bag")  # its metadata.yaml comes late, as from a recorder
+            (logs / "s2" / "cut.mcap").write_bytes(whole[: len(whole) // 2])
+            _wait_for(lambda: told.read_text().count("1 taken in") == 3 and "cut.mcap" in told.read_text())
+            shutil.copy(bag / "metadata.yaml", logs / "bag")
+            write_tiny_log(reachable_tmp / "s3" / "b.mcap", 3).replace(logs / "s2" / "cut.mcap")
+            _wait_for(lambda: "completed" in told.read_text() and "v_s3" in _drives(home))
         finally:
-            watching.send_signal(signal.SIGINT)
+            watching.send_signal(signal.SIGTERM)
             output, _ = watching.communicate(timeout=120)
-    assert watching.returncode == 0, told.read_text()
+    assert watching.returncode == 128 + signal.SIGTERM, told.read_text()
     report = json.loads(output)
-    assert (report["rounds"], report["ingested"], report["quarantined"], report["interrupted"]) == (2, 2, 0, False)
+    assert (report["ingested"], report["quarantined"], report["interrupted"]) == (5, 1, False)
     assert not (home.postgres / "data" / "postmaster.pid").exists()
     assert list(home.short.glob("r*")) == []
     with Lake.open(home):
-        assert seen_rows(home) == {"v_s1": (ROWS, ROWS, ROWS), "v_s2": (ROWS, ROWS, ROWS)}
+        rows = dict.fromkeys(("v_s1", "v_s2", "v_s3"), (ROWS, ROWS, ROWS))
+        assert seen_rows(home) == rows | {"bag": (20, 11, 0)}, "the bag's ten numbers and ten texts, once"
         assert check(home).clean
+        with Lake.open(home) as lake:
+            assert lake.catalog.quarantined() == []
+            assert "cut.mcap" in lake.catalog.releases()[0].note
