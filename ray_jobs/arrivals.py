@@ -98,6 +98,16 @@ def find(sources: Sequence[Path | str], patience: Patience) -> Arrived:
     return Arrived(paths, [in_buckets[uri] for uri in sorted(in_buckets)])
 
 
+def forget_gone(catalog: Catalog, sources: Sequence[Path | str], arrived: Arrived) -> None:
+    """Forget logs that could not be fetched, and that a list of all that lies below these addresses does not show now."""
+    below = [place.rstrip("/") for place in map(located, sources) if isinstance(place, str)]
+    there = {log.uri for log in arrived.bucket_logs}
+    held = [item.uri for item in catalog.unfetched()] if below else []
+    gone = [uri for uri in held if uri not in there and any(f"{uri}/".startswith(f"{place}/") for place in below)]
+    if gone:
+        catalog.forget_unfetched(gone)
+
+
 def fetched_before(catalog: Catalog, logs: Sequence[BucketLog]) -> dict[str, Content]:
     """Return stand-ins for logs whose objects are those of the last time: address -> content, with nothing to read."""
     known = catalog.bucket_logs()

@@ -37,7 +37,18 @@ from platform_lib.lake.lake import Lake, LakeVersion
 from platform_lib.lake.sweeping import prepare, sweep
 from platform_lib.logs import find_logs
 from platform_lib.privacy.leftovers import sweep_blurs
-from ray_jobs.arrivals import Arrived, Content, Found, Round, content_at, digest, fetch_rounds, fetched_before, find
+from ray_jobs.arrivals import (
+    Arrived,
+    Content,
+    Found,
+    Round,
+    content_at,
+    digest,
+    fetch_rounds,
+    fetched_before,
+    find,
+    forget_gone,
+)
 from ray_jobs.ingest_report import IngestReport, Progress, Tally, kept_streams
 from ray_jobs.read_options import Chosen, choose, completed
 from ray_jobs.reading import Ask, ray_beside_output, read_all
@@ -86,6 +97,7 @@ def ingest(
         )
     with Lake.turn(home, "ingest") as lake:
         prepare(lake)
+        forget_gone(lake.catalog, sources, arrived)
         return take_arrived(lake, home, arrived, chosen, cpus=cpus, patience=patience, on_progress=on_progress)
 
 
