@@ -36,6 +36,7 @@ from platform_lib.lake.clips import refresh_clips
 from platform_lib.lake.lake import Lake, LakeVersion
 from platform_lib.lake.sweeping import prepare, sweep
 from platform_lib.logs import find_logs
+from platform_lib.logs.bytes_source import located
 from platform_lib.privacy.leftovers import sweep_blurs
 from ray_jobs.arrivals import (
     Arrived,
@@ -93,7 +94,9 @@ def ingest(
     arrived = find(sources, patience)
     if not arrived:
         raise ConfigError(
-            "no drive log in there", where=", ".join(map(str, sources)), remedy="name logs or their folder"
+            "no drive log in there",
+            where=", ".join(map(str, map(located, sources))),
+            remedy="name logs or their folder",
         )
     with Lake.turn(home, "ingest") as lake:
         prepare(lake)

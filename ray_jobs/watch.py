@@ -15,6 +15,7 @@ from platform_lib.home import Home
 from platform_lib.lake.bucket import BucketLog, Patience
 from platform_lib.lake.lake import Lake
 from platform_lib.lake.sweeping import prepare
+from platform_lib.logs.bytes_source import located
 from ray_jobs.arrivals import Arrived, find
 from ray_jobs.ingest import take_arrived
 from ray_jobs.ingest_report import IngestReport, Progress
@@ -202,7 +203,7 @@ class Watched:
         paths: dict[Path, None] = {}
         logs: dict[str, BucketLog] = {}
         unseen: set[str] = set()
-        for source in map(str, self.sources):
+        for source in map(str, map(located, self.sources)):
             try:
                 found = find([source], self.patience)
             except (PlatformError, OSError) as error:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Engine, Row, Select, Text, select, update
@@ -41,12 +44,7 @@ def earlier_readings(engine: Engine, records: Sequence[IngestRecord]) -> list[Ea
     timed = {item.ingest_id: item for item in records if item.start_ns is not None}
     with engine.connect() as connection:
         rows = connection.execute(_committed_of(timed.values())).all() if timed else []
-        pairs = [
-            (item, row)
-            for row in rows
-            for item in timed.values()
-            if item.drive.drive_id == row.drive_id and _spans(item, row.start_ns, row.stop_ns)
-        ]
+        pairs = list(_within(timed.values(), rows))
         if not pairs:
             return []
         own = {
@@ -81,9 +79,18 @@ def _committed_of(records: Iterable[IngestRecord]) -> Select[Any]:
     return select(*columns).where(INGESTS.c.state == "committed", INGESTS.c.drive_id == any_of(drives, Text()))
 
 
-def _spans(record: IngestRecord, start_ns: int | None, stop_ns: int | None) -> bool:
-    ends = (record.start_ns, start_ns, stop_ns, record.stop_ns)
-    return all(a is not None and b is not None and a <= b for a, b in pairwise(ends))
+def _within(records: Iterable[IngestRecord], rows: Sequence[Row[Any]]) -> Iterator[tuple[IngestRecord, Row[Any]]]:
+    """Yield each record with the readings of its drive that lie within its times; the pieces of a drive mostly do not."""
+    by_drive: dict[str, list[Row[Any]]] = defaultdict(list)
+    for row in sorted((row for row in rows if row.start_ns is not None), key=attrgetter("start_ns")):
+        by_drive[row.drive_id].append(row)
+    for item in records:
+        if item.start_ns is None or item.stop_ns is None:
+            continue
+        of_drive = by_drive[item.drive.drive_id]
+        first = bisect_left(of_drive, item.start_ns, key=attrgetter("start_ns"))
+        last = bisect_right(of_drive, item.stop_ns, key=attrgetter("start_ns"))
+        yield from ((item, row) for row in of_drive[first:last] if row.stop_ns <= item.stop_ns)
 
 
 def lies_within(places: Collection[str], names: Collection[str]) -> bool:

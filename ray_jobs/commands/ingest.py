@@ -16,6 +16,7 @@ from rich.table import Table
 from platform_lib.console import ERR, OUT, plain_line, print_error, print_json, progress, size
 from platform_lib.errors import StoppedError, UsageError
 from platform_lib.home import Home, open_home
+from platform_lib.logs.bytes_source import located
 from platform_lib.options import HomeOption, JsonOption
 from ray_jobs.ingest import ingest as run_ingest
 from ray_jobs.ingest import reprocess as run_reprocess
@@ -153,7 +154,7 @@ def _watch(
         for line in _changed(report):
             ERR.print(plain_line(line), markup=False, highlight=False)
 
-    ERR.print(f"watching {', '.join(map(str, sources))}; Ctrl-C ends it", markup=False, highlight=False)
+    ERR.print(f"watching {', '.join(map(str, map(located, sources)))}; Ctrl-C ends it", markup=False, highlight=False)
     report = run_watch(home, sources, chosen, rhythm, cpus=cpus, on_round=tell)
     if as_json:
         print_json(asdict(report))
