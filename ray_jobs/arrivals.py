@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import threading
@@ -21,7 +22,7 @@ from platform_lib.lake.bucket import BucketLog, Patience, fetch, list_logs
 from platform_lib.lake.intake import FileStamp, storable
 from platform_lib.lake.tables import SCHEMA_VERSION
 from platform_lib.logs import READER_VERSION, find_logs
-from platform_lib.logs.bytes_source import located
+from platform_lib.logs.bytes_source import BAG_METADATA, located
 from platform_lib.storage import sha256_file, sha256_tree
 from ray_jobs.ingest_report import QuarantinedFile
 from ray_jobs.read_options import NONE_SHA256
@@ -95,6 +96,16 @@ def find(sources: Sequence[Path | str], patience: Patience) -> Arrived:
             in_buckets |= {item.uri: item for item in list_logs(place, patience)}
     paths = find_logs([item for item in places if isinstance(item, Path)])
     return Arrived(paths, [in_buckets[uri] for uri in sorted(in_buckets)])
+
+
+def forget_gone(catalog: Catalog, sources: Sequence[Path | str], arrived: Arrived) -> None:
+    """Forget logs that could not be fetched, and that a list of all that lies below these addresses does not show now."""
+    below = [place.rstrip("/") for place in map(located, sources) if isinstance(place, str)]
+    there = {log.uri for log in arrived.bucket_logs}
+    held = [item.uri for item in catalog.unfetched()] if below else []
+    gone = [uri for uri in held if uri not in there and any(f"{uri}/".startswith(f"{place}/") for place in below)]
+    if gone:
+        catalog.forget_unfetched(gone)
 
 
 def fetched_before(catalog: Catalog, logs: Sequence[BucketLog]) -> dict[str, Content]:
@@ -190,10 +201,10 @@ def _arrivals(catalog: Catalog, started: _Started, found: Found) -> list[Content
         answer = _digest_one(path)
         if isinstance(answer, OSError):
             raise answer
-        sha256, stamp = answer
+        sha256 = answer.sha256
         catalog.note_fetched(log.uri, log.mark, log.bytes, sha256)
         names = (log.uri,) if sha256 not in contents else (*contents[sha256].names, log.uri)
-        contents[sha256] = Content(sha256, path, names[0], names, stamp, _is_mdf(path))
+        contents[sha256] = Content(sha256, path, names[0], names, answer.stamp, answer.is_mdf)
     fresh = [item for item in contents.values() if item.sha256 not in ours]
     found.contents += fresh
     return list(contents.values())
@@ -201,7 +212,7 @@ def _arrivals(catalog: Catalog, started: _Started, found: Found) -> list[Content
 
 def digest(paths: Sequence[Path], cpus: int | None) -> tuple[list[Content], list[QuarantinedFile]]:
     """Digest every log; one entry a content, and the logs that cannot even be read."""
-    by_digest: dict[str, list[tuple[Path, FileStamp]]] = {}
+    by_digest: dict[str, list[tuple[Path, _Digested]]] = {}
     unreadable: list[QuarantinedFile] = []
     with ThreadPoolExecutor(cpus or os.cpu_count()) as pool:  # hashing releases the interpreter lock
         for path, answer in zip(paths, pool.map(_digest_one, paths), strict=True):
@@ -209,12 +220,12 @@ def digest(paths: Sequence[Path], cpus: int | None) -> tuple[list[Content], list
                 reason = f"it cannot be read: {answer.strerror or answer}"
                 unreadable.append(QuarantinedFile(str(path), "OSError", reason, "check its permissions and its disk"))
             else:
-                by_digest.setdefault(answer[0], []).append((path, answer[1]))
+                by_digest.setdefault(answer.sha256, []).append((path, answer))
     contents = []
     for sha256, places in sorted(by_digest.items()):
-        path, stamp = places[0]
+        path, first = places[0]
         names = tuple(map(_named, (item for item, _ in places)))
-        contents.append(Content(sha256, path, str(path), names, stamp, _is_mdf(path)))
+        contents.append(Content(sha256, path, str(path), names, first.stamp, first.is_mdf))
     return contents, unreadable
 
 
@@ -231,24 +242,43 @@ def content_at(names: Sequence[str], sha256: str) -> Content | None:
     """Find a content again at the places where it was seen; None if none of them holds it now."""
     for name in names:
         path = Path(name)
-        if not path.exists():
+        if not os.path.exists(path):  # noqa: PTH110 - a path below a closed folder is not there; Path.exists raises
             continue
         answer = _digest_one(path)
-        if not isinstance(answer, OSError) and answer[0] == sha256:
-            return Content(sha256, path, name, (name,), answer[1], _is_mdf(path))
+        if not isinstance(answer, OSError) and answer.sha256 == sha256:
+            return Content(sha256, path, name, (name,), answer.stamp, answer.is_mdf)
     return None
 
 
-def _digest_one(path: Path) -> tuple[str, FileStamp] | OSError:
+@dataclass(frozen=True, slots=True)
+class _Digested:
+    """What one look at a log gave."""
+
+    sha256: str
+    stamp: FileStamp
+    is_mdf: bool
+
+
+def _digest_one(path: Path) -> _Digested | OSError:
     try:
         stamp = FileStamp.of(path)  # before the digest, so that a change after it shows
-        return (sha256_tree(path) if path.is_dir() else sha256_file(path)), stamp
+        if path.is_dir():
+            _refuse_no_bag(path)
+            return _Digested(sha256_tree(path), stamp, is_mdf=False)
+        with path.open("rb") as stream:
+            is_mdf = stream.read(8) in _MDF_MAGICS
+        return _Digested(sha256_file(path), stamp, is_mdf)
     except OSError as error:
         return error
 
 
-def _is_mdf(path: Path) -> bool:
-    if not path.is_file():
-        return False
-    with path.open("rb") as stream:
-        return stream.read(8) in _MDF_MAGICS
+def _refuse_no_bag(folder: Path) -> None:
+    """Raise what a folder answers that was closed when it was found, or is; its digest would be that of what is open."""
+
+    def refuse(error: OSError) -> None:
+        raise error
+
+    for _ in os.walk(folder, onerror=refuse):
+        pass
+    if not (folder / BAG_METADATA).is_file():
+        raise FileNotFoundError(errno.ENOENT, "a folder that is no bag, or is one no longer", str(folder))

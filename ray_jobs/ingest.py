@@ -24,6 +24,7 @@ from pathlib import Path
 
 from platform_lib.catalog.coherence import doubt
 from platform_lib.catalog.erasures import Erasures, Tombstone, refusal_of
+from platform_lib.catalog.grown import lies_within
 from platform_lib.catalog.model import ContractRun, FileKey, Quarantined, Refusal, UsedOptions, VisibleIngest
 from platform_lib.contracts.document import read_contracts
 from platform_lib.contracts.files import check_files
@@ -35,8 +36,20 @@ from platform_lib.lake.clips import refresh_clips
 from platform_lib.lake.lake import Lake, LakeVersion
 from platform_lib.lake.sweeping import prepare, sweep
 from platform_lib.logs import find_logs
+from platform_lib.logs.bytes_source import located
 from platform_lib.privacy.leftovers import sweep_blurs
-from ray_jobs.arrivals import Arrived, Content, Found, Round, content_at, digest, fetch_rounds, fetched_before, find
+from ray_jobs.arrivals import (
+    Arrived,
+    Content,
+    Found,
+    Round,
+    content_at,
+    digest,
+    fetch_rounds,
+    fetched_before,
+    find,
+    forget_gone,
+)
 from ray_jobs.ingest_report import IngestReport, Progress, Tally, kept_streams
 from ray_jobs.read_options import Chosen, choose, completed
 from ray_jobs.reading import Ask, ray_beside_output, read_all
@@ -81,10 +94,13 @@ def ingest(
     arrived = find(sources, patience)
     if not arrived:
         raise ConfigError(
-            "no drive log in there", where=", ".join(map(str, sources)), remedy="name logs or their folder"
+            "no drive log in there",
+            where=", ".join(map(str, map(located, sources))),
+            remedy="name logs or their folder",
         )
     with Lake.turn(home, "ingest") as lake:
         prepare(lake)
+        forget_gone(lake.catalog, sources, arrived)
         return take_arrived(lake, home, arrived, chosen, cpus=cpus, patience=patience, on_progress=on_progress)
 
 
@@ -329,9 +345,21 @@ def take(
         if chosen.any:
             lake.catalog.note_options(chosen.sha256, chosen.used)
     read_all(lake, home, asks, tally, cpus=cpus, on_progress=on_progress)
+    _let_go(lake, [job.key.file_sha256 for job, _ in tally.records])
     sweep(lake)
     _sweep_blurs(lake, home)
     _record_lineage(lake, home, before, tally)
+
+
+def _let_go(lake: Lake, taken: Sequence[str]) -> None:
+    """Let contents out of quarantine in whose place another one lies that was taken in: the copy that was complete."""
+    held = lake.catalog.quarantined() if taken else []
+    if not held:
+        return
+    names = [name for found in lake.catalog.paths(taken).values() for name in found]
+    for item in held:
+        if item.refusal.key.file_sha256 not in taken and lies_within(item.paths, names):
+            lake.catalog.release(item.refusal.key.file_sha256, f"another content was taken in from {item.paths[0]}")
 
 
 def _record_lineage(lake: Lake, home: Home, before: LakeVersion, tally: Tally) -> None:
@@ -358,7 +386,9 @@ def _report(lake: Lake, found: Found, tally: Tally, contracts: Sequence[Contract
         skipped=len(found.contents) - len(records) - len(refused),
         outdated=sum(is_outdated(visible[sha256].key) for sha256 in ours & visible.keys()),
         quarantined=tuple(sorted([*refused, *found.unreadable], key=lambda item: item.path)),
+        unreadable=tuple(sorted({item.path for item in found.unreadable})),
         left=dict(sorted(tally.left.items())),
+        completed=dict(sorted(tally.completed.items())),
         recovered=tuple(sorted(tally.names[job.key.file_sha256] for job, item in tally.records if item.recovered)),
         drives=tuple(sorted({record.drive.drive_id for record in records})),
         streams=kept_streams(records),

@@ -31,7 +31,10 @@ class IngestReport:
         skipped: Contents that were committed before.
         outdated: How many of those an older reader or schema gave; `--reprocess` reads them again.
         quarantined: What could not be read.
+        unreadable: Paths of those among them whose bytes could not be had: nothing of them is kept, not even a refusal.
         left: Drives that were to be reprocessed and stay as they were, whole: drive id -> why.
+        completed: Logs that hold every row of what was read at their place before they were complete: path -> how many
+            such readings their rows replaced.
         recovered: Paths of damaged logs of which the rest was taken, with `recover`.
         drives: Drive ids that this run added to.
         streams: Streams kept.
@@ -55,7 +58,9 @@ class IngestReport:
     skipped: int
     outdated: int
     quarantined: tuple[QuarantinedFile, ...]
+    unreadable: tuple[str, ...]
     left: dict[str, str]
+    completed: dict[str, int]
     recovered: tuple[str, ...]
     drives: tuple[str, ...]
     streams: int
@@ -103,6 +108,7 @@ class Tally:
     records: list[tuple[LogJob, IngestRecord]] = field(default_factory=list)
     refused: list[tuple[str, Refusal]] = field(default_factory=list)
     left: dict[str, str] = field(default_factory=dict)
+    completed: dict[str, int] = field(default_factory=dict)
     lost_readers: int = 0
 
     @property

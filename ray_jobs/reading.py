@@ -17,11 +17,13 @@ from typing import Any
 
 import ray
 
+from platform_lib.catalog.grown import supersede
 from platform_lib.catalog.model import Refusal
 from platform_lib.contracts.document import read_contracts
 from platform_lib.contracts.schema_gate import Read, SchemaGate
 from platform_lib.errors import HomeError, PlatformError
 from platform_lib.home import Home
+from platform_lib.lake.grown import held_twice
 from platform_lib.lake.intake import LogJob, Place, ReadOptions, Taken, take_in
 from platform_lib.lake.lake import Lake
 from platform_lib.lake.place import told
@@ -319,7 +321,14 @@ def _commit(
         _sort(job, judged if isinstance(judged, Refusal) else replace(item, record=judged), ready, refused)
     if ready:
         head = sink.lake.store.append([item.written for _, item in ready])
-        sink.lake.catalog.commit(head, [item.record for _, item in ready])
+        records = [item.record for _, item in ready]
+        twice = held_twice(sink.lake, head, records)
+        sink.lake.catalog.commit(
+            head, records, also=lambda connection: supersede(connection, [item.ingest_id for item in twice])
+        )
+        for job, _ in ready:
+            if count := sum(item.by == job.ingest_id for item in twice):
+                tally.completed[tally.names[job.key.file_sha256]] = count
     sink.lake.catalog.refuse([refusal for _, refusal in refused])
     tally.records += [(job, item.record) for job, item in ready]
     for job, refusal in refused:

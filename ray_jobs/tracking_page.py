@@ -7,8 +7,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 
+from platform_lib.catalog.addresses import TRACKING_DATABASE, database_uri
 from platform_lib.catalog.liveness import orderly_termination
-from platform_lib.catalog.postgres import TRACKING_DATABASE, database_uri, embedded_postgres
+from platform_lib.catalog.postgres import embedded_postgres
 from platform_lib.errors import HomeError
 from platform_lib.home import Home
 

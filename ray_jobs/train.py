@@ -22,8 +22,9 @@ from ray.train.v2._internal.execution.callback import WorkerGroupCallback
 from ray.train.v2.api.exceptions import TrainingFailedError
 
 from platform_lib.abilities import GPU, SHARE
+from platform_lib.catalog.addresses import TRACKING_DATABASE, database_uri
 from platform_lib.catalog.catalog import Catalog
-from platform_lib.catalog.postgres import TRACKING_DATABASE, database_uri, embedded_postgres
+from platform_lib.catalog.postgres import embedded_postgres
 from platform_lib.code_digest import OWN_PACKAGES
 from platform_lib.console import progress
 from platform_lib.errors import ConfigError, PlatformError

@@ -16,7 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from platform_lib.catalog.postgres import TRACKING_DATABASE, database_uri, embedded_postgres, ensure_database
+from platform_lib.catalog.addresses import TRACKING_DATABASE, database_uri, ensure_database
+from platform_lib.catalog.postgres import embedded_postgres
 from platform_lib.code_digest import code_sha256
 from platform_lib.console import progress
 from platform_lib.datasets.reader import DrivingDataset

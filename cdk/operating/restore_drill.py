@@ -118,7 +118,7 @@ def _write_rows(uri: str, rows: int) -> None:
     """Write rows of an incompressible kind: a size that a compressor made disappear would measure nothing."""
     import psycopg
 
-    from platform_lib.catalog.postgres import libpq_uri
+    from platform_lib.catalog.addresses import libpq_uri
 
     with psycopg.connect(libpq_uri(uri)) as connection:
         connection.execute("CREATE TABLE drill_rows (id bigserial PRIMARY KEY, sha256 bytea NOT NULL, note text)")

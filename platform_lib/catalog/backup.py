@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from sqlalchemy.engine import make_url
 
 from platform_lib.catalog.account import programs_folder
-from platform_lib.catalog.postgres import (
+from platform_lib.catalog.addresses import (
     CATALOGUE_DATABASE,
     TRACKING_DATABASE,
     database_uri,

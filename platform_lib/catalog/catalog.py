@@ -303,6 +303,12 @@ class Catalog:
         names = ("uri", "bytes", "kind", "reason", "remedy")
         self._note_bucket_log({"mark": mark, **{name: getattr(item, name) for name in names}})
 
+    def forget_unfetched(self, uris: Collection[str]) -> None:
+        """Forget logs in buckets that could not be fetched and are not there any more."""
+        named = BUCKET_LOGS.c.uri == any_of(sorted(uris), Text())
+        with self._engine.begin() as connection:
+            connection.execute(delete(BUCKET_LOGS).where(named, BUCKET_LOGS.c.file_sha256.is_(None)))
+
     def _note_bucket_log(self, values: Mapping[str, Any]) -> None:
         all_of_it = {"file_sha256": None, "kind": None, "reason": None, "remedy": None, **values}
         statement = postgresql.insert(BUCKET_LOGS).values(all_of_it)

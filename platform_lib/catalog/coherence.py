@@ -52,13 +52,32 @@ def doubt(drive: Drive) -> str | None:
         end = max(end, stop)
     whole = end - spans[0][0]
     if recordings == 1 and whole <= LONGEST_NS:
-        return None
+        return _doubt_of_folders(drive)
     apart = f" in {recordings} recordings, up to {length_text(longest_gap)} apart" if recordings > 1 else ""
     return (
         f"no log names its vehicle and session, so the folder makes {len(drive.files)} file(s) one drive: "
         f"{length_text(whole)} from {_utc(spans[0][0])} to {_utc(end)}{apart}. "
         "If they are several drives, put each into a folder of its own"
     )
+
+
+def _doubt_of_folders(drive: Drive) -> str | None:
+    """Say that folders in different places made one drive because they have one name."""
+    folders = [{_folder(path, drive.session) for path in file.paths} for file in drive.files if file.paths]
+    if not folders or set.intersection(*folders):
+        return None
+    named = sorted({min(places) for places in folders})
+    more = f" and {len(named) - 2} more" if len(named) > 2 else ""
+    return (
+        f"no log names its vehicle and session, so {len(named)} folders of one name make {len(drive.files)} file(s) one "
+        f"drive: {', '.join(named[:2])}{more}. If they are several drives, give the folders names of their own"
+    )
+
+
+def _folder(path: str, session: str) -> str:
+    """Return the folder that names a log's drive: a bag is its own, any other log lies in it."""
+    above, _, name = path.rpartition("/")
+    return path if name == session else above
 
 
 def length_text(span_ns: int) -> str:

@@ -19,7 +19,7 @@ import psycopg
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import make_url
 
-from platform_lib.catalog.postgres import libpq_uri
+from platform_lib.catalog.addresses import libpq_uri
 from platform_lib.errors import HomeBusyError, HomeError
 
 logger = logging.getLogger(__name__)

@@ -340,10 +340,12 @@ def find_logs(paths: Iterable[str | Path]) -> list[Path]:
 
     A path that is named itself is taken whatever its suffix. Hidden files and folders are skipped. Links to folders are
     followed, each folder once: by its own name where that lies under `paths`, else by the first link to it. A link with
-    a log's suffix that leads nowhere is returned, so that reading it says so.
+    a log's suffix that leads nowhere is returned, so that reading it says so; so is a folder below `paths` that may not
+    be listed.
 
     Raises:
         ConfigError: A path does not exist, or is a pipe, a socket or a device.
+        OSError: A folder that is named itself may not be listed.
     """
     found: set[Path] = set()
     folders: list[Path] = []
@@ -360,6 +362,7 @@ def find_logs(paths: Iterable[str | Path]) -> list[Path]:
 
 
 def _walk(folders: list[Path]) -> Iterator[Path]:
+    named = set(folders)
     links: list[Path] = []
     seen: set[Path] = set()
     while folders or links:
@@ -367,16 +370,36 @@ def _walk(folders: list[Path]) -> Iterator[Path]:
         if (real := folder.resolve()) in seen:
             continue
         seen.add(real)
-        if (folder / BAG_METADATA).is_file():
+        try:
+            if (folder / BAG_METADATA).is_file():
+                yield folder
+                continue
+            below, links_below, logs = _listed(folder)
+        except (FileNotFoundError, NotADirectoryError):  # it went away since its own folder was listed
+            continue
+        except OSError:
+            if folder in named:
+                raise
             yield folder
             continue
-        for item in sorted(folder.iterdir()):
-            if item.name.startswith("."):
-                continue
-            if item.is_dir():
-                (links if item.is_symlink() else folders).append(item)
-            elif item.suffix.lower() in LOG_SUFFIXES and (item.is_file() or (item.is_symlink() and not item.exists())):
-                yield item
+        folders += below
+        links += links_below
+        yield from logs
+
+
+def _listed(folder: Path) -> tuple[list[Path], list[Path], list[Path]]:
+    """Return the folders in a folder, the links to folders, and the logs."""
+    folders: list[Path] = []
+    links: list[Path] = []
+    logs: list[Path] = []
+    for item in sorted(folder.iterdir()):
+        if item.name.startswith("."):
+            continue
+        if item.is_dir():
+            (links if item.is_symlink() else folders).append(item)
+        elif item.suffix.lower() in LOG_SUFFIXES and (item.is_file() or (item.is_symlink() and not item.exists())):
+            logs.append(item)
+    return folders, links, logs
 
 
 def decode_cdr(message_type: str, schema_text: str, payloads: Iterable[bytes]) -> pa.RecordBatch:

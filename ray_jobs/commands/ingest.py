@@ -16,16 +16,18 @@ from rich.table import Table
 from platform_lib.console import ERR, OUT, plain_line, print_error, print_json, progress, size
 from platform_lib.errors import StoppedError, UsageError
 from platform_lib.home import Home, open_home
+from platform_lib.logs.bytes_source import located
 from platform_lib.options import HomeOption, JsonOption
 from ray_jobs.ingest import ingest as run_ingest
 from ray_jobs.ingest import reprocess as run_reprocess
 from ray_jobs.ingest_report import IngestReport, Progress
 from ray_jobs.read_options import Chosen, choose
-from ray_jobs.watch import Rhythm
+from ray_jobs.watch import Rhythm, WatchReport
 from ray_jobs.watch import watch as run_watch
 
 _SHOWN = 20
 _TOLD = 3
+_LONGEST_S = 7 * 86_400.0
 
 
 def ingest(
@@ -79,10 +81,13 @@ def ingest(
     skipped, under whatever name it comes. Killed at any moment, run it again: every row is there once.
     """
     _refuse_contradiction(sources, drive, watch=watch, reprocess=reprocess, recover=recover)
+    _refuse_no_length(**{"--poll": poll, "--settle": settle, "--until-idle": until_idle})
     at = open_home(home, make=not reprocess)
     if watch:
         chosen = choose(dbc or (), recover=recover, timezone=timezone)
-        _watch(at, sources or [], chosen, Rhythm(poll, settle, until_idle), cpus=jobs, as_json=as_json)
+        seen = _watch(at, sources or [], chosen, Rhythm(poll, settle, until_idle), cpus=jobs, as_json=as_json)
+        if code := seen.status or int(strict and bool(seen.quarantined or seen.contract_errors)):
+            raise typer.Exit(code)
         return
     with shown(as_json=as_json) as advance:
         if reprocess:
@@ -123,7 +128,20 @@ def _refuse_contradiction(
         raise UsageError(wrong, where="drivetrain ingest", remedy="see `drivetrain ingest --help`")
 
 
-def _watch(home: Home, sources: list[Path], chosen: Chosen, rhythm: Rhythm, *, cpus: int | None, as_json: bool) -> None:
+def _refuse_no_length(**seconds: float | None) -> None:
+    """Refuse what a number may also be: no number, and more than anybody waits."""
+    for name, value in seconds.items():
+        if value is not None and not value <= _LONGEST_S:
+            raise UsageError(
+                f"{name} takes at most {_LONGEST_S:,.0f} seconds, not {value}",
+                where="drivetrain ingest",
+                remedy="see `drivetrain ingest --help`",
+            )
+
+
+def _watch(
+    home: Home, sources: list[Path], chosen: Chosen, rhythm: Rhythm, *, cpus: int | None, as_json: bool
+) -> WatchReport:
     def tell(report: IngestReport) -> None:
         rows = report.signal_rows + report.sample_rows
         ERR.print(
@@ -133,18 +151,21 @@ def _watch(home: Home, sources: list[Path], chosen: Chosen, rhythm: Rhythm, *, c
         )
         for item in report.quarantined:
             ERR.print(plain_line(f"quarantined {item.path}: {item.reason}"), markup=False, highlight=False)
+        for line in _changed(report):
+            ERR.print(plain_line(line), markup=False, highlight=False)
 
-    ERR.print(f"watching {', '.join(map(str, sources))}; Ctrl-C ends it", markup=False, highlight=False)
+    ERR.print(f"watching {', '.join(map(str, map(located, sources)))}; Ctrl-C ends it", markup=False, highlight=False)
     report = run_watch(home, sources, chosen, rhythm, cpus=cpus, on_round=tell)
     if as_json:
         print_json(asdict(report))
-        return
+        return report
     rows = report.signal_rows + report.sample_rows
-    cut = "; Ctrl-C cut the last round, whose committed part stays" if report.interrupted else ""
+    cut = "; the last round was cut, and its committed part stays" if report.interrupted else ""
     _say(
         f"{report.rounds} rounds in {report.seconds:.0f} s: {report.ingested} taken in, {rows:,} rows, "
         f"{report.quarantined} quarantined{cut}"
     )
+    return report
 
 
 @contextmanager
@@ -223,10 +244,8 @@ def print_report(report: IngestReport) -> None:
         _say(
             f"note {report.outdated} logs were read by an older reader: `drivetrain ingest --reprocess` reads them anew"
         )
-    for path, told in report.schema_changes.items():
-        _say(f"new schema {path}: {'; '.join(told[:_TOLD])}{_more(told)}")
-    for path, told in report.contract_errors.items():
-        _say(f"contract broken {path}: {'; '.join(told[:_TOLD])}{_more(told)}; its drive stays out of datasets")
+    for line in _changed(report):
+        _say(line)
     if report.contract_warnings:
         _say(f"note {len(report.contract_warnings)} logs with warnings of their contracts: `drivetrain contract check`")
     for drive_id, why in report.drive_problems.items():
@@ -236,6 +255,17 @@ def print_report(report: IngestReport) -> None:
         _say(f"note {note}")
     if len(notes) > _SHOWN:
         OUT.print(f"{len(notes) - _SHOWN} more notes: --json lists them")
+
+
+def _changed(report: IngestReport) -> Iterator[str]:
+    """Say what of the lake is other than before, beside what was added, and what breaks its contract."""
+    for path, count in report.completed.items():
+        readings = "a reading" if count == 1 else f"{count} readings"
+        yield f"completed {path}: its rows replace those of {readings} from before it was complete"
+    for path, told in report.schema_changes.items():
+        yield f"new schema {path}: {'; '.join(told[:_TOLD])}{_more(told)}"
+    for path, told in report.contract_errors.items():
+        yield f"contract broken {path}: {'; '.join(told[:_TOLD])}{_more(told)}; its drive stays out of datasets"
 
 
 def _more(told: tuple[str, ...]) -> str:

@@ -157,7 +157,8 @@ def test_the_database_script_says_what_is_missing() -> None:
 def test_the_database_script_makes_the_database_once(tmp_path: Path) -> None:
     import sqlalchemy
 
-    from platform_lib.catalog.postgres import database_uri, embedded_postgres
+    from platform_lib.catalog.addresses import database_uri
+    from platform_lib.catalog.postgres import embedded_postgres
     from platform_lib.home import open_home
 
     script = ROOT / "images/mlflow/make_database.py"

@@ -73,3 +73,18 @@ def test_every_log_is_there_whole_once_or_quarantined_with_the_reason(
     assert set(store.gets) == {f"/{BUCKET}", f"/{BUCKET}/fleet/s5/a.mcap"}, "what is known is not fetched again"
     assert seen_rows(home) == {f"v_s{number}": (ROWS, ROWS, ROWS) for number in range(1, 6)}
     assert check(home, digests=True).found.findings == ()
+
+
+def test_what_could_not_be_fetched_and_is_deleted_is_listed_no_longer(
+    store: FaultyStore, home: Home, tmp_path: Path
+) -> None:
+    for number in (1, 2, 3):
+        store.put(f"fleet/s{number}/a.mcap", write_tiny_log(tmp_path / f"s{number}" / "a.mcap", number))
+    store.plan = lambda path, number: "503" if path.endswith(("s2/a.mcap", "s3/a.mcap")) else None
+    ingest(home, [_PREFIX], patience=_QUICK)
+    store.client.delete_object(Bucket=BUCKET, Key="fleet/s2/a.mcap")  # type: ignore[attr-defined] # boto3 has no types
+    ingest(home, [f"{_PREFIX}/s1"], patience=_QUICK)
+    with Lake.open(home) as lake:
+        assert [item.uri for item in lake.catalog.unfetched()] == [f"{_PREFIX}/s{n}/a.mcap" for n in (2, 3)]
+        ingest(home, [_PREFIX], patience=_QUICK)
+        assert [item.uri for item in lake.catalog.unfetched()] == [f"{_PREFIX}/s3/a.mcap"]

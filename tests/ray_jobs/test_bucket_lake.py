@@ -22,7 +22,8 @@ from sqlalchemy import text
 from sqlalchemy.engine import make_url
 from tiny_logs import ROWS, seen_rows, write_tiny_log
 
-from platform_lib.catalog.postgres import embedded_postgres, libpq_uri
+from platform_lib.catalog.addresses import libpq_uri
+from platform_lib.catalog.postgres import embedded_postgres
 from platform_lib.errors import HomeError, PlatformError
 from platform_lib.home import Home, open_home
 from platform_lib.lake import objects

@@ -42,7 +42,8 @@ def test_a_notebook_trains_it_and_mlflow_holds_what_it_was_made_from(reachable_t
     from mlflow.tracking import MlflowClient
     from own_model import own_recipe
 
-    from platform_lib.catalog.postgres import TRACKING_DATABASE, database_uri, embedded_postgres
+    from platform_lib.catalog.addresses import TRACKING_DATABASE, database_uri
+    from platform_lib.catalog.postgres import embedded_postgres
     from platform_lib.manifest import git_state
     from ray_jobs.train import train
 

@@ -15,7 +15,8 @@ from clusters import place_of
 
 from cdk.cluster.catalogue import objects_of
 from cdk.cluster.kinds.core import Deployment
-from platform_lib.catalog.postgres import database_uri, embedded_postgres
+from platform_lib.catalog.addresses import database_uri
+from platform_lib.catalog.postgres import embedded_postgres
 from platform_lib.home import open_home
 
 ROOT = Path(__file__).resolve().parents[3]

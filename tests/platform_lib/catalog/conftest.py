@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from platform_lib.catalog.addresses import database_uri, ensure_database
 from platform_lib.catalog.catalog import Catalog
-from platform_lib.catalog.postgres import database_uri, embedded_postgres, ensure_database
+from platform_lib.catalog.postgres import embedded_postgres
 from platform_lib.home import Home, open_home
 
 

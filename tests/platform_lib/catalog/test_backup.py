@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from platform_lib.catalog.addresses import libpq_uri
 from platform_lib.catalog.backup import (
     BackupError,
     DatabaseState,
@@ -20,7 +21,7 @@ from platform_lib.catalog.backup import (
     state_of,
 )
 from platform_lib.catalog.catalog import Catalog
-from platform_lib.catalog.postgres import libpq_uri, own_postgres
+from platform_lib.catalog.postgres import own_postgres
 from platform_lib.errors import IntegrityError
 from platform_lib.home import Home, open_home
 

@@ -48,6 +48,19 @@ def test_a_gap_of_minutes_and_a_span_of_days_are_told() -> None:
     assert "1.5 days" not in (doubt(_drive((0, _DAY + 1))) or "")
 
 
+def test_folders_of_one_name_in_different_places_are_told() -> None:
+    def of(*places: tuple[str, ...], vehicle: str | None = None) -> str | None:
+        files = tuple(DriveFile(str(i), paths, 1, False, 0, _SECOND) for i, paths in enumerate(places))
+        return doubt(Drive("run", vehicle, "run", None, None, {}, files, "unknown", 1, 1, 0))
+
+    told = of(("/x/run/a.mcap",), ("/y/run/a.mcap", "/y/run/b.mcap"))
+    assert told is not None
+    assert "2 folders of one name make 2 file(s) one drive: /x/run, /y/run." in told
+    assert of(("/x/run/a.mcap",), ("/x/run/b.mcap", "/copy/run/b.mcap"), ("/x/run",)) is None
+    assert of(("/x/run",), ("/y/run",)) is not None, "two bags"
+    assert of(("/x/run/a.mcap",), ("/y/run/a.mcap",), vehicle="v") is None
+
+
 def test_a_drive_that_its_logs_name_is_not_doubted() -> None:
     assert doubt(_drive((0, 1), (900 * _DAY, 901 * _DAY), vehicle="v")) is None
 

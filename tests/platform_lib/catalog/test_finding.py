@@ -14,12 +14,12 @@ import pytest
 from sqlalchemy import text
 
 from platform_lib import cli
+from platform_lib.catalog.addresses import database_uri, ensure_database
 from platform_lib.catalog.catalog import Catalog
 from platform_lib.catalog.cells import EARTH_RADIUS_M, Near, cells_near
 from platform_lib.catalog.clips import CLIP_NS
 from platform_lib.catalog.filters import ClipFilter, DriveFilter, Key
 from platform_lib.catalog.finding import Finder
-from platform_lib.catalog.postgres import database_uri, ensure_database
 from platform_lib.errors import ConfigError
 from platform_lib.home import Home, open_home
 from tests.bench.catalog_latency import measure_questions

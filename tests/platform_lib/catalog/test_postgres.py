@@ -23,7 +23,8 @@ from sqlalchemy import create_engine, text
 from sqlalchemy.exc import ProgrammingError
 
 from platform_lib.catalog.account import DATABASE_URL_VARIABLE
-from platform_lib.catalog.postgres import database_uri, embedded_postgres, ensure_database
+from platform_lib.catalog.addresses import database_uri, ensure_database
+from platform_lib.catalog.postgres import embedded_postgres
 from platform_lib.errors import ConfigError, HomeError
 from platform_lib.home import Home, open_home
 from platform_lib.short_folder import short_path

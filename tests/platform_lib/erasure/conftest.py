@@ -15,9 +15,10 @@ import pyarrow as pa
 import pytest
 from mcap.writer import CompressionType, Writer
 
+from platform_lib.catalog.addresses import database_uri, ensure_database
 from platform_lib.catalog.blurs import BlurRecord
 from platform_lib.catalog.model import FileKey, FoundFile
-from platform_lib.catalog.postgres import database_uri, embedded_postgres, ensure_database
+from platform_lib.catalog.postgres import embedded_postgres
 from platform_lib.home import Home, open_home
 from platform_lib.lake.intake import FileStamp, LogJob, Place, ReadOptions, Taken, take_in
 from platform_lib.lake.lake import Lake

@@ -9,9 +9,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
+from platform_lib.catalog.grown import lies_within, supersede
 from platform_lib.catalog.model import FileKey, FoundFile
 from platform_lib.errors import ConfigError, HomeError
 from platform_lib.home import open_home
+from platform_lib.lake.grown import held_twice
 from platform_lib.lake.intake import FileStamp, LogJob, Place, ReadOptions, Taken, take_in
 from platform_lib.lake.lake import Lake
 from platform_lib.lake.store import Store
@@ -31,13 +33,13 @@ class Logs:
         self._write = write_mcap
         self._cdr = cdr
 
-    def take(self, drive: str, value: float, *, reader: str = "1") -> Taken:
+    def take(self, drive: str, value: float, *, reader: str = "1", rows: int = 3, name: str | None = None) -> Taken:
         topics = {
-            "/speed": ("std_msgs/msg/Float64", [(100 + i, self._cdr.float64(value + i)) for i in range(3)]),
+            "/speed": ("std_msgs/msg/Float64", [(100 + i, self._cdr.float64(value + i)) for i in range(rows)]),
             "/it's": ("demo_msgs/msg/Readings", [(20, self._cdr.readings(value)), (10, self._cdr.readings())]),
         }
         identity = {"vehicle": "v", "session": drive, "weather": "rain"}
-        path = self._write(self._folder / drive / f"{value}.mcap", topics, identity)
+        path = self._write(self._folder / drive / (name or f"{value}.mcap"), topics, identity)
         key = FileKey(sha256_file(path), reader, 1, "0")
         self.lake.catalog.note_files([FoundFile(key, path.stat().st_size, (str(path),))])
         (ingest_id,) = self.lake.catalog.begin([key])
@@ -63,6 +65,14 @@ def logs(lake: Lake, tmp_path: Path, write_mcap: WriteMcap, cdr: SimpleNamespace
 def _count(lake: Lake, table: str, drive_id: str) -> int:
     rows = lake.query(f"SELECT count(*) AS n FROM {table} WHERE drive_id = '{drive_id}'").table  # noqa: S608 - of tests
     return int(rows["n"][0].as_py())
+
+
+def test_a_place_lies_within_a_name_or_below_it() -> None:
+    assert lies_within(["/l/bag/bag_0.db3", "/l/bag"], ["/l/bag"])
+    assert lies_within(["s3://b/l/bag/bag_0.db3"], ["s3://b/l/bag"])
+    assert not lies_within(["/l/bag/bag_0.db3", "/copy/bag_0.db3"], ["/l/bag"]), "it lies elsewhere too"
+    assert not lies_within(["/l/bag2"], ["/l/bag"])
+    assert not lies_within([], ["/l/bag"])
 
 
 def test_committed_rows_are_read_as_they_were_recorded(logs: Logs, lake: Lake) -> None:
@@ -94,6 +104,32 @@ def test_rows_in_both_stores_are_invisible_until_the_catalogue_says_so(logs: Log
     logs.commit(logs.take("seen", 70.0))  # a later commit brings the orphans' versions along, and not their rows
     assert _count(lake, "signals", "v_seen") == 6
     assert lake.samples("v_seen", "/it's").num_rows == 4
+
+
+def _twice(logs: Logs, taken: Taken) -> list[int]:
+    """Commit a log as an ingest does; return the readings that its rows replace."""
+    head = logs.lake.store.append([taken.written])
+    found = [item.ingest_id for item in held_twice(logs.lake, head, [taken.record])]
+    logs.lake.catalog.commit(head, [taken.record], also=lambda connection: supersede(connection, found))
+    return found
+
+
+def test_a_log_that_has_grown_replaces_what_was_read_of_it_and_no_other_that_had_its_name(
+    logs: Logs, lake: Lake
+) -> None:
+    first = logs.take("grown", 1.0, rows=2, name="a.mcap")
+    logs.commit(first)
+    assert _twice(logs, logs.take("grown", 1.0, rows=5, name="a.mcap")) == [first.record.ingest_id]
+    assert lake.signals("v_grown")["value"].to_pylist() == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert lake.samples("v_grown", "/it's").num_rows == 2
+    (file,) = lake.catalog.drives(["v_grown"])[0].files
+    assert file.stop_ns == 105
+    # As long and begun at the same time, and not the same rows: another recording that took its name.
+    assert _twice(logs, logs.take("grown", 7.0, rows=6, name="a.mcap")) == []
+    # The same rows under another name are another log, and so is what got shorter.
+    assert _twice(logs, logs.take("grown", 7.0, rows=8, name="b.mcap")) == []
+    assert _twice(logs, logs.take("grown", 7.0, rows=4, name="a.mcap")) == []
+    assert _count(lake, "signals", "v_grown") == 5 + 6 + 8 + 4
 
 
 def test_a_sweep_removes_orphan_rows_and_files_and_nothing_else(logs: Logs, lake: Lake) -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from accounts import as_nobody
 from asammdf import MDF, Signal
 from bags import write_bag, write_bag1
 from mcap.writer import Writer
@@ -137,6 +138,19 @@ def test_links_to_folders_are_followed_each_folder_once(tmp_path: Path) -> None:
     (elsewhere / "up").symlink_to(drives)
     assert find_logs([drives]) == [drives / "disk/day/can.mf4", drives / "own/can.mf4"]
     assert find_logs([drives / "disk"]) == [drives / "disk/day/can.mf4", drives / "disk/up/own/can.mf4"]
+
+
+def test_a_closed_folder_is_returned_and_the_rest_found(reachable_tmp: Path) -> None:
+    drives = reachable_tmp / "drives"
+    for name in ("a/can.mf4", "closed/can.mf4", "listed/can.mf4"):
+        (drives / name).parent.mkdir(parents=True)
+        (drives / name).touch()
+    (drives / "closed").chmod(0o000)
+    (drives / "listed").chmod(0o644)
+    with as_nobody(drives):
+        assert find_logs([drives]) == [drives / "a/can.mf4", drives / "closed", drives / "listed"]
+        with pytest.raises(PermissionError):
+            find_logs([drives / "closed"])
 
 
 def test_importing_the_door_loads_no_reader() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from platform_lib.catalog.postgres import TRACKING_DATABASE, database_uri, embedded_postgres
+from platform_lib.catalog.addresses import TRACKING_DATABASE, database_uri
+from platform_lib.catalog.postgres import embedded_postgres
 from platform_lib.home import Home, open_home
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::Warning")]

@@ -6,9 +6,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ingest_reports import tiny_report
 
 from platform_lib.errors import ConfigError
-from platform_lib.lake.lake import LakeVersion
 from ray_jobs.commands.ingest import note, print_report
 from ray_jobs.ingest_report import IngestReport, Progress, QuarantinedFile
 from ray_jobs.read_options import choose
@@ -17,27 +17,20 @@ _LOCAL = "the header's start is local time without a zone; it is taken as UTC"
 
 
 def _report(problems: dict[str, tuple[str, ...]], drive_problems: dict[str, str]) -> IngestReport:
-    return IngestReport(
+    return tiny_report(
         found=3,
-        duplicates=0,
         ingested=2,
-        skipped=0,
         outdated=4,
         left={"x": "its log is gone"},
         quarantined=(QuarantinedFile("/l/[b].mcap", "CorruptLog", "cut\x1b[2J", "fetch it again"),),
-        recovered=(),
+        completed={"/l/bag": 2},
         drives=("l",),
         streams=2,
         signal_rows=10,
-        sample_rows=0,
         raw_can_frames=1234,
         problems=problems,
         schema_changes={"/l/c.mf4": ("CAN1/X: version 2",)},
-        contract_errors={},
-        contract_warnings={},
         drive_problems=drive_problems,
-        lake=LakeVersion("0" * 64, 1, 1),
-        seconds=1.0,
     )
 
 
@@ -52,6 +45,7 @@ def test_what_was_assumed_or_left_is_said_once_for_all_logs_it_holds_for(capsys:
     assert "note drive l: they are years apart" in lines
     assert "quarantined /l/[b].mcap: cut\\x1b[2J. Remedy: fetch it again" in lines
     assert "left as it was, drive x: its log is gone" in lines
+    assert "completed /l/bag: its rows replace those of 2 readings from before it was complete" in lines
     assert "new schema /l/c.mf4: CAN1/X: version 2" in lines
     assert any(line.startswith("note 4 logs were read by an older reader") for line in lines)
     assert any("CAN frames no database explains" in line and "1,234" in line for line in lines)
