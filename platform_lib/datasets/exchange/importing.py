@@ -89,16 +89,7 @@ def _build(home: Home, step: Step, drives: Iterator[Prepared | SkippedDrive], fo
         shutil.rmtree(old, ignore_errors=True)
     work = Path(tempfile.mkdtemp(prefix=_WORK_PREFIX, dir=home.scratch))
     try:
-        shards: list[Shard] = []
-        skipped: list[SkippedDrive] = []
-        with progress("drives", total=None) as bar:
-            for drive in drives:
-                if isinstance(drive, SkippedDrive):
-                    skipped.append(drive)
-                else:
-                    samples = drive.samples
-                    shards.append(write_samples(samples, drive.images, work, files=drive.files, labels=drive.labels))
-                bar.advance()
+        shards, skipped = _write_all(drives, work, where=step.inputs["source"].uri)
         if len(shards) < len(SPLITS):
             reasons = "; ".join(f"{item.drive_id}: {item.reason}" for item in skipped[:5])
             raise ContractError(
@@ -114,6 +105,34 @@ def _build(home: Home, step: Step, drives: Iterator[Prepared | SkippedDrive], fo
             return step.finish(temporary / MANIFEST_FILE, outputs, metrics_of(plan, skipped))
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _write_all(
+    drives: Iterator[Prepared | SkippedDrive], work: Path, *, where: str
+) -> tuple[list[Shard], list[SkippedDrive]]:
+    """Write every drive's samples to a file of its own below `work`; return them, and the drives that gave none."""
+    shards: list[Shard] = []
+    skipped: list[SkippedDrive] = []
+    names: set[str] = set()
+    with progress("drives", total=None) as bar:
+        for drive in drives:
+            name = drive.drive_id if isinstance(drive, SkippedDrive) else drive.samples.drive_id
+            if name in names:  # it would take the first one's place on the disk
+                raise ContractError(
+                    f"two drives are called {name!r}", where=where, remedy="give every scene or drive a name of its own"
+                )
+            names.add(name)
+            written = (
+                drive
+                if isinstance(drive, SkippedDrive)
+                else write_samples(drive.samples, drive.images, work, files=drive.files, labels=drive.labels)
+            )
+            if isinstance(written, SkippedDrive):
+                skipped.append(written)
+            else:
+                shards.append(written)
+            bar.advance()
+    return shards, skipped
 
 
 def export_dataset(home: Home, name: str, out: Path, *, form: Form) -> dict[str, int]:
