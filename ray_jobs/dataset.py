@@ -50,6 +50,7 @@ _PAGE = 1000
 _WORK_PREFIX = "dataset-"
 INPUTS_PAGE = "docs/reference/dataset-inputs.md"
 _NOT_ON_BUS = "with a known unit on a bus"  # how `platform_lib.datasets.sources` ends that reason
+_STATE = ".pii_state."  # part of the rule's name that says whether frames may enter
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -241,6 +242,8 @@ def _refuse_too_few(shards: Sequence[Shard], skipped: Sequence[SkippedDrive], *,
 
 def _remedy(reasons: Sequence[str]) -> str:
     page = f"{INPUTS_PAGE} lists the topics and signals that a drive needs"
+    if any(reason.startswith(REASON) and _STATE in reason for reason in reasons):
+        return "frames that may show people: `drivetrain blur frames`; `drivetrain contract check` shows all that is broken"
     if reasons and all(reason.startswith(REASON) for reason in reasons):
         return "`drivetrain contract check` shows what is broken and where; mend the recordings or the contract"
     if any(reason.endswith(_NOT_ON_BUS) for reason in reasons):

@@ -16,7 +16,7 @@ from platform_lib.catalog.model import LakeHead
 from platform_lib.contracts.measures import ColumnData, Int64, StreamData
 from platform_lib.errors import IntegrityError
 from platform_lib.lake.lake import Lake
-from platform_lib.lake.sample_reading import open_samples
+from platform_lib.lake.sample_reading import open_samples, visible_frames
 from platform_lib.lake.signal_table import file_schema, parquet_dataset
 from platform_lib.lake.store import Store
 from platform_lib.lake.tables import PACKED_SCHEMA, SAMPLE_SCHEMA, TIMES, VALUE_LISTS
@@ -171,10 +171,16 @@ def _stamps(values: Mapping[str, pa.ChunkedArray]) -> Int64 | None:
 def _sample_streams(lake: Lake, head: LakeHead, wanted: Mapping[int, Wanted]) -> Iterator[tuple[int, StreamData]]:
     ids = [ingest_id for ingest_id, item in wanted.items() if item.samples]
     table = open_samples(lake.catalog, lake.store, head, ids, _SAMPLES)
+    # Frames that may show people lie apart, and count as what they are: raw until they are blurred.
+    parts = [item.cast(table.schema) for item in visible_frames(lake.catalog, lake.store, ids, _SAMPLES)]
+    frames = pa.concat_tables([table.slice(0, 0), *parts])
+    mixed = set(frames["stream"].unique().to_pylist()) if len(parts) > 1 else set()
+    table = pa.concat_tables([table, frames])
     for ingest_id in ids:
         own = table.filter(pc.equal(table["ingest_id"], ingest_id))
         for name in sorted(wanted[ingest_id].samples & set(own["stream"].unique().to_pylist())):
-            yield ingest_id, _sample_stream(name, own.filter(pc.equal(own["stream"], name)))
+            rows = own.filter(pc.equal(own["stream"], name))
+            yield ingest_id, _sample_stream(name, rows.sort_by("timestamp_ns") if name in mixed else rows)
 
 
 def _sample_stream(name: str, rows: pa.Table) -> StreamData:

@@ -107,6 +107,13 @@ def _show(report: ErasureReport) -> None:
             markup=False,
             highlight=False,
         )
+    if report.exports_outside:
+        ERR.print(
+            f"{len(report.exports_outside)} exports that hold it were written outside the home and are yours to delete, with "
+            f"every copy: {_some(report.exports_outside)}",
+            markup=False,
+            highlight=False,
+        )
     if report.sharing:
         ERR.print(
             f"{len(report.sharing)} drives hold some of the same pictures, bit for bit; they were not named, and stay: "

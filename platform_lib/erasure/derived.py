@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import lance
 
+from platform_lib.catalog.elsewhere import exports
 from platform_lib.datasets.reader import KIND, MANIFEST_FILE, SAMPLES
 from platform_lib.erasure.needles import Needles, scan
 from platform_lib.errors import HomeBusyError, IntegrityError
@@ -90,6 +91,16 @@ def remove_datasets(home: Home, datasets: Sequence[DerivedDataset]) -> None:
     # Shards of killed builds and imports, and logs that a killed ingest fetched, which may be packed: their locks are ours.
     for left in (path for begin in _SCRATCH for path in home.scratch.glob(f"{begin}*")):
         shutil.rmtree(left, ignore_errors=True)
+
+
+def remove_exports(home: Home, marked: Collection[str]) -> int:
+    """Delete exports that lie inside the home, whole: what packs its content no search would find; return how many went."""
+    removed = 0
+    for place in exports(home, marked):
+        if place.is_relative_to(home.root.resolve()) and place.is_dir():
+            shutil.rmtree(place)
+            removed += 1
+    return removed
 
 
 def remove_logs(home: Home, paths: Sequence[str]) -> tuple[int, list[str]]:

@@ -22,13 +22,15 @@ from drawn_people import background, face, jpeg, paste
 from platform_lib.catalog.blurs import BlurRecord
 from platform_lib.catalog.model import Refusal
 from platform_lib.catalog.postgres import embedded_postgres
+from platform_lib.contracts.document import contract_paths, read_contract
+from platform_lib.contracts.files import check_files
 from platform_lib.datasets.sources import CAMERA_TOPIC, OBJECTS_TOPIC, load_drive
 from platform_lib.erasure.erasing import erase
 from platform_lib.erasure.scope import make_scope
-from platform_lib.errors import HomeError
+from platform_lib.errors import HomeError, IntegrityError
 from platform_lib.home import Home, open_home
 from platform_lib.lake.lake import Lake
-from platform_lib.lake.writer import write_rows
+from platform_lib.lake.writer import describe, files_of, write_rows
 from platform_lib.privacy.config import DEFAULT
 from platform_lib.privacy.leftovers import sweep_blurs
 from platform_lib.privacy.retention import expire_raw
@@ -126,6 +128,36 @@ def test_raw_frames_come_in_by_no_way_and_blurred_ones_once(home: Home, pictures
         assert lance.dataset(str(lake.store.blurred.uri)).count_rows() == 10
 
 
+def _broken(lake: Lake) -> dict[str, list[str]]:
+    """Hold every file that is due against the contract on cameras, as if it bound all vehicles; return what is broken."""
+    (path,) = (item for item in contract_paths(None) if item.name.startswith("camera-samples"))
+    everywhere = lake.store.root.parent / path.name
+    everywhere.write_text(path.read_text().replace("[dt-*]", "['*']"))
+    check_files(lake, [read_contract(everywhere)])
+    ingests = {item.ingest_id: item.drive_id for item in lake.catalog.view().ingests}
+    return {
+        ingests[run.ingest_id or 0]: [
+            item.sentence for item in run.findings if item.is_error and "pii_state" in item.rule
+        ]
+        for run in lake.catalog.contract_runs(ingest_ids=list(ingests))
+    }
+
+
+def test_contracts_see_raw_frames_as_raw_and_blurred_ones_as_blurred(home: Home) -> None:
+    """What they found before the blur does not keep a drive out of datasets after it."""
+    with Lake.open(home) as lake:
+        before = _broken(lake)
+        assert before["v_empty"] == []
+        assert "7 rows" in before["v_seen"][0]
+        assert "present in pii_state" in before["v_seen"][0]
+        raw = lake.store.raw
+        raw.delete(f"timestamp_ns >= {1000 + FRAMES - 1}")  # what cannot be decoded stays raw, and in the way
+        blur(home, DEFAULT)
+        assert _broken(lake) == {"v_seen": [], "v_unsaid": [], "v_empty": []}
+        lake.blurs.forget([item.blur_id for item in lake.blurs.visible()])
+        assert "rows" in _broken(lake)["v_seen"][0]
+
+
 def test_killed_in_the_middle_each_frame_is_there_once(home: Home) -> None:
     command = [sys.executable, "-m", "platform_lib.cli", "blur", "frames", "--home", str(home.root), "--json"]
     for wait_s in (4.0, 8.0):
@@ -206,8 +238,10 @@ def test_a_check_sees_what_is_wrong_with_blurred_frames_and_they_are_blurred_aga
         (blur_id,) = lake.blurs.begin([item.ingest_id], "c0ffee", {})
         rows = store.rows([item.blur_id], columns=BLURRED_SCHEMA.names).to_pylist()
         rows = [{**row, "blur_id": blur_id, "raw_sha256": rows[0]["raw_sha256"]} for row in rows]
-        store.append(write_rows(store.uri, iter([pa.RecordBatch.from_pylist(rows, BLURRED_SCHEMA)]), BLURRED_SCHEMA))
-        lake.blurs.commit(BlurRecord(blur_id, len(rows), 0, 1, ()))
+        written = write_rows(store.uri, iter([pa.RecordBatch.from_pylist(rows, BLURRED_SCHEMA)]), BLURRED_SCHEMA)
+        store.append(written)
+        made = describe([path for one in written for path in files_of(one, store.uri)], store.uri.parent)
+        lake.blurs.commit(BlurRecord(blur_id, len(rows), 0, 1, made))
         sweep_blurs(lake)
     assert check(home).clean
     (finding,) = check(home, digests=True).found.findings
@@ -220,6 +254,44 @@ def test_a_check_sees_what_is_wrong_with_blurred_frames_and_they_are_blurred_aga
     mended = mend(home)
     assert (mended.clean, mended.read_again) == (True, 1)
     assert blur(home, DEFAULT).ingests == 2
+
+
+def test_rows_that_were_written_past_the_lake_enter_no_dataset(home: Home) -> None:
+    """A raw frame put by hand, with Lance itself, into the place of a blurred one, and beside samples that need no blur."""
+    blur(home, DEFAULT)
+    with Lake.open(home) as lake:
+        whole = lake.samples("v_seen", CAMERA_TOPIC)
+        item = next(item for item in lake.blurs.visible() if item.drive_id == "v_seen")
+        raw = lake.store.raw.rows([item.ingest_id], columns=["data"], condition="timestamp_ns = 1002")["data"][
+            0
+        ].as_py()
+        table = lance.dataset(str(lake.store.blurred.uri))
+        where = f"blur_id = {item.blur_id} AND timestamp_ns = 1002"
+        row = table.to_table(filter=where).to_pylist()[0] | {"data": raw}
+        table.delete(where)
+        lance.write_dataset(pa.Table.from_pylist([row], BLURRED_SCHEMA), str(lake.store.blurred.uri), mode="append")
+        with pytest.raises(IntegrityError, match="1 blurred frames lie in files that no blur wrote"):
+            lake.samples("v_seen", CAMERA_TOPIC)
+        assert lake.samples("v_unsaid", CAMERA_TOPIC).num_rows == 5
+        sweep_blurs(lake)  # what every ingest, blur and erasure begins with makes it none of ours
+        assert [item.kind for item in check(home).found.findings] == ["damaged file"]
+        assert mend(home).clean
+        assert lake.samples("v_seen", CAMERA_TOPIC).num_rows == 0
+        blur(home, DEFAULT)
+        assert lake.samples("v_seen", CAMERA_TOPIC).equals(whole)
+
+        (empty,) = [item.ingest_id for item in lake.catalog.view().ingests if item.drive_id == "v_empty"]
+        samples = lance.dataset(str(lake.store.samples_uri))
+        row = samples.to_table(filter=f"ingest_id = {empty} AND timestamp_ns = 1002").to_pylist()[0] | {"data": raw}
+        lance.write_dataset(pa.Table.from_pylist([row], samples.schema), str(lake.store.samples_uri), mode="append")
+        assert lake.samples("v_empty", CAMERA_TOPIC).num_rows == FRAMES + 1  # readers' version is another
+        write_camera_log(home.root.parent / "more" / "later.mcap", "later", "none_present", [raw])
+        ingest(home, [home.root.parent / "more"])  # its commit takes the row up
+        with pytest.raises(IntegrityError, match="1 pictures lie in files that no ingest wrote"):
+            lake.samples("v_empty", CAMERA_TOPIC)
+        assert "wrong count" in {item.kind for item in check(home).found.findings}
+        assert mend(home).clean
+        assert lake.samples("v_empty", CAMERA_TOPIC).num_rows == FRAMES + 1
 
 
 def test_frames_whose_raw_ones_have_expired_stay_as_they_were_blurred_until_the_log_is_read_again(

@@ -542,4 +542,18 @@ def test_two_drives_of_one_name_are_refused(tmp_path: Path) -> None:
         yield one
 
     with pytest.raises(ContractError, match="two drives are called"):
-        _write_all(both(), tmp_path, where="set")
+        _write_all(both(), tmp_path, where="set", erased={})
+
+
+def test_a_drive_that_was_erased_does_not_come_back_by_an_import(tmp_path: Path) -> None:
+    """An export from before the erasure, say; the tombstone knows the drive by the digest of what was asked for."""
+    from platform_lib.datasets.exchange.importing import _write_all
+    from platform_lib.erasure.scope import make_scope
+
+    (drive,) = parquet_source.trajectories(plain(tmp_path / "set"), DECLARED)
+    one = prepare(drive, DECLARED)
+    erased = {make_scope(drive.drive_id, None, None, None).sha256: 7}
+    told = refused(lambda: _write_all(iter([one]), tmp_path, where="set", erased=erased))
+    assert "was erased here (erasure 7)" in told.what
+    other = {make_scope(drive.drive_id, "1", None, None).sha256: 7, make_scope("other", None, None, None).sha256: 8}
+    assert len(_write_all(iter([one]), tmp_path, where="set", erased=other)[0]) == 1

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import text
 
+from platform_lib.catalog.elsewhere import EXPORT, note_export
 from platform_lib.catalog.erasures import ERASED, Erasures, refusal_of
 from platform_lib.catalog.lineage import Lineage
 from platform_lib.erasure.erasing import erase, prove
@@ -240,6 +241,35 @@ def test_frames_that_training_decoded_go_with_the_drive(town: Any) -> None:
     assert not (home.bundles / "city").exists()
     assert all(path.exists() for path in staying)
     assert (home.runs / "city" / "manifest.json").exists()
+
+
+def test_exports_and_imported_copies_go_or_are_named(town: Any, tmp_path: Path) -> None:
+    """An export packs its pictures, so no search finds them; an import of one was made from no log."""
+    home, catalog = town.home, town.lake.catalog
+    digest = town.lake.drives()[1].files[0].file_sha256
+    catalog.record_artefact("dataset", "d" * 64, "datasets/city", {f"train/{MONDAY}/0": digest})
+    exported = Step(
+        EXPORT, inputs={"dataset": Input(sha256="d" * 64, uri="x")}, config={"form": "mcap"}, modules=()
+    ).told
+    other = Step(EXPORT, inputs={"dataset": Input(sha256="e" * 64, uri="x")}, config={"form": "mcap"}, modules=()).told
+    inside, outside, kept = home.root / "exports" / "a", tmp_path / "a", home.root / "exports" / "b"
+    packed = zlib.compress(b"".join(town.lake.samples(MONDAY, "/camera")["data"].to_pylist()))
+    for manifest, place in ((exported, inside), (exported, outside), (other, kept)):
+        place.mkdir(parents=True)
+        (place / "drive.mcap").write_bytes(packed)
+        note_export(home, manifest, place)
+    folder = _dataset(town, "again", MONDAY)
+    step = Step("dataset", inputs={"source": Input(sha256="5" * 64, uri="x")}, config={}, modules=())
+    imported = step.finish(folder / "manifest.json", {"samples.lance": folder / "samples.lance"})
+    catalog.record_artefact("run", "a" * 64, "runs/again", {"dataset": imported.step_sha256})
+
+    report = _erase(town, drive=MONDAY, start=str(T0 + 5 * SECOND), stop=str(T0 + 9 * SECOND))
+
+    assert report.datasets == ("again",)
+    assert sorted(kind for _, kind in report.marked) == ["dataset", "dataset", "export", "export", "run"]
+    assert report.exports_outside == (str(outside),)
+    assert (inside.exists(), outside.exists(), kept.exists()) == (False, True, True)
+    assert {item.sha256 for item in Erasures(catalog.engine).marks()} >= {imported.step_sha256, "a" * 64}
 
 
 def test_only_whole_pictures_count_as_the_same_pictures(town: Any) -> None:
