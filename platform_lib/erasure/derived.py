@@ -12,7 +12,7 @@ from pathlib import Path
 import lance
 
 from platform_lib.catalog.elsewhere import exports
-from platform_lib.datasets.reader import KIND, MANIFEST_FILE, SAMPLES
+from platform_lib.datasets.reader import KIND, MANIFEST_FILE, SAMPLES, note_erased
 from platform_lib.erasure.needles import Needles, scan
 from platform_lib.errors import HomeBusyError, IntegrityError
 from platform_lib.home import Home
@@ -81,7 +81,8 @@ def held(home: Home, datasets: Sequence[DerivedDataset]) -> Iterator[None]:
 
 
 def remove_datasets(home: Home, datasets: Sequence[DerivedDataset]) -> None:
-    """Delete datasets whole, and what killed commands left beside them."""
+    """Delete datasets whole, and what killed commands left beside them; a copy that is put back will not be opened."""
+    note_erased(home.root, [item.sha256 for item in datasets if item.sha256 is not None])
     for item in datasets:
         if item.folder.is_dir():
             aside = item.folder.with_name(f".tmp-erased-{item.folder.name}")

@@ -25,7 +25,15 @@ from platform_lib.datasets.exchange import (
 )
 from platform_lib.datasets.exchange.model import ImportOptions, Prepared, prepare
 from platform_lib.datasets.model import SkippedDrive
-from platform_lib.datasets.reader import KIND, MANIFEST_FILE, SAMPLES, SPLIT_FILE, STATS_FILE, DrivingDataset
+from platform_lib.datasets.reader import (
+    KIND,
+    MANIFEST_FILE,
+    SAMPLES,
+    SPLIT_FILE,
+    STATS_FILE,
+    DrivingDataset,
+    erased_datasets,
+)
 from platform_lib.datasets.shards import Shard, write_samples
 from platform_lib.datasets.splits import SPLITS
 from platform_lib.erasure.scope import whole_drive
@@ -66,6 +74,12 @@ def import_dataset(
         step = Step(KIND, inputs={"source": input_of(source)}, config=config, modules=(__name__,))
         sweep_unfinished(home.datasets)
         found = None if force else step.done(folder / MANIFEST_FILE)
+        if step.sha256 in erased_datasets(home.root):
+            raise ContractError(
+                "an import of this very folder was erased, for good",
+                where=source,
+                remedy="delete the folder; import what may be kept of it from one without the rest",
+            )
         with Lake.open(home) as lake:
             erased = {item.scope_sha256: item.erasure_id for item in Erasures(lake.catalog.engine).tombstones()}
         manifest = found or _build(home, step, _drives(source, layout, options), folder, seed=seed, erased=erased)

@@ -23,6 +23,7 @@ from sqlalchemy import text
 from platform_lib.catalog.elsewhere import EXPORT, note_export
 from platform_lib.catalog.erasures import ERASED, Erasures, refusal_of
 from platform_lib.catalog.lineage import Lineage
+from platform_lib.datasets.reader import DrivingDataset
 from platform_lib.erasure.erasing import erase, prove
 from platform_lib.erasure.needles import Needles
 from platform_lib.erasure.scope import make_scope
@@ -262,6 +263,7 @@ def test_exports_and_imported_copies_go_or_are_named(town: Any, tmp_path: Path) 
     step = Step("dataset", inputs={"source": Input(sha256="5" * 64, uri="x")}, config={}, modules=())
     imported = step.finish(folder / "manifest.json", {"samples.lance": folder / "samples.lance"})
     catalog.record_artefact("run", "a" * 64, "runs/again", {"dataset": imported.step_sha256})
+    shutil.copytree(folder, tmp_path / "backup")
 
     report = _erase(town, drive=MONDAY, start=str(T0 + 5 * SECOND), stop=str(T0 + 9 * SECOND))
 
@@ -269,6 +271,10 @@ def test_exports_and_imported_copies_go_or_are_named(town: Any, tmp_path: Path) 
     assert sorted(kind for _, kind in report.marked) == ["dataset", "dataset", "export", "export", "run"]
     assert report.exports_outside == (str(outside),)
     assert (inside.exists(), outside.exists(), kept.exists()) == (False, True, True)
+    shutil.copytree(tmp_path / "backup", folder)
+    for read in (DrivingDataset.open, DrivingDataset.digest):  # loaders ask for the digest
+        with pytest.raises(IntegrityError, match="came back from a copy"):
+            read(folder)
     assert {item.sha256 for item in Erasures(catalog.engine).marks()} >= {imported.step_sha256, "a" * 64}
 
 
