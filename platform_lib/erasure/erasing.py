@@ -284,6 +284,7 @@ def _finish(home: Home, lake: Lake, opened: OpenErasure, *, held_already: bool =
         datasets = datasets_with(home, opened.plan["drives"], [item["file_sha256"] for item in opened.plan["items"]])
         with held(home, () if held_already else datasets):
             _remove(home, lake, opened.erasure_id, opened.plan, needles, datasets)
+    erasures.forget_names(opened.erasure_id, needles.telling)
     refresh_clips(lake)
     erasures.shred(own_server=not os.environ.get(DATABASE_URL_VARIABLE))
     if isinstance(lake.store.root, ObjectPath):
@@ -293,10 +294,19 @@ def _finish(home: Home, lake: Lake, opened: OpenErasure, *, held_already: bool =
         raise IntegrityError(
             f"{len(proof.files)} files still hold a piece of what was erased: {', '.join(proof.files[:3])}",
             where=home.root,
-            remedy="delete those files, then run `drivetrain erase --resume`; the erasure stays open until none is found",
+            remedy=_remedy(home, proof.files),
         )
     counts: dict[str, JsonValue] = {"bytes_looked_at": proof.bytes, "pieces_looked_for": proof.needles}
     return erasures.done(opened.erasure_id, counts), proof
+
+
+def _remedy(home: Home, files: Sequence[str]) -> str:
+    if any(Path(name).is_relative_to(home.postgres) for name in files):
+        return (
+            "files in there are the database's: delete none of them. Run `drivetrain erase --resume`, and report it should the same "
+            "be found again; the erasure stays open until nothing is"
+        )
+    return "delete those files, then run `drivetrain erase --resume`; the erasure stays open until none is found"
 
 
 def _remove(

@@ -24,7 +24,7 @@ from platform_lib.catalog.elsewhere import EXPORT, note_export
 from platform_lib.catalog.erasures import ERASED, Erasures, refusal_of
 from platform_lib.catalog.lineage import Lineage
 from platform_lib.datasets.reader import DrivingDataset
-from platform_lib.erasure.erasing import erase, prove
+from platform_lib.erasure.erasing import _remedy, erase, prove
 from platform_lib.erasure.needles import Needles
 from platform_lib.erasure.scope import make_scope
 from platform_lib.erasure.targets import find_targets, needles_of
@@ -276,6 +276,28 @@ def test_exports_and_imported_copies_go_or_are_named(town: Any, tmp_path: Path) 
         with pytest.raises(IntegrityError, match="came back from a copy"):
             read(folder)
     assert {item.sha256 for item in Erasures(catalog.engine).marks()} >= {imported.step_sha256, "a" * 64}
+
+
+def test_a_name_that_an_import_or_a_place_brought_into_the_catalogue_goes_too(own_town: Any, tmp_path: Path) -> None:
+    """Its edge is of a digest that is no log's, so that nothing but the name tells."""
+    town, catalog = own_town, own_town.lake.catalog
+    catalog.record_artefact(
+        "dataset", "d" * 64, "datasets/arm", {f"train/{MONDAY}/0": "5" * 64, f"val/{TUESDAY}/0": "6" * 64}
+    )
+    catalog.record_artefact("export", "e" * 64, f"/srv/{MONDAY}", {"dataset": "d" * 64})
+    report = _erase(town, drive=MONDAY)
+    assert report.proof.files == ()
+    lineage = Lineage(catalog.engine)
+    assert next(item.roles for item in lineage.descendants(["6" * 64])) == (f"val/{TUESDAY}/0",)
+    (role,) = lineage.descendants(["5" * 64])[0].roles
+    assert role.startswith("erased/1/")
+    assert lineage.kind_of(["e" * 64])["e" * 64][1].startswith("erased/1/")
+
+
+def test_what_the_database_holds_is_not_to_be_deleted_by_hand(town: Any) -> None:
+    home = town.home
+    assert "delete none of them" in _remedy(home, [str(home.postgres / "data" / "base" / "1")])
+    assert "delete those files" in _remedy(home, [str(home.runs / "a")])
 
 
 def test_only_whole_pictures_count_as_the_same_pictures(town: Any) -> None:
