@@ -70,7 +70,7 @@ def _document(report: ErasureReport) -> dict[str, Any]:
 
 def _show(report: ErasureReport) -> None:
     for number in report.finished:
-        OUT.print(f"erasure {number}, which a kill had left, is finished", highlight=False)
+        OUT.print(f"erasure {number}, which was left unfinished, is finished", highlight=False)
     if not report.drives:
         OUT.print("nothing else to do" if report.finished else "no erasure is unfinished", highlight=False)
         return

@@ -144,6 +144,7 @@ def erase(home: Home, scope: Scope | None, *, reason: str, requested_by: str, dr
             sweep(lake)  # rows of logs that a killed ingest had not committed, whose drives nobody knows
         if scope is None:
             return ErasureReport(dry_run, (), (), 0, 0, (), (), (), {}, {}, (), (), (), None, None, finished)
+        _refuse_imported(home, lake, scope)
         targets = _targets(lake, scope)
         _refuse_telling(reason, requested_by, targets)
         files = [item.file_sha256 for item in targets.items]
@@ -178,6 +179,18 @@ def erase(home: Home, scope: Scope | None, *, reason: str, requested_by: str, dr
         proof=proof,
         finished=finished,
     )
+
+
+def _refuse_imported(home: Home, lake: Lake, scope: Scope) -> None:
+    """An erasure begins with logs; a drive that was only ever imported has none, and must not be taken for gone."""
+    if scope.drive is None or lake.catalog.drives([scope.drive]):
+        return
+    if holders := [item.folder.name for item in datasets_with(home, [scope.drive], [])]:
+        raise ConfigError(
+            f"no log of '{scope.drive}' is in the lake, and the imported datasets {', '.join(holders)} hold it",
+            where="--drive",
+            remedy="delete those folders of HOME/datasets; `drivetrain lineage --dataset NAME` says what was made from them",
+        )
 
 
 def _targets(lake: Lake, scope: Scope) -> Targets:

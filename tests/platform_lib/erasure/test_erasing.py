@@ -192,6 +192,10 @@ def test_what_would_tell_or_mean_nothing_is_refused(town: Any) -> None:
         erase(town.home, make_scope(MONDAY, None, None, None), reason=f"{MONDAY} shows me", requested_by="x")
     with pytest.raises(ConfigError, match="no drive 'nobody'"):
         _erase(town, drive="nobody")
+    rows = pa.table({"drive_id": ["arm/0001"]})
+    lance.write_dataset(rows, str(town.home.datasets / "arm" / "samples.lance"))
+    with pytest.raises(ConfigError, match="the imported datasets arm hold it"):
+        _erase(town, drive="arm/0001")
     with pytest.raises(ConfigError, match="nothing is named"):
         make_scope(None, None, None, None)
     assert town.counts(MONDAY) == WHOLE
