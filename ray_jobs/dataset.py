@@ -295,7 +295,7 @@ def build_block(
             raise ContractError(
                 "the lake changed while a dataset was built from it",
                 where=home_root,
-                remedy="run the command again when nothing is being ingested",
+                remedy="run the command again when nothing is being ingested or blurred",
             )
     return results
 

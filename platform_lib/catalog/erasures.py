@@ -264,8 +264,8 @@ class Erasures:
         found = 0
         with self._engine.begin() as connection:
             for column in (EDGES.c.role, ARTEFACTS.c.uri, DATASETS.c.name, RUNS.c.name, BUNDLES.c.name):
-                texts = connection.execute(select(column).distinct()).scalars()
-                told = [text for part in texts.partitions(_TEXTS) for text in telling(part)]
+                texts = select(column).distinct().execution_options(yield_per=_TEXTS)
+                told = [text for part in connection.execute(texts).scalars().partitions() for text in telling(part)]
                 if told:
                     nameless = func.concat(f"erased/{erasure_id}/", cast(func.gen_random_uuid(), Text))
                     connection.execute(update(column.table).where(column.in_(told)).values({column.name: nameless}))
