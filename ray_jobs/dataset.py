@@ -211,6 +211,10 @@ def _blur_metrics(home: Home, step: Step, shards: Sequence[Shard]) -> dict[str, 
     files = {digest for shard in shards for digest in shard.files}
     with Lake.open(home) as lake:
         configs = sorted({item.config_sha256 for item in lake.blurs.visible() if item.file_sha256 in files})
+        if (
+            lake.version().sha256 != step.inputs["lake"].sha256
+        ):  # a blur by another configuration may have ended just now
+            raise _lake_changed(str(home.root))
     given = step.inputs.get("blur_recall")
     recall = None if given is None else read_evidence(BlurRecall, Path(given.uri)).model_dump(mode="json")
     return {"blur": {"config_sha256": list(configs), "recall": recall}}
@@ -292,12 +296,16 @@ def build_block(
         by_id = {item.drive_id: item for item in lake.catalog.drives(drive_ids)}
         results = [write_shard(lake, by_id[drive_id], rules, Path(work)) for drive_id in drive_ids if drive_id in by_id]
         if lake.version().sha256 != lake_sha256 or len(results) != len(drive_ids):
-            raise ContractError(
-                "the lake changed while a dataset was built from it",
-                where=home_root,
-                remedy="run the command again when nothing is being ingested or blurred",
-            )
+            raise _lake_changed(home_root)
     return results
+
+
+def _lake_changed(where: str) -> ContractError:
+    return ContractError(
+        "the lake changed while a dataset was built from it",
+        where=where,
+        remedy="run the command again when nothing is being ingested or blurred",
+    )
 
 
 def _record(lake: Lake, manifest: Manifest, folder: Path) -> None:

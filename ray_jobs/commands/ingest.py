@@ -25,6 +25,7 @@ from ray_jobs.watch import Rhythm
 from ray_jobs.watch import watch as run_watch
 
 _SHOWN = 20
+_RAW = ".pii_state.valid"  # the rule of a contract that frames break which may show people
 _TOLD = 3
 
 
@@ -225,10 +226,7 @@ def print_report(report: IngestReport) -> None:
         )
     for path, told in report.schema_changes.items():
         _say(f"new schema {path}: {'; '.join(told[:_TOLD])}{_more(told)}")
-    for path, told in report.contract_errors.items():
-        _say(f"contract broken {path}: {'; '.join(told[:_TOLD])}{_more(told)}; its drive stays out of datasets")
-    if report.contract_warnings:
-        _say(f"note {len(report.contract_warnings)} logs with warnings of their contracts: `drivetrain contract check`")
+    _say_contracts(report)
     for drive_id, why in report.drive_problems.items():
         _say(f"note drive {drive_id}: {why}")
     notes = _notes(report)
@@ -236,6 +234,17 @@ def print_report(report: IngestReport) -> None:
         _say(f"note {note}")
     if len(notes) > _SHOWN:
         OUT.print(f"{len(notes) - _SHOWN} more notes: --json lists them")
+
+
+def _say_contracts(report: IngestReport) -> None:
+    for path, told in report.contract_errors.items():
+        _say(f"contract broken {path}: {'; '.join(told[:_TOLD])}{_more(told)}; its drive stays out of datasets")
+    if any(_RAW in item for told in report.contract_errors.values() for item in told):
+        _say(
+            "note frames may show people: `drivetrain blur frames`, and the contracts are held against what it made of them"
+        )
+    if report.contract_warnings:
+        _say(f"note {len(report.contract_warnings)} logs with warnings of their contracts: `drivetrain contract check`")
 
 
 def _more(told: tuple[str, ...]) -> str:

@@ -24,19 +24,22 @@ from platform_lib.catalog.model import Refusal
 from platform_lib.catalog.postgres import embedded_postgres
 from platform_lib.contracts.document import contract_paths, read_contract
 from platform_lib.contracts.files import check_files
+from platform_lib.datasets.shards import Shard
 from platform_lib.datasets.sources import CAMERA_TOPIC, OBJECTS_TOPIC, load_drive
 from platform_lib.erasure.erasing import erase
 from platform_lib.erasure.scope import make_scope
-from platform_lib.errors import HomeError, IntegrityError
+from platform_lib.errors import ContractError, HomeError, IntegrityError
 from platform_lib.home import Home, open_home
 from platform_lib.lake.lake import Lake
 from platform_lib.lake.writer import describe, files_of, write_rows
+from platform_lib.manifest import Input, Step
 from platform_lib.privacy.config import DEFAULT
 from platform_lib.privacy.leftovers import sweep_blurs
 from platform_lib.privacy.retention import expire_raw
 from platform_lib.privacy.zone import BLURRED_SCHEMA
 from platform_lib.storage import walk_files
 from ray_jobs.blur import _blur_one, _Job, blur
+from ray_jobs.dataset import _blur_metrics
 from ray_jobs.ingest import ingest, reprocess, retry
 from ray_jobs.mending import check, mend
 from ray_jobs.session import local_ray
@@ -272,6 +275,7 @@ def test_rows_that_were_written_past_the_lake_enter_no_dataset(home: Home) -> No
         assert lake.samples("v_seen", CAMERA_TOPIC).num_rows == 0
         blur(home, DEFAULT)
         assert lake.samples("v_seen", CAMERA_TOPIC).equals(whole)
+        _check_configuration(home, lake)
 
         (empty,) = [item.ingest_id for item in lake.catalog.view().ingests if item.drive_id == "v_empty"]
         samples = lance.dataset(str(lake.store.samples_uri))
@@ -285,6 +289,19 @@ def test_rows_that_were_written_past_the_lake_enter_no_dataset(home: Home) -> No
         assert "wrong count" in {item.kind for item in check(home).found.findings}
         assert mend(home).clean
         assert lake.samples("v_empty", CAMERA_TOPIC).num_rows == FRAMES + 1
+
+
+def _check_configuration(home: Home, lake: Lake) -> None:
+    """A dataset names the configuration its samples were blurred by, and none that ended while it was built."""
+    item = next(item for item in lake.blurs.visible() if item.drive_id == "v_seen")
+    shard = Shard("v_seen", None, "", 1, "", (item.file_sha256,), frozenset(), {}, {}, {"blurred": 1}, 1, 0, {}, None)
+    now, before = (
+        Step("dataset", inputs={"lake": Input(sha256=digest, uri="lake")}, config={}, modules=())
+        for digest in (lake.version().sha256, "0" * 64)
+    )
+    assert _blur_metrics(home, now, [shard]) == {"blur": {"config_sha256": [item.config_sha256], "recall": None}}
+    with pytest.raises(ContractError, match="the lake changed while"):
+        _blur_metrics(home, before, [shard])
 
 
 def test_frames_whose_raw_ones_have_expired_stay_as_they_were_blurred_until_the_log_is_read_again(
