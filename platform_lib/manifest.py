@@ -126,6 +126,11 @@ class Step:
         """The digest that `Manifest.step_sha256` of the finished artefact will have."""
         return self._manifest({}, {}, root=Path()).step_sha256
 
+    @property
+    def told(self) -> Manifest:
+        """The manifest of what this step made in a form that others read, so that none lies beside it."""
+        return self._manifest({}, {}, root=Path())
+
     def done(self, manifest_path: Path) -> Manifest | None:
         """Return the manifest of a finished, intact artefact of this very step, or None if it has to run."""
         try:

@@ -50,6 +50,7 @@ _PAGE = 1000
 _WORK_PREFIX = "dataset-"
 INPUTS_PAGE = "docs/reference/dataset-inputs.md"
 _NOT_ON_BUS = "with a known unit on a bus"  # how `platform_lib.datasets.sources` ends that reason
+_STATE = ".pii_state."  # part of the rule's name that says whether frames may enter
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -210,6 +211,10 @@ def _blur_metrics(home: Home, step: Step, shards: Sequence[Shard]) -> dict[str, 
     files = {digest for shard in shards for digest in shard.files}
     with Lake.open(home) as lake:
         configs = sorted({item.config_sha256 for item in lake.blurs.visible() if item.file_sha256 in files})
+        if (
+            lake.version().sha256 != step.inputs["lake"].sha256
+        ):  # a blur by another configuration may have ended just now
+            raise _lake_changed(str(home.root))
     given = step.inputs.get("blur_recall")
     recall = None if given is None else read_evidence(BlurRecall, Path(given.uri)).model_dump(mode="json")
     return {"blur": {"config_sha256": list(configs), "recall": recall}}
@@ -241,6 +246,8 @@ def _refuse_too_few(shards: Sequence[Shard], skipped: Sequence[SkippedDrive], *,
 
 def _remedy(reasons: Sequence[str]) -> str:
     page = f"{INPUTS_PAGE} lists the topics and signals that a drive needs"
+    if any(reason.startswith(REASON) and _STATE in reason for reason in reasons):
+        return "frames that may show people: `drivetrain blur frames`; `drivetrain contract check` shows all that is broken"
     if reasons and all(reason.startswith(REASON) for reason in reasons):
         return "`drivetrain contract check` shows what is broken and where; mend the recordings or the contract"
     if any(reason.endswith(_NOT_ON_BUS) for reason in reasons):
@@ -289,12 +296,16 @@ def build_block(
         by_id = {item.drive_id: item for item in lake.catalog.drives(drive_ids)}
         results = [write_shard(lake, by_id[drive_id], rules, Path(work)) for drive_id in drive_ids if drive_id in by_id]
         if lake.version().sha256 != lake_sha256 or len(results) != len(drive_ids):
-            raise ContractError(
-                "the lake changed while a dataset was built from it",
-                where=home_root,
-                remedy="run the command again when nothing is being ingested",
-            )
+            raise _lake_changed(home_root)
     return results
+
+
+def _lake_changed(where: str) -> ContractError:
+    return ContractError(
+        "the lake changed while a dataset was built from it",
+        where=where,
+        remedy="run the command again when nothing is being ingested or blurred",
+    )
 
 
 def _record(lake: Lake, manifest: Manifest, folder: Path) -> None:

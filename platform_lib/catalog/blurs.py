@@ -12,7 +12,7 @@ from sqlalchemy.dialects import postgresql
 
 from platform_lib.catalog.committing import note_due
 from platform_lib.catalog.model import StoredFile
-from platform_lib.catalog.schema import BLURS, INGESTS, LAKE_FILES
+from platform_lib.catalog.schema import BLURS, CONTRACT_RUNS, INGESTS, LAKE_FILES
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +120,8 @@ class Blurs:
     def forget(self, blur_ids: Sequence[int]) -> None:
         """Note that no row of these blurs is left."""
         with self._engine.begin() as connection:
+            counted = (BLURS.c.blur_id.in_(blur_ids)) & (BLURS.c.state == "committed")
+            _check_anew(connection, connection.execute(select(BLURS.c.ingest_id).where(counted)).scalars().all())
             connection.execute(delete_from(BLURS).where(BLURS.c.blur_id.in_(blur_ids)))
 
 
@@ -144,7 +146,15 @@ def commit_blur(connection: Connection, done: BlurRecord) -> bool:
         .values(state="committed", frames=done.frames, regions=done.regions, unreadable=done.unreadable)
     )
     _insert_files(connection, done.files, ingest_id)
+    _check_anew(connection, [ingest_id])
     return True
+
+
+def _check_anew(connection: Connection, ingest_ids: Sequence[int]) -> None:
+    """Forget what contracts found of these ingests: their frames are no longer what they were."""
+    if ingest_ids:
+        connection.execute(delete_from(CONTRACT_RUNS).where(CONTRACT_RUNS.c.ingest_id.in_(ingest_ids)))
+        connection.execute(update(INGESTS).where(INGESTS.c.ingest_id.in_(ingest_ids)).values(checked_with=None))
 
 
 def _insert_files(connection: Connection, files: Sequence[StoredFile], ingest_id: int | None) -> None:

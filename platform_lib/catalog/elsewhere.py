@@ -1,4 +1,4 @@
-"""Compiles and signed bundles that were written outside the home that made them.
+"""Compiles and signed bundles that were written outside the home that made them, and exports of datasets, wherever they lie.
 
 A note of each stays in the home, so that its catalogue knows by digest what left, and where it was written, though the folder may
 be gone by the next day. The catalogue's rows are written from the notes, as others are from manifests.
@@ -7,7 +7,7 @@ be gone by the next day. The catalogue's rows are written from the notes, as oth
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -20,12 +20,15 @@ from platform_lib.home import Home
 from platform_lib.manifest import Manifest
 from platform_lib.storage import publish_bytes, sha256_tree
 
+EXPORT = "export"
+
 
 class Left(BaseModel):
     """What left.
 
     Attributes:
-        sha256: Digest of the folder, as a tree: of a bundle its signature too, so two signings of the same content are two.
+        sha256: Digest of the folder, as a tree: of a bundle its signature too, so two signings of the same content are two. Of an
+            export, of what it was made from and where to.
         place: Where it was written.
     """
 
@@ -41,7 +44,22 @@ def note_elsewhere(home: Home, manifest: Manifest, place: Path) -> None:
     folder = place.expanduser().resolve()
     if folder.is_relative_to(home.root.resolve()):
         return
-    left = Left(sha256=sha256_tree(folder), place=str(folder), manifest=manifest)
+    _note(home, Left(sha256=sha256_tree(folder), place=str(folder), manifest=manifest))
+
+
+def note_export(home: Home, manifest: Manifest, place: Path) -> None:
+    """Leave a note of a dataset's export, inside the home or outside: it holds the dataset's pictures, and no manifest."""
+    folder = str(place.expanduser().resolve())
+    digest = hashlib.sha256(f"{manifest.step_sha256} {folder}".encode()).hexdigest()
+    _note(home, Left(sha256=digest, place=folder, manifest=manifest))
+
+
+def exports(home: Home, digests: Collection[str]) -> list[Path]:
+    """Return where exports with these digests were written."""
+    return [Path(left.place) for left in notes(home) if left.manifest.kind == EXPORT and left.sha256 in digests]
+
+
+def _note(home: Home, left: Left) -> None:
     name = f"{left.sha256[:16]}-{hashlib.sha256(left.place.encode()).hexdigest()[:8]}.json"
     home.elsewhere.mkdir(exist_ok=True)
     publish_bytes(home.elsewhere / name, (left.model_dump_json(indent=2) + "\n").encode())

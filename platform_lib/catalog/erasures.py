@@ -6,7 +6,7 @@ delete; the plan is gone, digests of pieces stay to look for) and ``done`` (noth
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -15,10 +15,12 @@ from pydantic import JsonValue
 from sqlalchemy import Connection, Engine, Row, Text, cast, delete, func, insert, select, text, update
 from sqlalchemy.dialects import postgresql
 
+from platform_lib.catalog.clip_schema import BUNDLES, DATASETS, RUNS
 from platform_lib.catalog.clips import forget_datasets, forget_unused, hide_clips
 from platform_lib.catalog.committing import note_commit
 from platform_lib.catalog.model import DriveIdentity, FileKey, IngestRecord, LakeHead, Refusal
 from platform_lib.catalog.schema import (
+    ARTEFACTS,
     BLURS,
     DRIVES,
     EDGES,
@@ -33,6 +35,7 @@ from platform_lib.catalog.schema_model import VEHICLE_SCOPE
 
 ERASED = "ErasedContent"
 """Kind of the refusal of a content that was erased."""
+_TEXTS = 10_000
 _OWN = frozenset({"erased_files", "erasures", "erasure_marks"})
 
 
@@ -248,6 +251,26 @@ class Erasures:
             connection.execute(
                 update(ERASURES).where(ERASURES.c.erasure_id == erasure_id).values(plan=None, state="removed")
             )
+
+    def forget_names(self, erasure_id: int, telling: Callable[[Sequence[str]], list[str]]) -> int:
+        """Replace what names a drive in lineage and in places, however it came there; return in how many texts it did.
+
+        An imported dataset names its drives as one that was built does, but by digests of its own; a folder may be called as a drive.
+
+        Args:
+            erasure_id: By which.
+            telling: Returns those of some texts that name what is erased.
+        """
+        found = 0
+        with self._engine.begin() as connection:
+            for column in (EDGES.c.role, ARTEFACTS.c.uri, DATASETS.c.name, RUNS.c.name, BUNDLES.c.name):
+                texts = select(column).distinct().execution_options(yield_per=_TEXTS)
+                told = [text for part in connection.execute(texts).scalars().partitions() for text in telling(part)]
+                if told:
+                    nameless = func.concat(f"erased/{erasure_id}/", cast(func.gen_random_uuid(), Text))
+                    connection.execute(update(column.table).where(column.in_(told)).values({column.name: nameless}))
+                found += len(told)
+        return found
 
     def done(self, erasure_id: int, counts: Mapping[str, JsonValue]) -> Tombstone:
         """Close an erasure after nothing was found any more."""

@@ -15,6 +15,8 @@ from platform_lib.errors import IntegrityError
 from platform_lib.home import Home
 from platform_lib.manifest import Manifest, manifest_path_of, read_manifest
 
+IMPORTED = "imported"
+"""As what a dataset saw a drive that it was not made from."""
 _SHORTEST = 6
 _MANIFEST = "manifest.json"
 
@@ -131,6 +133,18 @@ class Lineage:
                 for digest in wave
             ]
         return found
+
+    def beside(self, known: Sequence[Artefact], datasets: Sequence[str]) -> list[Artefact]:
+        """Return these datasets, and what was made from them, as far as it is not among what is known.
+
+        An imported dataset was made from no log, though it may hold samples of a drive.
+        """
+        seen = {item.sha256 for item in known}
+        new = [digest for digest in datasets if digest not in seen]
+        erased = self.erased(new)
+        told = self.kind_of(new).items()
+        own = [Artefact(digest, kind, uri, (), (IMPORTED,), erased.get(digest, ())) for digest, (kind, uri) in told]
+        return own + [item for item in self.descendants(new) if item.sha256 not in {*seen, *new}]
 
     def erased(self, digests: Sequence[str]) -> dict[str, tuple[int, ...]]:
         """Return the erasures that touched artefacts, by digest."""

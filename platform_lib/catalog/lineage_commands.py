@@ -91,6 +91,7 @@ def lineage(
         above = {key: kind for digest in digests for key, kind in catalog.ancestors(digest, beyond=LAKE).items()}
         places = found.kind_of(above)
         window, saw_window = (None, []) if clip is None else _window(Finder(catalog.engine), clip)
+        below += found.beside(below, sorted({item.sha256 for item in saw_window}))
     holds = _holds(where, below, clip) if clip is not None else {}
     if as_json:
         saw = [

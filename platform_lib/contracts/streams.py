@@ -16,10 +16,11 @@ from platform_lib.catalog.model import LakeHead
 from platform_lib.contracts.measures import ColumnData, Int64, StreamData
 from platform_lib.errors import IntegrityError
 from platform_lib.lake.lake import Lake
-from platform_lib.lake.sample_reading import open_samples
+from platform_lib.lake.sample_reading import open_samples, visible_frames
 from platform_lib.lake.signal_table import file_schema, parquet_dataset
 from platform_lib.lake.store import Store
 from platform_lib.lake.tables import PACKED_SCHEMA, SAMPLE_SCHEMA, TIMES, VALUE_LISTS
+from platform_lib.privacy.frames import AdmittedPii
 
 _STAMP = ("header.stamp.sec", "header.stamp.nanosec")
 _HEADS = ["ingest_id", "stream", "signal", "unit", "type", "chunk", "rows"]
@@ -27,6 +28,7 @@ _TIMES = ["ingest_id", "stream", "chunk", TIMES]
 _VALUES = ["ingest_id", "stream", "signal", "chunk", "rows", *VALUE_LISTS.values()]
 _SAMPLES = ["ingest_id", "stream", "timestamp_ns", "publish_ns", "encoding", "pii_state"]
 _NS_PER_S = 1_000_000_000
+_BLURRED = str(AdmittedPii.BLURRED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,10 +173,26 @@ def _stamps(values: Mapping[str, pa.ChunkedArray]) -> Int64 | None:
 def _sample_streams(lake: Lake, head: LakeHead, wanted: Mapping[int, Wanted]) -> Iterator[tuple[int, StreamData]]:
     ids = [ingest_id for ingest_id, item in wanted.items() if item.samples]
     table = open_samples(lake.catalog, lake.store, head, ids, _SAMPLES)
+    frames, mixed = _frames(lake, ids, table.schema)
+    table = pa.concat_tables([table, frames])
     for ingest_id in ids:
         own = table.filter(pc.equal(table["ingest_id"], ingest_id))
         for name in sorted(wanted[ingest_id].samples & set(own["stream"].unique().to_pylist())):
-            yield ingest_id, _sample_stream(name, own.filter(pc.equal(own["stream"], name)))
+            rows = own.filter(pc.equal(own["stream"], name))
+            yield ingest_id, _sample_stream(name, rows.sort_by("timestamp_ns") if name in mixed else rows)
+
+
+def _frames(lake: Lake, ids: Sequence[int], schema: pa.Schema) -> tuple[pa.Table, set[str]]:
+    """Return the frames that lie apart, since they may show people, and the streams of which they come in no order.
+
+    They are raw until their log is blurred; then those alone count that were, as a dataset takes them: what cannot be decoded is
+    a dropout.
+    """
+    parts = [item.cast(schema) for item in visible_frames(lake.catalog, lake.store, ids, _SAMPLES)]
+    frames = pa.concat_tables([schema.empty_table(), *parts])
+    done = frames.filter(pc.equal(frames["pii_state"], _BLURRED))["ingest_id"].unique()
+    left = pc.and_(pc.is_in(frames["ingest_id"], done), pc.not_equal(frames["pii_state"], _BLURRED))
+    return frames.filter(pc.invert(left)), set(frames["stream"].unique().to_pylist()) if len(done) else set()
 
 
 def _sample_stream(name: str, rows: pa.Table) -> StreamData:

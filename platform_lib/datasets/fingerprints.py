@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from platform_lib.privacy.decoding import decode_picture
+
 BITS = 256
 _SIDE = 64
 _FREQUENCIES = 16
@@ -29,10 +31,9 @@ def fingerprint(jpeg: bytes) -> bytes | None:
     Source: C. Zauner, "Implementation and benchmarking of perceptual image hash functions" (2010), section 3.2.1,
     with 256 bits in place of 64: at 64 bits different pictures of one road fall together.
     """
-    encoded = np.frombuffer(jpeg, dtype=np.uint8)
-    grey = cv2.imdecode(encoded, cv2.IMREAD_REDUCED_GRAYSCALE_2) if len(encoded) else None
+    grey = decode_picture(jpeg, cv2.IMREAD_REDUCED_GRAYSCALE_2)
     if grey is not None and min(grey.shape) < _SIDE:
-        grey = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE)
+        grey = decode_picture(jpeg, cv2.IMREAD_GRAYSCALE)
     if grey is None:
         return None
     small = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA).astype(np.float32)

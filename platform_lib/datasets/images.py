@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from platform_lib.errors import IntegrityError
 from platform_lib.models.interface import IMAGE_HEIGHT, IMAGE_WIDTH
+from platform_lib.privacy.decoding import decode_picture
 
 VIEW_TOP, VIEW_BOTTOM = 5 / 24, 7 / 8
 """Rows of a frame that are kept, as shares of its height: from above the road's far end to some 5 m ahead."""
@@ -49,8 +50,7 @@ def decode_images(jpegs: Sequence[bytes], names: Sequence[str]) -> npt.NDArray[n
 
 
 def _decode(jpeg: bytes, name: str) -> npt.NDArray[np.uint8]:
-    encoded = np.frombuffer(jpeg, dtype=np.uint8)
-    frame = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if len(encoded) else None
+    frame = decode_picture(jpeg, cv2.IMREAD_COLOR)
     if frame is None:
         raise IntegrityError("an image cannot be decoded", where=name, remedy="build the dataset again")
     height = frame.shape[0]

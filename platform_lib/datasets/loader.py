@@ -26,7 +26,7 @@ from platform_lib.datasets.shuffle import (
     rows_at,
     runs_of,
 )
-from platform_lib.datasets.splits import Split
+from platform_lib.datasets.splits import SPLITS, Split
 from platform_lib.errors import ConfigError, IntegrityError
 from platform_lib.privacy.frames import ADMITTED
 
@@ -75,7 +75,9 @@ class SampleLoader(Position):
         self._store = _Store(folder / SAMPLES, columns)
         self._runs = runs_of(self._store.admitted(split))
         if not len(self._runs):
-            raise ConfigError(f"the {split} split has no samples", where=folder)
+            raise ConfigError(
+                f"the {split} split has no samples", where=folder, remedy=f"name one of {', '.join(SPLITS)}"
+            )
         identity: dict[str, JsonValue] = {
             "dataset": digest,
             "split": split,

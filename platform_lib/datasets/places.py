@@ -35,6 +35,11 @@ def geohashes(latitude_deg: FloatArray, longitude_deg: FloatArray) -> tuple[str 
     return tuple(_text(lat, lon) if there else None for lat, lon, there in rows)
 
 
+def is_cell(text: str) -> bool:
+    """Say whether a text is a cell as `geohashes` gives them."""
+    return len(text) == GEOHASH_CHARACTERS and set(text) <= set(_ALPHABET)
+
+
 @lru_cache(maxsize=1 << 16)
 def _text(south: int, west: int) -> str:
     bits = 0

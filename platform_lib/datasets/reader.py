@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -22,12 +22,29 @@ from platform_lib.datasets.statistics import DatasetStats
 from platform_lib.datasets.table import SplitArrays, fixed_array, objects_of
 from platform_lib.errors import ContractError, IntegrityError, MissingPartError
 from platform_lib.manifest import Manifest, changed_outputs, read_manifest
+from platform_lib.storage import publish_bytes
 
 logger = logging.getLogger(__name__)
 
 SAMPLES, SPLIT_FILE, STATS_FILE, MANIFEST_FILE = "samples.lance", "split.json", "stats.json", "manifest.json"
 KIND = "dataset"
+ERASED_FILE = "erased_datasets"
 _NOT_ADMITTED = f"pii_state IS NULL OR pii_state NOT IN ({', '.join(repr(str(state)) for state in AdmittedPii)})"
+
+
+def erased_datasets(home: Path) -> frozenset[str]:
+    """Return the digests of datasets that erasures removed from a home, should one come back from a backup."""
+    try:
+        return frozenset((home / ERASED_FILE).read_text().split())
+    except (FileNotFoundError, NotADirectoryError):
+        return frozenset()
+
+
+def note_erased(home: Path, digests: Collection[str]) -> None:
+    """Remember datasets that an erasure removes."""
+    if new := set(digests) - erased_datasets(home):
+        told = sorted({*new, *erased_datasets(home)})
+        publish_bytes(home / ERASED_FILE, "".join(f"{digest}\n" for digest in told).encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +69,7 @@ class DrivingDataset:
 
         Raises:
             MissingPartError: There is none.
-            IntegrityError: A file differs from the manifest, or the manifest is of something else.
+            IntegrityError: A file differs from the manifest, the manifest is of something else, or the dataset was erased.
         """
         name = folder.name
         remedy = f"make it again with `drivetrain dataset {name} --force`"
@@ -93,7 +110,14 @@ class DrivingDataset:
     @staticmethod
     def _manifest(folder: Path) -> Manifest:
         try:
-            return read_manifest(folder / MANIFEST_FILE)
+            manifest = read_manifest(folder / MANIFEST_FILE)
+            if manifest.step_sha256 in erased_datasets(folder.parent.parent):
+                raise IntegrityError(
+                    "it holds what was erased from this home, and came back from a copy",
+                    where=folder,
+                    remedy=f"delete it and the copy, then build it again: `drivetrain dataset {folder.name} --force`",
+                )
+            return manifest
         except (FileNotFoundError, NotADirectoryError) as error:
             raise MissingPartError(
                 f"no dataset '{folder.name}'", where=folder, remedy=f"make it with `drivetrain dataset {folder.name}`"

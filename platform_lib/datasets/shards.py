@@ -9,17 +9,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pyarrow as pa
 
 from platform_lib.catalog.model import Drive
 from platform_lib.datasets.building import build_samples
 from platform_lib.datasets.drive_clocks import DriveClock, summarise_clock
-from platform_lib.datasets.model import BoolArray, DriveSamples, SampleRules, SkippedDrive
+from platform_lib.datasets.model import BoolArray, DriveSamples, Drop, SampleRules, SkippedDrive
 from platform_lib.datasets.sources import load_drive
 from platform_lib.datasets.splits import STRATA, SplitUnit
 from platform_lib.datasets.table import image_digests, rows_sha256, samples_table
 from platform_lib.errors import CorruptLog, UnsupportedLog
 from platform_lib.lake.lake import Lake
+from platform_lib.privacy.decoding import decode_picture
 from platform_lib.privacy.frames import AdmittedFrames
 from platform_lib.storage import publish_file
 
@@ -87,8 +90,8 @@ def write_samples(
     *,
     files: tuple[str, ...],
     labels: Mapping[str, str],
-) -> Shard:
-    """Write one drive's samples to a file of its own in `folder`.
+) -> Shard | SkippedDrive:
+    """Write one drive's samples to a file of its own in `folder`; of pictures that cannot be decoded none, and they are counted.
 
     Args:
         samples: At least one.
@@ -99,7 +102,6 @@ def write_samples(
     """
     path = folder / _FILE.format(hashlib.sha256(samples.drive_id.encode()).hexdigest()[:32])
     table = samples_table(samples, images.data)
-    _write(table, path)
     shard = Shard(
         drive_id=samples.drive_id,
         vehicle=samples.vehicle,
@@ -116,7 +118,19 @@ def write_samples(
         dropped=dict(samples.dropped),
         clock=None if samples.clock.model is None else summarise_clock(samples.clock),
     )
+    kept = _decodable(table)
+    if not kept.all():
+        return _rest(shard, table, kept, {str(Drop.IMAGE): int(np.count_nonzero(~kept))}, path)
+    _write(table, path)
     return _described(shard, table)
+
+
+def _decodable(table: pa.Table) -> BoolArray:
+    """Say which pictures (N,) can be decoded: those with a fingerprint were, and those without one are tried."""
+    kept = np.array(table["phash"].is_valid().to_numpy(zero_copy_only=False), dtype=np.bool_)
+    for row in np.flatnonzero(~kept).tolist():
+        kept[row] = decode_picture(table["image"][row].as_py(), cv2.IMREAD_COLOR) is not None
+    return kept
 
 
 def reduced(shard: Shard, kept: BoolArray, reasons: Mapping[str, int]) -> Shard | SkippedDrive:
@@ -127,15 +141,21 @@ def reduced(shard: Shard, kept: BoolArray, reasons: Mapping[str, int]) -> Shard 
         kept: (N,) which of them stay.
         reasons: Reason -> samples left out.
     """
-    counts = dict(sorted((Counter(shard.dropped) + Counter(reasons)).items()))
+    with pa.memory_map(shard.path) as source:
+        table = pa.ipc.open_file(source).read_all()
+        return _rest(shard, table, kept, reasons, Path(shard.path).with_suffix(".reduced.arrow"))
+
+
+def _rest(
+    shard: Shard, table: pa.Table, kept: BoolArray, reasons: Mapping[str, int], path: Path
+) -> Shard | SkippedDrive:
     if not kept.any():
         told = ", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()) if count)
         return SkippedDrive(shard.drive_id, f"no frame became a sample: {told}")
-    with pa.memory_map(shard.path) as source:
-        table = pa.ipc.open_file(source).read_all().filter(pa.array(kept))
-        path = Path(shard.path).with_suffix(".reduced.arrow")
-        _write(table, path)
-        return _described(dataclasses.replace(shard, path=str(path), dropped=counts), table)
+    counts = dict(sorted((Counter(shard.dropped) + Counter(reasons)).items()))
+    rest = table.filter(pa.array(kept))
+    _write(rest, path)
+    return _described(dataclasses.replace(shard, path=str(path), dropped=counts), rest)
 
 
 def columns_of(shard: Shard, names: Sequence[str]) -> pa.Table:

@@ -70,7 +70,7 @@ def _document(report: ErasureReport) -> dict[str, Any]:
 
 def _show(report: ErasureReport) -> None:
     for number in report.finished:
-        OUT.print(f"erasure {number}, which a kill had left, is finished", highlight=False)
+        OUT.print(f"erasure {number}, which was left unfinished, is finished", highlight=False)
     if not report.drives:
         OUT.print("nothing else to do" if report.finished else "no erasure is unfinished", highlight=False)
         return
@@ -104,6 +104,13 @@ def _show(report: ErasureReport) -> None:
         ERR.print(
             f"{len(report.logs_outside)} recorded logs lie outside the home and are yours to delete; they are never "
             f"taken in again: {_some(report.logs_outside)}",
+            markup=False,
+            highlight=False,
+        )
+    if report.exports_outside:
+        ERR.print(
+            f"{len(report.exports_outside)} exports that hold it were written outside the home and are yours to delete, with "
+            f"every copy: {_some(report.exports_outside)}",
             markup=False,
             highlight=False,
         )

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import lance
 
-from platform_lib.datasets.reader import KIND, MANIFEST_FILE, SAMPLES
+from platform_lib.catalog.elsewhere import exports
+from platform_lib.datasets.reader import KIND, MANIFEST_FILE, SAMPLES, note_erased
 from platform_lib.erasure.needles import Needles, scan
 from platform_lib.errors import HomeBusyError, IntegrityError
 from platform_lib.home import Home
@@ -80,7 +81,8 @@ def held(home: Home, datasets: Sequence[DerivedDataset]) -> Iterator[None]:
 
 
 def remove_datasets(home: Home, datasets: Sequence[DerivedDataset]) -> None:
-    """Delete datasets whole, and what killed commands left beside them."""
+    """Delete datasets whole, and what killed commands left beside them; a copy that is put back will not be opened."""
+    note_erased(home.root, [item.sha256 for item in datasets if item.sha256 is not None])
     for item in datasets:
         if item.folder.is_dir():
             aside = item.folder.with_name(f".tmp-erased-{item.folder.name}")
@@ -90,6 +92,16 @@ def remove_datasets(home: Home, datasets: Sequence[DerivedDataset]) -> None:
     # Shards of killed builds and imports, and logs that a killed ingest fetched, which may be packed: their locks are ours.
     for left in (path for begin in _SCRATCH for path in home.scratch.glob(f"{begin}*")):
         shutil.rmtree(left, ignore_errors=True)
+
+
+def remove_exports(home: Home, marked: Collection[str]) -> int:
+    """Delete exports that lie inside the home, whole: what packs its content no search would find; return how many went."""
+    removed = 0
+    for place in exports(home, marked):
+        if place.is_relative_to(home.root.resolve()) and place.is_dir():
+            shutil.rmtree(place)
+            removed += 1
+    return removed
 
 
 def remove_logs(home: Home, paths: Sequence[str]) -> tuple[int, list[str]]:

@@ -24,6 +24,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from platform_lib.catalog.account import DATABASE_URL_VARIABLE
+from platform_lib.catalog.elsewhere import exports
 from platform_lib.catalog.erasures import Erasures, OpenErasure, Tombstone
 from platform_lib.catalog.lineage import Lineage
 from platform_lib.erasure.decoded import remove_decoded
@@ -32,6 +33,7 @@ from platform_lib.erasure.derived import (
     datasets_with,
     held,
     remove_datasets,
+    remove_exports,
     remove_logs,
     remove_named,
     remove_pieces,
@@ -93,6 +95,7 @@ class ErasureReport:
             them: `shared`; and of how many of the `samples` none is: `samples_without`.
         unplaced: Drives without a position, of which nobody can say whether they were in the area; they stay.
         logs_outside: Recorded logs outside the home: they are not this home's to delete, and are never taken in again.
+        exports_outside: Exports, written outside the home, of datasets that hold something of it: likewise not this home's.
         tombstone: None with `dry_run`.
         finished: Older erasures that a kill had left, and that this run finished first.
     """
@@ -109,6 +112,7 @@ class ErasureReport:
     pieces: Mapping[str, int]
     unplaced: tuple[str, ...]
     logs_outside: tuple[str, ...]
+    exports_outside: tuple[str, ...]
     tombstone: Tombstone | None
     proof: Proof | None
     finished: tuple[int, ...] = field(default=())
@@ -139,11 +143,13 @@ def erase(home: Home, scope: Scope | None, *, reason: str, requested_by: str, dr
             finished = tuple(_finish(home, lake, item)[0].erasure_id for item in erasures.open())
             sweep(lake)  # rows of logs that a killed ingest had not committed, whose drives nobody knows
         if scope is None:
-            return ErasureReport(dry_run, (), (), 0, 0, (), (), (), {}, {}, (), (), None, None, finished)
+            return ErasureReport(dry_run, (), (), 0, 0, (), (), (), {}, {}, (), (), (), None, None, finished)
+        _refuse_imported(home, lake, scope)
         targets = _targets(lake, scope)
         _refuse_telling(reason, requested_by, targets)
         files = [item.file_sha256 for item in targets.items]
-        datasets, marks = datasets_with(home, targets.drives, files), _marks(home, lake, files)
+        datasets = datasets_with(home, targets.drives, files)
+        marks = _marks(home, lake, files, datasets)
         search = needles_of(lake, targets)
         with held(home, datasets):
             tombstone = proof = None
@@ -152,6 +158,9 @@ def erase(home: Home, scope: Scope | None, *, reason: str, requested_by: str, dr
                 opened = next(item for item in erasures.open() if item.erasure_id == erasure_id)
                 tombstone, proof = _finish(home, lake, opened, held_already=True)
     outside = [path for item in targets.items for path in item.paths if not Path(path).is_relative_to(home.root)]
+    left = [
+        item for item in exports(home, {digest for digest, _ in marks}) if not item.is_relative_to(home.root.resolve())
+    ]
     return ErasureReport(
         dry_run=dry_run,
         drives=targets.drives,
@@ -165,10 +174,23 @@ def erase(home: Home, scope: Scope | None, *, reason: str, requested_by: str, dr
         pieces=_counts(search),
         unplaced=targets.unplaced,
         logs_outside=tuple(sorted(outside)),
+        exports_outside=tuple(sorted(map(str, left))),
         tombstone=tombstone,
         proof=proof,
         finished=finished,
     )
+
+
+def _refuse_imported(home: Home, lake: Lake, scope: Scope) -> None:
+    """An erasure begins with logs; a drive that was only ever imported has none, and must not be taken for gone."""
+    if scope.drive is None or lake.catalog.drives([scope.drive]):
+        return
+    if holders := [item.folder.name for item in datasets_with(home, [scope.drive], [])]:
+        raise ConfigError(
+            f"no log of '{scope.drive}' is in the lake, and the imported datasets {', '.join(holders)} hold it",
+            where="--drive",
+            remedy="delete those folders of HOME/datasets; `drivetrain lineage --dataset NAME` says what was made from them",
+        )
 
 
 def _targets(lake: Lake, scope: Scope) -> Targets:
@@ -210,11 +232,16 @@ def _refuse_telling(reason: str, requested_by: str, targets: Targets) -> None:
         raise ConfigError("no reason is given", where="--reason", remedy="write why; it is kept in the tombstone")
 
 
-def _marks(home: Home, lake: Lake, files: Sequence[str]) -> list[tuple[str, str]]:
-    """Return digest and kind of everything that saw these contents, by the catalogue's edges."""
+def _marks(home: Home, lake: Lake, files: Sequence[str], datasets: Sequence[DerivedDataset]) -> list[tuple[str, str]]:
+    """Return digest and kind of everything that saw these contents, by the catalogue's edges.
+
+    A dataset that was imported has none to the logs, though it may hold what was exported of them.
+    """
     lineage = Lineage(lake.catalog.engine)
     lineage.note_folders(home)
-    return sorted({(item.sha256, item.kind) for item in lineage.descendants(files)})
+    own = [item.sha256 for item in datasets if item.sha256 is not None]
+    found = {(digest, kind) for digest, (kind, _) in lineage.kind_of(own).items()}
+    return sorted(found | {(item.sha256, item.kind) for item in lineage.descendants([*files, *own])})
 
 
 def _counts(search: Search) -> dict[str, int]:
@@ -270,6 +297,7 @@ def _finish(home: Home, lake: Lake, opened: OpenErasure, *, held_already: bool =
         datasets = datasets_with(home, opened.plan["drives"], [item["file_sha256"] for item in opened.plan["items"]])
         with held(home, () if held_already else datasets):
             _remove(home, lake, opened.erasure_id, opened.plan, needles, datasets)
+    erasures.forget_names(opened.erasure_id, needles.telling)
     refresh_clips(lake)
     erasures.shred(own_server=not os.environ.get(DATABASE_URL_VARIABLE))
     if isinstance(lake.store.root, ObjectPath):
@@ -279,10 +307,19 @@ def _finish(home: Home, lake: Lake, opened: OpenErasure, *, held_already: bool =
         raise IntegrityError(
             f"{len(proof.files)} files still hold a piece of what was erased: {', '.join(proof.files[:3])}",
             where=home.root,
-            remedy="delete those files, then run `drivetrain erase --resume`; the erasure stays open until none is found",
+            remedy=_remedy(home, proof.files),
         )
     counts: dict[str, JsonValue] = {"bytes_looked_at": proof.bytes, "pieces_looked_for": proof.needles}
     return erasures.done(opened.erasure_id, counts), proof
+
+
+def _remedy(home: Home, files: Sequence[str]) -> str:
+    if any(Path(name).is_relative_to(home.postgres) for name in files):
+        return (
+            "files in there are the database's: delete none of them. Run `drivetrain erase --resume`, and report it should the same "
+            "be found again; the erasure stays open until nothing is"
+        )
+    return "delete those files, then run `drivetrain erase --resume`; the erasure stays open until none is found"
 
 
 def _remove(
@@ -298,6 +335,7 @@ def _remove(
     whole = [item["file_sha256"] for item in plan["items"] if not item["windows"]]
     partly = [item["file_sha256"] for item in plan["items"] if item["windows"]]
     remove_datasets(home, datasets)
+    remove_exports(home, {digest for digest, _, _ in plan["marks"]})
     erasures.mark(erasure_id, [(digest, kind, removed) for digest, kind, removed in plan["marks"]])
     logs, _ = remove_logs(home, [path for item in plan["items"] for path in item["paths"]])
     files = logs + remove_named(home, plan["gone"]) + remove_pieces(home, needles)[0]
@@ -308,7 +346,7 @@ def _remove(
     erasures.advance(drop_rows(lake.store, going, erasures.blurs_of(going), owners))
     forget_older(lake.store)
     note_files(lake)
-    note_blurred_files(lake)
+    note_blurred_files(lake, rewritten=True)
     if plan["items"]:
         counts: dict[str, JsonValue] = {
             "drives": len(plan["drives"]),

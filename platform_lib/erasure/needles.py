@@ -45,6 +45,15 @@ class Needles:
     def __len__(self) -> int:
         return len(self.content) + len(self.texts) + len(self.short_texts)
 
+    def telling(self, texts: Sequence[str]) -> list[str]:
+        """Return those of some short texts that hold a piece of a name."""
+        sieves = Sieve.of(self.texts, WINDOW_BYTES), Sieve.of(self.short_texts, SHORT_BYTES)
+
+        def tells(text: str) -> bool:
+            return any(sieve.hits(text.encode()) for sieve in sieves)
+
+        return [text for text in texts if tells(text)] if tells("\0".join(texts)) else []
+
     def to_bytes(self) -> bytes:
         """Write them for the catalogue."""
         parts = (self.content, self.texts, self.short_texts)

@@ -38,6 +38,11 @@ class Scope:
         return digest({"drive": self.drive, "window": list(self.window), "area": area})
 
 
+def whole_drive(drive_id: str) -> Scope:
+    """Return the scope of one drive, ever and everywhere."""
+    return Scope(drive_id, EVER, None)
+
+
 def make_scope(drive: str | None, start: str | None, stop: str | None, area: str | None) -> Scope:
     """Read a scope.
 

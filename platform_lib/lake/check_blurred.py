@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 from platform_lib.catalog.blurs import VisibleBlur
 from platform_lib.lake.findings import Findings, as_dict
-from platform_lib.lake.inventory import lance_orphans
+from platform_lib.lake.inventory import fragment_files, lance_orphans
 from platform_lib.lake.lake import Lake
+from platform_lib.lake.own_files import NOT_OURS, strange_files
 from platform_lib.lake.place import LakePath, refuse_unreachable
 from platform_lib.lake.tables import BLURRED_NAME
 
@@ -40,6 +41,7 @@ def check_blurred(
             for path in sorted(lance_orphans(store.uri), key=str):
                 found.add("orphan", path, "no version of the stores names it")
             counts, sound = _files(lake, found, there, digests=digests)
+            _strange_files(lake, found, sorted(visible))
     except (OSError, ValueError, RuntimeError) as error:
         refuse_unreachable(store.uri, error)
         found.add("torn", store.uri, f"its newest version cannot be read: {str(error).splitlines()[0]}")
@@ -85,6 +87,14 @@ def _files(
         counts.update(as_dict(table.group_by("blur_id").aggregate([([], "count_all")]), "blur_id", "count_all"))
         sound |= {path: there[path] for path in files}
     return counts, sound
+
+
+def _strange_files(lake: Lake, found: Findings, blur_ids: Sequence[int]) -> None:
+    """Name files with frames that readers see and that no blur wrote."""
+    for item in strange_files(lake.catalog, lake.store):
+        if lake.store.blurred.count_in(blur_ids, [item]):
+            for path in fragment_files(lake.store.blurred.uri, item.metadata):
+                found.add("damaged file", path, NOT_OURS)
 
 
 def _strange(lake: Lake, item: VisibleBlur, sound: Collection[LakePath]) -> int:

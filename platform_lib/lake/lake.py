@@ -19,6 +19,7 @@ from platform_lib.catalog.turns import WAIT_FOR_OTHER_S, taken
 from platform_lib.errors import ConfigError
 from platform_lib.home import Home
 from platform_lib.lake.objects import ObjectPath
+from platform_lib.lake.own_files import refuse_strange_blurred, refuse_strange_pictures
 from platform_lib.lake.packing import unpack
 from platform_lib.lake.place import lake_of, told
 from platform_lib.lake.query import Answer, QueryResult, run_query, stream_query
@@ -29,7 +30,8 @@ from platform_lib.lake.tables import SAMPLES_RESULT, SIGNALS_RESULT
 from platform_lib.privacy.frames import ADMITTED, IMAGE_ENCODINGS
 
 _SAMPLE_COLUMNS = ["ingest_id", "timestamp_ns", "publish_ns", "encoding", "pii_state", "data"]
-_RAW_IMAGE = f"encoding IN ({', '.join(map(repr, IMAGE_ENCODINGS))}) AND pii_state NOT IN ({', '.join(map(repr, sorted(ADMITTED)))})"
+_IMAGE = f"encoding IN ({', '.join(map(repr, IMAGE_ENCODINGS))})"
+_RAW_IMAGE = f"{_IMAGE} AND pii_state NOT IN ({', '.join(map(repr, sorted(ADMITTED)))})"
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,16 +180,18 @@ class Lake:
 
         Raises:
             ConfigError: No such drive.
+            IntegrityError: Pictures lie in files that no command of ours wrote.
         """
         view = self.catalog.view([drive_id])
         ids = _ingests_of(view, drive_id)
         if view.head is None:
             return SAMPLES_RESULT.empty_table()
         quoted = stream.replace("'", "''")
-        table = open_samples(
-            self.catalog, self.store, view.head, ids, _SAMPLE_COLUMNS, f"stream = '{quoted}' AND NOT ({_RAW_IMAGE})"
-        )
+        wanted = f"stream = '{quoted}' AND NOT ({_RAW_IMAGE})"
+        table = open_samples(self.catalog, self.store, view.head, ids, _SAMPLE_COLUMNS, wanted)
+        refuse_strange_pictures(self.store, self.store.samples(view.head), ids, f"{wanted} AND {_IMAGE}")
         blurs = [item.blur_id for item in self.blurs.visible() if item.ingest_id in ids]
+        refuse_strange_blurred(self.catalog, self.store, blurs)
         blurred = self.store.blurred.rows(blurs, columns=_SAMPLE_COLUMNS, condition=f"stream = '{quoted}'")
         table = pa.concat_tables([table, blurred.cast(table.schema)])
         told = {

@@ -95,6 +95,18 @@ def visible_samples(
     schema = pa.schema([store.samples(head).schema.field(name) for name in chosen])
     for batch in sample_batches(catalog, store, head, ingest_ids, chosen, condition):
         yield pa.Table.from_batches([batch], schema)
+    for table in visible_frames(catalog, store, ingest_ids, chosen, condition):
+        yield table.cast(schema)
+
+
+def visible_frames(
+    catalog: Catalog, store: Store, ingest_ids: Sequence[int], columns: Sequence[str], condition: str | None = None
+) -> Iterator[pa.Table]:
+    """Yield the frames of these ingests that are, or were, raw: those that are not blurred, then those that are.
+
+    Each once, in no order where some are blurred.
+    """
+    chosen = list(columns)
     read = list(dict.fromkeys([*chosen, *_FRAME_KEY]))
     raw = store.raw.rows(ingest_ids, columns=read, condition=condition)
     if not len(raw) and not store.blurred.exists:
@@ -103,4 +115,4 @@ def visible_samples(
     blurs = [item.blur_id for item in Blurs(catalog.engine).visible() if item.ingest_id in ours]
     blurred = store.blurred.rows(blurs, columns=read, condition=condition)
     done = raw.join(blurred, _FRAME_KEY, join_type="left anti") if len(blurred) else raw
-    yield from (table.select(chosen).cast(schema) for table in (done, blurred) if len(table))
+    yield from (table.select(chosen) for table in (done, blurred) if len(table))

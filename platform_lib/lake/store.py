@@ -116,6 +116,7 @@ class Store:
         if isinstance(self.root, ObjectPath):
             refuse_foreign(self.root, self._iceberg)
         self.fragments: SampleFragments | None = None  # likewise
+        self.strange: tuple[int, tuple[Any, ...]] | None = None  # of blurred frames: likewise, those that nobody noted
         self._plan: SignalPlan | None = None  # of the version that was asked for last: a version never changes
 
     @property

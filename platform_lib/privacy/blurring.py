@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from platform_lib.privacy.config import BlurConfig
+from platform_lib.privacy.decoding import decode_picture
 from platform_lib.privacy.detectors import Detector, Picture
 from platform_lib.privacy.plain_images import JPEG_MAGIC, plain_jpeg, plain_png
 from platform_lib.privacy.recall import Box
@@ -31,10 +32,8 @@ class BlurredFrame:
 
 def blur_frame(data: bytes, encoding: str, detectors: Sequence[Detector], config: BlurConfig) -> BlurredFrame | None:
     """Blur what the detectors find; None if the frame cannot be decoded whole, so that nobody takes it for blurred."""
-    encoded = np.frombuffer(data, dtype=np.uint8)
     # As stored: an orientation in the metadata turns the picture for viewers, and boxes are of what was stored.
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    decoded = cv2.imdecode(encoded, flags) if len(encoded) else None
+    decoded = decode_picture(data, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
     is_jpeg = data.startswith(JPEG_MAGIC)
     plain = plain_jpeg(data) if is_jpeg else plain_png(data)
     if decoded is None or (is_jpeg and plain is None):  # of a JPEG file that is cut short the rest would be grey

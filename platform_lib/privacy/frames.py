@@ -38,8 +38,8 @@ IMAGE_ENCODINGS = ("jpeg", "png", "webp")
 """`encoding` of samples that are image files."""
 
 
-def admit_pii(state: str, *, where: object) -> AdmittedPii:
-    """Return the admitted state.
+def admit_pii(state: str, *, where: object, remedy: str = "blur the frames: `drivetrain blur frames`") -> AdmittedPii:
+    """Return the admitted state; `remedy` is said where it is another.
 
     Raises:
         ContractError: It is any other state than ``none_present`` or ``blurred``.
@@ -50,7 +50,7 @@ def admit_pii(state: str, *, where: object) -> AdmittedPii:
         raise ContractError(
             f"personal data is {state!r}; only {', '.join(AdmittedPii)} can enter a dataset",
             where=where,
-            remedy="blur the frames: `drivetrain blur frames`",
+            remedy=remedy,
         ) from None
 
 

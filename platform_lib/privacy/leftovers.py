@@ -27,17 +27,23 @@ def sweep_blurs(lake: Lake) -> None:
     logger.info("blurs=%d left rows or files behind; sweeping", len(hidden))
     with writers.barred():
         store.drop(hidden)
-        note_blurred_files(lake)
+        note_blurred_files(lake, rewritten=False)
         writers.end()
 
 
-def note_blurred_files(lake: Lake) -> None:
-    """Let the catalogue name the files that the newest version of blurred frames has."""
+def note_blurred_files(lake: Lake, *, rewritten: bool) -> None:
+    """Let the catalogue name no other files than those that the newest version of blurred frames has.
+
+    Args:
+        lake: Which.
+        rewritten: Files were written in the place of others, and are to be named too. Else one that the catalogue does not know is
+            none of ours, and stays unknown.
+    """
     store = lake.store.blurred
     there = {str(below(path, lake.store.root)): path for _, files in store.files() for path in files}
     known = {path for path in lake.catalog.lake_files() if path.startswith(BLURRED_NAME)}
     sizes = sizes_below(store.uri)
-    added = [path for name, path in there.items() if name not in known and path in sizes]
+    added = [path for name, path in there.items() if rewritten and name not in known and path in sizes]
     lake.blurs.note_files(gone=known - there.keys(), added=describe(added, lake.store.root))
 
 

@@ -50,6 +50,11 @@ class FrameStore:
         """Whether a frame was ever written."""
         return is_lance(self.uri)
 
+    @property
+    def version(self) -> int:
+        """The newest version's number."""
+        return int(self._table().version)
+
     def create(self) -> None:
         """Make it if it does not exist."""
         if not self.exists:
@@ -64,6 +69,12 @@ class FrameStore:
             named = self._among(keys, None)
             scanner = self._table().scanner(columns=list(columns), filter=named, fragments=chosen, batch_size=rows)
             yield from scanner.to_batches()
+
+    def count_in(self, keys: Sequence[int], fragments: Sequence[Any]) -> int:
+        """Count the rows of these keys in these fragments."""
+        if not keys or not fragments:
+            return 0
+        return int(self._table().scanner(filter=self._among(keys, None), fragments=list(fragments)).count_rows())
 
     def rows(self, keys: Sequence[int], *, columns: Sequence[str], condition: str | None = None) -> pa.Table:
         """Return the rows of these keys."""

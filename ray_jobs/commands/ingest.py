@@ -26,6 +26,7 @@ from ray_jobs.watch import Rhythm, WatchReport
 from ray_jobs.watch import watch as run_watch
 
 _SHOWN = 20
+_RAW = ".pii_state.valid"  # the rule of a contract that frames break which may show people
 _TOLD = 3
 _LONGEST_S = 7 * 86_400.0
 
@@ -246,8 +247,7 @@ def print_report(report: IngestReport) -> None:
         )
     for line in _changed(report):
         _say(line)
-    if report.contract_warnings:
-        _say(f"note {len(report.contract_warnings)} logs with warnings of their contracts: `drivetrain contract check`")
+    _say_contracts(report)
     for drive_id, why in report.drive_problems.items():
         _say(f"note drive {drive_id}: {why}")
     notes = _notes(report)
@@ -258,14 +258,23 @@ def print_report(report: IngestReport) -> None:
 
 
 def _changed(report: IngestReport) -> Iterator[str]:
-    """Say what of the lake is other than before, beside what was added, and what breaks its contract."""
+    """Say what of the lake is other than before, beside what was added."""
     for path, count in report.completed.items():
         readings = "a reading" if count == 1 else f"{count} readings"
         yield f"completed {path}: its rows replace those of {readings} from before it was complete"
     for path, told in report.schema_changes.items():
         yield f"new schema {path}: {'; '.join(told[:_TOLD])}{_more(told)}"
+
+
+def _say_contracts(report: IngestReport) -> None:
     for path, told in report.contract_errors.items():
-        yield f"contract broken {path}: {'; '.join(told[:_TOLD])}{_more(told)}; its drive stays out of datasets"
+        _say(f"contract broken {path}: {'; '.join(told[:_TOLD])}{_more(told)}; its drive stays out of datasets")
+    if any(_RAW in item for told in report.contract_errors.values() for item in told):
+        _say(
+            "note frames may show people: `drivetrain blur frames`, and the contracts are held against what it made of them"
+        )
+    if report.contract_warnings:
+        _say(f"note {len(report.contract_warnings)} logs with warnings of their contracts: `drivetrain contract check`")
 
 
 def _more(told: tuple[str, ...]) -> str:

@@ -22,19 +22,24 @@ from drawn_people import background, face, jpeg, paste
 from platform_lib.catalog.blurs import BlurRecord
 from platform_lib.catalog.model import Refusal
 from platform_lib.catalog.postgres import embedded_postgres
+from platform_lib.contracts.document import contract_paths, read_contract
+from platform_lib.contracts.files import check_files
+from platform_lib.datasets.shards import Shard
 from platform_lib.datasets.sources import CAMERA_TOPIC, OBJECTS_TOPIC, load_drive
 from platform_lib.erasure.erasing import erase
 from platform_lib.erasure.scope import make_scope
-from platform_lib.errors import HomeError
+from platform_lib.errors import ContractError, HomeError, IntegrityError
 from platform_lib.home import Home, open_home
 from platform_lib.lake.lake import Lake
-from platform_lib.lake.writer import write_rows
+from platform_lib.lake.writer import describe, files_of, write_rows
+from platform_lib.manifest import Input, Step
 from platform_lib.privacy.config import DEFAULT
 from platform_lib.privacy.leftovers import sweep_blurs
 from platform_lib.privacy.retention import expire_raw
 from platform_lib.privacy.zone import BLURRED_SCHEMA
 from platform_lib.storage import walk_files
 from ray_jobs.blur import _blur_one, _Job, blur
+from ray_jobs.dataset import _blur_metrics
 from ray_jobs.ingest import ingest, reprocess, retry
 from ray_jobs.mending import check, mend
 from ray_jobs.session import local_ray
@@ -82,7 +87,25 @@ def _states(lake: Lake) -> dict[tuple[str, str], int]:
     return {(row["drive_id"], row["pii_state"]): row["n"] for row in rows}
 
 
-def test_raw_frames_come_in_by_no_way_and_blurred_ones_once(home: Home, pictures: list[bytes]) -> None:
+def _broken(lake: Lake, folder: Path) -> dict[str, list[str]]:
+    """Hold every file that is due against the contract on cameras, as if it bound all vehicles; return what is broken."""
+    (path,) = (item for item in contract_paths(None) if item.name.startswith("camera-samples"))
+    everywhere = folder / path.name
+    everywhere.write_text(path.read_text().replace("[dt-*]", "['*']"))
+    check_files(lake, [read_contract(everywhere)])
+    ingests = {item.ingest_id: item.drive_id for item in lake.catalog.view().ingests}
+    return {
+        ingests[run.ingest_id or 0]: [
+            item.sentence for item in run.findings if item.is_error and "pii_state" in item.rule
+        ]
+        for run in lake.catalog.contract_runs(ingest_ids=list(ingests))
+        if run.contract_id == "camera-samples"
+    }
+
+
+def test_raw_frames_come_in_by_no_way_and_blurred_ones_once(
+    home: Home, pictures: list[bytes], reachable_tmp: Path
+) -> None:
     with Lake.open(home) as lake:
         drives = {item.drive_id: item for item in lake.drives()}
         for drive_id in ("v_seen", "v_unsaid"):  # the Lance table, the lake's reader, the dataset's reader
@@ -95,6 +118,9 @@ def test_raw_frames_come_in_by_no_way_and_blurred_ones_once(home: Home, pictures
         assert OBJECTS_TOPIC in load_drive(lake, drives["v_empty"]).reason  # its frames are no obstacle
         assert _states(lake) == {("v_seen", "present"): 7, ("v_unsaid", "unknown"): 7, ("v_empty", "none_present"): 7}
         before = lake.version()
+        told = _broken(lake, reachable_tmp)
+        assert "7 rows, has to be = 0 (present in pii_state" in told["v_seen"][0]
+        assert told["v_empty"] == []
 
     report = blur(home, DEFAULT)
     assert (report.ingests, report.skipped, report.unreadable) == (2, 0, 4)
@@ -116,6 +142,8 @@ def test_raw_frames_come_in_by_no_way_and_blurred_ones_once(home: Home, pictures
         assert set(table["message_type"].to_pylist()) == {"sensor_msgs/msg/CompressedImage"}
         assert not set(table["data"].to_pylist()) & set(pictures)
         assert lake.version().sha256 != before.sha256  # datasets are built anew
+        # What contracts found before does not keep the drives out, nor do the frames that cannot be decoded.
+        assert _broken(lake, reachable_tmp) == {"v_seen": [], "v_unsaid": [], "v_empty": []}
         first = {item.blur_id for item in lake.blurs.visible()}
 
     other = blur(home, DEFAULT.model_copy(update={"margin": 0.5}))  # takes the place of the first
@@ -206,8 +234,10 @@ def test_a_check_sees_what_is_wrong_with_blurred_frames_and_they_are_blurred_aga
         (blur_id,) = lake.blurs.begin([item.ingest_id], "c0ffee", {})
         rows = store.rows([item.blur_id], columns=BLURRED_SCHEMA.names).to_pylist()
         rows = [{**row, "blur_id": blur_id, "raw_sha256": rows[0]["raw_sha256"]} for row in rows]
-        store.append(write_rows(store.uri, iter([pa.RecordBatch.from_pylist(rows, BLURRED_SCHEMA)]), BLURRED_SCHEMA))
-        lake.blurs.commit(BlurRecord(blur_id, len(rows), 0, 1, ()))
+        written = write_rows(store.uri, iter([pa.RecordBatch.from_pylist(rows, BLURRED_SCHEMA)]), BLURRED_SCHEMA)
+        store.append(written)
+        made = describe([path for one in written for path in files_of(one, store.uri)], store.uri.parent)
+        lake.blurs.commit(BlurRecord(blur_id, len(rows), 0, 1, made))
         sweep_blurs(lake)
     assert check(home).clean
     (finding,) = check(home, digests=True).found.findings
@@ -220,6 +250,58 @@ def test_a_check_sees_what_is_wrong_with_blurred_frames_and_they_are_blurred_aga
     mended = mend(home)
     assert (mended.clean, mended.read_again) == (True, 1)
     assert blur(home, DEFAULT).ingests == 2
+
+
+def test_rows_that_were_written_past_the_lake_enter_no_dataset(home: Home) -> None:
+    """A raw frame put by hand, with Lance itself, into the place of a blurred one, and beside samples that need no blur."""
+    blur(home, DEFAULT)
+    with Lake.open(home) as lake:
+        whole = lake.samples("v_seen", CAMERA_TOPIC)
+        item = next(item for item in lake.blurs.visible() if item.drive_id == "v_seen")
+        raw = lake.store.raw.rows([item.ingest_id], columns=["data"], condition="timestamp_ns = 1002")["data"][
+            0
+        ].as_py()
+        table = lance.dataset(str(lake.store.blurred.uri))
+        where = f"blur_id = {item.blur_id} AND timestamp_ns = 1002"
+        row = table.to_table(filter=where).to_pylist()[0] | {"data": raw}
+        table.delete(where)
+        lance.write_dataset(pa.Table.from_pylist([row], BLURRED_SCHEMA), str(lake.store.blurred.uri), mode="append")
+        with pytest.raises(IntegrityError, match="1 blurred frames lie in files that no blur wrote"):
+            lake.samples("v_seen", CAMERA_TOPIC)
+        assert lake.samples("v_unsaid", CAMERA_TOPIC).num_rows == 5
+        sweep_blurs(lake)  # what every ingest, blur and erasure begins with makes it none of ours
+        assert [item.kind for item in check(home).found.findings] == ["damaged file"]
+        assert mend(home).clean
+        assert lake.samples("v_seen", CAMERA_TOPIC).num_rows == 0
+        blur(home, DEFAULT)
+        assert lake.samples("v_seen", CAMERA_TOPIC).equals(whole)
+        _check_configuration(home, lake)
+
+        (empty,) = [item.ingest_id for item in lake.catalog.view().ingests if item.drive_id == "v_empty"]
+        samples = lance.dataset(str(lake.store.samples_uri))
+        row = samples.to_table(filter=f"ingest_id = {empty} AND timestamp_ns = 1002").to_pylist()[0] | {"data": raw}
+        lance.write_dataset(pa.Table.from_pylist([row], samples.schema), str(lake.store.samples_uri), mode="append")
+        assert lake.samples("v_empty", CAMERA_TOPIC).num_rows == FRAMES + 1  # readers' version is another
+        write_camera_log(home.root.parent / "more" / "later.mcap", "later", "none_present", [raw])
+        ingest(home, [home.root.parent / "more"])  # its commit takes the row up
+        with pytest.raises(IntegrityError, match="1 pictures lie in files that no ingest wrote"):
+            lake.samples("v_empty", CAMERA_TOPIC)
+        assert "wrong count" in {item.kind for item in check(home).found.findings}
+        assert mend(home).clean
+        assert lake.samples("v_empty", CAMERA_TOPIC).num_rows == FRAMES + 1
+
+
+def _check_configuration(home: Home, lake: Lake) -> None:
+    """A dataset names the configuration its samples were blurred by, and none that ended while it was built."""
+    item = next(item for item in lake.blurs.visible() if item.drive_id == "v_seen")
+    shard = Shard("v_seen", None, "", 1, "", (item.file_sha256,), frozenset(), {}, {}, {"blurred": 1}, 1, 0, {}, None)
+    now, before = (
+        Step("dataset", inputs={"lake": Input(sha256=digest, uri="lake")}, config={}, modules=())
+        for digest in (lake.version().sha256, "0" * 64)
+    )
+    assert _blur_metrics(home, now, [shard]) == {"blur": {"config_sha256": [item.config_sha256], "recall": None}}
+    with pytest.raises(ContractError, match="the lake changed while"):
+        _blur_metrics(home, before, [shard])
 
 
 def test_frames_whose_raw_ones_have_expired_stay_as_they_were_blurred_until_the_log_is_read_again(

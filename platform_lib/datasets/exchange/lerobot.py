@@ -11,14 +11,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from platform_lib.datasets.exchange.foreign_tables import column_of, numbers_of, read_tables, vectors_of
+from platform_lib.datasets.exchange.lerobot_video import Episodes
 from platform_lib.datasets.exchange.model import ImportOptions, Trajectory
-from platform_lib.datasets.exchange.parquet_source import OPTIONAL, REQUIRED, by_drive, path_below
+from platform_lib.datasets.exchange.parquet_source import OPTIONAL, REQUIRED, by_drive, theirs
 from platform_lib.errors import ConfigError, ContractError, IntegrityError, MissingPartError
 from platform_lib.refusals import first_problem
 
@@ -27,7 +27,7 @@ INFO, STATS, TASKS = "meta/info.json", "meta/stats.json", "meta/tasks.parquet"
 EPISODES = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 DATA = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 CAMERA = "observation.images.front"
-_JPEG_QUALITY = 95
+_EPISODE, _FRAME = "episode_index", "frame_index"
 
 
 class Feature(BaseModel):
@@ -43,7 +43,7 @@ class Feature(BaseModel):
         """Return one name a number, or nothing."""
         names = self.names
         if isinstance(names, dict):
-            names = [name for part in names.values() if isinstance(part, list) for name in part]
+            names = [str(name) for part in names.values() if isinstance(part, list) for name in part]
         return names if names and len(names) == int(np.prod(self.shape)) else []
 
 
@@ -53,9 +53,9 @@ class Info(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)  # each release adds keys
 
     codebase_version: str
-    fps: float = Field(gt=0)
-    total_episodes: int
-    total_frames: int
+    fps: float = Field(gt=0, allow_inf_nan=False)
+    total_episodes: int = Field(ge=0)
+    total_frames: int = Field(ge=0)
     data_path: str
     video_path: str | None = None
     features: dict[str, Feature]
@@ -74,7 +74,9 @@ def read_info(folder: Path) -> Info:
     except FileNotFoundError as error:
         raise MissingPartError(f"no {INFO}", where=folder, remedy="name the folder of a LeRobot dataset") from error
     except ValidationError as error:
-        raise IntegrityError(f"not a LeRobot info: {first_problem(error)}", where=folder / INFO) from error
+        raise IntegrityError(
+            f"not a LeRobot info: {first_problem(error)}", where=folder / INFO, remedy="fetch the dataset anew"
+        ) from error
     if not info.codebase_version.startswith("v3."):
         raise ContractError(
             f"LeRobot {info.codebase_version}; only v3 is read",
@@ -92,27 +94,48 @@ def trajectories(folder: Path, options: ImportOptions) -> Iterator[Trajectory]:
         IntegrityError: A file is missing or cut short, or holds another number of frames than it says.
     """
     info = read_info(folder)
-    camera = _camera(info, options)
-    files = sorted(folder.glob("data/*/*.parquet"))
-    try:
-        table = pa.concat_tables([pq.read_table(file) for file in files]) if files else pa.table({})
-    except (pa.ArrowInvalid, OSError) as error:
-        raise IntegrityError(f"not a whole data file: {error}", where=folder / "data") from error
+    camera = _camera(info, folder, options)
+    table = read_data(folder, info)
+    rows = _columns(table, info, options, folder)
+    if info.features[camera].dtype == "image":
+        _refuse_lacking([camera], table, info, folder)
+        yield from by_drive(
+            rows.append_column("image", column_of(table, camera, "a picture", where=folder)), folder, options
+        )
+    else:
+        episodes = Episodes.read(folder, camera, fps=info.fps, video_path=info.video_path)
+        for own in episodes.drives(rows, table[_EPISODE].to_numpy()):
+            yield from by_drive(own, folder, options)
+
+
+def read_data(folder: Path, info: Info) -> pa.Table:
+    """Read all data files.
+
+    Raises:
+        MissingPartError: There is none.
+        IntegrityError: One cannot be read, or they hold another number of frames than ``info.json`` says.
+        ContractError: They differ in their columns.
+    """
+    table = read_tables(sorted(folder.glob("data/*/*.parquet")), folder, what="data/*/*.parquet")
     if len(table) != info.total_frames:
         raise IntegrityError(
             f"{len(table)} frames in data/, {INFO} says {info.total_frames}", where=folder, remedy="fetch it whole"
         )
-    rows = _columns(table, info, options, folder)
-    if info.features[camera].dtype == "image":
-        yield from by_drive(rows.append_column("image", table[camera]), folder, options)
-    else:
-        yield from _with_video(rows, table, info, camera, folder, options)
+    return table
 
 
-def _camera(info: Info, options: ImportOptions) -> str:
+def _camera(info: Info, folder: Path, options: ImportOptions) -> str:
     cameras = [name for name, feature in info.features.items() if feature.dtype in ("image", "video")]
+    if not cameras:
+        raise ContractError(
+            f"no feature is a picture; there are {', '.join(sorted(info.features)) or 'none'}",
+            where=folder / INFO,
+            remedy="a driving sample needs a camera: a feature of dtype image or video",
+        )
     if options.camera is not None and options.camera not in cameras:
-        raise ConfigError(f"no camera {options.camera!r}; there are {', '.join(cameras)}", where="--camera")
+        raise ConfigError(
+            f"no camera {options.camera!r}; there are {', '.join(cameras)}", where="--camera", remedy="name one of them"
+        )
     if options.camera is None and CAMERA not in cameras and len(cameras) != 1:
         raise ConfigError(
             f"{len(cameras)} cameras: {', '.join(cameras)}", where="--camera", remedy="name one with --camera"
@@ -120,65 +143,65 @@ def _camera(info: Info, options: ImportOptions) -> str:
     return options.camera or (CAMERA if CAMERA in cameras else cameras[0])
 
 
+def _refuse_lacking(names: list[str], table: pa.Table, info: Info, folder: Path) -> None:
+    """Refuse data files without columns that LeRobot writes into each, or that ``info.json`` names."""
+    if missing := [name for name in names if name not in table.column_names]:
+        said = f", though {INFO} names it" if missing[0] in info.features else ""
+        raise IntegrityError(
+            f"the data files have no column {missing[0]!r}{said}; they have {', '.join(table.column_names)}",
+            where=folder / "data",
+            remedy="fetch the dataset anew, or write it as LeRobot v3 does",
+        )
+
+
 def _columns(table: pa.Table, info: Info, options: ImportOptions, folder: Path) -> pa.Table:
     """Find our columns among the features: by their own name, by the name of a number in a vector, by --column."""
+    kinds = {name: kind for name, kind in {**REQUIRED, **OPTIONAL}.items() if name != "image"}
+    names = {ours: name for ours, name in theirs(options).items() if ours != "image"}
+    there = {key: feature for key, feature in info.features.items() if key in table.column_names}
+    single, parts = _places(there)
+    _refuse_lacking([_EPISODE], table, info, folder)
+    episode = column_of(table, _EPISODE, "a whole number", where=folder / "data")
     found: dict[str, pa.ChunkedArray] = {}
-    for key, feature in info.features.items():
-        if key not in table.column_names or feature.dtype in ("image", "video"):
-            continue
-        if feature.shape == (1,):
-            found[key] = table[key]
-            found.setdefault(key.rpartition(".")[2], table[key])
-        elif names := feature.flat_names():
-            numbers = np.array(table[key].to_pylist(), dtype=np.float64).reshape(len(table), -1)
-            found |= {name: pa.chunked_array([numbers[:, place]]) for place, name in enumerate(names)}
-    episode = table["episode_index"].to_numpy()
-    found.setdefault("drive_id", pa.chunked_array([[f"episode-{one:06d}" for one in episode.tolist()]]))
+    for ours, name in names.items():
+        if name in single:
+            found[ours] = column_of(table, single[name], kinds[ours], where=folder / "data", called=ours)
+        elif name in parts:
+            key, place = parts[name]
+            width = len(there[key].flat_names())
+            found[ours] = pa.chunked_array([vectors_of(table[key], width, key, where=folder / "data")[:, place]])
+    if "drive_id" not in found:
+        found["drive_id"] = pa.chunked_array([[f"episode-{one:06d}" for one in episode.to_pylist()]])
     if "timestamp_ns" not in found:
-        at_ns = np.round(table["frame_index"].to_numpy() / info.fps * 1e9).astype(np.int64)
-        found["timestamp_ns"] = pa.chunked_array([at_ns])
-    theirs = {name: name for name in (*REQUIRED, *OPTIONAL) if name != "image"} | dict(options.columns or {})
-    if missing := [theirs[name] for name in REQUIRED if name != "image" and theirs[name] not in found]:
+        _refuse_lacking([_FRAME], table, info, folder)
+        frame = numbers_of(
+            column_of(table, _FRAME, "a whole number", where=folder / "data"), _FRAME, where=folder / "data"
+        )
+        found["timestamp_ns"] = pa.chunked_array([np.round(frame / info.fps * 1e9).astype(np.int64)])
+    if missing := [name for ours, name in names.items() if ours in REQUIRED and ours not in found]:
+        lacking = sorted(key for key, feature in info.features.items() if key not in there and feature.dtype != "video")
         raise ContractError(
-            f"no feature {', '.join(map(repr, missing))}; there are {', '.join(sorted(found))}",
+            f"no feature {', '.join(map(repr, missing))}; there are {', '.join(sorted({*single, *parts}))}"
+            + (f"; {INFO} also names {', '.join(lacking)}, which the data files lack" if lacking else ""),
             where=folder,
             remedy="name them with --column OURS=THEIRS; a driving sample needs a pose",
         )
-    return pa.table({ours: found[name] for ours, name in theirs.items() if name in found})
+    return pa.table(found)
 
 
-def _with_video(
-    rows: pa.Table, table: pa.Table, info: Info, camera: str, folder: Path, options: ImportOptions
-) -> Iterator[Trajectory]:
-    """Decode each episode's stretch of its video, and encode the frames as JPEG."""
-    episodes = pa.concat_tables([pq.read_table(file) for file in sorted(folder.glob("meta/episodes/*/*.parquet"))])
-    index = table["episode_index"].to_numpy()
-    for episode in episodes.sort_by("episode_index").to_pylist():
-        own = rows.filter(pa.array(index == episode["episode_index"]))
-        numbers = {name: episode[f"videos/{camera}/{name}"] for name in ("chunk_index", "file_index")}
-        path = path_below(folder, str(info.video_path).format(video_key=camera, **numbers), where="meta/info.json")
-        first = round(episode[f"videos/{camera}/from_timestamp"] * info.fps)
-        yield from by_drive(own.append_column("image", [_frames(path, first, len(own))]), folder, options)
-
-
-def _frames(path: Path, first: int, count: int) -> pa.Array:
-    video = cv2.VideoCapture(str(path))
-    try:
-        frames = []
-        for number in range(first + count):
-            there, picture = video.read()
-            if not there:
-                raise IntegrityError(
-                    f"frame {number} of {first + count} cannot be decoded",
-                    where=path,
-                    remedy="fetch it whole, or encode it as H.264",
-                )
-            if number >= first:
-                options = [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY]
-                frames.append(bytes(cv2.imencode(".jpg", picture, options)[1]))
-        return pa.array(frames, pa.large_binary())
-    finally:
-        video.release()
+def _places(features: Mapping[str, Feature]) -> tuple[dict[str, str], dict[str, tuple[str, int]]]:
+    """Return by which names single values are known -> feature, and the numbers of vectors -> feature and place."""
+    single: dict[str, str] = {}
+    parts: dict[str, tuple[str, int]] = {}
+    for key, feature in features.items():
+        if feature.dtype in ("image", "video"):
+            continue
+        if feature.shape == (1,):
+            single[key] = key
+            single.setdefault(key.rpartition(".")[2], key)
+        else:
+            parts |= {name: (key, place) for place, name in enumerate(feature.flat_names())}
+    return single, parts
 
 
 def feature_stats(values: np.ndarray) -> dict[str, list[Any]]:

@@ -2,31 +2,54 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
-from platform_lib.datasets.exchange.lerobot import CAMERA, Info
+from platform_lib.datasets.exchange.foreign_tables import Kind, column_of, numbers_of, vectors_of
+from platform_lib.datasets.exchange.lerobot import CAMERA, INFO, Info, read_data
 from platform_lib.datasets.exchange.model import ImportOptions, Prepared, as_jpeg, content_sha256
+from platform_lib.datasets.exchange.parquet_source import drives_of, picture_bytes
 from platform_lib.datasets.model import (
     COMMANDS,
     FUTURE_STEPS,
     HISTORY_STEPS,
     DriveSamples,
     FutureObjects,
-    admit_pii,
 )
+from platform_lib.datasets.places import is_cell
 from platform_lib.errors import ContractError, IntegrityError
-from platform_lib.privacy.frames import AdmittedFrames
+from platform_lib.privacy.frames import AdmittedFrames, AdmittedPii
+from platform_lib.refusals import first_problem
 from platform_lib.timeline import ClockEstimate
 
 _SHAPES = {"observation.ego_history": HISTORY_STEPS * 3, "action": FUTURE_STEPS * 2, "action.yaw": FUTURE_STEPS}
-_SINGLE = ("observation.command", "timestamp_ns", "drive_id", "slices", "objects", "geohash")
+_SINGLE: dict[str, Kind] = {
+    "observation.command": "a whole number", "timestamp_ns": "a whole number", "drive_id": "a name", "slices": "a text",
+    "objects": "a text", "geohash": "a text",
+}  # fmt: skip
+_PII = "pii_state"
+_REMEDY = "export the dataset again, or leave such rows out of the files"
 _BOX = ("x", "y", "yaw", "length", "width")
+
+
+class _Object(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    step: Annotated[int, Field(ge=0, lt=FUTURE_STEPS)]
+    kind: str
+    x: FiniteFloat
+    y: FiniteFloat
+    yaw: FiniteFloat
+    length: FiniteFloat
+    width: FiniteFloat
+
+
+_SLICES, _OBJECTS = TypeAdapter(tuple[str, ...]), TypeAdapter(list[_Object] | None)
 
 
 def holds_samples(info: Info) -> bool:
@@ -43,36 +66,35 @@ def prepared(folder: Path, info: Info, options: ImportOptions) -> Iterator[Prepa
         IntegrityError: A data file cannot be read, or holds another number of frames than ``info.json`` says.
         ContractError: A value is none: a command out of range, a number that is not finite, a picture that is no JPEG.
     """
-    try:
-        table = pa.concat_tables([pq.read_table(file) for file in sorted(folder.glob("data/*/*.parquet"))])
-    except (pa.ArrowInvalid, OSError) as error:
+    table = read_data(folder, info)
+    if missing := [name for name in (*_SHAPES, *_SINGLE, CAMERA) if name not in table.column_names]:
         raise IntegrityError(
-            f"not whole data files: {error}", where=folder / "data", remedy="fetch it whole"
-        ) from error
-    if len(table) != info.total_frames:
-        raise IntegrityError(f"{len(table)} frames in data/, info.json says {info.total_frames}", where=folder)
-    table = table.sort_by([("drive_id", "ascending"), ("timestamp_ns", "ascending")])
-    names = table["drive_id"].to_numpy(zero_copy_only=False)
-    edges = np.flatnonzero(np.append(True, names[1:] != names[:-1])).tolist()
-    for start, stop in zip(edges, [*edges[1:], len(names)], strict=True):
-        yield _drive(str(names[start]), table.slice(start, stop - start), options)
+            f"the data files have no column {missing[0]!r}, though {INFO} names it",
+            where=folder / "data",
+            remedy="fetch the dataset anew, or export it again",
+        )
+    kinds: dict[str, Kind] = {
+        **_SINGLE,
+        CAMERA: "a picture",
+        **({_PII: "a text"} if _PII in table.column_names else {}),
+    }
+    columns = {name: column_of(table, name, kind, where=folder / "data") for name, kind in kinds.items()}
+    rows = pa.table({**columns, **{name: table[name] for name in _SHAPES}})
+    for drive_id, own in drives_of(rows, folder / "data"):
+        yield _drive(drive_id, own, folder, options)
 
 
-def _drive(drive_id: str, rows: pa.Table, options: ImportOptions) -> Prepared:
-    jpegs = [as_jpeg(one["bytes"] or b"") for one in rows[CAMERA].to_pylist()]
-    if None in jpegs:
-        raise ContractError(f"frame {jpegs.index(None)} is no picture", where=drive_id)
-    vectors = {name: np.array(rows[name].to_pylist(), dtype=np.float32) for name in _SHAPES}
-    for name, values in vectors.items():
-        if values.shape != (len(rows), _SHAPES[name]) or not np.isfinite(values).all():
-            raise ContractError(f"{name} has gaps or numbers that are not finite", where=drive_id)
-    command = rows["observation.command"].to_numpy()
+def _drive(drive_id: str, rows: pa.Table, folder: Path, options: ImportOptions) -> Prepared:
+    said = rows[_PII].to_pylist() if _PII in rows.column_names else [None] * len(rows)
+    states = tuple(AdmittedPii(options.declared(one, where=drive_id)) for one in said)
+    jpegs = _jpegs(drive_id, rows, folder)
+    vectors = {name: _finite(rows, name, drive_id) for name in _SHAPES}
+    command = numbers_of(rows["observation.command"], "observation.command", where=drive_id)
     if not np.isin(command, range(COMMANDS)).all():
-        raise ContractError(f"a command is not in 0..{COMMANDS - 1}", where=drive_id)
-    times = rows["timestamp_ns"].to_numpy()
+        raise ContractError(f"a command is not in 0..{COMMANDS - 1}", where=drive_id, remedy=_REMEDY)
+    times = numbers_of(rows["timestamp_ns"], "timestamp_ns", where=drive_id).astype(np.int64)
     if np.any(np.diff(times) <= 0):
-        raise ContractError("two frames have one time", where=drive_id)
-    said = rows["pii_state"].to_pylist() if "pii_state" in rows.column_names else [None] * len(rows)
+        raise ContractError("two frames have one time", where=drive_id, remedy=_REMEDY)
     history = vectors["observation.ego_history"].reshape(-1, HISTORY_STEPS, 3)
     samples = DriveSamples(
         drive_id=drive_id,
@@ -84,10 +106,10 @@ def _drive(drive_id: str, rows: pa.Table, options: ImportOptions) -> Prepared:
         future=vectors["action"].reshape(-1, FUTURE_STEPS, 2),
         ego_yaw_future=vectors["action.yaw"],
         speed_mps=np.ascontiguousarray(history[:, -1, 0]),
-        slices=tuple(tuple(json.loads(one)) for one in rows["slices"].to_pylist()),
-        objects=tuple(_objects(one) for one in rows["objects"].to_pylist()),
-        pii_state=tuple(admit_pii(options.declared(one, where=drive_id), where=drive_id) for one in said),
-        geohash=tuple(one or None for one in rows["geohash"].to_pylist()),
+        slices=tuple(_parsed(_SLICES, rows, "slices", drive_id)),
+        objects=tuple(_objects(one) for one in _parsed(_OBJECTS, rows, "objects", drive_id)),
+        pii_state=states,
+        geohash=_cells(drive_id, rows),
         frames=len(rows),
         thinned=0,
         dropped={},
@@ -98,12 +120,48 @@ def _drive(drive_id: str, rows: pa.Table, options: ImportOptions) -> Prepared:
     return Prepared(samples, frames, (content_sha256(drive_id, jpegs),), {})
 
 
-def _objects(text: str) -> FutureObjects | None:
-    rows = json.loads(text)
-    if rows is None:
+def _jpegs(drive_id: str, rows: pa.Table, folder: Path) -> list[bytes]:
+    found = []
+    for frame, value in enumerate(rows[CAMERA].to_pylist()):
+        where = f"{drive_id}, frame {frame}"
+        jpeg = as_jpeg(picture_bytes(value, folder, where=where))
+        if jpeg is None:
+            raise ContractError("it is no picture", where=where, remedy="leave such rows out of the files")
+        found.append(jpeg)
+    return found
+
+
+def _finite(rows: pa.Table, name: str, drive_id: str) -> np.ndarray[Any, np.dtype[np.float32]]:
+    values = vectors_of(rows[name], _SHAPES[name], name, where=drive_id).astype(np.float32)
+    if not np.isfinite(values).all():
+        raise ContractError(f"{name} has gaps or numbers that are not finite", where=drive_id, remedy=_REMEDY)
+    return values
+
+
+def _parsed(model: TypeAdapter[Any], rows: pa.Table, name: str, drive_id: str) -> Iterator[Any]:
+    for frame, text in enumerate(rows[name].to_pylist()):
+        try:
+            yield model.validate_json(text or "")
+        except ValidationError as error:
+            raise ContractError(
+                f"{name} is not the JSON that it should be: {first_problem(error)}",
+                where=f"{drive_id}, frame {frame}",
+                remedy=_REMEDY,
+            ) from error
+
+
+def _cells(drive_id: str, rows: pa.Table) -> tuple[str | None, ...]:
+    cells = tuple(one or None for one in rows["geohash"].to_pylist())
+    if wrong := [cell for cell in cells if cell is not None and not is_cell(cell)]:
+        raise ContractError(f"{wrong[0]!r} is no geohash of 7 characters", where=drive_id, remedy=_REMEDY)
+    return cells
+
+
+def _objects(found: list[_Object] | None) -> FutureObjects | None:
+    if found is None:
         return None
     return FutureObjects(
-        np.array([row["step"] for row in rows], dtype=np.int8),
-        tuple(str(row["kind"]) for row in rows),
-        np.array([[row[name] for name in _BOX] for row in rows], dtype=np.float32).reshape(-1, 5),
+        np.array([item.step for item in found], dtype=np.int8),
+        tuple(item.kind for item in found),
+        np.array([[getattr(item, name) for name in _BOX] for item in found], dtype=np.float32).reshape(-1, 5),
     )

@@ -24,10 +24,15 @@ from platform_lib.datasets.model import (
     admit_pii,
 )
 from platform_lib.errors import ConfigError, ContractError
+from platform_lib.privacy.decoding import decode_picture
 from platform_lib.privacy.frames import AdmittedFrames
 from platform_lib.timeline import ClockEstimate, ClockModel, Series
 
 _JPEG_QUALITY = 95
+_BLUR_ELSEWHERE = (
+    "leave such frames out, or blur them before the import with a tool of yours and say so; `drivetrain blur frames` blurs "
+    "logs alone: record the frames as a log, `drivetrain ingest` it, blur, and build with `drivetrain dataset`"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +55,7 @@ class ImportOptions:
 
     def __post_init__(self) -> None:
         if self.pii_state is not None:
-            admit_pii(self.pii_state, where="--pii-state")
+            admit_pii(self.pii_state, where="--pii-state", remedy=_BLUR_ELSEWHERE)
         if self.command is not None and not 0 <= self.command < COMMANDS:
             raise ConfigError(f"{self.command} is no route command", where="--command", remedy="0, 1 or 2")
 
@@ -72,7 +77,7 @@ class ImportOptions:
                 where=where,
                 remedy="leave out --pii-state, or mend the source",
             )
-        return str(admit_pii(str(said or self.pii_state), where=where))
+        return str(admit_pii(str(self.pii_state if said is None else said), where=where, remedy=_BLUR_ELSEWHERE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +168,7 @@ def as_jpeg(data: bytes) -> bytes | None:
     """Return a picture as JPEG: as it is, or encoded again (quality 95) if it is another format; None if it is none."""
     if data[:2] == b"\xff\xd8":
         return data if b"\xff\xd9" in data[-16:] else None
-    picture = cv2.imdecode(np.frombuffer(data, dtype=np.uint8), cv2.IMREAD_COLOR) if data else None
+    picture = decode_picture(data, cv2.IMREAD_COLOR)
     if picture is None:
         return None
     return bytes(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY])[1])

@@ -7,12 +7,12 @@ Source of the layout: nuScenes schema, https://github.com/nutonomy/nuscenes-devk
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import Annotated, TypeVar
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, TypeAdapter, ValidationError
 
 from platform_lib.datasets.exchange.model import ImportOptions, Trajectory
 from platform_lib.datasets.exchange.parquet_source import read_below
@@ -34,6 +34,10 @@ _METRES_PER_DEGREE = 111_320.0
 _KINDS = {"vehicle": "vehicle", "human": "pedestrian"}
 _POSE_GAP_NS = 1_000_000_000
 
+_Micros = Annotated[int, Field(ge=0, le=2**63 // 1000)]
+_Point = tuple[FiniteFloat, FiniteFloat, FiniteFloat]
+_Turn = tuple[FiniteFloat, FiniteFloat, FiniteFloat, FiniteFloat]
+
 
 class _Row(BaseModel):
     # The tables hold more than is read here, and each release adds to them.
@@ -48,7 +52,7 @@ class _Scene(_Row):
 
 
 class _Sample(_Row):
-    timestamp: int
+    timestamp: _Micros
     scene_token: str
 
 
@@ -56,14 +60,14 @@ class _SampleData(_Row):
     sample_token: str
     ego_pose_token: str
     calibrated_sensor_token: str
-    timestamp: int
+    timestamp: _Micros
     filename: str
 
 
 class _Pose(_Row):
-    timestamp: int
-    translation: tuple[float, float, float]
-    rotation: tuple[float, float, float, float]
+    timestamp: _Micros
+    translation: _Point
+    rotation: _Turn
 
 
 class _Calibrated(_Row):
@@ -82,9 +86,9 @@ class _Log(_Row):
 class _Annotation(_Row):
     sample_token: str
     instance_token: str
-    translation: tuple[float, float, float]
-    size: tuple[float, float, float]
-    rotation: tuple[float, float, float, float]
+    translation: _Point
+    size: _Point
+    rotation: _Turn
 
 
 class _Instance(_Row):
@@ -121,7 +125,9 @@ class _Tables:
         except FileNotFoundError as error:
             raise MissingPartError(f"no table {name}.json", where=self.folder, remedy="fetch all tables") from error
         except ValidationError as error:
-            raise IntegrityError(f"not a nuScenes table: {first_problem(error)}", where=path) from error
+            raise IntegrityError(
+                f"not a nuScenes table: {first_problem(error)}", where=path, remedy="fetch this table again"
+            ) from error
         return {row.token: row for row in rows}
 
 
@@ -151,14 +157,11 @@ def trajectories(folder: Path, options: ImportOptions) -> Iterator[Trajectory]:
     """
     tables = _Tables(folder)
     camera = options.camera or CAMERA
-    channels = {token: tables.sensors[row.sensor_token].channel for token, row in tables.calibrated.items()}
-    if camera not in channels.values():
-        raise ConfigError(
-            f"no channel {camera!r}; there are {', '.join(sorted(set(channels.values())))}", where="--camera"
-        )
     by_scene: dict[str, list[_SampleData]] = defaultdict(list)
     boxes: dict[str, list[_Annotation]] = defaultdict(list)
     try:
+        channels = {token: tables.sensors[row.sensor_token].channel for token, row in tables.calibrated.items()}
+        _refuse_unknown(camera, channels.values())
         for data in tables.data.values():
             by_scene[tables.samples[data.sample_token].scene_token].append(data)
         for box in tables.annotations.values():
@@ -170,6 +173,15 @@ def trajectories(folder: Path, options: ImportOptions) -> Iterator[Trajectory]:
         raise IntegrityError(
             f"no row with the token {error}", where=tables.folder, remedy="fetch all tables"
         ) from error
+
+
+def _refuse_unknown(camera: str, channels: Collection[str]) -> None:
+    if camera not in channels:
+        raise ConfigError(
+            f"no channel {camera!r}; there are {', '.join(sorted(set(channels)))}",
+            where="--camera",
+            remedy="name one of them",
+        )
 
 
 def _trajectory(

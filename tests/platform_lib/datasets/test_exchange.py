@@ -114,7 +114,7 @@ REFUSED: list[tuple[str, ImportOptions, dict[str, Any], type[PlatformError], str
     ("a gap", DECLARED, {"x_m": [None] * FRAMES}, ContractError, "not a number"),
     ("not finite", DECLARED, {"x_m": [float("nan")] * FRAMES}, ContractError, "has gaps"),
     ("two at one time", DECLARED, {"timestamp_ns": [T0_NS] * FRAMES}, ContractError, "do not increase"),
-    ("float times", DECLARED, {"timestamp_ns": np.arange(FRAMES) * 0.1}, ContractError, "not a number"),
+    ("float times", DECLARED, {"timestamp_ns": np.arange(FRAMES) * 0.1}, ContractError, "not a whole number"),
     ("outside", DECLARED, {"image": ["../../etc/passwd"] * FRAMES}, IntegrityError, "outside"),
     ("no name", DECLARED, {"image": ["a\0b"] * FRAMES}, IntegrityError, "no name of a file"),
     ("not there", DECLARED, {"image": ["none.jpg"] * FRAMES}, IntegrityError, "no image"),

@@ -25,6 +25,7 @@ _REPORT = ErasureReport(
     pieces={"searched": 30, "shared": 4, "samples": 12, "samples_without": 2},
     unplaced=(),
     logs_outside=(),
+    exports_outside=(),
     tombstone=Tombstone(1, "0", "x", "y", "done", {}, _NOW, _NOW),
     proof=Proof((), ("bundles/b/evidence.json",), 10, 31),
 )

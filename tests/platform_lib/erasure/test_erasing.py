@@ -20,9 +20,11 @@ import pyarrow as pa
 import pytest
 from sqlalchemy import text
 
+from platform_lib.catalog.elsewhere import EXPORT, note_export
 from platform_lib.catalog.erasures import ERASED, Erasures, refusal_of
 from platform_lib.catalog.lineage import Lineage
-from platform_lib.erasure.erasing import erase, prove
+from platform_lib.datasets.reader import DrivingDataset
+from platform_lib.erasure.erasing import _remedy, erase, prove
 from platform_lib.erasure.needles import Needles
 from platform_lib.erasure.scope import make_scope
 from platform_lib.erasure.targets import find_targets, needles_of
@@ -190,6 +192,10 @@ def test_what_would_tell_or_mean_nothing_is_refused(town: Any) -> None:
         erase(town.home, make_scope(MONDAY, None, None, None), reason=f"{MONDAY} shows me", requested_by="x")
     with pytest.raises(ConfigError, match="no drive 'nobody'"):
         _erase(town, drive="nobody")
+    rows = pa.table({"drive_id": ["arm/0001"]})
+    lance.write_dataset(rows, str(town.home.datasets / "arm" / "samples.lance"))
+    with pytest.raises(ConfigError, match="the imported datasets arm hold it"):
+        _erase(town, drive="arm/0001")
     with pytest.raises(ConfigError, match="nothing is named"):
         make_scope(None, None, None, None)
     assert town.counts(MONDAY) == WHOLE
@@ -240,6 +246,62 @@ def test_frames_that_training_decoded_go_with_the_drive(town: Any) -> None:
     assert not (home.bundles / "city").exists()
     assert all(path.exists() for path in staying)
     assert (home.runs / "city" / "manifest.json").exists()
+
+
+def test_exports_and_imported_copies_go_or_are_named(town: Any, tmp_path: Path) -> None:
+    """An export packs its pictures, so no search finds them; an import of one was made from no log."""
+    home, catalog = town.home, town.lake.catalog
+    digest = town.lake.drives()[1].files[0].file_sha256
+    catalog.record_artefact("dataset", "d" * 64, "datasets/city", {f"train/{MONDAY}/0": digest})
+    exported = Step(
+        EXPORT, inputs={"dataset": Input(sha256="d" * 64, uri="x")}, config={"form": "mcap"}, modules=()
+    ).told
+    other = Step(EXPORT, inputs={"dataset": Input(sha256="e" * 64, uri="x")}, config={"form": "mcap"}, modules=()).told
+    inside, outside, kept = home.root / "exports" / "a", tmp_path / "a", home.root / "exports" / "b"
+    packed = zlib.compress(b"".join(town.lake.samples(MONDAY, "/camera")["data"].to_pylist()))
+    for manifest, place in ((exported, inside), (exported, outside), (other, kept)):
+        place.mkdir(parents=True)
+        (place / "drive.mcap").write_bytes(packed)
+        note_export(home, manifest, place)
+    folder = _dataset(town, "again", MONDAY)
+    step = Step("dataset", inputs={"source": Input(sha256="5" * 64, uri="x")}, config={}, modules=())
+    imported = step.finish(folder / "manifest.json", {"samples.lance": folder / "samples.lance"})
+    catalog.record_artefact("run", "a" * 64, "runs/again", {"dataset": imported.step_sha256})
+    shutil.copytree(folder, tmp_path / "backup")
+
+    report = _erase(town, drive=MONDAY, start=str(T0 + 5 * SECOND), stop=str(T0 + 9 * SECOND))
+
+    assert report.datasets == ("again",)
+    assert sorted(kind for _, kind in report.marked) == ["dataset", "dataset", "export", "export", "run"]
+    assert report.exports_outside == (str(outside),)
+    assert (inside.exists(), outside.exists(), kept.exists()) == (False, True, True)
+    shutil.copytree(tmp_path / "backup", folder)
+    for read in (DrivingDataset.open, DrivingDataset.digest):  # loaders ask for the digest
+        with pytest.raises(IntegrityError, match="came back from a copy"):
+            read(folder)
+    assert {item.sha256 for item in Erasures(catalog.engine).marks()} >= {imported.step_sha256, "a" * 64}
+
+
+def test_a_name_that_an_import_or_a_place_brought_into_the_catalogue_goes_too(own_town: Any, tmp_path: Path) -> None:
+    """Its edge is of a digest that is no log's, so that nothing but the name tells."""
+    town, catalog = own_town, own_town.lake.catalog
+    catalog.record_artefact(
+        "dataset", "d" * 64, "datasets/arm", {f"train/{MONDAY}/0": "5" * 64, f"val/{TUESDAY}/0": "6" * 64}
+    )
+    catalog.record_artefact("export", "e" * 64, f"/srv/{MONDAY}", {"dataset": "d" * 64})
+    report = _erase(town, drive=MONDAY)
+    assert report.proof.files == ()
+    lineage = Lineage(catalog.engine)
+    assert next(item.roles for item in lineage.descendants(["6" * 64])) == (f"val/{TUESDAY}/0",)
+    (role,) = lineage.descendants(["5" * 64])[0].roles
+    assert role.startswith("erased/1/")
+    assert lineage.kind_of(["e" * 64])["e" * 64][1].startswith("erased/1/")
+
+
+def test_what_the_database_holds_is_not_to_be_deleted_by_hand(town: Any) -> None:
+    home = town.home
+    assert "delete none of them" in _remedy(home, [str(home.postgres / "data" / "base" / "1")])
+    assert "delete those files" in _remedy(home, [str(home.runs / "a")])
 
 
 def test_only_whole_pictures_count_as_the_same_pictures(town: Any) -> None:

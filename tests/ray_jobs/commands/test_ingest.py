@@ -79,6 +79,10 @@ def test_a_file_that_breaks_its_contract_is_named_with_what_follows(capsys: pyte
     print_report(replace(_report({}, {}), contract_errors={"/l/a.mcap": told}, contract_warnings={"/l/b.mcap": ("x",)}))
     lines = capsys.readouterr().out.splitlines()
     assert any(line.startswith("contract broken /l/a.mcap: ego-motion imu.r0") for line in lines)
+    assert not any("blur frames" in line for line in lines)
+    raw = {"/l/a.mcap": ("camera-samples front_camera.pii_state.valid: 7 rows, has to be = 0",)}
+    print_report(replace(_report({}, {}), contract_errors=raw))
+    assert "`drivetrain blur frames`" in capsys.readouterr().out
     assert any(line.endswith("(and 2 more); its drive stays out of datasets") for line in lines)
     assert any("1 logs with warnings of their contracts" in line for line in lines)
 
