@@ -186,7 +186,7 @@ def test_a_bundle_takes_the_signed_measurement_along(measured: Path, compiled: C
     import_measurement(measured, compiled.folder, (key.public,))
     report, nowhere = report_of(compiled), measured
     places = Places(nowhere, nowhere, compiled.folder, nowhere, nowhere, nowhere)
-    packed = _measured(places, report, report.precision("w8a16"))
+    packed = _measured(places, report)
     names = ("bundle.sig", "measurement.json", "outputs.npz", "public-key.pem")
     assert [item.path for item in packed] == [f"evidence/device/w8a16/{name}" for name in names]
     assert all(sha256_file(item.source) == item.sha256 for item in packed)
