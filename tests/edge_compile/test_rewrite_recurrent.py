@@ -122,6 +122,21 @@ def test_zeros_that_the_exporter_writes_out_are_no_states_and_are_swept_away() -
     assert first_products == []
 
 
+def test_layers_on_top_of_each_other_are_each_written_out() -> None:
+    model = recurrent("LSTM", direction="bidirectional", batch=1, outputs=("y",))
+    rng, graph = np.random.default_rng(3), model.graph
+    second = {"w2": (1, HIDDEN * 3, 2 * HIDDEN), "r2": (1, HIDDEN * 3, HIDDEN)}
+    arrays = {name: rng.normal(size=shape).astype(np.float32) for name, shape in second.items()}
+    arrays["flat"] = np.array([STEPS, 1, 2 * HIDDEN])
+    graph.initializer.extend(numpy_helper.from_array(values, name) for name, values in arrays.items())
+    graph.node.append(helper.make_node("Reshape", ["y", "flat"], ["between"]))
+    graph.node.append(helper.make_node("GRU", ["between", "w2", "r2"], ["", "z"], name="second", hidden_size=HIDDEN))
+    graph.output[0].CopyFrom(helper.make_tensor_value_info("z", TensorProto.FLOAT, [1, 1, HIDDEN]))
+    written, found = rewrite(model)
+    assert [item.layer for item in found if item.name == "unrolled"] == ["layer", "second"]
+    np.testing.assert_allclose(answers(written)[0], answers(model)[0], rtol=1e-5, atol=2e-6)
+
+
 LEFT: dict[str, Callable[[], onnx.ModelProto]] = {
     "another activation": lambda: recurrent("RNN", activations=["Relu"]),
     "a clip": lambda: recurrent("LSTM", clip=1.0),
