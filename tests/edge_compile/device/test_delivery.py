@@ -153,6 +153,12 @@ def test_a_measurement_goes_from_the_board_into_a_bundle_that_verifies(
     bench_id = ensure_signing_key(bench).public.key_id
     assert (said["board"], said["by"], said["key_id"], said["trusted"]) == ("bench 7", "A. Person", bench_id, False)
     assert json.loads((bundle / "manifest.json").read_text())["targets"][0]["measured_on"] == "device"
+    (home.keys / "trusted").mkdir()
+    shutil.copyfile(bench.keys / "bundle-signing.pub.pem", home.keys / "trusted" / "bench.pem")
+    for more, known in ((["--public-key", key], "not trusted here"), (["--home", str(home.root)], "trusted as")):
+        assert run(["verify", str(bundle), *more]) == 0
+        words = " ".join(capsys.readouterr().out.split())
+        assert f"w8a16 on bench 7 (aarch64) by A. Person, key {bench_id[:16]}, {known}" in words
 
     # Planted: the same figure changed in the compile, and in the bundle.
     _better(places.compiled / "device" / "w8a16")
