@@ -200,6 +200,8 @@ def _direction(layer: _Layer, to: _Writer, at: int, rows: str, *, reverse: bool)
     # What a GRU's reset gate multiplies keeps its bias; every other one goes to the inputs' side.
     inside = behind[2 * hidden :] if layer.kind == "GRU" and layer.reset_behind else None
     folded = own + behind if inside is None else own + np.concatenate([behind[: 2 * hidden], np.zeros_like(inside)])
+    if layer.kind == "GRU":
+        w, folded = (_reset_last(values, hidden) for values in (w, folded))
     product = to.make("MatMul", f"in{at}", rows, to.constant(f"w{at}", np.ascontiguousarray(w.T)))
     sums = to.make("Add", f"in{at}_bias", product, to.constant(f"b{at}", folded))
     each = to.split(f"at{at}", sums, layer.steps, batch, 0)
@@ -238,10 +240,7 @@ def _forget_last(values: Array, hidden: int) -> Array:
 
 def _lstm(layer: _Layer, to: _Writer, key: str, total: str, cell: str) -> tuple[str, str]:
     """Ct = f * Ct-1 + i * c, Ht = o * tanh(Ct), of gates in the order i, o, c, f."""
-    if not cell:  # a part of a Split that nobody reads is left in float by the chip's compiler
-        ends = [to.constant(f"gates_{name}", np.array([value], np.int64)) for name, value in _three(layer.hidden)]
-        total = to.make("Slice", f"{key}_three", total, *ends)
-    gates = to.split(f"{key}_gates", total, 4 if cell else 3, layer.hidden, 1)
+    gates = _gates_of(layer, to, key, total, 4 if cell else 3)
     i, o = (to.make("Sigmoid", f"{key}_{name}", gate) for name, gate in zip("io", gates, strict=False))
     kept = to.make("Mul", f"{key}_new", i, to.make("Tanh", f"{key}_g", gates[2]))
     if cell:
@@ -250,37 +249,41 @@ def _lstm(layer: _Layer, to: _Writer, key: str, total: str, cell: str) -> tuple[
     return to.make("Mul", f"{key}_h", o, to.make("Tanh", f"{key}_t", kept)), kept
 
 
-def _three(hidden: int) -> tuple[tuple[str, int], ...]:
-    return ("starts", 0), ("ends", 3 * hidden), ("axes", 1)
+def _reset_last(values: Array, hidden: int) -> Array:
+    """Put the gates z, r, h into the order z, h, r: without a state before there may be nothing to reset, and two remain."""
+    z, r, h = (values[at * hidden : (at + 1) * hidden] for at in range(3))
+    return np.concatenate([z, h, r])
+
+
+def _gates_of(layer: _Layer, to: _Writer, key: str, total: str, count: int) -> list[str]:
+    """Part the first gates; a part of a Split that nobody reads is left in float by the chip's compiler."""
+    if count < _GATES[layer.kind]:
+        spans = (("starts", 0), ("ends", count * layer.hidden), ("axes", 1))
+        ends = [to.constant(f"gates_{name}", np.array([value], np.int64)) for name, value in spans]
+        total = to.make("Slice", f"{key}_some", total, *ends)
+    return to.split(f"{key}_gates", total, count, layer.hidden, 1)
 
 
 def _gru(layer: _Layer, to: _Writer, key: str, taken: str, state: str, weights: tuple[int, str, Array | None]) -> str:
-    """Ht = (1 - z) * n + z * Ht-1, of gates in the order z, r, h; the reset gate before or behind the product."""
+    """Ht = (1 - z) * n + z * Ht-1, with the reset gate before the product or behind it."""
     at, recurrent, inside = weights
-    hidden = layer.hidden
-    z, r, h = to.split(f"{key}_gates", taken, 3, hidden, 1)
-    bias = None if inside is None else to.constant(f"rbh{at}", inside)
-    if state and inside is not None:
-        own = to.split(f"{key}_own", to.make("MatMul", f"{key}_r", state, recurrent), 3, hidden, 1)
-        z, r = to.make("Add", f"{key}_zs", z, own[0]), to.make("Add", f"{key}_rs", r, own[1])
-        kept = to.make("Add", f"{key}_hb", own[2], str(bias))
+    hidden, both = layer.hidden, layer.weights[1][at]
+    z, h, *reset = _gates_of(layer, to, key, taken, 3 if state or inside is not None else 2)
+    bias = "" if inside is None else to.constant(f"rbh{at}", inside)
+    if state:
+        first = recurrent if bias else to.constant(f"rzr{at}", np.ascontiguousarray(both[: 2 * hidden].T))
+        product = to.make("MatMul", f"{key}_r", state, first)
+        own = to.split(f"{key}_own", product, 3 if bias else 2, hidden, 1)
+        z, reset = to.make("Add", f"{key}_zs", z, own[0]), [to.make("Add", f"{key}_rs", reset[0], own[1])]
+        bias = bias and to.make("Add", f"{key}_hb", own[2], bias)
+    z, reset = to.make("Sigmoid", f"{key}_z", z), [to.make("Sigmoid", f"{key}_rg", gate) for gate in reset]
+    if bias:
+        h = to.make("Add", f"{key}_hs", h, to.make("Mul", f"{key}_reset", reset[0], bias))
     elif state:
-        both = layer.weights[1][at]
-        part = to.constant(f"rzr{at}", np.ascontiguousarray(both[: 2 * hidden].T))
-        own = to.split(f"{key}_own", to.make("MatMul", f"{key}_r", state, part), 2, hidden, 1)
-        z, r = to.make("Add", f"{key}_zs", z, own[0]), to.make("Add", f"{key}_rs", r, own[1])
-        kept = ""
-    else:
-        kept = str(bias or "")
-    z, r = to.make("Sigmoid", f"{key}_z", z), to.make("Sigmoid", f"{key}_rg", r)
-    if kept:
-        h = to.make("Add", f"{key}_hs", h, to.make("Mul", f"{key}_reset", r, kept))
-    elif state:
-        part = to.constant(f"rh{at}", np.ascontiguousarray(layer.weights[1][at][2 * hidden :].T))
-        reset = to.make("MatMul", f"{key}_rh", to.make("Mul", f"{key}_reset", r, state), part)
-        h = to.make("Add", f"{key}_hs", h, reset)
+        part = to.constant(f"rh{at}", np.ascontiguousarray(both[2 * hidden :].T))
+        product = to.make("MatMul", f"{key}_rh", to.make("Mul", f"{key}_reset", reset[0], state), part)
+        h = to.make("Add", f"{key}_hs", h, product)
     new = to.make("Tanh", f"{key}_n", h)
-    change = new if not state else to.make("Sub", f"{key}_d", state, new)
-    mixed = to.make("Mul", f"{key}_zd", z, change)
+    mixed = to.make("Mul", f"{key}_zd", z, to.make("Sub", f"{key}_d", state, new) if state else new)
     # (1 - z) * n + z * s = n + z * (s - n)
-    return to.make("Add", f"{key}_h", new, mixed) if state else to.make("Sub", f"{key}_h", new, mixed)
+    return to.make("Add" if state else "Sub", f"{key}_h", new, mixed)

@@ -154,7 +154,9 @@ def test_what_is_not_written_out_here_stays_as_it_is(name: str) -> None:
 
 @pytest.fixture
 def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    onnx.save(recurrent(request.param, batch=1, outputs=("y",)), tmp_path / "m.onnx")
+    kind, _, behind = request.param.partition(" ")
+    attributes = {"linear_before_reset": 1} if behind else {}
+    onnx.save(recurrent(kind, batch=1, outputs=("y",), **attributes), tmp_path / "m.onnx")
     return tmp_path / "m.onnx"
 
 
@@ -180,7 +182,7 @@ def test_behind_a_door_it_is_proven_equal_and_waits_for_the_compiler(
 @pytest.mark.soak
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("target", ["sa8255p", "sa8295p", "sa8797p", "sm8650"])
-@pytest.mark.parametrize("path", list(GATES), indirect=True)
+@pytest.mark.parametrize("path", [*GATES, "GRU reset-behind"], indirect=True)
 def test_every_generation_takes_every_kind_in_integers(path: Path, target: str, tmp_path: Path) -> None:
     report = compile_model(
         path, target, samples(), tmp_path / "out", precisions=("w8a8",), techniques=("plain",), emulator_samples=8
