@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
 import typer
 from numpy.typing import NDArray
+from pydantic import JsonValue
 
 from edge_compile.commands.compile import read_arrays
+from edge_compile.messages import QatAnswer
 from edge_compile.onnx_model import read_model
 from edge_compile.qat import fine_tune, frozen_beside
 from platform_lib.catalog.liveness import orderly_termination
 from platform_lib.console import OUT, print_json, progress
 from platform_lib.errors import MissingPartError, UsageError
 from platform_lib.home import Home, find_home
+from platform_lib.manifest import Step, input_of, manifest_path_of
 from platform_lib.options import HomeOption, JsonOption
 
 _RUN_MODULE = "edge_compile.run_module:network_of"
@@ -92,6 +96,9 @@ def qat(
             batch=batch,
             learning_rate=learning_rate,
         )
+        _note(
+            found, precision, out, answer, aimet_torch, {"steps": steps, "batch": batch, "learning_rate": learning_rate}
+        )
         bar.advance(1, note="done")
     beside = None if found.frozen is None else str(frozen_beside(out))
     if as_json:
@@ -107,6 +114,32 @@ def qat(
     samples_said = f" --frozen {beside}" if beside else ""
     next_step = f"drivetrain compile {out} --precision {precision} --calibration {found.calibration}{samples_said}"
     OUT.print(f"compile it: {next_step} ...", highlight=False, markup=False, soft_wrap=True)
+
+
+def _note(
+    source: _Source, precision: str, out: Path, answer: QatAnswer, tool: Path | None, config: dict[str, JsonValue]
+) -> None:
+    """Write the manifest beside the trained model: what it came from. What a module of somebody's own imports is not in it."""
+    files = {"calibration": source.calibration, "frozen": source.frozen}
+    if source.argument is not None:
+        files["run"] = Path(source.argument) / "manifest.json"
+    else:
+        files["module"] = Path(source.module.rpartition(":")[0])
+    found = metadata.distributions(path=[str(tool)]) if tool is not None else metadata.distributions(name="aimet-torch")
+    versions = [item.version for item in found if item.metadata["Name"].lower().replace("_", "-") == "aimet-torch"]
+    step = Step(
+        "qat",
+        inputs={name: input_of(path) for name, path in files.items() if path is not None and path.is_file()},
+        config={
+            "source": source.module,
+            "precision": precision,
+            "aimet-torch": versions[0] if versions else None,
+            **config,
+        },
+        modules=("edge_compile.qat", "edge_compile.qat_worker", "edge_compile.run_module"),
+    )
+    outputs = {"onnx": out} | ({} if source.frozen is None else {"frozen": frozen_beside(out)})
+    step.finish(manifest_path_of(out), outputs, answer.model_dump(mode="json"))
 
 
 def _source(

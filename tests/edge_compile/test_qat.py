@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edge_compile.commands.qat import _note, _source
+from edge_compile.messages import QatAnswer
 from edge_compile.onnx_model import read_model
 from edge_compile.parity import sqnr_db
 from edge_compile.qat import fine_tune
@@ -16,6 +19,7 @@ from edge_compile.quantize import Quantized, quantize
 from edge_compile.run_module import network_of
 from edge_compile.worker import Limits
 from platform_lib.errors import ConfigError, ContractError, MissingPartError, PlatformError
+from platform_lib.manifest import changed_outputs, manifest_path_of, read_manifest
 
 # pip install --no-deps --target FOLDER aimet-torch==2.42.0
 FOLDER = os.environ.get("AIMET_TORCH_FOLDER")
@@ -90,6 +94,7 @@ def run(tmp_path: Path) -> Path:
     arrays = {name: rng.normal(size=(16, *shape)).astype(np.float32) for name, shape in shapes.items()}
     for name in ("calibration", "frozen"):
         np.savez(folder / f"{name}.npz", **arrays, slice=np.array(["clear", "night"] * 8))
+    (folder / "manifest.json").write_text("{}")  # of a run it is only digested here
     return folder
 
 
@@ -141,6 +146,21 @@ def test_frozen_inputs_that_the_network_does_not_take_are_refused(tmp_path: Path
         fine_tune(*("m:f", samples(8), "w4a8", tmp_path / "o.onnx"), outputs=["y"], frozen={}, aimet_torch=tmp_path)
 
 
+def test_what_a_training_came_from_lies_beside_it(run: Path, tmp_path: Path) -> None:
+    out = tmp_path / "trained.onnx"
+    out.write_bytes((run / "model.onnx").read_bytes())
+    numbers = {"before_db": 20.0, "after_db": 30.0, "float_db": 90.0, "best_step": 3, "learned_from": 12, "held_out": 4}
+    source = _source("mine", None, run / "none.npz", (), tmp_path / "home")
+    source = dataclasses.replace(source, frozen=None)
+    _note(source, "w8a8", out, QatAnswer(**numbers), tmp_path, {"steps": 5})
+    manifest = read_manifest(manifest_path_of(out))
+    assert (manifest.kind, set(manifest.outputs), set(manifest.inputs)) == ("qat", {"onnx"}, {"calibration", "run"})
+    assert manifest.metrics == numbers
+    assert (manifest.config["precision"], manifest.config["aimet-torch"]) == ("w8a8", None)
+    out.write_bytes(b"another")
+    assert changed_outputs(manifest, tmp_path) == ["trained.onnx"]
+
+
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
 @pytest.mark.filterwarnings("ignore")
@@ -163,6 +183,11 @@ def test_a_run_is_trained_by_its_name_and_keeps_what_its_float_network_answered(
         assert frozen["plan"].shape == wanted.shape
         assert list(frozen["slice"][:2]) == ["clear", "night"]
     assert [item.name for item in read_model(out).outputs] == ["plan"]
+    manifest = read_manifest(manifest_path_of(out))
+    assert (manifest.kind, set(manifest.outputs)) == ("qat", {"onnx", "frozen"})
+    assert set(manifest.inputs) == {"calibration", "frozen", "run"}
+    assert manifest.config["aimet-torch"] == "2.42.0"
+    assert changed_outputs(manifest, out.parent) == []
 
 
 def quantized(model: Path, folder: Path, values: dict[str, np.ndarray]) -> Quantized:
