@@ -105,7 +105,9 @@ def qat(
         print_json({"onnx": str(out), "frozen": beside, "precision": precision, **answer.model_dump(mode="json")})
         return
     gained = (
-        "nothing was gained, the weights are as they were" if not answer.best_step else f"step {answer.best_step} kept"
+        "nothing was gained: the old weights, put on their grid"
+        if not answer.best_step
+        else f"step {answer.best_step} kept"
     )
     said = f"{precision}: {answer.before_db:.1f} dB before, {answer.after_db:.1f} dB after training, {gained}"
     OUT.print(
