@@ -10,7 +10,6 @@ from typing import Literal
 
 from pydantic import ValidationError
 
-from edge_compile.checks import FLOAT_REFERENCE
 from edge_compile.device.importing import check_runs
 from edge_compile.gate import judge
 from edge_compile.gate_dataset import DatasetFacts, dataset_facts
@@ -138,7 +137,7 @@ def read_sources(places: Places) -> Sources:
     packed = (
         *_artefacts(places, run, compiled, chosen),
         *_evidence(places, thresholds),
-        *_measured(places, compiled, chosen),
+        *_measured(places, compiled),
         *(Packed(path, name, "step manifest", sha256_file(path)) for name, (path, _) in manifests.items()),
     )
     for item in packed:
@@ -278,12 +277,11 @@ def _evidence(places: Places, thresholds: Thresholds) -> tuple[Packed, ...]:
     )
 
 
-def _measured(places: Places, compiled: CompileReport, chosen: CompiledPrecision) -> tuple[Packed, ...]:
-    """Pack the signed measurements behind what is said of a board: of what ships, and of the float build it outran."""
-    runs = [run for run in compiled.device if run.precision in (chosen.precision, FLOAT_REFERENCE)]
+def _measured(places: Places, compiled: CompileReport) -> tuple[Packed, ...]:
+    """Pack the signed measurements behind all that the report says of boards."""
     return tuple(
         Packed(places.compiled / path, f"evidence/{path}", "signed measurement on a device", digest)
-        for run in runs
+        for run in compiled.device
         for path, digest in compiled.digests.items()
         if path.startswith(f"{run.folder}/")
     )

@@ -42,13 +42,13 @@ def float_to_qdq(
     values = {item.name: item.name for item in qdq.graph.output} | {name: tap.value for name, tap in taps.items()}
     layers = [(name, makers[name]) for name in makers if name in values and name in shapes]
     values = {name: values[name] for name, _ in layers}
-    one = _session(_with_outputs(folded, [name for name, _ in layers], shapes))
-    two = _session(_with_outputs(qdq, [values[name] for name, _ in layers], {values[k]: shapes[k] for k in values}))
+    one = cpu_session(with_outputs(folded, [name for name, _ in layers], shapes))
+    two = cpu_session(with_outputs(qdq, [values[name] for name, _ in layers], {values[k]: shapes[k] for k in values}))
     few = {name: array[:samples] for name, array in frozen.items()}
     rows: list[LayerRow] = []
-    for part in _parts(layers, shapes, samples):
-        first = _run(one, few, {name: name for name, _ in part})
-        second = _run(two, few, {values[name]: name for name, _ in part})
+    for part in parts(layers, shapes, samples):
+        first = run_layers(one, few, {name: name for name, _ in part})
+        second = run_layers(two, few, {values[name]: name for name, _ in part})
         rows += compare(ONNX_QDQ, precision, part, first, second, threshold_db=threshold_db).rows
     return LayerReport(rung=ONNX_QDQ, precision=precision, samples=samples, threshold_db=threshold_db, rows=tuple(rows))
 
@@ -71,13 +71,14 @@ def qdq_to_target(
     threshold_db: float,
 ) -> LayerReport:
     """Compare the tapped QDQ model on the CPU with what the chip answered to the same inputs."""
-    found = _run(_session(onnx.load(tapped_model)), inputs, names)
+    found = run_layers(cpu_session(onnx.load(tapped_model)), inputs, names)
     other = {names[output]: values for output, values in on_target.items()}
     layers = [(tensor, layer) for tensor, layer in makers.items() if tensor in found]
     return compare(QDQ_TARGET, precision, layers, found, other, threshold_db=threshold_db)
 
 
-def _with_outputs(model: onnx.ModelProto, names: Iterable[str], shapes: Shapes) -> onnx.ModelProto:
+def with_outputs(model: onnx.ModelProto, names: Iterable[str], shapes: Shapes) -> onnx.ModelProto:
+    """Return the model with these tensors as outputs beside its own."""
     copy = onnx.ModelProto()
     copy.CopyFrom(model)
     have = {item.name for item in copy.graph.output}
@@ -89,7 +90,8 @@ def _with_outputs(model: onnx.ModelProto, names: Iterable[str], shapes: Shapes) 
     return copy
 
 
-def _parts(layers: Sequence[tuple[str, str]], shapes: Shapes, samples: int) -> Iterable[list[tuple[str, str]]]:
+def parts(layers: Sequence[tuple[str, str]], shapes: Shapes, samples: int) -> Iterable[list[tuple[str, str]]]:
+    """Return the layers in parts whose values may be held at once."""
     part: list[tuple[str, str]] = []
     held = 0
     for name, layer in layers:
@@ -103,14 +105,15 @@ def _parts(layers: Sequence[tuple[str, str]], shapes: Shapes, samples: int) -> I
         yield part
 
 
-def _session(model: onnx.ModelProto) -> Any:
+def cpu_session(model: onnx.ModelProto) -> Any:
+    """Return a session on this machine's CPU that keeps the simulated arithmetic of quantized nodes."""
     options = ort.SessionOptions()
     # As for the ladder: higher levels would replace the simulated arithmetic.
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
     return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
-def _run(session: Any, samples: Samples, names: Mapping[str, str]) -> Samples:
+def run_layers(session: Any, samples: Samples, names: Mapping[str, str]) -> Samples:
     """Run each sample alone and return the tensors (N, *shape) under their names in the float model."""
     asked = list(names)
     count = len(next(iter(samples.values())))

@@ -278,11 +278,17 @@ class QuantizeAnswer(Message):
     techniques: tuple[TriedTechnique, ...] = ()
 
 
+# What the worker that trains leaves of the frozen inputs: the module's answers before and after.
+FLOAT_ANSWERS, TRAINED_ANSWERS = "float.outputs.npz", "trained.outputs.npz"
+
+
 class QatRequest(Message):
     """Train a torch module with the quantizers in it.
 
     Attributes:
         module: ``module:function`` or ``file.py:function``; the function returns the module, its weights loaded.
+        argument: What the function is given; None for nothing.
+        frozen: ``.npz`` of more inputs, which the module answers before and after; None for none.
         calibration: ``.npz`` of input name -> (N, *shape), in the order in which the module takes them.
         names: That order, and what the ONNX file is to call the outputs.
         weight_bits: Of its weights.
@@ -296,7 +302,9 @@ class QatRequest(Message):
     """
 
     module: str
+    argument: str | None = None
     calibration: str
+    frozen: str | None = None
     names: tuple[tuple[str, ...], tuple[str, ...]]
     weight_bits: int
     activation_bits: int

@@ -19,8 +19,12 @@ _NEVER: dict[str, tuple[str, str]] = {
     "SplitToSequence": ("makes a sequence, and the chip has tensors only", "use Split, and export again"),
     "StringNormalizer": ("works on text, and the chip has none", "leave it outside the graph, and export again"),
 }
-# Source: QNN 2.51.0 refused an LSTM with quantized weights, and ran a GRU of 8 bits in float; seen on 2026-11-30.
-_UNROLL = "unroll it over its steps into Gemm, Sigmoid, Tanh and Mul: the chip has no quantized recurrent operator"
+# Source: QNN 2.51.0 refused an LSTM with quantized weights, and ran a GRU of 8 bits in float; seen on 2026-11-30. Here come those
+# alone that `edge_compile.rewrite_recurrent` does not write out.
+_UNROLL = (
+    "unroll it over its steps into MatMul, Sigmoid, Tanh and Mul, as is done here for plain layers of up to 64 steps: the chip "
+    "has no quantized recurrent operator"
+)
 _ADVICE: dict[str, str] = {
     "Erf": "this Erf is no part of a GELU, which would have been rewritten: use Gelu or Tanh, or export with opset 20",
     "DeformConv": "use GridSample with a 16-bit grid and a convolution, or leave deformable layers outside the graph",

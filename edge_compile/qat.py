@@ -7,14 +7,16 @@ draws with it. It lies in a folder of its own, put on the path of the one worker
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Sequence
+import io
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from edge_compile.arrays import save_arrays
+from edge_compile.arrays import load_arrays, save_arrays
 from edge_compile.job import Arrays
-from edge_compile.messages import QatAnswer, QatRequest
+from edge_compile.messages import FLOAT_ANSWERS, TRAINED_ANSWERS, QatAnswer, QatRequest
+from edge_compile.task_files import LABEL, SLICE
 from edge_compile.worker import Limits, run_worker
 from edge_compile.workplace import open_workplace
 from platform_lib.errors import ConfigError, ContractError, MissingPartError
@@ -33,6 +35,8 @@ def fine_tune(
     out: str | Path,
     *,
     outputs: Sequence[str],
+    argument: str | None = None,
+    frozen: Arrays | None = None,
     aimet_torch: str | Path | None = None,
     architecture: str = "v73",
     steps: int = 500,
@@ -52,6 +56,9 @@ def fine_tune(
         precision: ``w8a8``, ``w8a16``, ``w4a8`` or ``w4a16``.
         out: The ONNX file to write.
         outputs: What to call the outputs.
+        argument: What the function is given instead of nothing.
+        frozen: Inputs to compile with, as `calibration`. Beside `out` then lies ``.frozen.npz`` with them, what the trained
+            module answers (the first engine of the ladder), and what it answered before training: ``label_OUTPUT``.
         aimet_torch: The folder of ``pip install --no-deps --target FOLDER aimet-torch==2.42.0``; None if it is installed.
         architecture: Chip generation.
         steps: Of the optimiser.
@@ -73,14 +80,20 @@ def fine_tune(
             f"{steps} steps of {batch} at {learning_rate}", where="training", remedy="give numbers above 0"
         )
     samples = _samples(calibration)
+    if frozen is not None and (missing := samples.keys() - frozen.keys()):
+        raise ContractError(f"the frozen inputs lack '{min(missing)}'", remedy=f"give: {', '.join(samples)}")
     path = Path(out).expanduser().resolve()
     weight_bits, activation_bits = _BITS[precision]
     with open_workplace(path) as workplace:
         scratch = workplace.scratch / "training"
         scratch.mkdir()
         save_arrays(scratch / "calibration.npz", samples)
+        if frozen is not None:
+            save_arrays(scratch / "frozen.npz", {name: np.asarray(frozen[name], np.float32) for name in samples})
         request = QatRequest(
             module=_absolute(module),
+            argument=argument,
+            frozen=None if frozen is None else str(scratch / "frozen.npz"),
             calibration=str(scratch / "calibration.npz"),
             names=(tuple(samples), tuple(outputs)),
             weight_bits=weight_bits,
@@ -95,8 +108,25 @@ def fine_tune(
         answer = run_worker(
             _WORKER, request, QatAnswer, scratch=scratch, log=workplace.log, limits=limits or Limits(time_s=3600.0)
         )
+        if frozen is not None:
+            publish_bytes(frozen_beside(path), _to_compile_with(frozen, samples, scratch))
         publish_bytes(path, (scratch / "trained.onnx").read_bytes())
     return answer
+
+
+def frozen_beside(onnx: Path) -> Path:
+    """Name the frozen inputs that lie beside a trained model."""
+    return onnx.with_suffix(".frozen.npz")
+
+
+def _to_compile_with(frozen: Arrays, inputs: Sequence[str] | Mapping[str, object], scratch: Path) -> bytes:
+    """Return the NPZ for a compile of the trained model: inputs, slices, its answers, and the answers it was to keep."""
+    before, after = (load_arrays(scratch / name) for name in (FLOAT_ANSWERS, TRAINED_ANSWERS))
+    arrays = {name: np.asarray(frozen[name]) for name in (*inputs, *({SLICE} & set(frozen)))}
+    arrays |= after | {f"{LABEL}{name}": values for name, values in before.items()}
+    written = io.BytesIO()
+    np.savez(written, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the flag's type for every array's
+    return written.getvalue()
 
 
 def _tool(folder: str | Path | None) -> str | None:

@@ -6,13 +6,14 @@ import copy
 import importlib
 import sys
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from edge_compile.arrays import load_arrays
-from edge_compile.messages import Message, QatAnswer, QatRequest
+from edge_compile.arrays import load_arrays, save_arrays
+from edge_compile.messages import FLOAT_ANSWERS, TRAINED_ANSWERS, Message, QatAnswer, QatRequest
 from edge_compile.own_code import own_function
 from edge_compile.parity import sqnr_db
 from platform_lib.errors import ContractError
@@ -28,7 +29,7 @@ def train(request: QatRequest) -> QatAnswer:
     """Train in the current folder, and write the ONNX file there."""
     tool = _tool(request.aimet_torch)
     torch.manual_seed(0)
-    module = _module(request.module)
+    module = _module(request.module, request.argument)
     samples = [torch.from_numpy(values) for values in load_arrays(Path(request.calibration)).values()]
     count = len(samples[0])
     held = torch.arange(count) % _HELD_OUT == _HELD_OUT - 1
@@ -59,8 +60,22 @@ def train(request: QatRequest) -> QatAnswer:
         learned_from=len(learned[0]),
         held_out=len(kept[0]),
     )
+    if request.frozen is not None:
+        _answer_frozen(request.frozen, request.names, {FLOAT_ANSWERS: module, TRAINED_ANSWERS: plain})
     _export(plain, example, request)
     return answer
+
+
+def _answer_frozen(path: str, names: tuple[tuple[str, ...], tuple[str, ...]], modules: Mapping[str, Any]) -> None:
+    """Write what each module answers to the frozen inputs, sample by sample: the file's name -> output name -> (N, *shape)."""
+    inputs, outputs = names
+    arrays = load_arrays(Path(path))
+    rows = [[torch.from_numpy(arrays[name][row : row + 1]) for name in inputs] for row in range(len(arrays[inputs[0]]))]
+    for file, module in modules.items():
+        with torch.no_grad():
+            found = [_outputs(module, row) for row in rows]
+        answers = {name: torch.cat([row[at] for row in found]).numpy() for at, name in enumerate(outputs)}
+        save_arrays(Path(file), answers)
 
 
 def _learn(
@@ -115,9 +130,9 @@ def _outputs(model: Any, samples: list[torch.Tensor]) -> list[torch.Tensor]:
     return list(found) if isinstance(found, tuple | list) else [found]
 
 
-def _module(name: str) -> torch.nn.Module:
+def _module(name: str, argument: str | None) -> torch.nn.Module:
     function, _ = own_function(name)
-    found = function()
+    found = function() if argument is None else function(argument)
     if not isinstance(found, torch.nn.Module):
         raise ContractError(
             f"returned a {type(found).__name__}", where=name, remedy="return the torch module, with its weights loaded"

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from edge_compile.arrays import load_arrays, save_arrays
 from edge_compile.gauge import Gauge, gauge_of, gauged_rows, tuned_on
 from edge_compile.grids import grid_tensors, said_of_grids
+from edge_compile.inner_ranges import said_of_ranges
 from edge_compile.layer_run import float_to_qdq
 from edge_compile.messages import (
     LayerReport,
@@ -83,7 +84,10 @@ def quantize(request: QuantizeRequest) -> QuantizeAnswer:
         precisions=request.precisions,
         search=searched,
         techniques=tuple(tried),
-        notes=tuple(said for name in request.precisions for said in said_of_grids(name, bench.grids)),
+        notes=(
+            *(said for name in request.precisions for said in said_of_grids(name, bench.grids)),
+            *_beyond_ranges(request, frozen, tried),
+        ),
         layers=_by_layer(request, frozen, tried),
     )
 
@@ -100,7 +104,6 @@ def _run_original(request: QuantizeRequest, path: str, frozen: Samples, shapes: 
 
 def _by_layer(request: QuantizeRequest, frozen: Samples, tried: Iterable[TriedTechnique]) -> tuple[LayerReport, ...]:
     """Compare each QDQ model, and each candidate of a search, with the float model whose weights it quantizes."""
-    scaled = {item.precision for item in tried if item.taken and "cle" in item.techniques}
     samples = min(_LAYER_SAMPLES, len(next(iter(frozen.values()))))
     found = []
     for path in sorted(Path().glob("*.qdq.onnx")):
@@ -108,14 +111,29 @@ def _by_layer(request: QuantizeRequest, frozen: Samples, tried: Iterable[TriedTe
         precision = name if name in request.precisions else "mixed"
         if precision not in request.layers:
             continue
-        model = onnx.load(request.model)
-        folded(model)
-        if precision in scaled:
-            equalized(model)
+        model = _as_quantized(request, precision, tried)
         found.append(
             float_to_qdq(model, onnx.load(path), name, frozen, samples=samples, threshold_db=request.layers[precision])
         )
     return tuple(found)
+
+
+def _beyond_ranges(request: QuantizeRequest, frozen: Samples, tried: Iterable[TriedTechnique]) -> tuple[str, ...]:
+    """Say which tensor leaves its range; of one precision alone, since ranges are calibrated and not of a width."""
+    precision = next((name for name in request.precisions if name in request.layers), None)
+    if precision is None:
+        return ()
+    qdq = onnx.load(f"{candidate_name(0) if precision == 'mixed' else precision}.qdq.onnx")
+    return said_of_ranges(_as_quantized(request, precision, tried), qdq, frozen)
+
+
+def _as_quantized(request: QuantizeRequest, precision: str, tried: Iterable[TriedTechnique]) -> onnx.ModelProto:
+    """Return the float model whose tensors a precision quantizes: batch norms folded, channels equalized where it was so."""
+    model = onnx.load(request.model)
+    folded(model)
+    if any(item.precision == precision and item.taken and "cle" in item.techniques for item in tried):
+        equalized(model)
+    return model
 
 
 class _Bench:

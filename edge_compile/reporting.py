@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from edge_compile.job import Job, sample_count, tool_versions
+from edge_compile.job import Job, sample_count, techniques_of, tool_versions
 from edge_compile.quantize import Quantized
 from platform_lib.errors import CompileError
 from platform_lib.evidence import (
@@ -20,6 +20,8 @@ from platform_lib.evidence import (
 )
 from platform_lib.storage import sha256_file
 
+# What `edge_compile.qat` trains for, of what a compile makes.
+_TRAINABLE = ("w8a8", "w8a16", "w4a16")
 _STANDING_NOTES = (
     "latency and memory traffic are vendor simulated figures, not measured on a device",
     "qdq->target and onnx->target were measured on the vendor's emulator of the chip, on this machine",
@@ -62,7 +64,7 @@ def report_of(
         rewrites=job.model.rewrites,
         shared=shared,
         waivers=job.settings.waivers,
-        notes=(*job.notes, *_preprocessed(job), *notes, _emulated(job), *_STANDING_NOTES),
+        notes=(*job.notes, *_preprocessed(job), *_to_train(job, quantized), *notes, _emulated(job), *_STANDING_NOTES),
         task=tuple(made.task),
         techniques=tuple(TriedTechnique.model_validate(item.model_dump()) for item in quantized.techniques),
     )
@@ -72,6 +74,22 @@ def _emulated(job: Job) -> str:
     count = sample_count(job.frozen)
     more = "" if job.emulated == count else "; --emulator-samples runs more"
     return f"the emulator ran {job.emulated} of {count} frozen inputs; every other engine ran all{more}"
+
+
+def _to_train(job: Job, quantized: Quantized) -> tuple[str, ...]:
+    """Say where training is what is left: nothing that was tried brings the simulation within the tolerance."""
+    found = []
+    for precision in (name for name in job.settings.precisions if name in _TRAINABLE):
+        tried = [item for item in quantized.techniques if item.precision == precision and item.sqnr_db is not None]
+        if not tried or any(item.enough for item in tried):
+            continue
+        best = max(tried, key=lambda item: item.sqnr_db or 0.0)
+        asked = "the task's tolerance" if job.task else f"{techniques_of(job).tolerances_db[precision]:g} dB"
+        found.append(
+            f"{precision}: quantizing alone did not reach {asked} in simulation (closest {best.sqnr_db:.1f} dB, by "
+            f"{best.techniques}); `drivetrain qat` trains the torch module of a run, or your own, for it"
+        )
+    return tuple(found)
 
 
 def _preprocessed(job: Job) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 
 from edge_compile.graph_index import GraphIndex, replace_nodes
+from edge_compile.shapes import static_shapes
 from platform_lib.evidence import Rewrite
 
 # Source: HTP of QNN 2.51.0 refuses a Transpose of six axes and takes one of five; measured on 2026-11-20.
@@ -18,7 +19,7 @@ def lower_transposes(model: onnx.ModelProto) -> tuple[Rewrite, ...]:
     """Rewrite each static Transpose of too many axes as Reshape, a smaller Transpose, Reshape."""
     found = []
     for node in [node for node in model.graph.node if node.op_type == "Transpose"]:
-        shapes = _static_shapes(model)
+        shapes = static_shapes(model)
         shape = shapes.get(node.input[0])
         if shape is None or len(shape) <= MOST_AXES:
             continue
@@ -88,13 +89,3 @@ def _replace(
         make("Reshape", [moved, f"{name}_shape_out"], [given], name=f"{name}_out"),
     ]
     replace_nodes(graph, node, dropped, nodes)
-
-
-def _static_shapes(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
-    graph = onnx.shape_inference.infer_shapes(model, data_prop=True).graph
-    found = {}
-    for item in (*graph.input, *graph.value_info, *graph.output):
-        kind = item.type.tensor_type
-        if kind.HasField("shape") and all(size.HasField("dim_value") for size in kind.shape.dim):
-            found[item.name] = tuple(int(size.dim_value) for size in kind.shape.dim)
-    return found

@@ -13,6 +13,7 @@ import onnx
 
 from edge_compile.rewrite_gelu import GELU_OPSET, fuse_gelu, has_gelu
 from edge_compile.rewrite_inputs import float_inputs
+from edge_compile.rewrite_recurrent import unroll
 from edge_compile.rewrite_transpose import lower_transposes
 from edge_compile.rewrite_weights import own_weights
 from platform_lib.errors import ContractError
@@ -48,6 +49,7 @@ def rewrite(proto: onnx.ModelProto, *, where: Path | None = None) -> tuple[onnx.
             model = _raised(model, GELU_OPSET, found, where)
     if (opset_of(model) or 0) >= GELU_OPSET:
         found += fuse_gelu(model)
+    found += unroll(model)
     found += lower_transposes(model)
     found += own_weights(model)
     return model, tuple(found)

@@ -160,6 +160,13 @@ COMMANDS: dict[str, Entry] = {
         _EDGE,
         "edge",
     ),
+    "qat": Entry(
+        "edge_compile.commands.qat",
+        "qat",
+        "Train a run's network, or a torch module, with quantizers in it.",
+        _EDGE,
+        "edge",
+    ),
     "share": Entry(
         "edge_compile.commands.share",
         "share",

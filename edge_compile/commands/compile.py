@@ -161,7 +161,7 @@ def compile_command(
     task = task_of(
         task_metric,
         task_tolerance,
-        _read,
+        read_arrays,
         frozen=frozen,
         calibration=calibration,
         output=task_output,
@@ -233,7 +233,7 @@ def _home(named: Path | None) -> Home | None:
         return None
 
 
-def _read(path: Path) -> _Arrays:
+def read_arrays(path: Path) -> _Arrays:
     """Read an NPZ of plain arrays."""
     if not path.is_file():
         raise MissingPartError(
@@ -255,7 +255,7 @@ def split_samples(
     model = inputs | outputs
     arrays = {
         name: array
-        for name, array in _read(path).items()
+        for name, array in read_arrays(path).items()
         if name in model or not (name in left_out or is_beside(name, outputs))
     }
     if unknown := sorted(set(arrays) - inputs - outputs):

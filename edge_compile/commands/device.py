@@ -10,13 +10,14 @@ import typer
 from edge_compile.commands.compile import split_samples
 from edge_compile.device.importing import import_measurement
 from edge_compile.device.kit import COMMAND, make_kit
-from edge_compile.device.measurement import FACTS, Measurement, performance_of, read_facts, sign_results, tail_of
+from edge_compile.device.measurement import FACTS, read_facts, sign_results
 from edge_compile.device.measuring import Claim, measure
 from edge_compile.device.transport import Adb, Ssh, Transport
 from edge_compile.onnx_model import read_model
 from platform_lib.console import OUT, print_json, progress
 from platform_lib.errors import MissingPartError, UsageError
 from platform_lib.evidence import ParityRung
+from platform_lib.evidence.measurements import Measurement, performance_of, tail_of
 from platform_lib.handoff.keys import PublicKey, ensure_signing_key, read_public_key, trusted_keys
 from platform_lib.home import Home, find_home, open_home
 from platform_lib.options import HomeOption, JsonOption

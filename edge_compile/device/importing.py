@@ -11,27 +11,19 @@ from numpy.typing import NDArray
 
 from edge_compile import parity
 from edge_compile.device.kit import read_compile, target_outputs
-from edge_compile.device.measurement import (
-    Measurement,
-    check_board,
-    outputs_of,
-    performance_of,
-    read_measurement,
-    signing_key_id,
-    tail_of,
-)
+from edge_compile.device.measurement import check_board, outputs_of, read_measurement, signing_key_id
 from edge_compile.messages import SearchReport
 from edge_compile.report_page import page
 from edge_compile.workplace import open_workplace
 from platform_lib.errors import IntegrityError
 from platform_lib.evidence import TARGET_DEVICE, CompileReport, DeviceRun, ParityRung, write_evidence
+from platform_lib.evidence.measurements import DEVICE_FOLDER, Measurement, run_of
 from platform_lib.handoff.keys import PublicKey, read_public_key
 from platform_lib.handoff.model import PUBLIC_KEY_NAME
-from platform_lib.handoff.verify import signature_problem
+from platform_lib.handoff.signing import signature_problem
 from platform_lib.manifest import Manifest, describe_outputs, read_manifest
 from platform_lib.storage import publish_folder, sha256_file
 
-DEVICE_FOLDER = "device"
 _REMEDY = "measure this compile, with its own frozen inputs: `drivetrain device kit` makes the kit"
 
 
@@ -75,21 +67,7 @@ def judged(
     rung = parity.rung(
         TARGET_DEVICE, said.precision, target, device, threshold_db=parity.DEVICE_THRESHOLDS_DB[said.precision]
     )
-    p99_us, max_us = tail_of(said)
-    run = DeviceRun(
-        precision=said.precision,
-        folder=f"{DEVICE_FOLDER}/{said.precision}",
-        measured_by=said.measured_by,
-        key_id=signing_key_id(measurement),
-        measured_utc=said.measured_utc,
-        board=said.board,
-        machine=said.facts["machine"],
-        performance=performance_of(said),
-        p99_us=p99_us,
-        max_us=max_us,
-        timed=len(said.timings_us),
-    )
-    return run, rung
+    return run_of(said, key_id=signing_key_id(measurement)), rung
 
 
 def check_runs(compiled: Path, report: CompileReport) -> None:

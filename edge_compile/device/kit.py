@@ -102,6 +102,7 @@ def make_kit(compiled: Path, precision: str | None, frozen: Mapping[str, NDArray
     Raises:
         MissingPartError: There is no such compile, or no such precision in it.
         IntegrityError: The compile changed, or `frozen` are other inputs than it saw.
+        ContractError: It is an engine of another maker's.
         ConfigError: `out` holds something.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -191,6 +192,12 @@ def _measurable(report: CompileReport, precision: str | None, compiled: Path) ->
             f"{precision or 'the chosen precision'} was not compiled",
             where=compiled,
             remedy=f"name one of: {', '.join(made)}",
+        )
+    if not any(name.endswith(".onnx") for name in found.context):
+        raise ContractError(
+            f"{found.context[0]} is no context model of the Qualcomm chips, which alone are measured this way",
+            where=compiled,
+            remedy="an engine of TensorRT's is timed and compared on its board by the compile itself",
         )
     return found.precision
 

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from math import ceil, floor, isfinite
+from math import isfinite
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from edge_compile.arrays import load_arrays, save_arrays
 from edge_compile.device.kit import FACTS_SCRIPT, Kit, listed_files, read_kit
 from edge_compile.samples import Samples
 from platform_lib.errors import ContractError, IntegrityError, MissingPartError
-from platform_lib.evidence import Interval, Performance
+from platform_lib.evidence.measurements import MEASUREMENT, Measurement, is_board
 from platform_lib.handoff.envelope import read_envelope
 from platform_lib.handoff.keys import SigningKey, canonical_public_pem
 from platform_lib.handoff.model import PUBLIC_KEY_NAME, SIGNATURE_NAME
@@ -24,51 +23,10 @@ from platform_lib.handoff.signing import sign_folder
 from platform_lib.refusals import first_problem
 from platform_lib.storage import publish_folder
 
-MEASUREMENT = "measurement.json"
 OUTPUTS = "outputs.npz"
 FACTS = "facts.txt"
 RESULTS = ("outputs", "timings_us.txt", "tools.json")
-# The chips compiled for are all ARM. On x86 the vendor's runtime is its emulator, whatever it is asked.
-_DEVICE_MACHINES = re.compile(r"(aarch64|arm64|arm)[a-z0-9_]*")
-_CONFIDENCE_Z = 1.96
-# Fewer times than these have no 95 % interval of their median that needs no assumption.
-_FEWEST_TIMES = 6
 _LONGEST_FIGURES = 10_000_000
-Words = Annotated[str, StringConstraints(min_length=1, max_length=200)]
-
-
-class Measurement(BaseModel):
-    """``measurement.json``.
-
-    Attributes:
-        measured_on: A board; there is no other value, and no way from the emulator to here.
-        artefact: File -> sha256, as it was compiled and as it was found on the board.
-        samples: How many of the frozen inputs ran, from the first on.
-        timings_us: Of each inference that was timed; empty where the board's program tells none.
-        facts: What the board says of itself.
-        tools: Tool -> version on the board, as its program says.
-        transport: How the kit got there; ``by hand`` where it was carried.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-    schema_version: Literal[1] = 1
-    measured_on: Literal["device"] = "device"
-    measured_utc: datetime
-    measured_by: Words
-    board: Words
-    target: str
-    soc_model: int
-    precision: str
-    onnx_sha256: str
-    artefact: dict[str, str]
-    inputs_sha256: str
-    samples: int = Field(ge=1)
-    timings_us: tuple[Annotated[float, Field(gt=0.0)], ...]
-    facts: dict[str, str]
-    tools: dict[str, str]
-    transport: Literal["ssh", "adb", "by hand"]
-    command: str | None
 
 
 def read_facts(text: str) -> dict[str, str]:
@@ -95,7 +53,7 @@ def check_board(facts: Mapping[str, str], *, files: int | None, here: str | None
             "that is this machine itself, not a board",
             remedy="name the board; the emulator ran with the compile already",
         )
-    if _DEVICE_MACHINES.fullmatch(machine) is None:
+    if not is_board(machine):
         raise ContractError(
             f"the board says it is '{machine or 'nothing'}', and the chips compiled for are ARM: on x86 the vendor's runtime "
             "is its emulator",
@@ -202,43 +160,12 @@ def signing_key_id(folder: Path) -> str:
         raise IntegrityError(f"no signature of a measurement ({error})", where=folder / SIGNATURE_NAME) from error
 
 
-def performance_of(measurement: Measurement) -> Performance:
-    """Return the median time with the 95 % interval of the median by order statistics, which assumes no distribution."""
-    times = sorted(measurement.timings_us)
-    latency = None
-    if times:
-        low, high = _median_interval(times)
-        latency = Interval(value=float(np.median(times)), low=low, high=high)
-    return Performance(
-        measured_on="device",
-        latency_us=latency,
-        ddr_read_bytes=None,
-        ddr_write_bytes=None,
-        reason=None if times else "the board's program left no timings",
-    )
-
-
-def tail_of(measurement: Measurement) -> tuple[float | None, float | None]:
-    """Return the 99th percentile and the largest time in microseconds, None without times."""
-    times = measurement.timings_us
-    return (None, None) if not times else (float(np.percentile(times, 99)), max(times))
-
-
 def outputs_of(folder: Path) -> Samples:
     """Return what the board answered."""
     return load_arrays(folder / OUTPUTS)
 
 
 _FROM_KIT = ("target", "soc_model", "precision", "onnx_sha256", "artefact", "inputs_sha256", "samples")
-
-
-def _median_interval(times: list[float]) -> tuple[float | None, float | None]:
-    # Source: Conover, Practical Nonparametric Statistics, 3rd ed., section 3.2, by the normal approximation.
-    if len(times) < _FEWEST_TIMES:
-        return None, None
-    half = _CONFIDENCE_Z * len(times) ** 0.5 / 2
-    first, last = floor(len(times) / 2 - half), ceil(len(times) / 2 + half)
-    return times[max(first, 0)], times[min(last, len(times) - 1)]
 
 
 def _outputs(kit: Kit, results: Path) -> Samples:

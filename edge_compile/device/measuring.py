@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Literal, cast
 
 from edge_compile.device.kit import COMMAND, FACTS_SCRIPT, listed_files
-from edge_compile.device.measurement import RESULTS, Measurement, check_board, read_facts, sign_results
+from edge_compile.device.measurement import RESULTS, check_board, read_facts, sign_results
 from edge_compile.device.transport import Transport
 from platform_lib.errors import PlatformError
+from platform_lib.evidence.measurements import Measurement
 from platform_lib.handoff.keys import SigningKey
 
 logger = logging.getLogger(__name__)

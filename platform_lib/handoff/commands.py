@@ -38,7 +38,7 @@ def verify(
     keys = _keys(public_key, home)
     found = verify_bundle(bundle, keys, only_these=public_key is not None)
     if as_json:
-        print_json(_document(bundle, found))
+        print_json(_document(bundle, found, keys))
     else:
         _print(bundle, found, keys)
     if found.verdict != "verified":
@@ -51,7 +51,7 @@ def _keys(public_key: Path | None, home: Path | None) -> tuple[PublicKey, ...]:
     return trusted_keys(Home(find_home(home)).keys)  # never made here: an integrator has no home
 
 
-def _document(bundle: Path, found: Verification) -> dict[str, Any]:
+def _document(bundle: Path, found: Verification, keys: tuple[PublicKey, ...]) -> dict[str, Any]:
     manifest = found.manifest
     document: dict[str, Any] = {
         "bundle": str(bundle),
@@ -71,6 +71,11 @@ def _document(bundle: Path, found: Verification) -> dict[str, Any]:
         "blocking": list(manifest.header.blocking),
         "model": manifest.model.name,
         "targets": [{"soc": item.soc, "precision": item.precision} for item in manifest.targets],
+        "measured": [
+            {"precision": run.precision, "board": run.board, "by": run.measured_by, "key_id": run.key_id}
+            | {"trusted": any(key.key_id == run.key_id for key in keys)}
+            for run in found.device
+        ],
         "evidence": [entry.path for entry in manifest.files if entry.path.startswith("evidence/")],
     }
 
@@ -94,10 +99,10 @@ def _print(bundle: Path, found: Verification, keys: tuple[PublicKey, ...]) -> No
             highlight=False,
         )
     if found.manifest is not None:
-        _print_summary(found.manifest, found)
+        _print_summary(found.manifest, found, keys)
 
 
-def _print_summary(manifest: HandoffManifest, found: Verification) -> None:
+def _print_summary(manifest: HandoffManifest, found: Verification, keys: tuple[PublicKey, ...]) -> None:
     header, model = manifest.header, manifest.model
     table = Table(show_header=False, box=None, padding=(0, 1))
     table.add_column(style="dim")
@@ -117,6 +122,10 @@ def _print_summary(manifest: HandoffManifest, found: Verification) -> None:
         latency = target.latency.estimate_us
         timing = latency.reason if isinstance(latency, Unknown) else f"{latency:.0f} us, {target.measured_on}"
         table.add_row("target", escape(f"{where}; latency {timing}"))
+    for run in found.device:
+        known = next((f"trusted as {key.path}" for key in keys if key.key_id == run.key_id), "not trusted here")
+        who = f"{run.precision} on {run.board} ({run.machine}) by {run.measured_by}, key {run.key_id[:16]}, {known}"
+        table.add_row("measured", escape(who))
     table.add_row("checked", f"{found.files} files, {found.size_bytes / 1e6:.1f} MB, offline")
     for entry in manifest.files:
         if entry.path.startswith("evidence/"):

@@ -1,12 +1,15 @@
-"""Signing a bundle: one model-signing signature over every file in it, nothing ignored."""
+"""One model-signing signature over every file of a folder, nothing ignored: made, and compared with the files."""
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
-from model_signing import hashing, signing
+from cryptography.exceptions import InvalidSignature
+from model_signing import hashing, signing, verifying
 
-from platform_lib.handoff.keys import SigningKey
+from platform_lib.handoff.contents import read_plain, shown
+from platform_lib.handoff.keys import MAX_PEM_BYTES, PublicKey, SigningKey, canonical_public_pem
 from platform_lib.handoff.model import SIGNATURE_NAME
 
 
@@ -28,3 +31,25 @@ def sign_folder(folder: Path, key: SigningKey) -> Path:
         folder, target
     )
     return target
+
+
+def signature_problem(root: Path, key: PublicKey) -> str | None:
+    """Say what is wrong with the signature of a folder by a key; None if it covers every file there, as it is.
+
+    Args:
+        root: A folder that holds its own signature.
+        key: Whose signature it has to be.
+    """
+    everything = hashing.Config().set_ignored_paths(paths=[SIGNATURE_NAME], ignore_git_paths=False)
+    with tempfile.NamedTemporaryFile(suffix=".pem") as copy:
+        # The library opens the key by name; a copy of what was read keeps it from being exchanged in between.
+        copy.write(canonical_public_pem(read_plain(key.path, MAX_PEM_BYTES), key.path))
+        copy.flush()
+        config = verifying.Config().use_elliptic_key_verifier(public_key=copy.name).set_hashing_config(everything)
+        try:
+            config.verify(root, root / SIGNATURE_NAME)
+        except InvalidSignature:
+            return f"{SIGNATURE_NAME} was not made by key {key.key_id[:16]}, or not over this list of files"
+        except (ValueError, OSError) as error:
+            return f"{SIGNATURE_NAME}: {shown(str(error))}"
+    return None

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 PositiveMetres = Annotated[float, Field(gt=0.0)]
 Rate = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -93,6 +93,7 @@ class Compression(_Strict):
         max_fde_increase_m: The same for the FDE.
         reference_precision: The float build on the same target that the compressed one has to outrun.
         required_checks: Toolchain checks that have to be in the compile report, and pass.
+        required_checks_for: Precision -> the same of another maker's toolchain, instead of those.
         regression: What may be lost against the last released artefact.
         released: That artefact; without it nothing is compared.
     """
@@ -101,6 +102,7 @@ class Compression(_Strict):
     max_fde_increase_m: PositiveMetres
     reference_precision: str
     required_checks: tuple[str, ...] = Field(min_length=1)
+    required_checks_for: dict[str, Annotated[tuple[str, ...], Field(min_length=1)]] = {}
     regression: Regression = Regression()
     released: Released | None = None
 
@@ -129,11 +131,20 @@ class RungFloor(_Strict):
         min_db: Precision -> the lowest SQNR a compile may ask of this rung; a laxer tolerance does not count. A rung
             with ``fp32`` is that of the float model, any other is that of the precision that ships.
         min_samples: Frozen inputs compared at least.
+        absent_for: Precisions whose toolchain has no such rung, and which it therefore does not keep back. One that has
+            neither a floor nor a place here keeps the gate open.
     """
 
     name: str
     min_db: dict[str, float] = Field(min_length=1)
     min_samples: int = Field(ge=1)
+    absent_for: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _one_or_the_other(self) -> Self:
+        if both := sorted(self.min_db.keys() & set(self.absent_for)):
+            raise ValueError(f"the rung {self.name} has a floor for {both[0]}, and is absent for it")
+        return self
 
 
 class Parity(_Strict):

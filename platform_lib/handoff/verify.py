@@ -8,22 +8,21 @@ can change them by another name can also do so after the verification.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from cryptography.exceptions import InvalidSignature
-from model_signing import hashing, verifying
-
 from platform_lib.errors import ConfigError, MissingPartError
+from platform_lib.evidence import DeviceRun
 from platform_lib.handoff import strict_json
 from platform_lib.handoff.consistency import MAX_JSON_BYTES, contradictions
 from platform_lib.handoff.contents import Contents, SignedFiles, list_contents, read_plain, sha256_plain, shown
 from platform_lib.handoff.envelope import SignedList, read_envelope
 from platform_lib.handoff.keys import MAX_PEM_BYTES, PublicKey, canonical_public_pem, key_id
+from platform_lib.handoff.measured import measured_of
 from platform_lib.handoff.model import MANIFEST_NAME, PUBLIC_KEY_NAME, SIGNATURE_NAME, HandoffManifest
+from platform_lib.handoff.signing import signature_problem
 
 Verdict = Literal["verified", "unauthenticated", "failed"]
 # Files and folders beyond those that the signature lists, before a folder is no bundle at all.
@@ -48,6 +47,7 @@ class Verification:
         manifest: None if it could not be read.
         files: Files checked.
         size_bytes: Their size together.
+        device: What was measured on boards, each borne out by the measurement that its maker signed.
     """
 
     folder: Path
@@ -58,6 +58,7 @@ class Verification:
     manifest: HandoffManifest | None
     files: int
     size_bytes: int
+    device: tuple[DeviceRun, ...] = ()
 
 
 def verify_bundle(folder: Path, trusted: Sequence[PublicKey], *, only_these: bool = False) -> Verification:
@@ -98,6 +99,8 @@ def verify_bundle(folder: Path, trusted: Sequence[PublicKey], *, only_these: boo
         problems.append(f"signed by key {signed.key_id[:16]}, not by the key that was named")
     if manifest is not None:
         problems += contradictions(files, manifest, signed)
+    device, unfounded = measured_of(files)
+    problems += unfounded
     if not problems and list_contents(root, limit=limit) != contents:
         problems.append("the bundle was changed while it was verified")
     verdict: Verdict = "failed" if problems else "verified" if signer in trusted else "unauthenticated"
@@ -109,6 +112,7 @@ def verify_bundle(folder: Path, trusted: Sequence[PublicKey], *, only_these: boo
         trusted=vouching,
         key_id=signed.key_id,
         manifest=manifest,
+        device=() if problems else device,
     )
 
 
@@ -189,28 +193,6 @@ def _own_key(root: Path) -> PublicKey | None:
         return PublicKey(path, key_id(canonical_public_pem(read_plain(path, MAX_PEM_BYTES), path)))
     except (OSError, ConfigError):
         return None
-
-
-def signature_problem(root: Path, key: PublicKey) -> str | None:
-    """Say what is wrong with the signature of a folder by a key; None if it covers every file there, as it is.
-
-    Args:
-        root: A folder that holds its own signature.
-        key: Whose signature it has to be.
-    """
-    everything = hashing.Config().set_ignored_paths(paths=[SIGNATURE_NAME], ignore_git_paths=False)
-    with tempfile.NamedTemporaryFile(suffix=".pem") as copy:
-        # The library opens the key by name; a copy of what was read keeps it from being exchanged in between.
-        copy.write(canonical_public_pem(read_plain(key.path, MAX_PEM_BYTES), key.path))
-        copy.flush()
-        config = verifying.Config().use_elliptic_key_verifier(public_key=copy.name).set_hashing_config(everything)
-        try:
-            config.verify(root, root / SIGNATURE_NAME)
-        except InvalidSignature:
-            return f"{SIGNATURE_NAME} was not made by key {key.key_id[:16]}, or not over this list of files"
-        except (ValueError, OSError) as error:
-            return f"{SIGNATURE_NAME}: {shown(str(error))}"
-    return None
 
 
 def _manifest(files: SignedFiles) -> tuple[HandoffManifest | None, list[str]]:

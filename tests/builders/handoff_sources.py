@@ -172,8 +172,13 @@ def compile_report(onnx_sha256: str, digests: dict[str, str]) -> CompileReport:
         tools={"onnxruntime-qnn": "2.7.0", "qnn": "2.51.0"},
         chosen="w8a16",
         precisions=(compiled_precision("fp16", 400.0), compiled_precision("w8a16", 250.0)),
-        parity=tuple(
-            rung(floor.name, "fp32" if "fp32" in floor.min_db else "w8a16") for floor in THRESHOLDS.parity.rungs
+        parity=(
+            *(
+                rung(floor.name, "fp32" if "fp32" in floor.min_db else "w8a16")
+                for floor in THRESHOLDS.parity.rungs
+                if "w8a16" not in floor.absent_for
+            ),
+            rung("onnx->target", "fp16"),
         ),
         digests=digests,
     )

@@ -698,6 +698,8 @@ def test_the_command_reports_in_json_and_fails_when_nothing_passes(planner: Plan
     first = subprocess.run([*command, "--json"], capture_output=True, text=True, check=False)
     document = json.loads(first.stdout)
     assert (first.returncode, document["chosen"], document["skipped"]) == (1, None, False)
+    (said,) = [note for note in document["notes"] if "`drivetrain qat`" in note]
+    assert said.startswith("w8a8: quantizing alone did not reach 200 dB in simulation (closest ")
     assert "onnxruntime" not in first.stderr
     assert "AIMET" not in first.stderr
     again = subprocess.run(command, capture_output=True, text=True, check=False)

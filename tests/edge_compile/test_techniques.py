@@ -11,6 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from edge_compile.arrays import load_arrays
+from edge_compile.layer_run import float_to_qdq
 from edge_compile.messages import TechniqueRequest, TriedTechnique
 from edge_compile.parity import sqnr_db
 from edge_compile.quantize import Quantized, quantize
@@ -96,7 +97,9 @@ def made(
     *named: str,
     budget_s: float = 600.0,
     values: np.ndarray | None = None,
+    frozen: np.ndarray | None = None,
     adaround_iterations: int = 3000,
+    layers_db: float | None = None,
 ) -> Quantized:
     if values is None:
         values = np.random.default_rng(1).normal(size=(COUNT, 1, 4, 8, 8)).astype(np.float32)
@@ -104,7 +107,7 @@ def made(
     return quantize(
         model,
         samples,
-        samples,
+        samples if frozen is None else {"x": frozen},
         architecture="v73",
         precisions=(precision,),
         scratch=folder / "quantize",
@@ -117,6 +120,7 @@ def made(
             budget_s=budget_s,
             adaround_iterations=adaround_iterations,
         ),
+        layers={} if layers_db is None else {precision: layers_db},
     )
 
 
@@ -125,7 +129,7 @@ def rows(found: Quantized) -> dict[str, TriedTechnique]:
 
 
 def test_equalization_mends_channels_a_thousand_apart_and_is_tried_by_itself(tmp_path: Path) -> None:
-    found = made(network(tmp_path / "m.onnx", 1000.0), tmp_path, "w8a8", 30.0)
+    found = made(network(tmp_path / "m.onnx", 1000.0), tmp_path, "w8a8", 30.0, layers_db=20.0)
     tried = rows(found)
     assert set(tried) == {"plain", "cle"}  # nothing dearer was needed
     assert not tried["plain"].enough
@@ -135,6 +139,18 @@ def test_equalization_mends_channels_a_thousand_apart_and_is_tried_by_itself(tmp
     assert tried["cle"].said == "1 pairs of convolutions equalized"
     # What was exported is what was measured.
     assert sqnr_db(found.onnx["y"], found.qdq["w8a8"]["y"]) > 30.0
+    # Layer by layer it is held against the float model as it was equalized, channel by channel of another size.
+    (report,) = found.layers
+    assert [row.layer for row in report.rows] == ["Relu 'relu'", "Conv 'second'"]
+    assert report.first_break is None, report
+    assert not any("calibrated range" in note for note in found.notes)
+    # Planted: against the model as it was brought, its inner layer seems broken, and its output is not.
+    brought, qdq = onnx.load(tmp_path / "m.onnx"), onnx.load(found.models["w8a8"])
+    frozen = load_arrays(found.frozen)
+    wrong = float_to_qdq(brought, qdq, "w8a8", frozen, samples=2, threshold_db=20.0)
+    assert wrong.first_break is not None
+    assert wrong.first_break.layer == "Relu 'relu'"
+    assert not wrong.broken(wrong.rows[-1])
 
 
 def gain_db(found: dict[str, TriedTechnique], name: str) -> float:
@@ -169,7 +185,11 @@ def test_everything_is_tried_where_nothing_is_enough_and_the_closest_taken(tmp_p
 def test_nothing_is_tried_where_plain_is_enough_and_no_more_than_the_budget_allows(tmp_path: Path) -> None:
     model = network(tmp_path / "m.onnx", 1.0)
     (tmp_path / "a").mkdir()
-    assert set(rows(made(model, tmp_path / "a", "w8a16", 10.0))) == {"plain"}
+    values = np.random.default_rng(1).normal(size=(COUNT, 1, 4, 8, 8)).astype(np.float32)
+    found = made(model, tmp_path / "a", "w8a16", 10.0, values=values, frozen=3 * values, layers_db=10.0)
+    assert set(rows(found)) == {"plain"}
+    (said,) = [note for note in found.notes if "calibrated range" in note]  # planted: three times what was calibrated
+    assert said.startswith("inside, ")
     (tmp_path / "b").mkdir()
     found = rows(made(model, tmp_path / "b", "w8a8", 90.0, budget_s=0.0))
     assert {name: row.said for name, row in found.items() if name != "plain"} == dict.fromkeys(

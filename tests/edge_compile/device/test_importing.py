@@ -12,10 +12,10 @@ from boards import SAMPLES, Board, Compiled, edit_json
 from edge_compile.arrays import load_arrays, save_arrays
 from edge_compile.bundle_sources import Places, _measured
 from edge_compile.device.importing import check_runs, import_measurement
-from edge_compile.device.kit import make_kit
+from edge_compile.device.kit import _measurable, make_kit
 from edge_compile.device.measuring import Claim, measure
 from edge_compile.device.transport import Ssh
-from platform_lib.errors import IntegrityError, MissingPartError
+from platform_lib.errors import ContractError, IntegrityError, MissingPartError
 from platform_lib.evidence import CompileReport, DeviceRun, Interval, Performance, read_evidence
 from platform_lib.handoff.keys import SigningKey, ensure_signing_key, read_public_key
 from platform_lib.handoff.signing import sign_folder
@@ -186,7 +186,7 @@ def test_a_bundle_takes_the_signed_measurement_along(measured: Path, compiled: C
     import_measurement(measured, compiled.folder, (key.public,))
     report, nowhere = report_of(compiled), measured
     places = Places(nowhere, nowhere, compiled.folder, nowhere, nowhere, nowhere)
-    packed = _measured(places, report, report.precision("w8a16"))
+    packed = _measured(places, report)
     names = ("bundle.sig", "measurement.json", "outputs.npz", "public-key.pem")
     assert [item.path for item in packed] == [f"evidence/device/w8a16/{name}" for name in names]
     assert all(sha256_file(item.source) == item.sha256 for item in packed)
@@ -198,6 +198,9 @@ def test_a_kit_is_of_one_compile_and_its_inputs(compiled: Compiled, tmp_path: Pa
         make_kit(compiled.folder, None, others, tmp_path / "kit")
     with pytest.raises(MissingPartError, match="w4a16 was not compiled"):
         make_kit(compiled.folder, "w4a16", compiled.frozen, tmp_path / "kit")
+    engine = report_of(compiled).precision("w8a16").model_copy(update={"context": ("int8.engine",)})
+    with pytest.raises(ContractError, match="no context model"):
+        _measurable(report_of(compiled).model_copy(update={"precisions": (engine,)}), "w8a16", compiled.folder)
     (compiled.folder / "w8a16.ctx_qnn.bin").write_bytes(b"changed")
     with pytest.raises(IntegrityError, match="changed after it was compiled"):
         make_kit(compiled.folder, None, compiled.frozen, tmp_path / "kit")
