@@ -68,7 +68,9 @@ def plan(models: Path, targets: Sequence[str], out: Path) -> tuple[Planned, ...]
     """
     if not targets or len({name.lower() for name in targets}) < len(targets):
         raise ConfigError(f"targets {', '.join(targets) or 'none'}", remedy=f"name {_SHOWN_TARGETS}, each once")
-    found = sorted(models.glob("*.onnx")) if models.is_dir() else []
+    if not models.is_dir():
+        raise MissingPartError("no such folder", where=models, remedy="name a folder of float models")
+    found = sorted(models.glob("*.onnx"))
     if not found:
         raise MissingPartError("no .onnx file in this folder", where=models, remedy="name a folder of float models")
     cells = []

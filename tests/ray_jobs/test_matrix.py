@@ -46,9 +46,11 @@ def test_a_model_without_samples_a_folder_without_models_and_no_target_are_refus
     for targets in ((), ("sa8255p", "SA8255P")):
         with pytest.raises(ConfigError, match="targets"):
             plan(models, targets, tmp_path)
-    for empty in (tmp_path / "none", tmp_path / "out"):
-        with pytest.raises(MissingPartError, match=r"no \.onnx file"):
-            plan(empty, ("sa8255p",), tmp_path)
+    with pytest.raises(MissingPartError, match="no such folder"):
+        plan(tmp_path / "none", ("sa8255p",), tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(MissingPartError, match=r"no \.onnx file"):
+        plan(tmp_path / "empty", ("sa8255p",), tmp_path)
     (models / "a.calibration.npz").unlink()
     with pytest.raises(MissingPartError, match="no calibration samples") as caught:
         plan(models, ("sa8255p",), tmp_path)
