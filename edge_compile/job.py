@@ -116,7 +116,8 @@ class Settings:
         alone = "plain" in self.techniques or {"seqmse", "adaround"} <= set(self.techniques)
         if unknown or len(set(self.techniques)) < len(self.techniques) or (alone and len(self.techniques) > 1):
             raise ConfigError(
-                f"techniques {', '.join(self.techniques)}",
+                f"techniques {', '.join(self.techniques)} are not known, or not together",
+                where="--technique",
                 remedy=f"choose from {', '.join(get_args(Technique))}: plain alone, and of seqmse and adaround one",
             )
         if self.minimise not in get_args(Objective):
@@ -195,7 +196,9 @@ def check_job(
     """
     if len({target.soc_model, *(other.soc_model for other in settings.also)}) <= len(settings.also):
         names = ", ".join((target.name, *(other.name for other in settings.also)))
-        raise ConfigError(f"a chip twice in one binary: {names}", remedy="name each other chip once, by --also")
+        raise ConfigError(
+            f"a chip twice in one binary: {names}", where="--also", remedy="name each other chip once, by --also"
+        )
     model = read_model(path)
     onnx_sha256 = sha256_file(path)
     notes = [] if target.confirmed else [f"the chip id {target.soc_model} is unconfirmed: {target.note}"]

@@ -146,7 +146,9 @@ def read_cell(cell: Planned, told: Told, out: Path) -> Cell:
     except ValueError:
         document = {"error": {"what": "it ended without a word"}}
     if "error" in document or told.status not in (0, 1):
-        refused = str(document.get("error", {}).get("what") or f"status {told.status}")
+        error = document.get("error", {})
+        parts = [str(error[key]) for key in ("what", "where", "remedy") if error.get(key)]
+        refused = "; ".join(parts) or f"status {told.status}"
     report = None if refused else read_evidence(CompileReport, cell.out / "report.json")
     return Cell(
         model=cell.model.stem,

@@ -76,6 +76,10 @@ def test_what_was_published_is_read_from_its_report(tmp_path: Path) -> None:
     ("told", "why"),
     [
         (Told(1, json.dumps({"error": {"what": "opset 7 is too old"}})), "opset 7 is too old"),
+        (
+            Told(1, json.dumps({"error": {"what": "NaN", "where": "a.onnx", "remedy": "train again"}})),
+            "NaN; a.onnx; train again",
+        ),
         (Told(-9, ""), "it ended without a word"),
         (Told(2, "{}"), "status 2"),
     ],
