@@ -56,7 +56,7 @@ def picture(points: Sequence[Point], chosen: str | None, axes: Axes, *, kind: st
     return (
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" role="img" aria-label="cost against closeness">'
         f'<path d="M{left} {_EDGE // 2}V{floor}H{_WIDTH - 8}" fill="none" stroke="#999"/>'
-        f'<text x="{_WIDTH - 8}" y="{_HEIGHT - 8}" text-anchor="end" font-size="12">{escape(axes.across)}</text>'
+        f'<text x="{_WIDTH - 8}" y="{_HEIGHT - 4}" text-anchor="end" font-size="12">{escape(axes.across)}</text>'
         f'<text x="{left + 6}" y="{_EDGE // 2 - 4}" font-size="12">{escape(axes.up)}</text>'
         f"{_ends(points, floor, left)}"
         f'<polyline points="{line}" fill="none" stroke="#bbb" stroke-dasharray="4 3"/>{"".join(marks)}</svg>'
@@ -79,7 +79,7 @@ def _ends(points: Sequence[Point], floor: float, left: float) -> str:
         else ((ratios[0], _HEIGHT - _EDGE),)
     )
     marks = [
-        f'<text x="{x}" y="{floor + 12}" text-anchor="middle" font-size="11" fill="#666">{value:.3g}</text>'
+        f'<text x="{x}" y="{floor + 11}" text-anchor="middle" font-size="11" fill="#666">{value:.3g}</text>'
         for value, x in across
     ]
     marks += [

@@ -14,7 +14,7 @@ from platform_lib.evidence import CompiledPrecision, CompileReport, Interval, Pa
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#222}"
     "table{border-collapse:collapse;margin:.5rem 0 1.5rem}td,th{padding:.2rem .8rem .2rem 0;text-align:left;vertical-align:top}"
-    "th{border-bottom:1px solid #999}.pass{color:#176b2c}.fail{color:#a11}.not_run{color:#8a5a00}"
+    "td:first-child{white-space:nowrap}th{border-bottom:1px solid #999}.pass{color:#176b2c}.fail{color:#a11}.not_run{color:#8a5a00}"
 )
 _TABLE_ROWS = 200
 

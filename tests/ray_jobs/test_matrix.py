@@ -10,7 +10,7 @@ import pytest
 from handoff_sources import compile_report
 
 from platform_lib.errors import ConfigError, MissingPartError
-from platform_lib.evidence import SliceScore, write_evidence
+from platform_lib.evidence import Interval, SliceScore, write_evidence
 from platform_lib.home import open_home
 from platform_lib.matrix import Cell, Matrix, Row, matrix_page
 from ray_jobs.matrix import Planned, Told, compile_matrix, plan, read_cell
@@ -114,6 +114,8 @@ def test_the_page_links_each_cell_to_its_evidence_and_says_what_was_refused() ->
     for file in ("report.html", "report.json", "w8a16.profile.csv", binary):
         assert f'href="net/sa8255p/{file}"' in text
     assert "refused: opset 7 &amp; older" in text
+    assert "<th>gate</th>" not in text
+    assert "judged by `drivetrain gate`" in text
     assert "<1>" not in text
     assert not found.whole
     assert Matrix(cells=(good,)).whole
@@ -139,6 +141,15 @@ def test_the_page_shows_what_each_slice_loses_the_worst_first() -> None:
     assert "ade m: night 0.05, all 0.02" in matrix_page(Matrix(cells=(cell,)))
     failed = Row.of(report.model_copy(update={"task": (scored("night", 0.2),)}))
     assert {item.precision: item.verdict for item in failed}["w8a16"] == "fail"
+
+
+def test_a_time_says_its_bounds_and_whether_it_was_measured() -> None:
+    row = next(item for item in Row.of(compile_report("0" * 64, {})) if item.latency_us is not None)
+    timed = row.model_copy(update={"latency_us": Interval(value=57.0, low=50.0, high=66.0)})
+    for kind, said in (("simulator", "57 (50 to 66) simulated"), ("device", "57 (50 to 66) on a device")):
+        shown = timed.model_copy(update={"measured_on": kind})
+        cell = Cell(model="n", target="orin", refused=None, skipped=False, chosen=None, folder="n/orin", rows=(shown,))
+        assert said in matrix_page(Matrix(cells=(cell,)))
 
 
 @pytest.mark.soak
