@@ -72,13 +72,14 @@ def test_what_the_target_would_not_hear_is_refused(linear: Path, calibration: Pa
     with pytest.raises(ConfigError, match="--compiler would be ignored for 'sa8255p'") as caught:
         call(linear, calibration, tmp_path / "out", compiler=tmp_path / "trtexec")
     assert caught.value.where == "--compiler"
-    for name, changes in {
+    refused: dict[str, dict[str, Any]] = {
         "--task-metric": {"task_metric": "ade", "task_tolerance": 0.3},
         "--technique": {"technique": ["cle"]},
         "--also": {"also": ["sa8797p"]},
         "--layers": {"layers": True},
         "--minimise": {"minimise": "size"},
-    }.items():
+    }
+    for name, changes in refused.items():
         with pytest.raises(ConfigError, match=f"{name} would be ignored for 'orin'"):
             compile_command(linear, "orin", calibration, tmp_path / "out", **changes)
     assert not (tmp_path / "out").exists()
