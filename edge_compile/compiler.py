@@ -44,6 +44,7 @@ from edge_compile.shared import compile_shared
 from edge_compile.targets.doors import door_target
 from edge_compile.targets.table import find_target
 from edge_compile.task_slices import Engine, Task, judge
+from edge_compile.unheard import check_heard
 from edge_compile.waivers import in_force
 from edge_compile.worker import Limits, WorkerStoppedError
 from edge_compile.workplace import MANIFEST, Workplace, check_replaceable, open_workplace
@@ -150,6 +151,17 @@ def compile_model(
     say = on_stage or _silent
     door = door_target(target)
     if door is not None:
+        unheard = {
+            "--also": bool(also),
+            "--option": bool(options),
+            "--waivers": bool(waivers),
+            "--layers": layers,
+            "--preprocess": preprocessing is not None,
+            "--task-metric": task is not None,
+            "--technique": bool(techniques),
+            "--minimise": minimise != "latency",
+        }
+        check_heard(target, unheard)
         door_job = check_door_job(
             Path(onnx_path),
             door,
@@ -165,6 +177,7 @@ def compile_model(
         )
         place = Path(out).expanduser().resolve()
         return CompileResult(place, *compile_for_door(door_job, place, force=force, say=say))
+    check_heard(target, {"--compiler": compiler is not None})
     chip, *others = (
         find_target(name, accept_unconfirmed=accept_unconfirmed, file=target_file) for name in (target, *also)
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -97,19 +97,17 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
 
     def __post_init__(self) -> None:
-        wrong = set(self.precisions) - set(KNOWN_PRECISIONS)
-        if not self.precisions or wrong or len(set(self.precisions)) < len(self.precisions):
-            raise ConfigError(
-                f"precisions {', '.join(self.precisions) or 'none'}",
-                remedy=f"choose from {', '.join(KNOWN_PRECISIONS)}, each once",
-            )
+        check_precisions(self.precisions, KNOWN_PRECISIONS)
         if self.choose is not None and self.choose not in self.precisions:
             raise ConfigError(
-                f"{self.choose} is to be chosen and not to be made", remedy=f"choose from {', '.join(self.precisions)}"
+                f"'{self.choose}' is not among the precisions to make",
+                where="--choose",
+                remedy=f"choose from {', '.join(self.precisions)}, or add it with --precision",
             )
         if self.tolerance_db is not None and not 0.0 <= self.tolerance_db <= MOST_TOLERANCE_DB:
             raise ConfigError(
                 f"a tolerance of {self.tolerance_db} dB",
+                where="--tolerance-db",
                 remedy=f"give 0 (as much noise as signal) to {MOST_TOLERANCE_DB:g} dB (more than float32 holds)",
             )
         if self.emulator_samples is not None and self.emulator_samples < 1:
@@ -118,7 +116,8 @@ class Settings:
         alone = "plain" in self.techniques or {"seqmse", "adaround"} <= set(self.techniques)
         if unknown or len(set(self.techniques)) < len(self.techniques) or (alone and len(self.techniques) > 1):
             raise ConfigError(
-                f"techniques {', '.join(self.techniques)}",
+                f"techniques {', '.join(self.techniques)} are not known, or not together",
+                where="--technique",
                 remedy=f"choose from {', '.join(get_args(Technique))}: plain alone, and of seqmse and adaround one",
             )
         if self.minimise not in get_args(Objective):
@@ -126,6 +125,29 @@ class Settings:
         if not 0.0 <= self.search_budget_s < np.inf:
             raise ConfigError(f"a search budget of {self.search_budget_s} s", remedy="give a number of seconds")
         check_caller_options(self.options or {})
+
+
+def check_precisions(asked: Sequence[str], known: Sequence[str], *, also: str = "") -> None:
+    """Refuse precisions that cannot be made, and say which of them and why.
+
+    Args:
+        asked: As they were asked for.
+        known: Those that can be made.
+        also: What to add to the remedy.
+
+    Raises:
+        ConfigError: None is asked for, one is not among `known`, or one is named twice.
+    """
+    wrong = [name for name in asked if name not in known]
+    if wrong:
+        what = f"unknown precision {', '.join(map(repr, wrong))}"
+    elif not asked:
+        what = "no precision to make"
+    elif twice := [name for index, name in enumerate(asked) if name in asked[:index]]:
+        what = f"precision '{twice[0]}' is named twice"
+    else:
+        return
+    raise ConfigError(what, where="--precision", remedy=f"choose from {', '.join(known)}, each once{also}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +196,9 @@ def check_job(
     """
     if len({target.soc_model, *(other.soc_model for other in settings.also)}) <= len(settings.also):
         names = ", ".join((target.name, *(other.name for other in settings.also)))
-        raise ConfigError(f"a chip twice in one binary: {names}", remedy="name each other chip once, by --also")
+        raise ConfigError(
+            f"a chip twice in one binary: {names}", where="--also", remedy="name each other chip once, by --also"
+        )
     model = read_model(path)
     onnx_sha256 = sha256_file(path)
     notes = [] if target.confirmed else [f"the chip id {target.soc_model} is unconfirmed: {target.note}"]

@@ -230,7 +230,7 @@ def _spec(path: Path, role: str, item: onnx.ValueInfoProto) -> TensorSpec:
     if kind.elem_type != onnx.TensorProto.FLOAT:
         name = onnx.TensorProto.DataType.Name(kind.elem_type)
         remedy = (
-            "cast it to float32 inside the model, before anything else"
+            "give the model a float32 input, and cast that to what it needs inside; or leave a table's look-up outside"
             if role == "input"
             else "give the scores, and take the ArgMax outside the model"
         )

@@ -39,11 +39,13 @@ def check_caller_options(options: Mapping[str, str]) -> dict[str, str]:
         if name not in CALLER_OPTIONS:
             raise ConfigError(
                 f"the compiler option '{name}' is not on the allow-list; the compiler would ignore it silently",
+                where="--option",
                 remedy=f"use one of: {', '.join(CALLER_OPTIONS)}",
             )
         if value not in CALLER_OPTIONS[name]:
             raise ConfigError(
                 f"the compiler option {name}={value!r} is out of range; the compiler would ignore it silently",
+                where="--option",
                 remedy=f"use one of: {', '.join(CALLER_OPTIONS[name])}",
             )
     return dict(sorted(options.items()))

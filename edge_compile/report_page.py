@@ -9,12 +9,12 @@ from edge_compile.front_picture import Axes, Point, picture
 from edge_compile.messages import LayerReport, SearchReport
 from edge_compile.parity import ONNX_TARGET
 from edge_compile.task_slices import worst_of
-from platform_lib.evidence import CompileReport, SharedContext
+from platform_lib.evidence import CompiledPrecision, CompileReport, Interval, ParityRung, SharedContext
 
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#222}"
     "table{border-collapse:collapse;margin:.5rem 0 1.5rem}td,th{padding:.2rem .8rem .2rem 0;text-align:left;vertical-align:top}"
-    "th{border-bottom:1px solid #999}.pass{color:#176b2c}.fail{color:#a11}.not_run{color:#8a5a00}"
+    "td:first-child{white-space:nowrap}th{border-bottom:1px solid #999}.pass{color:#176b2c}.fail{color:#a11}.not_run{color:#8a5a00}"
 )
 _TABLE_ROWS = 200
 
@@ -80,26 +80,65 @@ def _precisions(report: CompileReport) -> str:
     rows = []
     for item in report.precisions:
         rung, latency = ratios.get(item.precision), item.performance.latency_us
-        failed = [check.name for check in item.checks if check.status == "fail"]
         rows.append(
             (
                 item.precision,
-                "not run" if rung is None or rung.status == "not_run" else _decibel(rung.sqnr_db),
-                f"{latency.value:g} us" if latency else f"unknown: {item.performance.reason}",
+                "not run" if rung is None else _ratio(rung),
+                _time(latency) if latency else f"unknown: {item.performance.reason}",
                 f"{item.context_bytes / 1024:.0f} KiB" if item.context else "-",
-                ", ".join(failed) or "none",
+                _verdict(item),
                 "yes" if item.precision == report.chosen else "",
             )
         )
-    return _table(("precision", "SQNR on the target", "time", "size", "failed checks", "chosen"), rows)
+    short = [
+        (item.precision, check.name, check.status, check.detail)
+        for item in report.precisions
+        for check in item.checks
+        if check.status != "pass"
+    ]
+    table = _table(("precision", "SQNR on the target", "time", "size", "checks", "chosen"), rows)
+    return table + (_table(("precision", "check", "verdict", "what"), short) if short else "")
+
+
+def _verdict(item: CompiledPrecision) -> str:
+    """Say what a precision's checks came to: a check that was not run is no pass."""
+    if not item.checks:
+        return "none"
+    failed, left = (sum(check.status == status for check in item.checks) for status in ("fail", "not_run"))
+    said = [f"{count} {words}" for count, words in ((failed, "failed"), (left, "not run")) if count]
+    return ", ".join(said) or "pass"
+
+
+def _time(latency: Interval) -> str:
+    bounds = "" if latency.low is None or latency.high is None else f" ({latency.low:g} to {latency.high:g})"
+    return f"{latency.value:g} us{bounds}"
+
+
+def _ratio(rung: ParityRung) -> str:
+    """Return a rung's SQNR; equal bytes have none, and say so."""
+    if rung.status == "not_run":
+        return "not run"
+    return "identical" if rung.sqnr_db is None and rung.status == "pass" else _decibel(rung.sqnr_db)
 
 
 def _ladder(report: CompileReport) -> str:
     rows = [
-        (rung.name, rung.precision, rung.status, str(rung.samples), _decibel(rung.sqnr_db), rung.reason or "")
+        (
+            rung.name,
+            rung.precision,
+            rung.status,
+            str(rung.samples),
+            _ratio(rung),
+            "-" if rung.threshold_db is None else f"{rung.threshold_db:g} dB",
+            "-" if rung.max_abs_error is None else f"{rung.max_abs_error:.3g}",
+            "-" if rung.cosine is None else f"{rung.cosine:.4f}",
+            rung.reason or "",
+        )
         for rung in report.parity
     ]
-    return _table(("rung", "precision", "verdict", "samples", "SQNR", "reason"), rows)
+    return _table(
+        ("rung", "precision", "verdict", "samples", "SQNR", "needs", "largest error", "cosine", "reason"), rows
+    )
 
 
 def _layers(found: LayerReport) -> str:

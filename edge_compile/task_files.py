@@ -53,7 +53,9 @@ def task_of(
         return None
     if tolerance is None:
         raise ConfigError(
-            f"how much worse than float may {metric} be?", where="--task-tolerance", remedy="give it, in its unit"
+            f"{metric} is to be kept, and how much worse than float it may be is not said",
+            where="--task-tolerance",
+            remedy="give it, in the metric's unit",
         )
     calibrated = read(calibration)
     judged = calibrated if frozen is None else read(frozen)

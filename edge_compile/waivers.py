@@ -32,7 +32,7 @@ def read_waivers(path: Path) -> tuple[NodeWaiver, ...]:
     try:
         found = _File.model_validate(yaml.safe_load(path.read_bytes())).waivers
     except FileNotFoundError as error:
-        raise MissingPartError("no waivers", where=path, remedy="name a file with --waivers") from error
+        raise MissingPartError("no such file of waivers", where=path, remedy=_REMEDY) from error
     except yaml.YAMLError as error:
         raise ConfigError(f"not YAML: {' '.join(str(error).split())}", where=path, remedy=_REMEDY) from error
     except ValidationError as error:

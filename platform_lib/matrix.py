@@ -134,11 +134,20 @@ def _said_of_slices(row: Row) -> str:
     return escape(f"{row.task}: {said}")
 
 
+def _said_of_time(row: Row) -> str:
+    """Say the time with its bounds, and whether it was measured: one page may hold both kinds."""
+    found = row.latency_us
+    if found is None:
+        return "unknown"
+    bounds = "" if found.low is None or found.high is None else f" ({found.low:g} to {found.high:g})"
+    return f"{found.value:g}{bounds} {'on a device' if row.measured_on == 'device' else 'simulated'}"
+
+
 def matrix_page(matrix: Matrix) -> str:
     """Return the matrix as one HTML page; each figure links to the file of evidence that lies behind it."""
     heads = (
-        *("model", "target", "precision", "SQNR on the target", "worse than float, by slice", "simulated us", "KiB"),
-        *("gate", "chosen"),
+        *("model", "target", "precision", "SQNR on the target", "worse than float, by slice", "time, us", "KiB"),
+        *("checks and ladder", "chosen"),
     )
     lines = []
     for cell in matrix.cells:
@@ -148,7 +157,7 @@ def matrix_page(matrix: Matrix) -> str:
             lines.append(f"<tr><td>{escape(cell.model)}</td><td>{escape(cell.target)}</td>{said}</tr>")
         for row in cell.rows:
             ratio = "-" if row.sqnr_db is None else f"{row.sqnr_db:.1f} dB"
-            time = "unknown" if row.latency_us is None else f"{row.latency_us.value:g}"
+            time = _said_of_time(row)
             values = (
                 *(link, escape(cell.target), escape(row.precision)),
                 _behind(cell, "report.json", ratio),
@@ -161,7 +170,7 @@ def matrix_page(matrix: Matrix) -> str:
             tail = f'<td class="{row.verdict}">{gate}</td><td>{chosen}</td>'
             lines.append("<tr>" + "".join(f"<td>{value}</td>" for value in values) + tail + "</tr>")
     head = "".join(f"<th>{name}</th>" for name in heads)
-    said = "Times are the vendor's simulation, not measured on a device; SQNR is against the float model. Each figure links to its file."
+    said = "A simulated time is the vendor's estimate, not measured on a device; SQNR is against the float model. What passes here was compiled soundly; whether it may ship is judged by `drivetrain gate`. Each figure links to its file."
     return (
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Models and targets</title><style>{_STYLE}'
         f"</style></head><body><h1>Models and targets</h1><p>{said}</p><table><tr>{head}</tr>{''.join(lines)}</table>"

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 _REMEDIES = {
     errno.ENOSPC: "free some disk space and run the command again; what was finished is kept",
     errno.EDQUOT: "free some of the disk quota and run the command again; what was finished is kept",
+    errno.EFBIG: "raise the limit of a file's size (`ulimit -f`), or take a file system that holds larger ones",
     errno.EROFS: "name a writable place with --home or --out",
     errno.EACCES: "name a place this user may use, or change its permissions",
     errno.EPERM: "name a place this user may use, or change its permissions",
@@ -33,6 +34,8 @@ _REMEDIES = {
     errno.EPIPE: "run the command again: a program it talks to ended too early",
     errno.ECONNREFUSED: "check that the server runs and listens at this address",
 }
+# A copy's error names what was read first and what was written second; these come of writing.
+_OF_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def refused_by_system(error: OSError, *, where: str) -> PlatformError:
@@ -43,6 +46,8 @@ def refused_by_system(error: OSError, *, where: str) -> PlatformError:
         where: The place for people, if the error names no file.
     """
     place = error.filename
+    if error.filename2 is not None and error.errno in _OF_WRITING:
+        place = error.filename2
     if isinstance(place, bytes):
         place = place.decode(errors="surrogateescape")
     remedy = _REMEDIES.get(

@@ -68,7 +68,9 @@ def plan(models: Path, targets: Sequence[str], out: Path) -> tuple[Planned, ...]
     """
     if not targets or len({name.lower() for name in targets}) < len(targets):
         raise ConfigError(f"targets {', '.join(targets) or 'none'}", remedy=f"name {_SHOWN_TARGETS}, each once")
-    found = sorted(models.glob("*.onnx")) if models.is_dir() else []
+    if not models.is_dir():
+        raise MissingPartError("no such folder", where=models, remedy="name a folder of float models")
+    found = sorted(models.glob("*.onnx"))
     if not found:
         raise MissingPartError("no .onnx file in this folder", where=models, remedy="name a folder of float models")
     cells = []
@@ -144,7 +146,9 @@ def read_cell(cell: Planned, told: Told, out: Path) -> Cell:
     except ValueError:
         document = {"error": {"what": "it ended without a word"}}
     if "error" in document or told.status not in (0, 1):
-        refused = str(document.get("error", {}).get("what") or f"status {told.status}")
+        error = document.get("error", {})
+        parts = [str(error[key]) for key in ("what", "where", "remedy") if error.get(key)]
+        refused = "; ".join(parts) or f"status {told.status}"
     report = None if refused else read_evidence(CompileReport, cell.out / "report.json")
     return Cell(
         model=cell.model.stem,

@@ -237,7 +237,9 @@ def read_arrays(path: Path) -> _Arrays:
     """Read an NPZ of plain arrays."""
     if not path.is_file():
         raise MissingPartError(
-            "no such NPZ file", where=path, remedy="`drivetrain train` writes calibration and frozen"
+            "no such NPZ file",
+            where=path,
+            remedy="write it with numpy.savez: model input -> float32 (N, *shape); `drivetrain train` writes both",
         )
     try:
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:

@@ -19,7 +19,7 @@ from edge_compile.doors import modelopt, trtexec
 from edge_compile.doors.building import Bench, Built, build
 from edge_compile.doors.onnx_worker import Answered, AnswerRequest
 from edge_compile.doors.tool import Tool, find_tool
-from edge_compile.job import EMULATED_AT_MOST, PRECISIONS, Arrays, OnStage, sample_count
+from edge_compile.job import EMULATED_AT_MOST, PRECISIONS, Arrays, OnStage, check_precisions, sample_count
 from edge_compile.onnx_model import FloatModel, read_model
 from edge_compile.report_page import page
 from edge_compile.samples import Samples, check_outputs, check_samples, samples_sha256
@@ -109,13 +109,13 @@ def check_door_job(
         PlatformError: The model cannot be compiled, an array does not fit it, or a precision is not the compiler's.
     """
     wanted = target.door.precisions[:1] if tuple(precisions) == PRECISIONS else tuple(precisions)
-    if not wanted or len(set(wanted)) < len(wanted) or set(wanted) - set(target.door.precisions):
-        raise ConfigError(
-            f"precisions {', '.join(wanted) or 'none'} for {target.name}",
-            remedy=f"choose from {', '.join(target.door.precisions)}, each once; fp16 is always made",
-        )
+    check_precisions(wanted, target.door.precisions, also=f" for {target.name}; fp16 is always made")
     if choose is not None and choose not in wanted:
-        raise ConfigError(f"{choose} is to be chosen and not to be made", remedy=f"choose from {', '.join(wanted)}")
+        raise ConfigError(
+            f"'{choose}' is not among the precisions to make",
+            where="--choose",
+            remedy=f"choose from {', '.join(wanted)}, or add it with --precision",
+        )
     model = read_model(path)
     calibrated = check_samples("calibration", calibration, model.inputs)
     inputs = calibrated if frozen is None else check_samples("frozen", frozen, model.inputs)

@@ -109,7 +109,7 @@ def find_target(name: str, *, accept_unconfirmed: bool = False, file: Path | Non
             )
         raise ConfigError(
             f"unknown target '{name}'",
-            where=_TABLE.name,
+            where="--target, --also",
             remedy=f"choose one of: {', '.join((*sorted(known), *door_names()))}",
         )
     if not found.confirmed and not accept_unconfirmed:

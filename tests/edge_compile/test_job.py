@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from edge_compile.job import EMULATED_AT_MOST, Job, Settings, check_job, step_of
+from edge_compile.job import EMULATED_AT_MOST, Job, Settings, check_job, check_precisions, step_of
 from edge_compile.targets.table import find_target
-from platform_lib.errors import ContractError
+from platform_lib.errors import ConfigError, ContractError
 
 
 def job(path: Path, calibration: Any, frozen: Any = None, **settings: Any) -> Job:
@@ -57,3 +57,27 @@ def test_wrong_calibration_is_refused_with_what_is_right(linear: Path, samples: 
         job(linear, change(samples["x"]))
     assert said in str(caught.value)
     assert caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (("w8a8", "w2a2"), "unknown precision 'w2a2'"),
+        ((), "no precision to make"),
+        (("w8a8", "w8a8"), "precision 'w8a8' is named twice"),
+    ],
+)
+def test_a_refused_precision_is_named_with_what_there_is(asked: tuple[str, ...], said: str) -> None:
+    with pytest.raises(ConfigError, match=said) as caught:
+        Settings(precisions=asked)
+    assert (caught.value.where, "w8mixed" in str(caught.value.remedy)) == ("--precision", True)
+    check_precisions(("w8a8", "w8a16"), ("w8a16", "w8a8"))
+
+
+def test_a_refused_option_is_named() -> None:
+    with pytest.raises(ConfigError, match="'w8a16' is not among the precisions to make") as caught:
+        Settings(precisions=("w8a8",), choose="w8a16")
+    assert caught.value.where == "--choose"
+    with pytest.raises(ConfigError, match="a tolerance of nan dB") as caught:
+        Settings(tolerance_db=float("nan"))
+    assert caught.value.where == "--tolerance-db"

@@ -74,8 +74,9 @@ def test_an_old_opset_is_refused(build) -> None:
 
 
 def test_an_input_that_is_no_float_is_refused(build) -> None:
-    with pytest.raises(ContractError, match="input 'x' is INT64"):
+    with pytest.raises(ContractError, match="input 'x' is INT64") as caught:
         read_model(build(input_type=TensorProto.INT64))
+    assert "give the model a float32 input" in str(caught.value.remedy)
 
 
 def test_weights_in_a_file_beside_are_read_and_missed(build, tmp_path: Path) -> None:

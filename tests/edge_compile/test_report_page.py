@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_compile.front_picture import Point, front_of
+from edge_compile.front_picture import Axes, Point, front_of, picture
 from edge_compile.messages import SearchCandidate, SearchedTensor, SearchReport, SearchStep
 from edge_compile.report_page import page, points_of
-from platform_lib.evidence import CompiledPrecision, CompileReport, Interval, ParityRung, Performance, Rewrite
+from platform_lib.evidence import Check, CompiledPrecision, CompileReport, Interval, ParityRung, Performance, Rewrite
 
 
 def compiled(name: str, latency_us: float | None, sqnr_db: float | None) -> tuple[CompiledPrecision, ParityRung]:
@@ -89,6 +89,32 @@ def test_the_page_shows_the_front_the_reasons_and_the_rewrites() -> None:
         assert said in text
     assert "<net>" not in text
     assert text == page(report_of(*ROWS, rewrites=rewrites), search)
+
+
+def test_the_page_tells_a_check_that_was_not_run_from_one_that_passed() -> None:
+    item, rung = compiled("fp16", 40.0, None)
+    timed = item.performance.model_copy(update={"latency_us": Interval(value=40.0, low=15.0, high=122.0)})
+    checks = (
+        Check(name="not_float_by_accident", status="not_run", detail="float was asked for"),
+        Check(name="npu_only", status="fail", detail="Det is on the CPU"),
+        Check(name="device_readback", status="pass", detail="52"),
+    )
+    changed = item.model_copy(update={"performance": timed, "checks": checks})
+    sound = item.model_copy(update={"checks": checks[2:]})
+    text = page(report_of((changed, rung)), None)
+    for said in ("1 failed, 1 not run", "float was asked for", "Det is on the CPU", "40 us (15 to 122)", "<td>identical</td>",
+                 "<th>needs</th>", "<td>20 dB</td>", "<td>0.1</td>", "<td>1.0000</td>"):  # fmt: skip
+        assert said in text
+    assert "device_readback" not in text
+    assert "not run" not in page(report_of((sound, rung)), None)
+
+
+def test_the_picture_has_figures_at_its_axes_and_no_name_runs_out_of_it() -> None:
+    text = picture(points_of(report_of(*ROWS)), None, Axes("us", "dB"), kind="precisions")
+    for said in (">50</text>", ">120</text>", ">28</text>", ">45</text>"):
+        assert said in text
+    assert 'text-anchor="end" y' not in text.split(">w8a8<")[0].rpartition("<text")[2]
+    assert 'text-anchor="end"' in text.split(">fp16<")[0].rpartition("<text")[2]
 
 
 @pytest.mark.parametrize("rows", [(), (compiled("w8a8", None, 28.0),), (compiled("w8a8", 5.0, None),)])

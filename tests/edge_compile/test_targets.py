@@ -42,6 +42,7 @@ def test_an_unknown_target_is_refused_with_the_list(name: str) -> None:
     with pytest.raises(ConfigError, match="unknown target") as caught:
         find_target(name)
     assert all(known in str(caught.value.remedy) for known in targets())
+    assert caught.value.where == "--target, --also"
 
 
 # Makers whose compilers are not in the package index

@@ -10,7 +10,7 @@ import pytest
 from handoff_sources import compile_report
 
 from platform_lib.errors import ConfigError, MissingPartError
-from platform_lib.evidence import SliceScore, write_evidence
+from platform_lib.evidence import Interval, SliceScore, write_evidence
 from platform_lib.home import open_home
 from platform_lib.matrix import Cell, Matrix, Row, matrix_page
 from ray_jobs.matrix import Planned, Told, compile_matrix, plan, read_cell
@@ -46,9 +46,11 @@ def test_a_model_without_samples_a_folder_without_models_and_no_target_are_refus
     for targets in ((), ("sa8255p", "SA8255P")):
         with pytest.raises(ConfigError, match="targets"):
             plan(models, targets, tmp_path)
-    for empty in (tmp_path / "none", tmp_path / "out"):
-        with pytest.raises(MissingPartError, match=r"no \.onnx file"):
-            plan(empty, ("sa8255p",), tmp_path)
+    with pytest.raises(MissingPartError, match="no such folder"):
+        plan(tmp_path / "none", ("sa8255p",), tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(MissingPartError, match=r"no \.onnx file"):
+        plan(tmp_path / "empty", ("sa8255p",), tmp_path)
     (models / "a.calibration.npz").unlink()
     with pytest.raises(MissingPartError, match="no calibration samples") as caught:
         plan(models, ("sa8255p",), tmp_path)
@@ -74,6 +76,10 @@ def test_what_was_published_is_read_from_its_report(tmp_path: Path) -> None:
     ("told", "why"),
     [
         (Told(1, json.dumps({"error": {"what": "opset 7 is too old"}})), "opset 7 is too old"),
+        (
+            Told(1, json.dumps({"error": {"what": "NaN", "where": "a.onnx", "remedy": "train again"}})),
+            "NaN; a.onnx; train again",
+        ),
         (Told(-9, ""), "it ended without a word"),
         (Told(2, "{}"), "status 2"),
     ],
@@ -108,6 +114,8 @@ def test_the_page_links_each_cell_to_its_evidence_and_says_what_was_refused() ->
     for file in ("report.html", "report.json", "w8a16.profile.csv", binary):
         assert f'href="net/sa8255p/{file}"' in text
     assert "refused: opset 7 &amp; older" in text
+    assert "<th>gate</th>" not in text
+    assert "judged by `drivetrain gate`" in text
     assert "<1>" not in text
     assert not found.whole
     assert Matrix(cells=(good,)).whole
@@ -133,6 +141,15 @@ def test_the_page_shows_what_each_slice_loses_the_worst_first() -> None:
     assert "ade m: night 0.05, all 0.02" in matrix_page(Matrix(cells=(cell,)))
     failed = Row.of(report.model_copy(update={"task": (scored("night", 0.2),)}))
     assert {item.precision: item.verdict for item in failed}["w8a16"] == "fail"
+
+
+def test_a_time_says_its_bounds_and_whether_it_was_measured() -> None:
+    row = next(item for item in Row.of(compile_report("0" * 64, {})) if item.latency_us is not None)
+    timed = row.model_copy(update={"latency_us": Interval(value=57.0, low=50.0, high=66.0)})
+    for kind, said in (("simulator", "57 (50 to 66) simulated"), ("device", "57 (50 to 66) on a device")):
+        shown = timed.model_copy(update={"measured_on": kind})
+        cell = Cell(model="n", target="orin", refused=None, skipped=False, chosen=None, folder="n/orin", rows=(shown,))
+        assert said in matrix_page(Matrix(cells=(cell,)))
 
 
 @pytest.mark.soak

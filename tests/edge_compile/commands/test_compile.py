@@ -66,3 +66,25 @@ def test_a_wrong_option_is_refused(linear: Path, calibration: Path, tmp_path: Pa
         call(linear, calibration, tmp_path / "out", option=option)
     assert caught.value.remedy
     assert not (tmp_path / "out").exists()
+
+
+def test_what_the_target_would_not_hear_is_refused(linear: Path, calibration: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="--compiler would be ignored for 'sa8255p'") as caught:
+        call(linear, calibration, tmp_path / "out", compiler=tmp_path / "trtexec")
+    assert caught.value.where == "--compiler"
+    refused: dict[str, dict[str, Any]] = {
+        "--task-metric": {"task_metric": "ade", "task_tolerance": 0.3},
+        "--technique": {"technique": ["cle"]},
+        "--also": {"also": ["sa8797p"]},
+        "--layers": {"layers": True},
+        "--minimise": {"minimise": "size"},
+    }
+    for name, changes in refused.items():
+        with pytest.raises(ConfigError, match=f"{name} would be ignored for 'orin'"):
+            compile_command(linear, "orin", calibration, tmp_path / "out", **changes)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_missing_file_of_waivers_is_called_one(linear: Path, calibration: Path, tmp_path: Path) -> None:
+    with pytest.raises(MissingPartError, match="no such file of waivers"):
+        call(linear, calibration, tmp_path / "out", waivers=tmp_path / "none.yaml")
