@@ -64,7 +64,8 @@ def shapes_of(model: onnx.ModelProto) -> dict[str, tuple[int, ...]]:
     for item in (*graph.value_info, *graph.output):
         kind = item.type.tensor_type
         sizes = [size.dim_value if size.HasField("dim_value") else 0 for size in kind.shape.dim]
-        if kind.elem_type == onnx.TensorProto.FLOAT and all(sizes):
+        # Without a shape nothing is known, and that is no scalar.
+        if kind.elem_type == onnx.TensorProto.FLOAT and kind.HasField("shape") and all(sizes):
             found[item.name] = tuple(sizes)
     return found
 

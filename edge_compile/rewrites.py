@@ -42,7 +42,7 @@ def rewrite(proto: onnx.ModelProto, *, where: Path | None = None) -> tuple[onnx.
     if OLDEST_OPSET <= (opset_of(model) or 0) < NEEDED_OPSET:
         model = _raised(model, NEEDED_OPSET, found, where)
     found += float_inputs(model)
-    found += _fix_batch(model)
+    found += _fix_batch(model) or _settle_outputs(model)
     if has_gelu(model) and (opset_of(model) or 0) < GELU_OPSET:
         # A model that cannot be raised keeps its Erf, and the compiler will name it.
         with suppress(ContractError):
@@ -85,7 +85,30 @@ def _fix_batch(model: onnx.ModelProto) -> tuple[Rewrite, ...]:
         return ()
     for item in opened:
         item.type.tensor_type.shape.dim[0].dim_value = 1
-    del graph.value_info[:]  # they still say the open batch
+    _infer_outputs(model)
+    return tuple(
+        Rewrite(name="static-batch", layer=item.name, what="the open batch axis is fixed to 1") for item in opened
+    )
+
+
+def _settle_outputs(model: onnx.ModelProto) -> tuple[Rewrite, ...]:
+    """Say the shape of outputs that the exporter left open, where it follows from inputs whose shapes are all known."""
+    graph = model.graph
+    opened = [item.name for item in graph.output if _open_axes(item)]
+    if not opened or any(_open_axes(item) for item in graph.input):
+        return ()
+    _infer_outputs(model)
+    return tuple(
+        Rewrite(name="static-output", layer=item.name, what="its shape follows from the inputs', and is said")
+        for item in graph.output
+        if item.name in opened and not _open_axes(item)
+    )
+
+
+def _infer_outputs(model: onnx.ModelProto) -> None:
+    """Find the outputs' shapes anew, from the inputs'."""
+    graph = model.graph
+    del graph.value_info[:]  # they still say the open axes
     names = {item.name: item for item in graph.output}
     for item in graph.output:
         for axis in _open_axes(item):
@@ -94,9 +117,6 @@ def _fix_batch(model: onnx.ModelProto) -> tuple[Rewrite, ...]:
         names[found.name].CopyFrom(found)
     if any(_open_axes(item) for item in graph.output):
         _infer_by_runtime(model)
-    return tuple(
-        Rewrite(name="static-batch", layer=item.name, what="the open batch axis is fixed to 1") for item in opened
-    )
 
 
 def _infer_by_runtime(model: onnx.ModelProto) -> None:
