@@ -89,6 +89,19 @@ def test_a_failed_rung_names_it_and_a_sound_one_does_not() -> None:
     assert _explained(failed, [down(quantized())]) == failed
 
 
+def test_a_value_of_unknown_shape_is_no_scalar() -> None:
+    """As torch's exporter leaves them behind an If: typed, and without a shape."""
+    model = save_float()
+    model.opset_import.append(helper.make_opsetid("com.microsoft", 1))
+    model.graph.node[0].domain = "com.microsoft"  # onnx infers nothing of it
+    model.graph.value_info.append(helper.make_tensor_value_info("stem", TensorProto.FLOAT, None))
+    scalar = helper.make_tensor_value_info("scalar", TensorProto.FLOAT, [])
+    model.graph.value_info.append(scalar)
+    found = shapes_of(model)
+    assert "stem" not in found
+    assert (found["scalar"], found["last"]) == ((), (1, 4))
+
+
 def test_taps_leave_the_pairs_of_quantizers_alone() -> None:
     qdq = quantized()
     model, names = tapped(qdq, shapes_of(save_float()) | {"stem": (1, 4), "middle": (1, 4)})

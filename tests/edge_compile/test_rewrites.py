@@ -191,6 +191,28 @@ def test_any_other_open_axis_stays_open(shape: list) -> None:
     assert rewrite(model)[1] == ()
 
 
+def test_an_output_left_open_behind_known_inputs_is_given_its_shape() -> None:
+    nodes = [
+        helper.make_node("Shape", ["x"], ["s"]),
+        helper.make_node("Gather", ["s", "zero"], ["rows"]),
+        helper.make_node("Concat", ["rows", "rest"], ["wanted"], axis=0),
+        helper.make_node("Reshape", ["x", "wanted"], ["y"]),
+    ]
+    weights = {"zero": np.array([0], np.int64), "rest": np.array([-1], np.int64)}
+    model = model_of(nodes, {"x": [1, 2, 3]}, {"y": ["Reshapey_dim_0", "Reshapey_dim_1"]}, weights)
+    changed, found = assert_equal_answers(model, {"x": np.arange(6, dtype=np.float32).reshape(1, 2, 3)})
+    assert found == ["static-output"]
+    assert [size.dim_value for size in changed.graph.output[0].type.tensor_type.shape.dim] == [1, 6]
+
+
+def test_an_output_whose_shape_hangs_on_the_values_stays_open() -> None:
+    nodes = [helper.make_node("NonZero", ["x"], ["at"]), helper.make_node("Cast", ["at"], ["y"], to=FLOAT)]
+    model = model_of(nodes, {"x": [1, 4]}, {"y": [2, "count"]})
+    changed, found = rewrite(model)
+    assert found == ()
+    assert not changed.graph.output[0].type.tensor_type.shape.dim[1].HasField("dim_value")
+
+
 @pytest.mark.parametrize("opset", [11, 12])
 def test_an_old_opset_is_raised(opset: int) -> None:
     squeeze = helper.make_node("Squeeze", ["s"], ["q"], axes=[1])  # its axes became an input in opset 13
